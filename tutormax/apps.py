@@ -1,0 +1,67 @@
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.contrib.admin.apps import AdminConfig
+from django.core.management import call_command
+from django.db import connections
+from django.db.models import Q
+from django.db.models.signals import post_migrate
+
+
+class TutorMaxConfig(AppConfig):
+    name = "tutormax"
+
+    def ready(self) -> None:
+        if find_spec("tutormax.checks"):
+            import_module("tutormax.checks")
+        # The last app of all: what migrate makes for the others (permissions) is there when it is its turn.
+        last = [config for config in apps.get_app_configs() if config.models_module][-1]
+        post_migrate.connect(complete_installation, sender=last, dispatch_uid="tutormax.complete_installation")
+
+
+class TutorMaxAdminConfig(AdminConfig):
+    default_site = "tutormax.admin.TutorMaxAdminSite"
+
+    def ready(self) -> None:
+        super().ready()
+        import_module("tutormax.replaced_admins")  # when every app has registered its own
+
+
+def complete_installation(sender: AppConfig, using: str, **kwargs: Any) -> None:
+    """Makes the cache table and the groups, so that `migrate` is the whole installation. Harmless when repeated."""
+    from django.contrib.auth.management import create_permissions
+
+    call_command("createcachetable", database=using, verbosity=0)
+    tables = set(connections[using].introspection.table_names())
+    if {"auth_group", "auth_permission", "django_content_type"} <= tables:
+        create_permissions(sender, verbosity=0, using=using)  # its own receiver may be called after this one
+        make_groups(using)
+
+
+def make_groups(using: str) -> None:
+    """viewer reads, operator acts as well, administrator also has keys, users and the deletion of stored records."""
+    from django.contrib.auth.models import Group, Permission
+
+    from ingestion import streams
+
+    domains = {stream.model._meta.app_label for stream in streams.all_streams()}
+    ours = Q(content_type__app_label__in={"ingestion", "enrichment", *domains})
+    keys = Q(content_type__app_label="ingestion", content_type__model="apikey")
+    reading = ours & ~keys & Q(codename__startswith="view_")
+    acts = Q(content_type__app_label="enrichment", codename__in=["reprocess", "discard", "mend"])
+    ruling = (
+        keys
+        | Q(content_type__app_label__in=domains)
+        | Q(content_type__app_label="auth", content_type__model="user")
+        | Q(content_type__app_label="auth", codename="view_group")
+        | Q(content_type__app_label="django_q", codename__in=["view_success", "view_failure"])
+    )
+    for name, allowed in [
+        ("viewer", reading),
+        ("operator", reading | acts),
+        ("administrator", reading | acts | ruling),
+    ]:
+        group, _ = Group.objects.using(using).get_or_create(name=name)
+        group.permissions.add(*Permission.objects.using(using).filter(allowed))
