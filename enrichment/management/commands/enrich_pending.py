@@ -1,0 +1,77 @@
+import json
+import time
+from argparse import ArgumentParser
+from collections import Counter
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
+from django.db.models import F, Sum
+from tqdm import tqdm
+
+from enrichment.pipeline import process_batch
+from ingestion.models import Delivery
+from ingestion.streams import Stream, all_streams, get, names
+
+POLL = 0.2
+ROUNDS_WITHOUT_PROGRESS = 20
+"""Failing rounds in a row, with growing pauses, before the command gives up."""
+
+
+class Command(BaseCommand):
+    help = "Works until no delivery is pending; ends with the counts. Exit code 1 when the database fails."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--stream", choices=names(), help="only this stream")
+        parser.add_argument("--limit", type=int, help="stop after about so many records")
+        parser.add_argument("--batch-size", type=int, metavar="RECORDS", help="records in one batch")
+        parser.add_argument("--json", action="store_true", help="the counts as JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        chosen = [get(options["stream"])] if options["stream"] else all_streams()
+        for name in ("limit", "batch_size"):
+            if options[name] is not None and options[name] < 1:
+                raise CommandError(f"--{name.replace('_', '-')} must be at least 1.")
+        try:
+            counts = work_off(chosen, options["limit"], options["batch_size"])
+        except KeyboardInterrupt:
+            raise CommandError("Stopped; what is done is kept, the rest stays pending.", returncode=130) from None
+        except Error as error:
+            raise CommandError(f"The database failed: {error}") from error
+        self.stdout.write(json.dumps(counts) if options["json"] else _sentence(counts))
+
+
+def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None) -> dict[str, int]:
+    """Works until nothing of these streams is pending, or about `limit` records are done; outcome → records."""
+    done: Counter[str] = Counter()
+    failed_rounds = 0
+    with tqdm(total=_pending(chosen), unit=" records", disable=None) as bar:
+        while limit is None or done.total() < limit:
+            worked = [
+                batch for stream in chosen if (batch := process_batch(stream, records=batch_size, heed_pauses=False))
+            ]
+            progress = sum((batch.outcomes for batch in worked), Counter[str]())
+            done += progress
+            bar.update(progress.total())
+            bar.total = max(bar.total or 0, bar.n)
+            errors = [batch.error for batch in worked if batch.fault]
+            failed_rounds = failed_rounds + 1 if errors and not progress else 0
+            if failed_rounds == ROUNDS_WITHOUT_PROGRESS:
+                raise CommandError(f"Nothing goes through: {errors[0]}")
+            if not progress:
+                if not _pending(chosen):
+                    break
+                time.sleep(POLL * max(1, failed_rounds))  # another process has it in hand, or has just died with it
+    outcomes = ("inserted", "updated", "stale", "held", "skipped")
+    return {"processed": done.total(), **{name: done[name] for name in outcomes}}
+
+
+def _pending(chosen: list[Stream]) -> int:
+    pending = Delivery.objects.pending().filter(stream__in=[stream.name for stream in chosen])
+    left = F("count") - F("inserted") - F("updated") - F("stale") - F("held") - F("skipped")
+    return pending.aggregate(left=Sum(left))["left"] or 0
+
+
+def _sentence(counts: dict[str, int]) -> str:
+    parts = ", ".join(f"{number} {name}" for name, number in counts.items() if name != "processed")
+    return f"Processed {counts['processed']} records: {parts}."

@@ -1,0 +1,81 @@
+import logging
+import os
+import sys
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import psutil
+from django.conf import settings
+from django.db import Error, connection
+from django.utils import timezone
+from django_q.cluster import Cluster
+from django_q.management.commands.qcluster import Command as QClusterCommand
+
+from enrichment.sweep import sweep
+from ingestion import bell
+
+logger = logging.getLogger(__name__)
+
+
+class Command(QClusterCommand):
+    help = "Starts django-q2's cluster with our minute sweep and a watch; stop it with SIGTERM to this process alone."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options.get("cluster_name"):
+            os.environ["Q_CLUSTER_NAME"] = options["cluster_name"]
+        cluster = Cluster()
+        cluster.start()
+        if options.get("run_once"):
+            cluster.stop()
+        watch(cluster)
+
+
+def watch(cluster: Cluster) -> None:
+    """Sweeps every SWEEP_INTERVAL while the cluster lives; ends the process when no task ran for WATCH_PATIENCE.
+
+    A worker killed while it holds the lock of the task queue leaves the cluster hanging for ever, deaf to SIGTERM:
+    then the children are killed and the exit code 1 asks the supervisor for a new one.
+    """
+    started = next_sweep = time.monotonic()
+    sweeper: threading.Thread | None = None
+    while cluster.sentinel.is_alive():
+        now = time.monotonic()
+        if now >= next_sweep and not (sweeper and sweeper.is_alive()):
+            sweeper = threading.Thread(target=_sweep, daemon=True)
+            sweeper.start()
+            next_sweep = now + settings.SWEEP_INTERVAL
+            if now - started > settings.WATCH_PATIENCE and _hangs():
+                logger.critical("No task ran for %s s: the cluster hangs and is ended.", settings.WATCH_PATIENCE)
+                _kill_children()
+                sys.stderr.flush()
+                os._exit(1)
+        time.sleep(0.5)
+
+
+def _sweep() -> None:
+    try:
+        sweep()
+    except Exception:
+        logger.exception("The sweep failed; the next round will make up for it.")
+    finally:
+        connection.close()
+
+
+def _hangs() -> bool:
+    """Nobody has answered the sweep's rings. False when the database is away: then no task can run."""
+    try:
+        heartbeat = bell.heartbeat()
+    except Error:
+        connection.close()
+        return False
+    return heartbeat is None or timezone.now() - heartbeat > timedelta(seconds=settings.WATCH_PATIENCE)
+
+
+def _kill_children() -> None:
+    for child in psutil.Process().children(recursive=True):
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import connection, models
+from django.db.models import Q
+from django.db.models.functions import Now
+from pydantic import BaseModel
+
+from ingestion.models import Delivery
+
+
+class StoredRecord(models.Model):
+    """Base of every stream's model: the version that decides which of two records with one key is newer."""
+
+    version_at = models.DateTimeField(editable=False)
+    delivery = models.BigIntegerField(editable=False, help_text="The delivery that brought this version.")
+    position = models.IntegerField(editable=False)
+    warnings = models.JSONField(default=list, editable=False)
+    stored_at = models.DateTimeField(db_default=Now(), db_index=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def version(self) -> tuple[Any, int, int]:
+        return (self.version_at, self.delivery, self.position)
+
+    def as_record(self, schema: type[BaseModel]) -> BaseModel:
+        """The record this row was stored from, so that it can be enriched again."""
+        return schema.model_construct(**{name: getattr(self, name) for name in schema.model_fields})
+
+
+class HeldRecordQuerySet(models.QuerySet["HeldRecord"]):
+    def open(self) -> Self:
+        return self.filter(status__in=HeldRecord.OPEN)
+
+    def dead(self) -> Self:
+        return self.filter(status=HeldRecord.Status.DEAD)
+
+    def waiting(self) -> Self:
+        return self.filter(status=HeldRecord.Status.WAITING)
+
+
+class HeldRecord(models.Model):
+    """A record that could not be stored yet. Its status changes only by updates guarded by the status."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", "waiting"
+        DEAD = "dead", "dead"
+        RESOLVED = "resolved", "resolved"
+        DISCARDED = "discarded", "discarded"
+
+    OPEN = (Status.WAITING, Status.DEAD)
+
+    class Stage(models.TextChoices):
+        VALIDATE = "validate", "validate"
+        ENRICH = "enrich", "enrich"
+        UPSERT = "upsert", "upsert"
+
+    class Code(models.TextChoices):
+        """Why a record is held: a closed list, part of the API."""
+
+        INVALID = "invalid", "invalid"
+        TOO_LARGE = "too_large", "too large"
+        MISSING_REFERENCE = "missing_reference", "missing reference"
+        CRASHED_WORKER = "crashed_worker", "crashed worker"
+        ENRICH_ERROR = "enrich_error", "enrich error"
+        CONFLICT = "conflict", "conflict"
+        CONSTRAINT = "constraint", "constraint"
+        UNSTORABLE = "unstorable", "unstorable"
+
+    stream = models.CharField(max_length=64)
+    key = models.CharField(max_length=64, blank=True, help_text="Cleaned; empty where the record has none.")
+    delivery = models.ForeignKey(Delivery, models.PROTECT, related_name="held_records")
+    position = models.PositiveIntegerField(help_text="Position in the delivery, from 0.")
+    received_at = models.DateTimeField(help_text="When the delivery came.")
+    version_at = models.DateTimeField(help_text="updated_at of the record if it can be read, else received_at.")
+    payload = models.TextField(help_text="JSON in ASCII.")
+    original_payload = models.TextField(null=True, help_text="As sent, kept when the payload is mended.")
+    payload_version = models.PositiveIntegerField(default=0, help_text="Counts the mends.")
+
+    status = models.CharField(max_length=10, choices=Status)
+    stage = models.CharField(max_length=10, choices=Stage)
+    code = models.CharField(max_length=20, choices=Code)
+    messages = models.JSONField(default=dict, help_text="field: [messages] of the last failure.")
+    missing_stream = models.CharField(max_length=64, blank=True)
+    missing_key = models.CharField(max_length=64, blank=True)
+    held_at = models.DateTimeField(db_default=Now())
+    waiting_since = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField(db_default=Now())
+    attempts = models.PositiveIntegerField(default=1)
+
+    queued_in = models.BigIntegerField(null=True, help_text="The pending delivery that will send it through again.")
+    resolved_by = models.BigIntegerField(null=True, help_text="The delivery that stored it or a newer one.")
+    outcome = models.CharField(max_length=10, blank=True, help_text="What became of it when it was stored.")
+    discard_reason = models.TextField(blank=True)
+
+    objects = HeldRecordQuerySet.as_manager()
+
+    class Meta:
+        permissions = [
+            ("reprocess", "Can reprocess held records"),
+            ("discard", "Can discard held records"),
+            ("mend", "Can mend held records"),
+        ]
+        constraints = [models.UniqueConstraint(fields=["delivery", "position"], name="held_once")]
+        indexes = [
+            models.Index(fields=["stream", "key"], name="held_open_key", condition=Q(status__in=("waiting", "dead"))),
+            models.Index(
+                fields=["missing_stream", "missing_key"],
+                name="held_open_missing",
+                condition=Q(status__in=("waiting", "dead")) & ~Q(missing_stream=""),
+            ),
+            models.Index(
+                "status",
+                "code",
+                "stream",
+                "held_at",
+                name="held_open_code",
+                condition=Q(status__in=("waiting", "dead")),
+            ),
+            models.Index(fields=["status", "-id"], name="held_status"),
+            models.Index(fields=["queued_in"], name="held_queued", condition=Q(queued_in__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stream} {self.key or 'without key'} ({self.delivery_id}:{self.position})"
+
+
+class DeadLetter(HeldRecord):
+    class Meta:
+        proxy = True
+
+
+class WaitingRecord(HeldRecord):
+    class Meta:
+        proxy = True
+
+
+class Failure(models.Model):
+    """One failed attempt of a held record."""
+
+    held = models.ForeignKey(HeldRecord, models.CASCADE, related_name="failures")
+    delivery = models.BigIntegerField(help_text="The delivery in which the attempt was made.")
+    at = models.DateTimeField(db_default=Now())
+    stage = models.CharField(max_length=10, choices=HeldRecord.Stage)
+    code = models.CharField(max_length=20, choices=HeldRecord.Code)
+    messages = models.JSONField(default=dict)
+    code_version = models.CharField(max_length=40)
+    traceback = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.code} in {self.stage}"
+
+
+class Redrive(models.Model):
+    """The audit row of one act on held records: who, which filter, how many, what came of it."""
+
+    class Act(models.TextChoices):
+        REPROCESS = "reprocess", "reprocess"
+        DISCARD = "discard", "discard"
+
+    act = models.CharField(max_length=10, choices=Act)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True)
+    by = models.CharField(max_length=200, help_text="user:<name> or command.")
+    filter = models.JSONField(default=dict, help_text="What chose the records.")
+    reason = models.TextField(blank=True)
+    count = models.PositiveIntegerField(default=0, help_text="Held records acted on.")
+    deliveries = models.ManyToManyField(Delivery)
+    at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.act} {self.pk}"
+
+
+class MinuteStatQuerySet(models.QuerySet["MinuteStat"]):
+    def add(self, stream: str, at: datetime, numbers: Mapping[str, int]) -> None:
+        """Adds numbers to the minute of `at`; the last lock that a transaction takes."""
+        names = ("inserted", "updated", "stale", "waiting", "dead")
+        table = connection.ops.quote_name(self.model._meta.db_table)
+        added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in names)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {table} (minute, stream, {', '.join(names)}) VALUES (%s, %s, %s, %s, %s, %s, %s) "
+                f"ON CONFLICT (minute, stream) DO UPDATE SET {added}",
+                [
+                    connection.ops.adapt_datetimefield_value(at.replace(second=0, microsecond=0)),
+                    stream,
+                    *(numbers.get(name, 0) for name in names),
+                ],
+            )
+
+
+class MinuteStat(models.Model):
+    """What was processed in one minute, by stream: the sums of the deliveries' counts."""
+
+    minute = models.DateTimeField()
+    stream = models.CharField(max_length=64)
+    inserted = models.PositiveIntegerField(default=0)
+    updated = models.PositiveIntegerField(default=0)
+    stale = models.PositiveIntegerField(default=0)
+    waiting = models.PositiveIntegerField(default=0, help_text="Records newly held, waiting.")
+    dead = models.PositiveIntegerField(default=0, help_text="Records newly held, dead.")
+
+    objects = MinuteStatQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["minute", "stream"], name="minute_once")]
+
+    def __str__(self) -> str:
+        return f"{self.stream} {self.minute:%Y-%m-%d %H:%M}"

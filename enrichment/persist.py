@@ -1,0 +1,201 @@
+"""The upsert (P4, P5): one conditional statement, in bulk; one by one where a row is bad."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, cast
+
+from django.core.exceptions import ValidationError
+from django.db import connection, models, transaction
+from django.utils import timezone
+
+from enrichment.errors import Fault, classify, code_of
+from enrichment.models import HeldRecord
+from ingestion.readers import clean
+from ingestion.streams import Stream
+
+COPY_FROM = 50
+"""From so many rows COPY into a temporary table is faster than arrays."""
+MAX_MESSAGE = 500
+
+Row = Mapping[str, Any]
+
+
+class BadRow(Exception):
+    """A row, alone, that the database refuses. `messages` are by field."""
+
+    def __init__(self, fault: Fault, code: HeldRecord.Code, messages: dict[str, list[str]]) -> None:
+        super().__init__(code)
+        self.fault, self.code, self.messages = fault, code, messages
+
+
+def store(stream: Stream, rows: Sequence[Row]) -> list[str | BadRow]:
+    """Upserts rows in the present transaction; answers for each "inserted", "updated", "stale" or why it is bad.
+
+    Only errors of the record and of a reference make a row bad; any other error is raised, and nothing is stored.
+    """
+    order = sorted(range(len(rows)), key=lambda i: (rows[i][stream.key], version(rows[i])))
+    results: list[str | BadRow] = ["stale"] * len(rows)
+    _store_sorted(stream, rows, order, results)
+    return results
+
+
+def version(row: Row) -> tuple[datetime, int, int]:
+    return (row["version_at"], row["delivery"], row["position"])
+
+
+def _store_sorted(stream: Stream, rows: Sequence[Row], order: list[int], results: list[str | BadRow]) -> None:
+    """Stores the rows of `order` (sorted by key and version), in halves when the database refuses them together."""
+    if not order:
+        return
+    newest = {rows[i][stream.key]: i for i in order}
+    try:
+        with transaction.atomic():
+            outcomes = upsert(stream, [rows[i] for i in newest.values()])
+    except Exception as error:
+        fault = classify(error)
+        if fault in (Fault.STORE, Fault.CODE):
+            raise
+        if len(order) == 1:
+            results[order[0]] = BadRow(fault, code_of(error), _messages(stream, rows[order[0]], error))
+            return
+        middle = len(order) // 2
+        _store_sorted(stream, rows, order[:middle], results)
+        _store_sorted(stream, rows, order[middle:], results)
+    else:
+        for key, i in newest.items():
+            results[i] = outcomes.get(key, "stale")
+
+
+def _messages(stream: Stream, row: Row, error: Exception) -> dict[str, list[str]]:
+    """The fields that the model itself finds wrong; the database's own words where it finds none."""
+    instance = stream.model(**row)
+    keys = [field.name for field in stream.model._meta.concrete_fields if field.is_relation]
+    try:
+        instance.clean_fields(exclude=keys)
+        instance.validate_constraints(exclude=keys)
+    except ValidationError as found:
+        return {field: [clean(text, MAX_MESSAGE) for text in texts] for field, texts in found.message_dict.items()}
+    except Exception:  # the value is one that not even the checks survive
+        return {"record": [clean(str(error), MAX_MESSAGE)]}
+    column = getattr(getattr(error.__cause__, "diag", None), "column_name", None)
+    return {column or "record": [clean(str(error).split("\n")[0], MAX_MESSAGE)]}
+
+
+def upsert(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
+    """Writes rows of distinct keys, sorted by key, each where it is newer than the stored one.
+
+    Returns key → "inserted" or "updated"; a key that is missing there was stale.
+    """
+    return _upsert_postgresql(stream, rows) if connection.vendor == "postgresql" else _upsert_sqlite(stream, rows)
+
+
+@cache
+def columns(stream: Stream) -> list[models.Field[Any, Any]]:
+    """The columns that a row carries; stored_at is the database's."""
+    return [field for field in stream.model._meta.concrete_fields if field.name != "stored_at"]
+
+
+@cache
+def defaults(stream: Stream) -> dict[str, Any]:
+    """What a column holds when neither the record nor enrich says."""
+    return {field.attname: field.get_default() for field in columns(stream)}
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _sqlite_time(value: datetime | None) -> str | None:
+    """As Django writes it on SQLite: UTC without an offset."""
+    return value and str(value.astimezone(UTC).replace(tzinfo=None))
+
+
+def _converter(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
+    if isinstance(field, models.JSONField):
+        return json.dumps
+    if connection.vendor == "sqlite" and isinstance(field, models.DateTimeField):
+        return _sqlite_time
+    if connection.vendor == "sqlite" and isinstance(field, models.DateField):
+        return lambda value: value and value.isoformat()
+    return _same
+
+
+def _tuples(stream: Stream, rows: Sequence[Row]) -> list[list[Any]]:
+    """The rows' values in the order of columns(), as the database takes them."""
+    names = [field.attname for field in columns(stream)]
+    converters = [(i, convert) for i, f in enumerate(columns(stream)) if (convert := _converter(f)) is not _same]
+    tuples = []
+    for row in rows:
+        values = [row[name] for name in names]
+        for i, convert in converters:
+            values[i] = convert(values[i])
+        tuples.append(values)
+    return tuples
+
+
+def _statement(stream: Stream, source: str, now: str, returning: str) -> str:
+    """INSERT … SELECT … FROM `source` ON CONFLICT DO UPDATE … WHERE the stored version is older."""
+    table, key = _quote(stream.model._meta.db_table), _quote(stream.key)
+    names = [_quote(field.column) for field in columns(stream)]
+    changes = ", ".join(f"{name} = excluded.{name}" for name in [*names, "stored_at"] if name != key)
+    return (
+        f"INSERT INTO {table} ({', '.join(names)}, stored_at) "
+        f"SELECT {', '.join(names)}, {now} FROM {source} WHERE true ORDER BY {key} "
+        f"ON CONFLICT ({key}) DO UPDATE SET {changes} "
+        f"WHERE ({table}.version_at, {table}.delivery, {table}.position) "
+        f"< (excluded.version_at, excluded.delivery, excluded.position) "
+        f"RETURNING {key}{returning}"
+    )
+
+
+def _quote(name: str) -> str:
+    return connection.ops.quote_name(name)
+
+
+def _upsert_postgresql(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
+    names = [_quote(field.column) for field in columns(stream)]
+    tuples = _tuples(stream, rows)
+    with connection.cursor() as cursor:
+        if len(rows) >= COPY_FROM:
+            incoming = _quote(f"incoming_{stream.model._meta.db_table}")
+            table = _quote(stream.model._meta.db_table)
+            cursor.execute(f"CREATE TEMPORARY TABLE {incoming} (LIKE {table}) ON COMMIT DROP")
+            cursor.execute(f"ALTER TABLE {incoming} ALTER stored_at DROP NOT NULL")
+            copy_in = f"COPY {incoming} ({', '.join(names)}) FROM STDIN"
+            with connection.wrap_database_errors, cursor.copy(copy_in) as copy:  # type: ignore[attr-defined]
+                for values in tuples:
+                    copy.write_row(values)
+            cursor.execute(_statement(stream, incoming, "clock_timestamp()", ", (xmax = 0)"))
+            found = cursor.fetchall()
+            cursor.execute(f"DROP TABLE {incoming}")
+        else:
+            arrays = ", ".join(f"%s::{_array_type(field)}" for field in columns(stream))
+            source = f"unnest({arrays}) AS incoming ({', '.join(names)})"
+            cursor.execute(
+                _statement(stream, source, "clock_timestamp()", ", (xmax = 0)"),
+                [list(values) for values in zip(*tuples, strict=True)],
+            )
+            found = cursor.fetchall()
+    return {key: "inserted" if new else "updated" for key, new in found}
+
+
+def _array_type(field: models.Field[Any, Any]) -> str:
+    """An array of the column's type without its length: a cast to varchar(64) would cut in silence."""
+    return re.sub(r"\(.*\)", "", cast(str, field.rel_db_type(connection))) + "[]"
+
+
+def _upsert_sqlite(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
+    names = [_quote(field.column) for field in columns(stream)]
+    items = ", ".join(f"json_extract(value, '$[{i}]') AS {name}" for i, name in enumerate(names))
+    statement = _statement(stream, f"(SELECT {items} FROM json_each(%s))", "%s", "")
+    present = set(
+        stream.model._default_manager.filter(pk__in=[row[stream.key] for row in rows]).values_list("pk", flat=True)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [_sqlite_time(timezone.now()), json.dumps(_tuples(stream, rows))])
+        return {key: "updated" if key in present else "inserted" for (key,) in cursor.fetchall()}

@@ -1,0 +1,283 @@
+"""The one way of a record from "claimed" to "stored or held" (P2): mark, validate, then one transaction of work."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils import timezone
+from pydantic import BaseModel, ValidationError
+
+from enrichment import held, persist, references
+from enrichment.errors import Fault, classify, timed_out
+from enrichment.held import Failed
+from enrichment.models import HeldRecord, MinuteStat
+from ingestion.models import PART_DIVISOR, Delivery
+from ingestion.readers import clean, parse_json, parse_ndjson
+from ingestion.services import field_errors, validate
+from ingestion.streams import Context, Stream
+
+BATCH_RECORDS = {"postgresql": 1000, "sqlite": 200}
+LONGEST_PAUSE = 60
+GIVE_BACK_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
+"""Seconds between attempts to take a mark back while the database is away: together well below CLAIM_LEASE."""
+
+Stage, Code = HeldRecord.Stage, HeldRecord.Code
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Item:
+    """One record on its way through, at `position` of a delivery."""
+
+    delivery: Delivery
+    position: int
+    payload: Any
+    origin: tuple[datetime, int, int]
+    """(received_at, delivery id, position) of its first arrival."""
+    held: HeldRecord | None = None
+    record: BaseModel | None = None
+    row: dict[str, Any] = field(default_factory=dict)
+    outcome: str = ""
+    """inserted, updated, stale, held or skipped."""
+    failed: Failed | None = None
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What one batch came to: records by outcome, or the error for which it was given back."""
+
+    outcomes: Counter[str]
+    fault: Fault | None = None
+    error: str = ""
+
+
+def process_batch(stream: Stream, *, records: int | None = None, heed_pauses: bool = True) -> Worked | None:
+    """Takes about `records` records of the stream through; None when none are due.
+
+    An error that is not a record's gives the batch back and is told in the answer; a stop gives it back and goes on.
+    """
+    size = records or BATCH_RECORDS[connection.vendor]
+    deliveries = Delivery.objects.mark(stream.name, size, heed_pauses=heed_pauses)
+    if not deliveries:
+        return None
+    try:
+        now = timezone.now()
+        items = [item for delivery in deliveries for item in _next_part(delivery)]
+        _validate(stream, items, now)
+        items = _work(stream, deliveries, items, now)
+    except Exception as error:
+        return _give_back(deliveries, error)
+    except BaseException:  # a stop or the task's timeout: nobody's fault
+        Delivery.objects.unmark(deliveries)
+        raise
+    _look(stream, items)
+    return Worked(Counter(item.outcome for item in items))
+
+
+# Before the transaction: read and validate.
+
+
+def _next_part(delivery: Delivery) -> list[Item]:
+    """The items to work on now: all that are not done, or as many as the delivery's part allows."""
+    items = _held_items(delivery) if delivery.format == Delivery.Format.HELD else _sent_items(delivery)
+    return items if delivery.part is None else items[: 1 if delivery.next_record_kills else delivery.part]
+
+
+def _sent_items(delivery: Delivery) -> list[Item]:
+    body = bytes(delivery.body)
+    parsed = parse_ndjson(body) if delivery.format == Delivery.Format.NDJSON else parse_json(body)
+    payloads = parsed if isinstance(parsed, list) else [parsed]
+    refused = delivery.refused_positions
+    return [
+        Item(delivery, position, payload, (delivery.received_at, delivery.pk, position))
+        for position, payload in enumerate(payloads)
+        if position >= delivery.position and position not in refused
+    ]
+
+
+def _held_items(delivery: Delivery) -> list[Item]:
+    """One item for each held record named; those that were closed or taken elsewhere meanwhile are `skipped`."""
+    pks = parse_json(bytes(delivery.body))
+    found = HeldRecord.objects.open().filter(queued_in=delivery.pk).in_bulk(pks[delivery.position :])
+    items = []
+    for position, pk in enumerate(pks):
+        if position >= delivery.position:
+            record = found.get(pk)
+            if record is None:
+                items.append(Item(delivery, position, None, (delivery.received_at, 0, 0), outcome="skipped"))
+            else:
+                origin = (record.received_at, record.delivery_id, record.position)
+                items.append(Item(delivery, position, parse_json(record.payload.encode()), origin, held=record))
+    return items
+
+
+def _validate(stream: Stream, items: Iterable[Item], now: datetime) -> None:
+    for item in items:
+        if item.outcome:
+            continue
+        if item.delivery.next_record_kills:
+            message = f"Its worker died {item.delivery.tries} times while it was worked on alone."
+            item.failed = Failed(Stage.VALIDATE, Code.CRASHED_WORKER, {"record": [message]})
+            continue
+        try:
+            item.record = validate(stream, item.payload, now)
+        except ValidationError as error:
+            item.failed = Failed(Stage.VALIDATE, Code.INVALID, field_errors(error))
+
+
+# Inside the transaction.
+
+
+def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now: datetime) -> list[Item]:
+    """Stores or holds the items and counts them, all in one transaction; returns those whose mark still held."""
+    with transaction.atomic(durable=True):
+        _limit_waiting()
+        locked = Delivery.objects.lock_marked(deliveries)
+        items = [item for item in items if item.delivery.pk in locked]
+        held.lock(items)
+        context = _resolve(stream, _good(items), now)
+        _enrich(stream, _good(items), context)
+        _store(stream, _good(items))
+        stored = sorted({item.row[stream.key] for item in items if item.outcome in ("inserted", "updated")})
+        if stored:
+            stream.refresh_dependants(stored, context)
+        held.record(stream, items)
+        _count([delivery for delivery in deliveries if delivery.pk in locked], items)
+        MinuteStat.objects.add(stream.name, now, Counter(_stat_of(item) for item in items))
+    return items
+
+
+def _good(items: Iterable[Item]) -> list[Item]:
+    return [item for item in items if not item.outcome and not item.failed]
+
+
+def _limit_waiting() -> None:
+    """Bounds how long this transaction may wait; makes a broken reference an error of its statement (P6)."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '30s';"
+                "SET LOCAL idle_in_transaction_session_timeout = '60s'; SET CONSTRAINTS ALL IMMEDIATE"
+            )
+
+
+def _resolve(stream: Stream, items: list[Item], now: datetime) -> Context:
+    """Locks the rows that the items refer to; an item whose reference is missing fails."""
+    rows = references.lock(stream, [item.record for item in items])
+    for item in items:
+        if absent := references.first_missing(stream, item.record, rows):
+            item.failed = Failed.missing(*absent)
+    return Context(now=now, facts=stream.facts(), rows=rows)
+
+
+def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
+    defaults = persist.defaults(stream)
+    for item in items:
+        try:
+            derived = stream.enrich(item.record, context)
+            warnings = stream.warn(item.record, context)
+        except Exception as error:
+            message = clean(f"{type(error).__name__}: {error}", 500)
+            text = clean(traceback.format_exc())
+            item.failed = Failed(Stage.ENRICH, Code.ENRICH_ERROR, {"record": [message]}, traceback=text)
+            continue
+        received_at, delivery, position = item.origin
+        item.row = {
+            **defaults,
+            **vars(item.record),
+            **derived,
+            "warnings": warnings,
+            "version_at": getattr(item.record, "updated_at", None) or received_at,
+            "delivery": delivery,
+            "position": position,
+        }
+
+
+def _store(stream: Stream, items: list[Item]) -> None:
+    for item, result in zip(items, persist.store(stream, [item.row for item in items]), strict=True):
+        if isinstance(result, str):
+            item.outcome = result
+        elif result.fault is Fault.REFERENCE:
+            reference = stream.references[0]
+            item.failed = Failed.missing(reference.field, reference.stream, item.row[reference.field])
+        else:
+            item.failed = Failed(Stage.UPSERT, result.code, result.messages)
+
+
+def _count(deliveries: Sequence[Delivery], items: Iterable[Item]) -> None:
+    """Adds the outcomes to the deliveries' counts and ends their marks; one update for all with the same change."""
+    by_delivery: dict[int, Counter[str]] = defaultdict(Counter)
+    last: dict[int, int] = {}
+    for item in items:
+        by_delivery[item.delivery.pk][item.outcome] += 1
+        last[item.delivery.pk] = item.position
+    alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for delivery in deliveries:
+        outcomes = by_delivery[delivery.pk]
+        left = delivery.pending - outcomes.total()
+        # After the record that killed its workers the rest is taken whole again.
+        part = left if delivery.next_record_kills else delivery.part
+        position = last.get(delivery.pk, -1) + 1
+        alike[(tuple(sorted(outcomes.items())), left > 0, part, position)].append(delivery.pk)
+    for (outcomes_, unfinished, part, position), pks in alike.items():
+        changes: dict[str, Any] = {name: F(name) + number for name, number in outcomes_}
+        changes |= {"started_at": None, "tries": 0, "pauses": 0, "paused_until": None, "trouble": ""}
+        changes |= {"position": position, "part": part} if unfinished else {"processed_at": Now()}
+        Delivery.objects.filter(pk__in=pks).update(**changes)
+
+
+def _stat_of(item: Item) -> str:
+    return item.held.status if item.outcome == "held" and item.held else item.outcome
+
+
+# After the transaction.
+
+
+def _look(stream: Stream, items: Iterable[Item]) -> None:
+    """P6, P11: in a transaction of its own, since only after both commits one of the two sees the other."""
+    stored = {item.row[stream.key] for item in items if item.outcome in ("inserted", "updated", "stale")}
+    left = [item.held.pk for item in items if item.outcome == "held" and item.held]
+    try:
+        held.look(stream, stored, left)
+    except DatabaseError:
+        logger.warning("Looking for held records failed; the next sweep will.", exc_info=True)
+
+
+def _give_back(deliveries: Sequence[Delivery], error: Exception) -> Worked:
+    """Takes the marks back after an error that is not a record's, with a pause; alone if the others may suffer by it."""
+    fault = classify(error)
+    if fault not in (Fault.STORE, Fault.CODE):
+        fault = Fault.CODE  # a record's error that escaped its savepoint is a mistake of ours
+    trouble = f"{fault.value}: {type(error).__name__}: {clean(str(error), 500)}"
+    if fault is Fault.CODE:
+        logger.exception("A batch was given back because of an error in the code.")
+    else:
+        logger.warning("A batch was given back: %s", trouble)
+    apart = fault is Fault.CODE or timed_out(error)
+    for pause in GIVE_BACK_PAUSES:
+        time.sleep(pause)
+        try:
+            for delivery in deliveries:
+                seconds = min(LONGEST_PAUSE, 2 ** min(delivery.pauses, 10))
+                part = _smaller(delivery) if apart else delivery.part
+                changes = {"pauses": delivery.pauses + 1, "paused_until": Now() + timedelta(seconds=seconds)}
+                Delivery.objects.unmark([delivery], part=part, trouble=trouble, **changes)
+            break
+        except (DatabaseError, InterfaceError):
+            connection.close()
+    return Worked(Counter(), fault, trouble)
+
+
+def _smaller(delivery: Delivery) -> int:
+    """The part for the next try of a delivery that failed or timed out: alone at first, then in parts."""
+    return delivery.pending if delivery.part is None else max(1, delivery.part // PART_DIVISOR)

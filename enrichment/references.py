@@ -1,0 +1,56 @@
+"""The rows that records refer to: read and locked in order of (stream, key), so that no two batches deadlock (P6)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django.db import connection
+
+from ingestion import streams
+from ingestion.streams import Reference, Stream
+
+Rows = Mapping[tuple[str, str], Mapping[str, Any]]
+
+
+def lock(stream: Stream, records: Collection[Any]) -> Rows:
+    """(stream, key) → the fields read, of the referenced rows that exist, made first where a stub may stand in.
+
+    They can neither vanish nor, where fields are read, change until the end of the transaction.
+    """
+    order = streams.names()
+    rows: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for reference in sorted(stream.references, key=lambda reference: order.index(reference.stream)):
+        keys = {getattr(record, reference.field) for record in records}
+        present = _lock_rows(reference, keys)
+        stubs = [stub for key in sorted(keys - present.keys()) if (stub := reference.stub(key)) is not None]
+        if stubs:
+            type(stubs[0])._default_manager.bulk_create(stubs, ignore_conflicts=True)
+            present |= _lock_rows(reference, {stub.pk for stub in stubs})
+        rows.update({(reference.stream, key): row for key, row in present.items()})
+    return rows
+
+
+def first_missing(stream: Stream, record: Any, rows: Rows) -> tuple[str, str, str] | None:
+    """(field, stream, key) of the first reference of the record that is not among the rows."""
+    for reference in stream.references:
+        key = getattr(record, reference.field)
+        if (reference.stream, key) not in rows:
+            return reference.field, reference.stream, key
+    return None
+
+
+def _lock_rows(reference: Reference, keys: set[str]) -> dict[str, Mapping[str, Any]]:
+    """key → the fields read, of the rows that exist."""
+    if not keys:
+        return {}
+    model = streams.get(reference.stream).model
+    names = ("pk", *reference.reads)
+    found = model._default_manager.filter(pk__in=keys).order_by("pk").values_list(*names)
+    if connection.vendor != "postgresql":  # the write lock is held already
+        return {row[0]: dict(zip(names, row, strict=True)) for row in found}
+    # FOR KEY SHARE and FOR SHARE, which Django cannot say, let other batches refer to the same rows at once.
+    sql, params = found.select_for_update(no_key=True).query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(sql.replace("FOR NO KEY UPDATE", "FOR SHARE" if reference.reads else "FOR KEY SHARE"), params)
+        return {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}

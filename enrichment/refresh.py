@@ -1,0 +1,56 @@
+"""Stored rows enriched again: those that depend on today's date (P9), on a row that moved, or on changed rules."""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from django.db import models, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from enrichment import references
+from enrichment.models import StoredRecord
+from ingestion.streams import Context, Stream, all_streams
+
+CHUNK = 1000
+
+
+def refresh_daily() -> int:
+    """Brings the rows whose derived fields are of an older day up to date; returns how many changed."""
+    today = timezone.localdate()
+    return sum(refresh(stream, models.Q(derived_on__lt=today)) for stream in all_streams() if stream.daily)
+
+
+def refresh(stream: Stream, among: models.Q, progress: Callable[[int], object] = lambda looked_at: None) -> int:
+    """Enriches stored rows again, a thousand at a time in key order; returns how many changed."""
+    manager = cast("models.Manager[StoredRecord]", stream.model._default_manager)
+    changed, last = 0, ""
+    while True:
+        with transaction.atomic():
+            seen = {row.pk: row for row in manager.filter(among, pk__gt=last).order_by("pk")[:CHUNK]}
+            if not seen:
+                return changed
+            rows = references.lock(stream, list(seen.values()))
+            context = Context(now=timezone.now(), facts=stream.facts(), rows=rows)
+            locked = manager.filter(pk__in=seen).order_by("pk").select_for_update()
+            # One that was stored anew since it was seen is fresh already, and may refer to other rows.
+            changed += refresh_rows(stream, [row for row in locked if row.version == seen[row.pk].version], context)
+        last = max(seen)
+        progress(len(seen))
+
+
+def refresh_rows(stream: Stream, rows: Sequence[StoredRecord], context: Context) -> int:
+    """Enriches stored rows, which the caller has locked, again; returns how many changed."""
+    changed, names = [], {"warnings"}
+    for row in rows:
+        record = row.as_record(stream.schema)
+        fresh = {**stream.enrich(record, context), "warnings": stream.warn(record, context)}
+        if any(getattr(row, name) != value for name, value in fresh.items()):
+            for name, value in fresh.items():
+                setattr(row, name, value)
+            row.stored_at = Now()  # type: ignore[assignment]
+            names |= {*fresh, "stored_at"}
+            changed.append(row)
+    if changed:
+        manager = cast("models.Manager[StoredRecord]", stream.model._default_manager)
+        manager.bulk_update(changed, sorted(names), batch_size=500)
+    return len(changed)

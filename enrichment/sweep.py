@@ -1,0 +1,22 @@
+"""What the cluster's main process does every minute, to make up for lost rings and for crashes; and day's change (P9)."""
+
+import logging
+from collections.abc import Callable
+from typing import cast
+
+from django.db import DatabaseError, InterfaceError
+
+from enrichment import held
+from enrichment.refresh import refresh_daily
+from ingestion import bell
+
+logger = logging.getLogger(__name__)
+
+
+def sweep() -> None:
+    """One round. Each step is independent: one that fails is logged and made up for by the next round."""
+    for step in (held.expire_waiting, held.look_everywhere, refresh_daily, bell.ring):
+        try:
+            cast("Callable[[], object]", step)()
+        except (DatabaseError, InterfaceError):
+            logger.warning("The sweep's %s failed; the next round will make up for it.", step.__name__, exc_info=True)

@@ -1,0 +1,85 @@
+"""The types that streams' schemas are made of (the conventions of the API: typed JSON, ISO 8601 times, no NUL).
+
+Validate with `strict=True` for JSON, where a number is no string, and without for CSV, where all is text.
+The validation context is `{"now": <aware datetime>}`.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from django.utils import timezone
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+CLOCK_TOLERANCE = timedelta(minutes=5)
+
+
+class Record(BaseModel):
+    """Base of every stream's schema: unknown fields are ignored; null is absent where a field is optional."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+def _plain(value: str) -> str:
+    if "\0" in value:
+        raise PydanticCustomError("nul", "must not contain a NUL character")
+    return value
+
+
+def _identifier(value: str) -> str:
+    if not value.isprintable() or value != value.strip() or "/" in value or value in (".", "..", "batch"):
+        raise PydanticCustomError(
+            "identifier",
+            "must be 1 to 64 printable characters without '/' and without spaces at either end,"
+            " and not '.', '..' or 'batch'",
+        )
+    return value
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+def _time(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        moment = value
+    elif not isinstance(value, str) or value.strip().isdigit():
+        raise PydanticCustomError("time", "must be an ISO 8601 time as text, such as 2025-03-01T15:00:00Z")
+    else:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise PydanticCustomError("time", "must be an ISO 8601 time, such as 2025-03-01T15:00:00Z") from None
+    if moment.year < 1969 or moment.year > 2100:
+        raise PydanticCustomError("time_range", "must lie between 1970 and 2100")
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.get_default_timezone())
+    elif (moment.utcoffset() or timedelta(0)) % timedelta(minutes=1):
+        raise PydanticCustomError("time", "must have an offset of whole minutes")
+    if not EARLIEST <= moment < LATEST:
+        raise PydanticCustomError("time_range", "must lie between 1970 and 2100")
+    return moment
+
+
+def not_after(moment: datetime, limit: timedelta, info: ValidationInfo, message: str) -> datetime:
+    """`moment`, unless it is more than `limit` after the `now` of the validation context: then an error."""
+    if moment > info.context["now"] + limit:  # type: ignore[index]
+        raise PydanticCustomError("future", "{message}", {"message": message})
+    return moment
+
+
+def _past(moment: datetime, info: ValidationInfo) -> datetime:
+    return not_after(moment, CLOCK_TOLERANCE, info, "must not lie in the future (by more than 5 minutes)")
+
+
+Text = Annotated[str, AfterValidator(_plain)]
+"""Any text PostgreSQL can store; bound its length with Field(max_length=…)."""
+Identifier = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_identifier)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number; 60.0 is 60."""
+Time = Annotated[datetime, BeforeValidator(_time)]
+"""An aware datetime with the offset it was sent with; naive times get TIME_ZONE, a date alone its midnight."""
+PastTime = Annotated[Time, AfterValidator(_past)]
+"""A time of something past: at most 5 minutes ahead of now."""

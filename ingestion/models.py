@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from rest_framework_api_key.models import AbstractAPIKey, BaseAPIKeyManager
+
+PART_DIVISOR = 32
+MAX_CRASHES = 3
+
+
+class ApiKeyManager(BaseAPIKeyManager):
+    pass
+
+
+class ApiKey(AbstractAPIKey):
+    """A client's key: stored hashed, shown once. Everything else refers to it by its prefix."""
+
+    objects = ApiKeyManager()
+
+    can_ingest = models.BooleanField(default=True, help_text="May post records.")
+    can_read = models.BooleanField(default=True, help_text="May read records, deliveries and statistics.")
+    streams = models.JSONField(default=list, blank=True, help_text="The streams it is limited to; empty: all.")
+    last_used_on = models.DateField(null=True, blank=True, editable=False)
+
+    class Meta(AbstractAPIKey.Meta):
+        abstract = False
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    """The queue's verbs. A delivery is pending until `processed_at` is set; a mark is a `started_at`."""
+
+    def pending(self) -> DeliveryQuerySet:
+        return self.filter(processed_at=None)
+
+    def due(self, *, heed_pauses: bool = True) -> DeliveryQuerySet:
+        """Pending, not marked (or by a worker that has died since), and not in a pause after an error."""
+        dead_mark = Q(started_at__lt=Now() - timedelta(seconds=settings.CLAIM_LEASE))
+        due = self.pending().filter(Q(started_at=None) | dead_mark)
+        return due.filter(Q(paused_until=None) | Q(paused_until__lte=Now())) if heed_pauses else due
+
+    def mark(self, stream: str, records: int, *, heed_pauses: bool = True) -> list[Delivery]:
+        """Marks due deliveries of a stream, lowest first: as many as make `records` records, and at least one.
+
+        Commits; the deliveries returned carry their mark (`started_at`). One that has seen a crash comes alone.
+        """
+        due = self.due(heed_pauses=heed_pauses).filter(stream=stream).order_by("source", "id")
+        with transaction.atomic(durable=True):
+            wanted = _how_many(due.values_list("count", flat=True)[:records], records)
+            found = list(due.select_for_update(skip_locked=True).defer("body")[:wanted])
+            taken = _take(found, records)
+            for delivery in taken:
+                if delivery.started_at is not None:
+                    delivery.note_crash()
+                    self.filter(pk=delivery.pk).update(part=delivery.part, tries=delivery.tries)
+            pks = [delivery.pk for delivery in taken]
+            self.filter(pk__in=pks).update(started_at=Now())
+            return list(self.filter(pk__in=pks).order_by("source", "id"))
+
+    def lock_marked(self, deliveries: Iterable[Delivery]) -> set[int]:
+        """Locks, until the end of the transaction, those that still bear the mark they have here; returns their ids."""
+        marks = {delivery.pk: delivery.started_at for delivery in deliveries}
+        locked = self.pending().filter(pk__in=marks).order_by("pk").select_for_update(skip_locked=True)
+        return {pk for pk, mark in locked.values_list("pk", "started_at") if marks[pk] == mark}
+
+    def unmark(self, deliveries: Iterable[Delivery], **changes: Any) -> int:
+        """Takes these marks back and makes the changes; deliveries that were marked anew meanwhile are left alone."""
+        by_mark: dict[datetime | None, list[int]] = {}
+        for delivery in deliveries:
+            by_mark.setdefault(delivery.started_at, []).append(delivery.pk)
+        return sum(
+            self.pending().filter(pk__in=pks, started_at=mark).update(started_at=None, **changes)
+            for mark, pks in by_mark.items()
+        )
+
+
+def _how_many(counts: Iterable[int], records: int) -> int:
+    """How many deliveries of these counts make `records` records: at least one."""
+    wanted = 0
+    for count in counts:
+        wanted += 1
+        records -= count
+        if records <= 0:
+            break
+    return max(wanted, 1)
+
+
+def _take(found: list[Delivery], records: int) -> list[Delivery]:
+    """Of the deliveries found those to work on together; one that must be alone only if it is the first."""
+    if not found or found[0].is_alone:
+        return found[:1]
+    together = [delivery for delivery in found if not delivery.is_alone]
+    taken = []
+    for delivery in together:
+        if taken and delivery.count > records:
+            break
+        taken.append(delivery)
+        records -= delivery.count
+    return taken
+
+
+class Delivery(models.Model):
+    """What was accepted in one go, kept as sent: records of one stream, or (made by us) ids of held records."""
+
+    class Source(models.IntegerChoices):
+        """Where a delivery comes from; a lower number is claimed first."""
+
+        REVIVAL = 0, "revived records"
+        CLIENT = 1, "client"
+        REDRIVE = 2, "redrive"
+
+    class Format(models.TextChoices):
+        JSON = "json", "JSON"
+        NDJSON = "ndjson", "NDJSON"
+        HELD = "held", "ids of held records"
+
+    stream = models.CharField(max_length=64)
+    source = models.PositiveSmallIntegerField(choices=Source, default=Source.CLIENT)
+    client = models.CharField(max_length=200, help_text="key:<prefix>, user:<name> or system.")
+    format = models.CharField(max_length=10, choices=Format, default=Format.JSON)
+    body = models.BinaryField(editable=True)
+    refused = models.TextField(default="[]", help_text="JSON: positions in the body that were refused.")
+    count = models.PositiveIntegerField(help_text="Accepted records.")
+    received_at = models.DateTimeField(db_default=Now())
+    processed_at = models.DateTimeField(null=True)
+
+    # The mark and how far the work is. In no index and no index predicate, so that updates stay cheap.
+    started_at = models.DateTimeField(null=True)
+    position = models.PositiveIntegerField(default=0, help_text="Items of the body before this one are done.")
+    part = models.PositiveIntegerField(null=True, help_text="Since a crash or timeout: claimed alone, so many records.")
+    tries = models.PositiveIntegerField(default=0, help_text="Crashes of the present part of one record.")
+    pauses = models.PositiveIntegerField(default=0, help_text="Errors in a row that were not the record's.")
+    paused_until = models.DateTimeField(null=True)
+    trouble = models.TextField(default="", help_text="The last such error.")
+
+    inserted = models.PositiveIntegerField(default=0)
+    updated = models.PositiveIntegerField(default=0)
+    stale = models.PositiveIntegerField(default=0)
+    held = models.PositiveIntegerField(default=0)
+    skipped = models.PositiveIntegerField(default=0, help_text="Held records that were closed or mended meanwhile.")
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        indexes = [
+            models.Index(fields=["stream", "source", "id"], name="delivery_pending", condition=Q(processed_at=None)),
+            models.Index(fields=["client", "-id"], name="delivery_client"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="delivery_adds_up",
+                condition=Q(processed_at=None)
+                | Q(count=F("inserted") + F("updated") + F("stale") + F("held") + F("skipped")),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"delivery {self.pk}"
+
+    @property
+    def done(self) -> int:
+        return self.inserted + self.updated + self.stale + self.held + self.skipped
+
+    @property
+    def pending(self) -> int:
+        """Records not yet processed."""
+        return self.count - self.done
+
+    @property
+    def status(self) -> str:
+        return "pending" if self.processed_at is None else "processed"
+
+    @property
+    def is_alone(self) -> bool:
+        """It has seen a crash or a timeout, or just now left a dead worker's mark behind."""
+        return self.part is not None or self.started_at is not None
+
+    def note_crash(self) -> None:
+        """Its worker died: next it is taken whole and alone, then in ever smaller parts, at last one record thrice."""
+        if self.part is None:
+            self.part = self.pending
+        elif self.part > 1:
+            self.part = max(1, self.part // PART_DIVISOR)
+        else:
+            self.tries += 1
+
+    @property
+    def next_record_kills(self) -> bool:
+        return self.tries >= MAX_CRASHES
+
+    @property
+    def refused_positions(self) -> set[int]:
+        return set(json.loads(self.refused))
+
+
+class Doorbell(models.Model):
+    """One row: when the workers were rung, and when a task last answered (the cluster's heartbeat)."""
+
+    rung_at = models.DateTimeField(null=True)
+    answered_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return "doorbell"

@@ -1,0 +1,82 @@
+"""Bytes that a client sent → records, and records → the text in which a held record's payload is kept."""
+
+import json
+import math
+from typing import Any
+
+MAX_DEPTH = 100
+
+
+class Unreadable(ValueError):
+    """The body is no JSON that we can keep: not UTF-8, not JSON, NaN or Infinity, or nested too deep."""
+
+
+def parse_json(body: bytes) -> Any:
+    """The value that `body` holds. Raises Unreadable with a message for the client."""
+    return _parse(_decode(body))
+
+
+def parse_ndjson(body: bytes) -> list[Any]:
+    """One value per line, empty lines left out. Raises Unreadable, naming the line."""
+    items = []
+    for number, line in enumerate(_decode(body).split("\n"), start=1):
+        if line.strip():
+            try:
+                items.append(_parse(line))
+            except Unreadable as error:
+                raise Unreadable(f"Line {number}: {error}") from None
+    return items
+
+
+def dump(value: Any) -> str:
+    """JSON in ASCII: what no database refuses, whatever the client sent (NUL, surrogates)."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+
+def clean(text: str, length: int | None = None) -> str:
+    """`text` without NUL and lone surrogates, cut to `length`, for a column or a message."""
+    return text.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")[:length]
+
+
+def _decode(body: bytes) -> str:
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"The body is not UTF-8 (byte {error.start}).") from None
+
+
+def _parse(text: str) -> Any:
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"Not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
+    except RecursionError:
+        raise Unreadable(f"Nested deeper than {MAX_DEPTH}.") from None
+    except Unreadable:
+        raise
+    except ValueError:  # an integer of more digits than Python reads
+        raise Unreadable("A number has too many digits.") from None
+    if _deeper_than(value, MAX_DEPTH):
+        raise Unreadable(f"Nested deeper than {MAX_DEPTH}.")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise Unreadable(f"{name} is no JSON.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise Unreadable("A number is too large.")
+    return number
+
+
+def _deeper_than(value: Any, depth: int) -> bool:
+    if type(value) is dict:
+        value = value.values()
+    elif type(value) is not list:
+        return False
+    if depth == 0:
+        return True
+    return any(type(inner) in (dict, list) and _deeper_than(inner, depth - 1) for inner in value)

@@ -1,0 +1,197 @@
+"""All settings, from the environment (README, "Settings"). Without one: what `make run` keeps in .run/."""
+
+from pathlib import Path
+
+import dj_database_url
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from tutormax import __version__, env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+RUN_DIR = BASE_DIR / ".run"
+
+VERSION = __version__
+SECRET_KEY = env.text("SECRET_KEY") or env.kept_secret(RUN_DIR / "secret_key")
+DEBUG = env.flag("DEBUG", False)
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1")
+PORT = env.whole("PORT", 8000, least=1)
+HTTPS = env.flag("HTTPS", False)
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
+DOCS_PUBLIC = env.flag("DOCS_PUBLIC", True)
+
+# What the pipeline goes by: durations in seconds, sizes in records and bytes.
+REFERENCE_WAIT = env.whole("REFERENCE_WAIT", 86_400)
+CREATE_MISSING_STUDENTS = env.flag("CREATE_MISSING_STUDENTS", False)
+MAX_BATCH_RECORDS = env.whole("MAX_BATCH_RECORDS", 10_000, least=1)
+MAX_BODY_BYTES = env.whole("MAX_BODY_BYTES", 32_000_000, least=1)
+CLAIM_LEASE = env.whole("CLAIM_LEASE", 60, least=1)
+WORKERS = env.whole("WORKERS", 2, least=1)
+SWEEP_INTERVAL = env.whole("SWEEP_INTERVAL", 60, least=1)
+WATCH_PATIENCE = env.whole("WATCH_PATIENCE", 180, least=1)
+
+INSTALLED_APPS = [
+    "tutormax.apps.TutorMaxConfig",
+    "tutormax.apps.TutorMaxAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "rest_framework_api_key",
+    "axes",
+    "ingestion",
+    "enrichment",  # before django_q: its qcluster is the one that runs
+    "tutoring",
+    "django_q",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+ROOT_URLCONF = "tutormax.urls"
+APPEND_SLASH = False  # every path of the API works with and without; the admin's own site adds its slashes
+WSGI_APPLICATION = "tutormax.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+
+def database(url: str) -> dict[str, object]:
+    """Django's settings for the database at `url`, PostgreSQL or SQLite; connections are kept for a minute."""
+    config = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
+    match config["ENGINE"]:
+        case "django.db.backends.postgresql":
+            config["OPTIONS"] = {"connect_timeout": 4, **config.get("OPTIONS", {})}
+        case "django.db.backends.sqlite3":
+            config["OPTIONS"] = {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            }
+        case engine:
+            raise ImproperlyConfigured(f"DATABASE_URL must name PostgreSQL or SQLite, not {engine}.")
+    return config
+
+
+DATABASES = {"default": database(env.text("DATABASE_URL", f"sqlite:///{RUN_DIR / 'db.sqlite3'}"))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "tutormax_cache"}}
+
+# Tasks are doorbells and carry no data; retries live in the deliveries. retry >= timeout * (2 + ceil((queue_limit +
+# bulk) / workers)), or tasks still waiting in memory run twice.
+Q_CLUSTER = {
+    "name": "tutormax",
+    "label": "Task queue",
+    "orm": "default",
+    "workers": WORKERS,
+    "timeout": 120,
+    "retry": 720,
+    "queue_limit": 2,
+    "bulk": 1,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "poll": 0.3,
+    "catch_up": False,
+    "save_limit": 250,
+    "recycle": 500,
+    "max_rss": 400_000,
+}
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+LOGIN_URL = "admin:login"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "ingestion.auth.ApiKeyAuthentication",
+        "ingestion.auth.StaffSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["ingestion.auth.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": [
+        "rest_framework.renderers.JSONRenderer",
+        "rest_framework.renderers.BrowsableAPIRenderer",
+    ],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "ingestion.errors.handle_exception",
+    "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "TutorMax",
+    "DESCRIPTION": "Post tutors, students, sessions and feedback; read them back enriched.",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_PUBLIC": True,
+    "SERVE_PERMISSIONS": ["ingestion.auth.DocsReadable"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES + 1  # the view answers 413 itself, in the API's error shape
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.text("TIME_ZONE", "UTC")
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True  # static files are served without a collectstatic before
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {"django-q": {"level": "WARNING"}},
+}
