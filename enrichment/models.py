@@ -188,7 +188,7 @@ class MinuteStatQuerySet(models.QuerySet["MinuteStat"]):
         added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in names)
         with connection.cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO {table} (minute, stream, {', '.join(names)}) VALUES (%s, %s, %s, %s, %s, %s, %s) "
+                f"INSERT INTO {table} (minute, stream, {', '.join(names)}) VALUES (%s, %s, %s, %s, %s, %s, %s) "  # noqa: S608
                 f"ON CONFLICT (minute, stream) DO UPDATE SET {added}",
                 [
                     connection.ops.adapt_datetimefield_value(at.replace(second=0, microsecond=0)),

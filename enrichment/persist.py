@@ -144,7 +144,7 @@ def _statement(stream: Stream, source: str, now: str, returning: str) -> str:
     names = [_quote(field.column) for field in columns(stream)]
     changes = ", ".join(f"{name} = excluded.{name}" for name in [*names, "stored_at"] if name != key)
     return (
-        f"INSERT INTO {table} ({', '.join(names)}, stored_at) "
+        f"INSERT INTO {table} ({', '.join(names)}, stored_at) "  # noqa: S608 (names are the model's)
         f"SELECT {', '.join(names)}, {now} FROM {source} WHERE true ORDER BY {key} "
         f"ON CONFLICT ({key}) DO UPDATE SET {changes} "
         f"WHERE ({table}.version_at, {table}.delivery, {table}.position) "
@@ -192,7 +192,7 @@ def _array_type(field: models.Field[Any, Any]) -> str:
 def _upsert_sqlite(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
     names = [_quote(field.column) for field in columns(stream)]
     items = ", ".join(f"json_extract(value, '$[{i}]') AS {name}" for i, name in enumerate(names))
-    statement = _statement(stream, f"(SELECT {items} FROM json_each(%s))", "%s", "")
+    statement = _statement(stream, f"(SELECT {items} FROM json_each(%s))", "%s", "")  # noqa: S608
     present = set(
         stream.model._default_manager.filter(pk__in=[row[stream.key] for row in rows]).values_list("pk", flat=True)
     )

@@ -254,13 +254,13 @@ def _look(stream: Stream, items: Iterable[Item]) -> None:
 
 
 def _give_back(deliveries: Sequence[Delivery], error: Exception) -> Worked:
-    """Takes the marks back after an error that is not a record's, with a pause; alone if the others may suffer by it."""
+    """Takes the marks back after an error that is not a record's, with a pause; alone where others may suffer."""
     fault = classify(error)
     if fault not in (Fault.STORE, Fault.CODE):
         fault = Fault.CODE  # a record's error that escaped its savepoint is a mistake of ours
     trouble = f"{fault.value}: {type(error).__name__}: {clean(str(error), 500)}"
     if fault is Fault.CODE:
-        logger.exception("A batch was given back because of an error in the code.")
+        logger.error("A batch was given back because of an error in the code.", exc_info=error)
     else:
         logger.warning("A batch was given back: %s", trouble)
     apart = fault is Fault.CODE or timed_out(error)

@@ -1,4 +1,4 @@
-"""What the cluster's main process does every minute, to make up for lost rings and for crashes; and day's change (P9)."""
+"""What the cluster's main process does every minute: makes up for lost rings and crashes, and lets days pass."""
 
 import logging
 from collections.abc import Callable

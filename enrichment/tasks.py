@@ -14,6 +14,7 @@ def drain() -> None:
     bell.answer()
     end = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < end:
-        if not any([process_batch(stream) for stream in all_streams()]):
+        batches = [process_batch(stream) for stream in all_streams()]  # streams take turns
+        if not any(batches):
             return
     bell.ring()

@@ -47,9 +47,8 @@ def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None) ->
     failed_rounds = 0
     with tqdm(total=_pending(chosen), unit=" records", disable=None) as bar:
         while limit is None or done.total() < limit:
-            worked = [
-                batch for stream in chosen if (batch := process_batch(stream, records=batch_size, heed_pauses=False))
-            ]
+            batches = [process_batch(stream, records=batch_size, heed_pauses=False) for stream in chosen]
+            worked = [batch for batch in batches if batch]
             progress = sum((batch.outcomes for batch in worked), Counter[str]())
             done += progress
             bar.update(progress.total())
