@@ -112,7 +112,7 @@ def _same(value: Any) -> Any:
 
 def _sqlite_time(value: datetime | None) -> str | None:
     """As Django writes it on SQLite: UTC without an offset."""
-    return value and str(value.astimezone(UTC).replace(tzinfo=None))
+    return str(value.astimezone(UTC).replace(tzinfo=None)) if value else None
 
 
 def _converter(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
@@ -141,7 +141,7 @@ def _tuples(stream: Stream, rows: Sequence[Row]) -> list[list[Any]]:
 def _statement(stream: Stream, source: str, now: str, returning: str) -> str:
     """INSERT … SELECT … FROM `source` ON CONFLICT DO UPDATE … WHERE the stored version is older."""
     table, key = _quote(stream.model._meta.db_table), _quote(stream.key)
-    names = [_quote(field.column) for field in columns(stream)]
+    names = [_quote(field.attname) for field in columns(stream)]
     changes = ", ".join(f"{name} = excluded.{name}" for name in [*names, "stored_at"] if name != key)
     return (
         f"INSERT INTO {table} ({', '.join(names)}, stored_at) "  # noqa: S608 (names are the model's)
@@ -158,7 +158,7 @@ def _quote(name: str) -> str:
 
 
 def _upsert_postgresql(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
-    names = [_quote(field.column) for field in columns(stream)]
+    names = [_quote(field.attname) for field in columns(stream)]
     tuples = _tuples(stream, rows)
     with connection.cursor() as cursor:
         if len(rows) >= COPY_FROM:
@@ -167,7 +167,7 @@ def _upsert_postgresql(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
             cursor.execute(f"CREATE TEMPORARY TABLE {incoming} (LIKE {table}) ON COMMIT DROP")
             cursor.execute(f"ALTER TABLE {incoming} ALTER stored_at DROP NOT NULL")
             copy_in = f"COPY {incoming} ({', '.join(names)}) FROM STDIN"
-            with connection.wrap_database_errors, cursor.copy(copy_in) as copy:  # type: ignore[attr-defined]
+            with connection.wrap_database_errors, cursor.copy(copy_in) as copy:
                 for values in tuples:
                     copy.write_row(values)
             cursor.execute(_statement(stream, incoming, "clock_timestamp()", ", (xmax = 0)"))
@@ -190,7 +190,7 @@ def _array_type(field: models.Field[Any, Any]) -> str:
 
 
 def _upsert_sqlite(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
-    names = [_quote(field.column) for field in columns(stream)]
+    names = [_quote(field.attname) for field in columns(stream)]
     items = ", ".join(f"json_extract(value, '$[{i}]') AS {name}" for i, name in enumerate(names))
     statement = _statement(stream, f"(SELECT {items} FROM json_each(%s))", "%s", "")  # noqa: S608
     present = set(

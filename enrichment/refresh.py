@@ -47,7 +47,7 @@ def refresh_rows(stream: Stream, rows: Sequence[StoredRecord], context: Context)
         if any(getattr(row, name) != value for name, value in fresh.items()):
             for name, value in fresh.items():
                 setattr(row, name, value)
-            row.stored_at = Now()  # type: ignore[assignment]
+            row.stored_at = Now()
             names |= {*fresh, "stored_at"}
             changed.append(row)
     if changed:

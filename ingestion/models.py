@@ -9,20 +9,14 @@ from django.conf import settings
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
-from rest_framework_api_key.models import AbstractAPIKey, BaseAPIKeyManager
+from rest_framework_api_key.models import AbstractAPIKey
 
 PART_DIVISOR = 32
 MAX_CRASHES = 3
 
 
-class ApiKeyManager(BaseAPIKeyManager):
-    pass
-
-
 class ApiKey(AbstractAPIKey):
     """A client's key: stored hashed, shown once. Everything else refers to it by its prefix."""
-
-    objects = ApiKeyManager()
 
     can_ingest = models.BooleanField(default=True, help_text="May post records.")
     can_read = models.BooleanField(default=True, help_text="May read records, deliveries and statistics.")
@@ -96,7 +90,7 @@ def _take(found: list[Delivery], records: int) -> list[Delivery]:
     if not found or found[0].is_alone:
         return found[:1]
     together = [delivery for delivery in found if not delivery.is_alone]
-    taken = []
+    taken: list[Delivery] = []
     for delivery in together:
         if taken and delivery.count > records:
             break

@@ -1,6 +1,7 @@
 """All settings, from the environment (README, "Settings"). Without one: what `make run` keeps in .run/."""
 
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from csp.constants import NONE, SELF
@@ -81,9 +82,9 @@ TEMPLATES = [
 ]
 
 
-def database(url: str) -> dict[str, object]:
+def database(url: str) -> dict[str, Any]:
     """Django's settings for the database at `url`, PostgreSQL or SQLite; connections are kept for a minute."""
-    config = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
+    config: dict[str, Any] = {**dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True)}
     match config["ENGINE"]:
         case "django.db.backends.postgresql":
             config["OPTIONS"] = {"connect_timeout": 4, **config.get("OPTIONS", {})}

@@ -19,7 +19,7 @@ from ingestion import bell
 logger = logging.getLogger(__name__)
 
 
-class Command(QClusterCommand):
+class Command(QClusterCommand):  # type: ignore[misc]
     help = "Starts django-q2's cluster with our minute sweep and a watch; stop it with SIGTERM to this process alone."
 
     def handle(self, *args: Any, **options: Any) -> None:
