@@ -1,0 +1,146 @@
+"""What every test may use: databases of its own, our servers, a browser. The run's own database: tests/database.py."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from django.db import connection
+
+from tests.servers import PostgreSQL, manage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+NewDatabase = Callable[[], str]
+
+
+def find_chromium() -> str | None:
+    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "postgresql: needs PostgreSQL; not part of a run on SQLite")
+    if not find_chromium() and os.environ.get("CI") == "true":
+        raise pytest.UsageError("No Chromium for the browser tests, and with CI=true nothing may be left out.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [item for item in items if _left_out(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _left_out(item: pytest.Item) -> bool:
+    if item.get_closest_marker("postgresql") and on_sqlite():
+        return True
+    return "browser" in getattr(item, "fixturenames", ()) and not find_chromium()
+
+
+def on_sqlite() -> bool:
+    return os.environ["DATABASE_URL"].startswith("sqlite:")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not find_chromium():
+        terminalreporter.section("BROWSER TESTS LEFT OUT", sep="!", red=True, bold=True)
+        terminalreporter.line("No Chromium was found. Install Debian's package chromium, or set CHROMIUM to a program.")
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """Gives each worker a database; on SQLite a file, since one in memory knows neither WAL nor a second process."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    file = f"{os.environ['TEST_DIRECTORY']}/test_{worker}.sqlite3"
+    connection.settings_dict["TEST"]["NAME"] = file if on_sqlite() else f"test_{worker}"
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a migrated, empty database that nobody opens: new ones are copies of it."""
+    url = _make_database("template", tmp_path_factory.mktemp("template"))
+    manage("migrate", "--verbosity=0", database_url=url)
+    return url
+
+
+@pytest.fixture
+def new_database(migrated_database: str, tmp_path: Path) -> Iterator[NewDatabase]:
+    """Makes migrated, empty databases for processes of their own (tests/servers.py) and answers their addresses."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(_make_database(f"db{len(made)}", tmp_path, template=migrated_database))
+        return made[-1]
+
+    yield make
+    for url in made:
+        _drop_database(url)
+
+
+def _make_database(name: str, directory: Path, template: str | None = None) -> str:
+    if on_sqlite():
+        path = directory / f"{name}.sqlite3"
+        if template:
+            shutil.copy(template.removeprefix("sqlite:///"), path)
+        return f"sqlite:///{path}"
+    name = f"{name}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    like = f" TEMPLATE {_name(template)}" if template else ""
+    _execute(f"CREATE DATABASE {name}{like}")
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+
+
+def _drop_database(url: str) -> None:
+    if not on_sqlite():
+        _execute(f"DROP DATABASE {_name(url)} WITH (FORCE)")
+
+
+def _name(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")
+
+
+def _execute(statement: str) -> None:
+    url = urlsplit(os.environ["DATABASE_URL"])._replace(path="/postgres").geturl()
+    with psycopg.connect(url, autocommit=True) as postgres:
+        postgres.execute(statement.encode())
+
+
+@pytest.fixture
+def postgres() -> Iterator[PostgreSQL]:
+    """A PostgreSQL of the test's own, to be stopped, crashed and restarted."""
+    with PostgreSQL() as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # playwright keeps an event loop in this thread
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def browser_context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(15_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(browser_context: BrowserContext) -> Page:
+    """A page of a fresh browser, logged in nowhere."""
+    return browser_context.new_page()
