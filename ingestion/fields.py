@@ -22,9 +22,13 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
-def _plain(value: str) -> str:
+def plain(value: str) -> str:
     if "\0" in value:
         raise PydanticCustomError("nul", "must not contain a NUL character")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # pydantic looks into a text only where it has to, as for its length
+        raise PydanticCustomError("surrogate", "must not contain a lone surrogate") from None
     return value
 
 
@@ -74,8 +78,8 @@ def _past(moment: datetime, info: ValidationInfo) -> datetime:
     return not_after(moment, CLOCK_TOLERANCE, info, "must not lie in the future (by more than 5 minutes)")
 
 
-Text = Annotated[str, AfterValidator(_plain)]
-"""Any text PostgreSQL can store; bound its length with Field(max_length=…)."""
+Text = Annotated[str, AfterValidator(plain)]
+"""Any text PostgreSQL can store. To bound its length: Annotated[str, Field(max_length=…), AfterValidator(plain)]."""
 Identifier = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_identifier)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 """A whole number; 60.0 is 60."""

@@ -1,0 +1,65 @@
+"""The catalogue of subjects: data that an administrator edits; a subject that is not in it is worth a warning."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from django.apps import apps
+from django.db import connection
+from django.db.models import Model
+
+KEPT_SECONDS = 30
+SUBJECTS = (
+    "Mathematics",
+    "Algebra",
+    "Calculus",
+    "Geometry",
+    "Physics",
+    "Chemistry",
+    "Biology",
+    "Computer Science",
+    "English",
+    "Writing",
+    "Literature",
+    "Spanish",
+    "French",
+    "SAT Prep",
+    "ACT Prep",
+    "AP Test Prep",
+    "GRE Prep",
+)
+
+_kept: tuple[float, Mapping[str, Any]] | None = None
+
+
+def facts() -> Mapping[str, Any]:
+    """{"subjects": the names in the catalogue}, read at most every 30 seconds; other processes' edits show by then."""
+    global _kept  # noqa: PLW0603
+    if connection.in_atomic_block:  # what is seen here may be rolled back: not for keeps
+        return _read()
+    if _kept is None or _kept[0] < time.monotonic():
+        _kept = (time.monotonic() + KEPT_SECONDS, _read())
+    return _kept[1]
+
+
+def forget(**_: Any) -> None:
+    """Drops what this process has kept; receives the signals of an edit."""
+    global _kept  # noqa: PLW0603
+    _kept = None
+
+
+def fill(using: str, apps: Any = apps, **_: Any) -> None:
+    """Receives post_migrate: fills a catalogue that is empty (a new database, or one that was flushed)."""
+    try:
+        subject: type[Model] = apps.get_model("tutoring", "Subject")
+    except LookupError:  # migrated back to before there was one
+        return
+    subjects = subject._default_manager.using(using)
+    if not subjects.exists():
+        subjects.bulk_create([subject(name=name) for name in SUBJECTS])
+    forget()
+
+
+def _read() -> Mapping[str, Any]:
+    subject = apps.get_model("tutoring", "Subject")
+    return {"subjects": frozenset(subject._default_manager.values_list("name", flat=True))}

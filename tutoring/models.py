@@ -1,0 +1,273 @@
+"""What is stored: the record's own fields, then the derived ones. CHECK constraints repeat the rules of the schemas."""
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from django.db import models
+from django.db.models import F, Q
+from pydantic import BaseModel
+
+from enrichment.models import StoredRecord
+
+OPTIONAL: dict[str, Any] = {"null": True, "blank": True}
+RATINGS = (
+    "subject_knowledge_rating",
+    "communication_rating",
+    "patience_rating",
+    "engagement_rating",
+    "helpfulness_rating",
+)
+"""The five categories of feedback."""
+
+
+class TutorStatus(models.TextChoices):
+    ACTIVE = "active", "active"
+    INACTIVE = "inactive", "inactive"
+    SUSPENDED = "suspended", "suspended"
+    CHURNED = "churned", "churned"
+
+
+class SubjectType(models.TextChoices):
+    STEM = "STEM", "STEM"
+    LANGUAGE = "Language", "Language"
+    TEST_PREP = "TestPrep", "TestPrep"
+
+
+class Archetype(models.TextChoices):
+    HIGH_PERFORMER = "high_performer", "high performer"
+    AT_RISK = "at_risk", "at risk"
+    NEW_TUTOR = "new_tutor", "new tutor"
+    STEADY = "steady", "steady"
+    CHURNER = "churner", "churner"
+
+
+class Experience(models.TextChoices):
+    JUNIOR = "junior", "junior"
+    MID = "mid", "mid"
+    SENIOR = "senior", "senior"
+
+
+class SessionType(models.TextChoices):
+    ONE_ON_ONE = "1-on-1", "1-on-1"
+    GROUP = "group", "group"
+    WORKSHOP = "workshop", "workshop"
+
+
+class TimeOfDay(models.TextChoices):
+    MORNING = "morning", "morning"
+    AFTERNOON = "afternoon", "afternoon"
+    EVENING = "evening", "evening"
+    NIGHT = "night", "night"
+
+
+def within(model: str, field: str, least: float, most: float) -> models.CheckConstraint:
+    return models.CheckConstraint(
+        condition=Q(**{f"{field}__gte": least, f"{field}__lte": most}),
+        name=f"{model}_{field}",
+        violation_error_message=f"{field} must lie between {least} and {most}.",
+    )
+
+
+def one_of(model: str, field: str, choices: type[models.TextChoices]) -> models.CheckConstraint:
+    return models.CheckConstraint(
+        condition=Q(**{f"{field}__in": choices.values}),
+        name=f"{model}_{field}",
+        violation_error_message=f"{field} must be one of: {', '.join(choices.values)}.",
+    )
+
+
+class Subject(models.Model):
+    """An entry of the catalogue of subjects."""
+
+    name = models.CharField(max_length=100, unique=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Tutor(StoredRecord):
+    tutor_id = models.CharField(max_length=64, primary_key=True)
+    name = models.CharField(max_length=255)
+    email = models.EmailField(max_length=254)
+    subjects = models.JSONField()
+    onboarding_date = models.DateTimeField()
+    status = models.CharField(max_length=10, choices=TutorStatus)
+    age = models.SmallIntegerField(**OPTIONAL)
+    location = models.CharField(max_length=255, **OPTIONAL)
+    education_level = models.CharField(max_length=100, **OPTIONAL)
+    subject_type = models.CharField(max_length=10, choices=SubjectType, **OPTIONAL)
+    behavioral_archetype = models.CharField(max_length=20, choices=Archetype, **OPTIONAL)
+    baseline_sessions_per_week = models.SmallIntegerField(**OPTIONAL)
+    created_at = models.DateTimeField(**OPTIONAL)
+    updated_at = models.DateTimeField(**OPTIONAL)
+
+    tenure_days = models.IntegerField(editable=False)
+    is_new_tutor = models.BooleanField(editable=False)
+    experience_level = models.CharField(max_length=10, choices=Experience, editable=False)
+    subject_count = models.SmallIntegerField(editable=False)
+    is_active_today = models.BooleanField(editable=False, **OPTIONAL)
+    derived_on = models.DateField(editable=False, help_text="The day, in TIME_ZONE, for which these five hold.")
+
+    class Meta:
+        constraints = [
+            one_of("tutor", "status", TutorStatus),
+            one_of("tutor", "subject_type", SubjectType),
+            one_of("tutor", "behavioral_archetype", Archetype),
+            within("tutor", "age", 18, 100),
+            within("tutor", "baseline_sessions_per_week", 0, 50),
+        ]
+
+    def __str__(self) -> str:
+        return self.tutor_id
+
+
+class Student(StoredRecord):
+    student_id = models.CharField(max_length=64, primary_key=True)
+    name = models.CharField(max_length=255, blank=True, help_text="Empty for a stub.")
+    age = models.SmallIntegerField(**OPTIONAL)
+    grade_level = models.CharField(max_length=50, **OPTIONAL)
+    subjects_interested = models.JSONField(**OPTIONAL)
+    created_at = models.DateTimeField(**OPTIONAL)
+    updated_at = models.DateTimeField(**OPTIONAL)
+
+    is_stub = models.BooleanField(
+        default=False, editable=False, help_text="Stands in for a student whose record has not arrived."
+    )
+
+    class Meta:
+        constraints = [within("student", "age", 3, 120)]
+
+    def __str__(self) -> str:
+        return self.student_id
+
+
+class TutoringSession(StoredRecord):
+    session_id = models.CharField(max_length=64, primary_key=True)
+    tutor = models.ForeignKey(Tutor, models.PROTECT, related_name="sessions", db_index=False)
+    student = models.ForeignKey(Student, models.PROTECT, related_name="sessions", db_index=False)
+    scheduled_start = models.DateTimeField()
+    duration_minutes = models.SmallIntegerField()
+    subject = models.CharField(max_length=100)
+    session_number = models.IntegerField(**OPTIONAL)
+    is_first_session = models.BooleanField()
+    no_show = models.BooleanField()
+    actual_start = models.DateTimeField(**OPTIONAL)
+    actual_end = models.DateTimeField(**OPTIONAL)
+    session_type = models.CharField(max_length=10, choices=SessionType)
+    tutor_initiated_reschedule = models.BooleanField()
+    late_start_minutes = models.SmallIntegerField(**OPTIONAL)
+    engagement_score = models.FloatField(**OPTIONAL)
+    learning_objectives_met = models.BooleanField(**OPTIONAL)
+    technical_issues = models.BooleanField()
+    created_at = models.DateTimeField(**OPTIONAL)
+    updated_at = models.DateTimeField(**OPTIONAL)
+
+    scheduled_offset = models.SmallIntegerField(
+        editable=False, help_text="Minutes east of UTC: the offset with which scheduled_start was sent."
+    )
+    is_weekend = models.BooleanField(editable=False)
+    time_of_day = models.CharField(max_length=10, choices=TimeOfDay, editable=False)
+    is_late_start = models.BooleanField(editable=False, **OPTIONAL)
+    actual_duration_minutes = models.IntegerField(editable=False, **OPTIONAL)
+    week_of_year = models.SmallIntegerField(editable=False)
+    month_of_year = models.SmallIntegerField(editable=False)
+
+    class Meta:
+        verbose_name = "session"
+        indexes = [
+            # The references by hand: Django's own would come with a second one each, for LIKE.
+            models.Index(fields=["tutor"], name="session_tutor"),
+            models.Index(fields=["student"], name="session_student"),
+            models.Index(fields=["scheduled_start"], name="session_start"),
+            models.Index(fields=["scheduled_start"], name="session_late", condition=Q(is_late_start=True)),
+            models.Index(fields=["scheduled_start"], name="session_no_show", condition=Q(no_show=True)),
+        ]
+        constraints = [
+            within("session", "duration_minutes", 0, 300),
+            within("session", "late_start_minutes", 0, 60),
+            within("session", "engagement_score", 0, 1),
+            within("session", "session_number", 1, 2**31 - 1),
+            one_of("session", "session_type", SessionType),
+            models.CheckConstraint(
+                condition=Q(late_start_minutes__lte=F("duration_minutes")),
+                name="session_late_within_duration",
+                violation_error_message="late_start_minutes must not exceed duration_minutes.",
+            ),
+            models.CheckConstraint(
+                condition=Q(actual_end__gt=F("actual_start")),
+                name="session_ends_after_start",
+                violation_error_message="actual_end must be after actual_start.",
+            ),
+            models.CheckConstraint(
+                condition=Q(no_show=False) | Q(actual_start=None),
+                name="session_no_show_has_no_start",
+                violation_error_message="actual_start must be absent when no_show.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.session_id
+
+    def as_record(self, schema: type[BaseModel]) -> BaseModel:
+        """The record, scheduled_start in the offset it was sent with."""
+        return super().as_record(schema).model_copy(update={"scheduled_start": self.scheduled_start_as_sent})
+
+    @property
+    def scheduled_start_as_sent(self) -> datetime:
+        return self.scheduled_start.astimezone(timezone(timedelta(minutes=self.scheduled_offset)))
+
+
+class Feedback(StoredRecord):
+    feedback_id = models.CharField(max_length=64, primary_key=True)
+    session = models.ForeignKey(TutoringSession, models.PROTECT, related_name="feedback", db_index=False)
+    student = models.ForeignKey(Student, models.PROTECT, related_name="feedback", db_index=False)
+    tutor = models.ForeignKey(Tutor, models.PROTECT, related_name="feedback", db_index=False)
+    overall_rating = models.SmallIntegerField()
+    submitted_at = models.DateTimeField()
+    session_scheduled_start = models.DateTimeField(
+        help_text="As sent with the feedback: goes before the session's own.", **OPTIONAL
+    )
+    subject_knowledge_rating = models.SmallIntegerField(**OPTIONAL)
+    communication_rating = models.SmallIntegerField(**OPTIONAL)
+    patience_rating = models.SmallIntegerField(**OPTIONAL)
+    engagement_rating = models.SmallIntegerField(**OPTIONAL)
+    helpfulness_rating = models.SmallIntegerField(**OPTIONAL)
+    is_first_session = models.BooleanField()
+    free_text_feedback = models.CharField(max_length=5000, **OPTIONAL)
+    would_recommend = models.BooleanField(**OPTIONAL)
+    improvement_areas = models.JSONField(**OPTIONAL)
+    created_at = models.DateTimeField(**OPTIONAL)
+
+    is_positive = models.BooleanField(editable=False)
+    is_poor = models.BooleanField(editable=False)
+    avg_category_rating = models.FloatField(editable=False, **OPTIONAL)
+    category_variance = models.FloatField(editable=False, **OPTIONAL)
+    has_text_feedback = models.BooleanField(editable=False)
+    feedback_delay_hours = models.FloatField(editable=False, **OPTIONAL)
+    session_start_used = models.DateTimeField(
+        editable=False, help_text="The session's start that the delay was computed from.", **OPTIONAL
+    )
+
+    class Meta:
+        verbose_name_plural = "feedback"
+        indexes = [
+            models.Index(fields=["session"], name="feedback_session"),
+            models.Index(fields=["student"], name="feedback_student"),
+            models.Index(fields=["tutor"], name="feedback_tutor"),
+            models.Index(fields=["submitted_at"], name="feedback_submitted"),
+            models.Index(fields=["submitted_at"], name="feedback_poor", condition=Q(is_poor=True)),
+        ]
+        constraints = [
+            *(within("feedback", rating, 1, 5) for rating in ("overall_rating", *RATINGS)),
+            models.CheckConstraint(
+                condition=Q(is_first_session=False) | Q(would_recommend__isnull=False),
+                name="feedback_first_would_recommend",
+                violation_error_message="would_recommend is required when is_first_session.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.feedback_id
