@@ -1,0 +1,58 @@
+# `make help` lists the targets. Everything is kept in .venv and .run.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+RUNTIME := $(VENV)/.requirements
+DEVELOPMENT := $(VENV)/.requirements-dev
+
+.PHONY: help run test check bench lock format chromium
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: $(RUNTIME) ## install, migrate, post demo data on first start (DEMO=no: none), serve until Ctrl-C
+	@$(PYTHON) manage.py run
+
+test: $(DEVELOPMENT) chromium ## all tests on PostgreSQL, then those of the pipeline and the domain on SQLite
+	$(PYTHON) -m pytest -n 2 -q
+	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 2 -q ingestion enrichment tutoring tests/promises
+
+check: $(DEVELOPMENT) ## formatting, lint, types, migrations, imports, deployment; then make test
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy .
+	$(VENV)/bin/lint-imports
+	$(PYTHON) manage.py makemigrations --check --dry-run
+	$(PYTHON) manage.py check --fail-level WARNING
+	HTTPS=true $(PYTHON) manage.py check --deploy --fail-level WARNING
+	$(MAKE) test
+
+bench: $(DEVELOPMENT) ## records per second end to end, beside bare COPY (see bench/README.md)
+	$(PYTHON) -m bench
+
+format: $(DEVELOPMENT) ## format the code and mend what the linter can
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+lock: $(DEVELOPMENT) ## write the newest versions that pyproject.toml allows into requirements*.txt
+	$(PYTHON) -m pip install --quiet uv
+	$(VENV)/bin/uv pip compile --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+		pyproject.toml --output-file requirements.txt
+	$(VENV)/bin/uv pip compile --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+		pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
+
+$(RUNTIME): requirements.txt | $(PYTHON)
+	@echo "Installing what TutorMax needs into $(VENV) (once; about 140 MB) ..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(DEVELOPMENT): requirements-dev.txt | $(PYTHON)
+	@echo "Installing what TutorMax and its tests need into $(VENV) (once; about 600 MB) ..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@ $(RUNTIME)
+
+$(PYTHON):
+	@.ci/make-venv $(VENV)
+
+chromium:
+	@.ci/find-chromium
