@@ -818,10 +818,13 @@ def plant(plan: Plan) -> list[Fault]:
         own = {"email": f"{key.lower()}@example.org"} if stream == "tutors" else {}
         return record | {KEYS[stream]: key} | own | changes
 
-    faults: list[Fault] = []
+    strangers = [new("tutors", like) for like in range(COPIES)]
+    strange = [new("feedback", like, tutor_id=strangers[like]["tutor_id"]) for like in range(COPIES)]
+    faults = [Fault("without sessions", "tutors", Outcome.INSERTED, strangers)]
     for stream in KEYS:
         faults += plant_invalid(stream, new)
         faults += plant_versions(stream, models[stream], new)
+    faults.append(Fault("of another tutor than the session's", "feedback", Outcome.WARNED, strange))
     return faults + plant_late(new, plan.seed)
 
 
