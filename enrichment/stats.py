@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -39,6 +39,11 @@ class StreamNumbers:
     waiting: int = 0
     dead: int = 0
 
+    @property
+    def processed(self) -> int:
+        """Records that are stored, or stale because a newer one is."""
+        return self.inserted + self.updated + self.stale
+
 
 def depths() -> dict[str, Depth]:
     """Of the streams that have pending deliveries."""
@@ -54,15 +59,16 @@ def depths() -> dict[str, Depth]:
 
 def open_held() -> Counter[tuple[str, str, str]]:
     """(status, code, stream) → open held records."""
-    rows = HeldRecord.objects.open().values_list("status", "code", "stream").annotate(Count("*"))
+    rows = HeldRecord.objects.open().values_list("status", "code", "stream").annotate(number=Count("*"))
     return Counter({(status, code, stream): number for status, code, stream, number in rows})
 
 
 def outcomes(since: datetime | None = None) -> dict[str, dict[str, int]]:
     """stream → {"inserted", "updated", "stale"}: records processed, of all time or since a minute."""
     stats = MinuteStat.objects.all() if since is None else MinuteStat.objects.filter(minute__gte=since)
-    rows = stats.values("stream").annotate(Sum("inserted"), Sum("updated"), Sum("stale"))
-    return {row["stream"]: {name: row[f"{name}__sum"] for name in ("inserted", "updated", "stale")} for row in rows}
+    names = ("inserted", "updated", "stale")
+    rows = stats.values("stream").annotate(*map(Sum, names)).values_list("stream", *[f"{name}__sum" for name in names])
+    return {stream: dict(zip(names, sums, strict=True)) for stream, *sums in rows}
 
 
 def by_stream(held: Counter[tuple[str, str, str]] | None = None) -> list[StreamNumbers]:
@@ -83,6 +89,14 @@ def by_stream(held: Counter[tuple[str, str, str]] | None = None) -> list[StreamN
     ]
 
 
+def total(streams: Sequence[StreamNumbers]) -> StreamNumbers:
+    """The sums over streams, and the oldest of all."""
+    counts = ("pending", "inserted", "updated", "stale", "waiting", "dead")
+    sums = {name: sum(getattr(numbers, name) for numbers in streams) for name in counts}
+    oldest = min((numbers.oldest for numbers in streams if numbers.oldest), default=None)
+    return StreamNumbers(stream="", oldest=oldest, **sums)
+
+
 def queue_stats() -> dict[str, Any]:
     """For the API: {"queues": {stream: records}, "oldest_age_seconds": {stream: seconds or None},
     "waiting": {stream: records}, "dead_letters": records}."""
@@ -97,9 +111,25 @@ def queue_stats() -> dict[str, Any]:
     }
 
 
+def came_of(redrives: Sequence[int]) -> dict[int, dict[str, int]]:
+    """redrive → what its records came to so far: the sums over its deliveries. Redrives without any are left out."""
+    names = ("inserted", "updated", "stale", "skipped", "held")
+    rows = (
+        Delivery.objects.filter(redrive__in=redrives)
+        .values("redrive")
+        .annotate(Sum("count"), *map(Sum, names))
+        .values_list("redrive", "count__sum", *[f"{name}__sum" for name in names])
+    )
+    told = (*names[:-1], "held again", "pending")
+    return {redrive: dict(zip(told, [*done, count - sum(done)], strict=True)) for redrive, count, *done in rows}
+
+
 def cluster_alive() -> bool:
-    """Whether a task has run lately."""
-    heartbeat = bell.heartbeat()
+    return is_alive(bell.heartbeat())
+
+
+def is_alive(heartbeat: datetime | None) -> bool:
+    """Whether a cluster that ran its last task then is still there."""
     return heartbeat is not None and timezone.now() - heartbeat < ALIVE
 
 
