@@ -1,0 +1,93 @@
+"""System checks: an error (E) only for what cannot work, a warning (W) for what breaks a promise or opens a door."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import DatabaseError, connections
+
+Apps = Sequence[AppConfig] | None
+SHORTEST_LEASE = 10
+"""Seconds: a batch may be read and validated for so long before its worker counts as dead."""
+
+
+@register()
+def check_sqlite(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    database = settings.DATABASES["default"]
+    if database["ENGINE"] != "django.db.backends.sqlite3":
+        return []
+    name = str(database["NAME"])
+    if ":memory:" in name or "mode=memory" in name:
+        hint = "Name a file, as in sqlite:///tutormax.sqlite3, or PostgreSQL."
+        return [
+            Error("The web server and the workers cannot share a database in memory.", hint=hint, id="tutormax.E001")
+        ]
+    directory = Path(name).absolute().parent
+    if not os.access(directory, os.W_OK | os.X_OK):
+        hint = "Make the directory, or let this user write there: SQLite puts files beside the database."
+        return [Error(f"SQLite cannot write to {directory}.", hint=hint, id="tutormax.E002")]
+    return []
+
+
+@register()
+def check_pool(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    if not settings.DATABASES["default"].get("OPTIONS", {}).get("pool"):
+        return []
+    hint = "Take pool out of DATABASE_URL; put a pool such as PgBouncer in front of PostgreSQL instead."
+    return [Error("qcluster hangs with a connection pool of its own.", hint=hint, id="tutormax.E003")]
+
+
+@register()
+def check_watch(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    if settings.WATCH_PATIENCE > settings.SWEEP_INTERVAL:
+        return []
+    hint = "Three sweeps or more are sensible."
+    message = "WATCH_PATIENCE must be longer than SWEEP_INTERVAL, or every idle cluster is taken for hanging and ended."
+    return [Error(message, hint=hint, id="tutormax.E004")]
+
+
+@register()
+def check_lease(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    if settings.CLAIM_LEASE >= SHORTEST_LEASE:
+        return []
+    message = f"With a CLAIM_LEASE below {SHORTEST_LEASE} s a slow batch is taken for a crash, and done again in parts."
+    return [checks.Warning(message, id="tutormax.W001")]
+
+
+@register()
+def check_open_doors(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if "*" in settings.ALLOWED_HOSTS:
+        hint = "Name the hosts that clients use."
+        found.append(checks.Warning("ALLOWED_HOSTS takes any Host header.", hint=hint, id="tutormax.W002"))
+    if settings.DEBUG and not set(settings.ALLOWED_HOSTS) <= {"localhost", "127.0.0.1", "[::1]"}:
+        hint = "Leave DEBUG out wherever others can reach the server."
+        found.append(checks.Warning("DEBUG shows the inside of the system to anyone.", hint=hint, id="tutormax.W003"))
+    return found
+
+
+@register(Tags.database)
+def check_durable(app_configs: Apps, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Asked by `migrate` and `check --database default`."""
+    return [message for alias in databases or () for message in _check_commit(alias)]
+
+
+def _check_commit(alias: str) -> list[CheckMessage]:
+    connection = connections[alias]
+    if connection.vendor != "postgresql":
+        return []
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT name FROM pg_settings WHERE name IN ('synchronous_commit', 'fsync') AND setting = 'off'"
+            )
+            names = sorted(name for (name,) in cursor.fetchall())
+    except DatabaseError:
+        return []  # whoever asked for the database will say so
+    message = "With {} off PostgreSQL may lose records that were answered with 202."
+    return [checks.Warning(message.format(name), id="tutormax.W004") for name in names]

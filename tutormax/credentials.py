@@ -1,0 +1,69 @@
+"""The admin account and the API key that `manage.py run` makes, kept in a file of NAME=value lines."""
+
+import os
+import secrets
+from dataclasses import dataclass, fields, replace
+from io import StringIO
+from itertools import chain, count
+from pathlib import Path
+from typing import Self
+
+from django.contrib.auth.models import User
+from django.core.management import call_command
+
+from ingestion.models import ApiKey
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    url: str = ""
+    admin_user: str = ""
+    admin_password: str = ""
+    api_key: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What the file says; empty where it says nothing."""
+        lines = [line.partition("=") for line in path.read_text().splitlines()] if path.exists() else []
+        values = {name.removeprefix("TUTORMAX_").lower(): value for name, _, value in lines}
+        return cls(**{field.name: values.get(field.name, "") for field in fields(cls)})
+
+    def write(self, path: Path) -> None:
+        """Replaces the file in one step; its owner alone can read it."""
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.writelines(f"TUTORMAX_{field.name.upper()}={getattr(self, field.name)}\n" for field in fields(self))
+        new.replace(path)
+
+    def password_holds(self) -> bool:
+        user = User.objects.filter(username=self.admin_user).first()
+        return user is not None and user.check_password(self.admin_password)
+
+    def key_holds(self) -> bool:
+        return bool(self.api_key) and ApiKey.objects.is_valid(self.api_key)
+
+
+def for_this_database(kept: Credentials, url: str) -> Credentials:
+    """The kept ones as far as they belong to this database, with a new account and a new key where they do not.
+
+    An account whose password was changed since stays as it is: its key shows that it is of this database. Accounts
+    that others made are never touched.
+    """
+    key_holds = kept.key_holds()
+    if not (kept.password_holds() or key_holds):
+        kept = replace(kept, admin_user=free_user_name(), admin_password=secrets.token_urlsafe(12))
+        User.objects.create_superuser(kept.admin_user, password=kept.admin_password)
+    return replace(kept, url=url, api_key=kept.api_key if key_holds else new_key())
+
+
+def free_user_name() -> str:
+    taken = set(User.objects.filter(username__startswith="admin").values_list("username", flat=True))
+    return next(name for name in chain(["admin"], (f"admin{number}" for number in count(2))) if name not in taken)
+
+
+def new_key() -> str:
+    """A key with both scopes, for all streams."""
+    printed = StringIO()
+    call_command("create_api_key", "make run", stdout=printed, stderr=StringIO())
+    return printed.getvalue().split()[-1]

@@ -1,0 +1,171 @@
+import contextlib
+import errno
+import fcntl
+import signal
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connection
+from tqdm import tqdm
+
+from ingestion.models import Delivery
+from tutormax import credentials, env
+from tutormax.credentials import Credentials
+from tutormax.summary import counts, progress, screen
+from tutormax.supervisor import Child, stop
+
+WEB_PATIENCE = 60
+"""Seconds until the web server must answer."""
+LINE_EVERY = 5
+"""Seconds between two lines of progress, where there is no terminal."""
+tqdm.monitor_interval = 0  # no thread: children are started by fork
+DEMO = {"tutors": 60, "students": 200, "days": 14, "seed": 1, "faults": True}
+
+
+class Command(BaseCommand):
+    help = "Prepares the database, then runs the web server and qcluster in the foreground until Ctrl-C (make run)."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell without job control has it ignored
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
+        try:
+            with alone_in(settings.RUN_DIR):
+                self.run()
+        except KeyboardInterrupt:
+            self.say("Stopped.")
+
+    def say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+    def run(self) -> None:
+        if settings.HTTPS:
+            raise CommandError("make run serves plain HTTP on this machine alone: leave HTTPS out.")
+        refuse_used_port(settings.PORT)
+        self.say("Preparing the database …")
+        login = prepare(f"http://127.0.0.1:{settings.PORT}")
+        children = [web_server(), cluster()]
+        try:
+            for child in children:
+                child.start()
+            wait_for_web(children[0], login.url)
+            if demo_is_due(login):
+                self.post_demo(login)
+            self.wait_for_work(children)
+            self.say(screen(login, counts()))
+            connection.close()
+            while True:
+                self.look_after(children)
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            self.say("\nStopping …")
+            raise
+        finally:
+            stop(children)
+
+    def look_after(self, children: list[Child]) -> None:
+        for child in children:
+            child.look_after(self.say)
+
+    def post_demo(self, login: Credentials) -> None:
+        self.say("Posting demo data through the API; a part of it is bad or comes late, on purpose (DEMO=no: none) …")
+        demo_mark().write_text(login.api_key.partition(".")[0])
+        call_command("generate_data", **DEMO, post=login.url, key=login.api_key, stdout=self.stdout)
+        demo_mark().unlink()
+
+    def wait_for_work(self, children: list[Child]) -> None:
+        """Until nothing is pending any more, twice: late references send waiting records on after the commit."""
+        idle, told_at = 0, time.monotonic()
+        with tqdm(desc="enriched", unit=" records", unit_scale=True, disable=None, leave=False) as bar:
+            while idle < 2:
+                accepted, pending = progress()
+                bar.total, bar.n = accepted, accepted - pending
+                bar.refresh()
+                if bar.disable and pending and time.monotonic() - told_at > LINE_EVERY:
+                    told_at = time.monotonic()
+                    self.say(f"{accepted - pending} of {accepted} records enriched")
+                idle = 0 if pending else idle + 1
+                self.look_after(children)
+                time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Holds the directory's lock; CommandError if another `make run` has it. A lock ends with its process."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    with (directory / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandError(f"Another make run is using {directory}: stop that one first.") from None
+        yield
+
+
+def refuse_used_port(port: int) -> None:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError as error:
+            what = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            raise CommandError(f"Port {port} {what}. Take another one: make run PORT={port + 1}") from None
+
+
+def prepare(url: str) -> Credentials:
+    """Migrates the database and makes account and key; they are in the file before anything else happens."""
+    kept_in = settings.RUN_DIR / "credentials.env"
+    try:
+        call_command("migrate", verbosity=0, interactive=False, skip_checks=False)
+        login = credentials.for_this_database(Credentials.read(kept_in), url)
+    except DatabaseError as error:
+        raise CommandError(f"The database cannot be used: {str(error).strip()}") from None
+    login.write(kept_in)
+    return login
+
+
+def web_server() -> Child:
+    command = (
+        *(sys.executable, "-m", "gunicorn", "tutormax.wsgi", f"--bind=127.0.0.1:{settings.PORT}"),
+        *("--worker-class=gthread", "--workers=2", "--threads=4", "--graceful-timeout=5"),
+    )
+    hosts = ",".join({*settings.ALLOWED_HOSTS, "127.0.0.1", "localhost"})
+    return Child("The web server", command, settings.RUN_DIR / "web.log", {"ALLOWED_HOSTS": hosts})
+
+
+def cluster() -> Child:
+    command = (sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster")
+    return Child("qcluster", command, settings.RUN_DIR / "qcluster.log", {})
+
+
+def wait_for_web(child: Child, url: str) -> None:
+    deadline = time.monotonic() + WEB_PATIENCE
+    while time.monotonic() < deadline and child.runs():
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health/live", timeout=5):  # noqa: S310
+            return
+        time.sleep(0.1)
+    raise CommandError(f"The web server does not answer. The end of {child.log}:\n{child.last_lines()}")
+
+
+def demo_mark() -> Path:
+    """Is there while the demo is posted, and after a demo that was broken off; names the key it was posted with."""
+    return settings.RUN_DIR / "demo"
+
+
+def demo_is_due(login: Credentials) -> bool:
+    """On the first start, and again when it was broken off: the same records come to the same rows."""
+    wanted = env.text("DEMO", "yes").lower()
+    if wanted not in ("yes", "no"):
+        raise CommandError(f"DEMO must be yes or no, not {wanted!r}.")
+    if wanted == "no":
+        return False
+    broken_off = demo_mark().exists() and demo_mark().read_text() == login.api_key.partition(".")[0]
+    return broken_off or not Delivery.objects.exists()

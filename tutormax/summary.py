@@ -1,0 +1,87 @@
+"""What `manage.py run` says in the end: where everything is, and what became of the records posted."""
+
+import json
+import shlex
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, F, Sum
+
+from enrichment.models import HeldRecord
+from ingestion.models import Delivery
+from tutormax.credentials import Credentials
+
+STORED = ("inserted", "updated", "stale")
+EXAMPLE = {
+    "tutor_id": "T-1",
+    "name": "Ada Byron",
+    "email": "ada@example.org",
+    "subjects": ["Algebra"],
+    "onboarding_date": "2026-01-15",
+}
+
+
+def progress() -> tuple[int, int]:
+    """Records accepted from clients, and records not processed yet (waiting and dead ones are processed)."""
+    accepted = Delivery.objects.filter(source=Delivery.Source.CLIENT).aggregate(sum=Sum("count", default=0))["sum"]
+    done = F("inserted") + F("updated") + F("stale") + F("held") + F("skipped")
+    return accepted, Delivery.objects.pending().aggregate(left=Sum(F("count") - done, default=0))["left"]
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """What became of every record a client posted: `posted` is the sum of all that follows, once nothing is pending."""
+
+    posted: int
+    inserted: int
+    updated: int
+    stale: int
+    waiting: int = 0
+    dead: int = 0
+    closed: int = 0
+    """Held records that were discarded, or overtaken by a newer record with their key."""
+    dead_by_code: dict[str, int] = field(default_factory=dict)
+
+
+def counts() -> Counts:
+    deliveries = Delivery.objects.filter(source=Delivery.Source.CLIENT)
+    sums = deliveries.aggregate(Sum("count", default=0), *(Sum(name, default=0) for name in STORED))
+    counts = Counts(posted=sums["count__sum"], **{name: sums[f"{name}__sum"] for name in STORED})
+    held = HeldRecord.objects.values_list("status", "outcome", "code").annotate(Count("pk")).order_by("code")
+    for status, outcome, code, number in held:
+        where = outcome if outcome in STORED else status if status in HeldRecord.OPEN else "closed"
+        setattr(counts, where, getattr(counts, where) + number)
+        if status == HeldRecord.Status.DEAD:
+            counts.dead_by_code[code] = counts.dead_by_code.get(code, 0) + number
+    return counts
+
+
+def screen(login: Credentials, counts: Counts) -> str:
+    return "\n".join(["", "TutorMax is running.", "", *_places(login), "", *_table(counts), "", "Ctrl-C ends it.", ""])
+
+
+def _places(login: Credentials) -> list[str]:
+    password = login.admin_password if login.password_holds() else "as you changed it"
+    post = ("curl", "-H", f"Authorization: Api-Key {login.api_key}", "-H", "Content-Type: application/json")
+    return [
+        f"  Admin     {login.url}/admin/",
+        f"            user {login.admin_user}, password {password}",
+        f"  API       {login.url}/api/sessions (in a browser: log in to the admin first)",
+        f"            key {login.api_key}",
+        f"  Docs      {login.url}/docs",
+        f"  Kept in   {settings.RUN_DIR}: credentials.env, web.log, qcluster.log",
+        "",
+        "  Post a tutor of your own:",
+        f"  {shlex.join([*post, '-d', json.dumps(EXAMPLE), login.url + '/api/tutors'])}",
+    ]
+
+
+def _table(counts: Counts) -> list[str]:
+    rows: dict[str, Any] = {name: getattr(counts, name) for name in ("posted", *STORED, "waiting", "dead")}
+    if counts.closed:
+        rows["closed"] = counts.closed
+    width = len(str(counts.posted))
+    lines = [f"  {name:9} {number:{width}}" for name, number in rows.items()]
+    by_code = ", ".join(f"{code} {number}" for code, number in counts.dead_by_code.items())
+    return ["  Records", *lines, *([f"  dead by code: {by_code}"] if by_code else [])]

@@ -1,0 +1,103 @@
+"""Keeps child processes running in the foreground, and ends every one of them."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+GRACE = 9.0
+"""Seconds a child has between SIGTERM and SIGKILL."""
+LONGEST_PAUSE = 30.0
+"""Seconds before a child that ends again and again is started once more."""
+LONG_ENOUGH = 60.0
+"""Seconds after which a child counts as well: its next end is its first."""
+PR_SET_PDEATHSIG = 1
+
+
+class Child:
+    """A command in a session of its own, so that Ctrl-C reaches us alone; its output goes to a file."""
+
+    def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+        self.name, self.command, self.log, self.environment = name, command, log, environment
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+        self.start_again_at: float | None = None
+        self.ends = 0
+        log.write_bytes(b"")
+
+    def start(self) -> None:
+        self.started, self.start_again_at = time.monotonic(), None
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(  # noqa: S603 (our own commands)
+                self.command,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 (this process has no threads)
+            )
+
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def ask_to_end(self) -> None:
+        """SIGTERM to the main process alone: sent to the whole group it hangs django-q2's cluster."""
+        if self.process and self.runs():
+            self.process.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL to whatever is left of the group."""
+        if self.process:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def look_after(self, say: Callable[[str], object]) -> None:
+        """Starts it again if it has ended, after a pause that grows while it keeps ending."""
+        if self.start_again_at is not None:
+            if time.monotonic() >= self.start_again_at:
+                self.start()
+        elif self.process and not self.runs():
+            self.kill()  # its children outlive a main process that was killed
+            lived = time.monotonic() - self.started
+            self.ends = 1 if lived > LONG_ENOUGH else self.ends + 1
+            pause = min(2.0 ** (self.ends - 1), LONGEST_PAUSE)
+            self.start_again_at = time.monotonic() + pause
+            code = self.process.returncode
+            say(f"{self.name} has ended (code {code}, see {self.log}); starting it again in {pause:.0f} s.")
+
+    def last_lines(self, number: int = 15) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-number:])
+
+
+def end_with_parent() -> None:
+    """In the child, before its program starts: SIGTERM to it when we are killed ourselves (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def stop(children: Iterable[Child]) -> None:
+    """Ends all of them: politely for GRACE seconds or until one more Ctrl-C, then by force."""
+    children = list(children)
+    in_a_hurry = False
+
+    def hurry(number: int, frame: FrameType | None) -> None:
+        nonlocal in_a_hurry
+        in_a_hurry = True
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, hurry)
+    for child in children:
+        child.ask_to_end()
+    deadline = time.monotonic() + GRACE
+    while any(child.runs() for child in children) and not in_a_hurry and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for child in children:
+        child.kill()
