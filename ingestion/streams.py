@@ -49,7 +49,7 @@ def no_dependants(keys: Sequence[str], context: Context) -> None:
     pass
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)  # there is one of each: compared, and hashed, by identity
 class Stream:
     """One kind of record: its schema, the model it is stored in, its key, references, and how it is enriched."""
 
@@ -72,6 +72,8 @@ class Stream:
     """The NOT NULL time by which lists can be ordered."""
     search: tuple[str, ...] = ()
     """The columns that ?search= looks into."""
+    hidden: tuple[str, ...] = ()
+    """The columns that are ours alone: in no answer and no filter."""
     example: Mapping[str, Any] = field(default_factory=dict)
 
 
