@@ -1,0 +1,184 @@
+"""P1, P2, P7: processes die at any moment; nothing is lost, nothing is doubled, and no innocent record suffers."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import time
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from enrichment import sweep
+from enrichment.models import HeldRecord
+from ingestion import bell
+from ingestion.models import Delivery, Doorbell
+from ingestion.streams import get
+from tests.records import assert_nothing_vanished, counts, deliver, stored, work_off
+from tests.servers import Process
+from tutoring.tests.factories import feedback, session, student, tutor
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WORKER = (sys.executable, "-m", "tests.worker")
+
+
+def database_url() -> str:
+    """The address of this test's own database, for other processes."""
+    config = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{config['NAME']}"
+    return f"postgres://{config['USER']}:{config['PASSWORD']}@{config['HOST']}:{config['PORT']}/{config['NAME']}"
+
+
+def worker(*options: str, **environment: str) -> Process:
+    return Process((*WORKER, *options), {"DATABASE_URL": database_url(), **environment})
+
+
+def run_workers(number: int, *options: str, **environment: str) -> None:
+    workers = [worker(*options, **environment) for _ in range(number)]
+    for process in workers:
+        assert process.popen.wait(120) == 0, process.log()
+        process.stop()
+
+
+def test_the_same_record_50_times_by_4_workers() -> None:
+    for i in range(50):
+        deliver("tutors", tutor(name=f"number {i}"))
+    run_workers(4)
+    row = stored("tutors", tutor()["tutor_id"])
+    assert row.name == "number 49"
+    totals = [counts(delivery) for delivery in Delivery.objects.all()]
+    assert sum(total.get("inserted", 0) for total in totals) == 1
+    assert sum(sum(total.values()) for total in totals) == 50
+    assert_nothing_vanished()
+
+
+def test_children_and_parents_by_4_workers_leave_none_waiting() -> None:
+    """The sweep is off: what is left waiting was lost between two looks."""
+    number = 400
+    deliveries = [
+        *(("sessions", session(session_id=f"s{i}", tutor_id=f"t{i}", student_id=f"u{i}")) for i in range(number)),
+        *(("tutors", tutor(tutor_id=f"t{i}")) for i in range(number)),
+        *(("students", student(student_id=f"u{i}")) for i in range(number)),
+        *(
+            ("feedback", feedback(feedback_id=f"f{i}", session_id=f"s{i}", tutor_id=f"t{i}", student_id=f"u{i}"))
+            for i in range(number)
+        ),
+    ]
+    random.Random(1).shuffle(deliveries)
+    for start in range(0, len(deliveries), 10):
+        by_stream: dict[str, list[Any]] = {}
+        for stream, record in deliveries[start : start + 10]:
+            by_stream.setdefault(stream, []).append(record)
+        for stream, records in by_stream.items():
+            deliver(stream, *records)
+    run_workers(4, "--records=20")
+    work_off()
+    assert not HeldRecord.objects.open().exists()
+    for name in ("tutors", "students", "sessions", "feedback"):
+        assert get(name).model._default_manager.count() == number
+    assert_nothing_vanished()
+
+
+def test_workers_killed_20_times_lose_and_double_nothing() -> None:
+    chance = random.Random(2)
+    for i in range(150):
+        deliver("tutors", *(tutor(tutor_id=f"t{i}_{j}") for j in range(20)))
+    for _ in range(20):
+        process = worker("--records=40", CLAIM_LEASE="1")
+        time.sleep(chance.uniform(0.9, 1.6))
+        process.popen.send_signal(signal.SIGKILL)
+        process.popen.wait()
+        process.stop()
+    run_workers(2, CLAIM_LEASE="1")
+    assert get("tutors").model._default_manager.count() == 3000
+    assert not HeldRecord.objects.exists()
+    done = Delivery.objects.all()
+    assert {counts(delivery)["inserted"] for delivery in done} == {20}
+    assert_nothing_vanished()
+
+
+def test_120_deliveries_beside_one_that_kills_its_worker() -> None:
+    for i in range(120):
+        deliver("tutors", tutor(tutor_id=f"t{i}", name="poison" if i == 60 else "good"))
+    deaths = killed_until_done()
+    assert deaths >= 4
+    assert get("tutors").model._default_manager.count() == 119
+    dead = HeldRecord.objects.get()
+    assert (dead.key, dead.code, dead.status) == ("t60", "crashed_worker", "dead")
+    assert_nothing_vanished()
+
+
+def test_of_500_records_only_the_one_that_kills_its_worker_is_dead() -> None:
+    delivery = deliver("tutors", *(tutor(tutor_id=f"t{i}", name="poison" if i == 333 else "good") for i in range(500)))
+    killed_until_done()
+    assert counts(delivery) == {"inserted": 499, "held": 1}
+    assert HeldRecord.objects.get().position == 333
+    assert_nothing_vanished()
+
+
+def killed_until_done() -> int:
+    """Runs worker after worker, killed by the poison, until one ends by itself; returns the deaths."""
+    for deaths in range(30):
+        process = worker("--kill-on=poison", CLAIM_LEASE="1")
+        code = process.popen.wait(60)
+        log = process.log()
+        process.stop()
+        if code == 0:
+            return deaths
+        assert code == -signal.SIGKILL, log
+    raise AssertionError("The workers die for ever.")
+
+
+def test_a_mark_is_no_licence_to_work_twice() -> None:
+    """A worker that was taken for dead finds another's mark and leaves the delivery alone."""
+    delivery = deliver("tutors", tutor())
+    (marked,) = Delivery.objects.mark("tutors", 10)
+    Delivery.objects.update(started_at="2020-01-01T00:00:00Z")
+    assert Delivery.objects.lock_marked([marked]) == set() if connection.in_atomic_block else True
+    work_off()
+    assert counts(delivery) == {"inserted": 1}
+    assert Delivery.objects.unmark([marked]) == 0
+
+
+# P7: the doorbell.
+
+
+@pytest.fixture
+def silent_bell() -> None:
+    from django_q.models import OrmQ
+
+    OrmQ.objects.all().delete()
+    Doorbell.objects.update(rung_at=None, answered_at=None)
+
+
+def tasks() -> int:
+    from django_q.models import OrmQ
+
+    return OrmQ.objects.count()
+
+
+def test_many_deliveries_ring_once(silent_bell: None) -> None:
+    for i in range(20):
+        deliver("tutors", tutor(tutor_id=f"t{i}"))
+    assert tasks() == 1
+
+
+def test_it_rings_again_after_an_answer(silent_bell: None) -> None:
+    deliver("tutors", tutor())
+    bell.answer()
+    deliver("tutors", tutor())
+    assert tasks() == 2
+
+
+def test_a_flushed_broker_is_made_up_for_by_the_sweep(silent_bell: None) -> None:
+    from django_q.models import OrmQ
+
+    deliver("tutors", tutor())
+    OrmQ.objects.all().delete()
+    Doorbell.objects.update(rung_at="2020-01-01T00:00:00Z")
+    sweep.sweep()
+    assert tasks() == 1

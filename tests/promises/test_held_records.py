@@ -1,0 +1,164 @@
+"""P3: nothing vanishes; acts on held records are guarded, so that whoever comes second changes nothing."""
+
+from typing import Any
+
+import pytest
+from tutoring.tests.factories import tutor
+
+from enrichment import held, pipeline
+from enrichment.held import NotMendable, SomeoneWasFaster
+from enrichment.models import HeldRecord, MinuteStat
+from ingestion.models import Delivery
+from ingestion.readers import dump
+from ingestion.services import NothingValid
+from ingestion.streams import get
+from tests.records import assert_nothing_vanished, counts, deliver, offer, send, stored, work_off
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Status = HeldRecord.Status
+
+
+def dead_letter(**changes: Any) -> HeldRecord:
+    send("tutors", tutor(email="nobody", **changes), keep_invalid=True)
+    return HeldRecord.objects.latest("pk")
+
+
+def reprocess() -> Delivery:
+    return held.reprocess(HeldRecord.objects.all(), by="test", filter={}).deliveries.get()
+
+
+def test_refused_items_keep_their_places() -> None:
+    accepted = offer("tutors", tutor(tutor_id="a"), tutor(email="nobody"), 5, tutor(tutor_id="d"))
+    assert [error["index"] for error in accepted.errors] == [1, 2]
+    work_off()
+    assert counts(accepted.delivery) == {"inserted": 2}
+    assert (stored("tutors", "d").delivery, stored("tutors", "d").position) == (accepted.delivery.pk, 3)
+
+
+def test_nothing_valid_is_no_delivery() -> None:
+    with pytest.raises(NothingValid):
+        deliver("tutors", {}, 5)
+    assert not Delivery.objects.exists()
+
+
+def test_a_mended_record_is_stored_and_its_story_kept() -> None:
+    dead = dead_letter()
+    held.mend(dead, dump(tutor()), dead.payload_version)
+    again = reprocess()
+    work_off()
+    dead.refresh_from_db()
+    assert (dead.status, dead.outcome, dead.resolved_by) == (Status.RESOLVED, "inserted", again.pk)
+    assert dead.original_payload and "nobody" in dead.original_payload
+    row = stored("tutors", tutor()["tutor_id"])
+    assert (row.delivery, row.position) == (dead.delivery_id, 0)
+    assert counts(again) == {"inserted": 1}
+    assert_nothing_vanished()
+
+
+def test_a_record_that_fails_again_is_held_again() -> None:
+    dead = dead_letter()
+    again = reprocess()
+    work_off()
+    dead.refresh_from_db()
+    assert (dead.status, dead.attempts, dead.queued_in) == (Status.DEAD, 2, None)
+    assert dead.failures.count() == 2
+    assert counts(again) == {"held": 1}
+    assert HeldRecord.objects.count() == 1
+    assert_nothing_vanished()
+
+
+def test_what_is_on_its_way_is_not_sent_twice() -> None:
+    dead_letter()
+    reprocess()
+    assert held.reprocess(HeldRecord.objects.all(), by="test", filter={}).count == 0
+
+
+def test_a_discarded_record_is_skipped_by_the_delivery_that_names_it() -> None:
+    dead = dead_letter()
+    again = reprocess()
+    redrive = held.discard(HeldRecord.objects.all(), by="test", filter={}, reason="a test of the client's")
+    work_off()
+    dead.refresh_from_db()
+    assert (dead.status, dead.discard_reason, redrive.count) == (Status.DISCARDED, "a test of the client's", 1)
+    assert counts(again) == {"skipped": 1}
+    assert_nothing_vanished()
+
+
+def test_a_record_mended_meanwhile_is_skipped_by_the_delivery_that_names_it() -> None:
+    dead = dead_letter()
+    again = reprocess()
+    held.mend(dead, dump(tutor()), 0)
+    work_off()
+    dead.refresh_from_db()
+    assert (dead.status, counts(again)) == (Status.DEAD, {"skipped": 1})
+    reprocess()
+    work_off()
+    assert stored("tutors", tutor()["tutor_id"])
+    assert_nothing_vanished()
+
+
+@pytest.mark.parametrize("act", ["mend", "discard"])
+def test_what_changed_between_reading_and_work_is_skipped(act: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker has read and validated the record; before its transaction begins, a person is faster."""
+    dead = dead_letter()
+    again = reprocess()
+    work = pipeline._work
+
+    def slow(*args: Any) -> Any:
+        if act == "mend":
+            held.mend(dead, dump(tutor()), 0)
+        else:
+            held.discard(HeldRecord.objects.all(), by="test", filter={}, reason="no")
+        return work(*args)
+
+    monkeypatch.setattr(pipeline, "_work", slow)
+    pipeline.process_batch(get("tutors"))
+    dead.refresh_from_db()
+    assert counts(again) == {"skipped": 1}
+    assert dead.status == (Status.DEAD if act == "mend" else Status.DISCARDED)
+    assert_nothing_vanished()
+
+
+def test_the_second_mend_of_one_version_changes_nothing() -> None:
+    dead = dead_letter()
+    held.mend(dead, dump(tutor(name="first")), 0)
+    with pytest.raises(SomeoneWasFaster):
+        held.mend(dead, dump(tutor(name="second")), 0)
+    dead.refresh_from_db()
+    assert "first" in dead.payload
+
+
+def test_a_closed_record_cannot_be_mended() -> None:
+    dead = dead_letter()
+    held.discard(HeldRecord.objects.all(), by="test", filter={}, reason="no")
+    with pytest.raises(SomeoneWasFaster):
+        held.mend(dead, dump(tutor()), 0)
+
+
+@pytest.mark.parametrize("payload", ["", "{", "[]", "NaN", '{"tutor_id": "x"}', '{"a": "\ud800"}', "[" * 100_000])
+def test_a_mend_must_be_valid(payload: str) -> None:
+    dead = dead_letter()
+    with pytest.raises(NotMendable):
+        held.mend(dead, payload, 0)
+
+
+def test_a_resolved_record_is_never_discarded() -> None:
+    dead = dead_letter()
+    send("tutors", tutor())
+    assert held.discard(HeldRecord.objects.all(), by="test", filter={}, reason="no").count == 0
+    dead.refresh_from_db()
+    assert dead.status == Status.RESOLVED
+
+
+def test_the_minutes_add_up_to_the_deliveries() -> None:
+    send("tutors", tutor(), tutor(), tutor(email="nobody"), keep_invalid=True)
+    send("tutors", tutor())
+    total = {"inserted": 0, "updated": 0, "stale": 0, "waiting": 0, "dead": 0}
+    for minute in MinuteStat.objects.filter(stream="tutors"):
+        for name in total:
+            total[name] += getattr(minute, name)
+    deliveries = list(Delivery.objects.all())
+    for name in ("inserted", "updated", "stale"):
+        assert total[name] == sum(getattr(delivery, name) for delivery in deliveries)
+    assert total["dead"] + total["waiting"] == sum(delivery.held for delivery in deliveries)

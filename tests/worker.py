@@ -1,0 +1,40 @@
+"""A worker process for tests: enrich_pending, which a record of the name `--kill-on` kills as a crash would."""
+
+import argparse
+import dataclasses
+import os
+import signal
+from typing import Any
+
+import django
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kill-on")
+    parser.add_argument("--records", type=int)
+    options = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tutormax.settings")
+    django.setup()
+    if options.kill_on:
+        plant_killer(options.kill_on)
+    from django.core.management import call_command
+
+    call_command("enrich_pending", batch_size=options.records)
+
+
+def plant_killer(name: str) -> None:
+    from ingestion import streams
+
+    real = streams.get("tutors")
+
+    def enrich(record: Any, context: Any) -> dict[str, Any]:
+        if record.name == name:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real.enrich(record, context)
+
+    streams._streams["tutors"] = dataclasses.replace(real, enrich=enrich)
+
+
+if __name__ == "__main__":
+    main()
