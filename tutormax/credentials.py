@@ -36,6 +36,10 @@ class Credentials:
             file.writelines(f"TUTORMAX_{field.name.upper()}={getattr(self, field.name)}\n" for field in fields(self))
         new.replace(path)
 
+    @property
+    def key_prefix(self) -> str:
+        return self.api_key.partition(".")[0]
+
     def password_holds(self) -> bool:
         user = User.objects.filter(username=self.admin_user).first()
         return user is not None and user.check_password(self.admin_password)

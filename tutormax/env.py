@@ -1,8 +1,10 @@
 """Reads settings from the environment; a value that cannot be read stops the start with a sentence that names it."""
 
+import logging
 import os
 import secrets
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -18,11 +20,28 @@ def flag(name: str, default: bool) -> bool:
     return value == "true"
 
 
-def whole(name: str, default: int, least: int = 0) -> int:
+def whole(name: str, default: int, least: int = 0, most: int = 2**53) -> int:
     value = text(name, str(default))
-    if not (value.isascii() and value.isdigit()) or int(value) < least:
-        raise ImproperlyConfigured(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    if not (value.isascii() and value.isdigit() and len(value) < 17) or not least <= int(value) <= most:
+        limits = f"of at least {least}" if most == 2**53 else f"from {least} to {most}"
+        raise ImproperlyConfigured(f"{name} must be a whole number {limits}, not {value!r}.")
     return int(value)
+
+
+def time_zone(name: str, default: str) -> str:
+    value = text(name, default)
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ImproperlyConfigured(f"{name} must be a time zone such as Europe/Berlin, not {value!r}.") from None
+    return value
+
+
+def log_level(name: str, default: str) -> str:
+    value = text(name, default).upper()
+    if value not in logging.getLevelNamesMapping():
+        raise ImproperlyConfigured(f"{name} must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not {value!r}.")
+    return value
 
 
 def words(name: str, default: str = "") -> list[str]:

@@ -16,10 +16,10 @@ VERSION = __version__
 SECRET_KEY = env.text("SECRET_KEY") or env.kept_secret(RUN_DIR / "secret_key")
 DEBUG = env.flag("DEBUG", False)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1")
-PORT = env.whole("PORT", 8000, least=1)
+PORT = env.whole("PORT", 8000, least=1, most=65_535)
 HTTPS = env.flag("HTTPS", False)
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
-LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
+LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
 DOCS_PUBLIC = env.flag("DOCS_PUBLIC", True)
 
 # What the pipeline goes by: durations in seconds, sizes in records and bytes.
@@ -85,7 +85,10 @@ TEMPLATES = [
 
 def database(url: str) -> dict[str, Any]:
     """Django's settings for the database at `url`, PostgreSQL or SQLite; connections are kept for a minute."""
-    config: dict[str, Any] = {**dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True)}
+    try:
+        config: dict[str, Any] = {**dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True)}
+    except (ValueError, dj_database_url.ParseError, dj_database_url.UnknownSchemeError):
+        raise ImproperlyConfigured("DATABASE_URL must be like postgres://user:password@host/name.") from None
     match config["ENGINE"]:
         case "django.db.backends.postgresql":
             config["OPTIONS"] = {"connect_timeout": 4, **config.get("OPTIONS", {})}
@@ -166,7 +169,7 @@ SPECTACULAR_SETTINGS = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES + 1  # the view answers 413 itself, in the API's error shape
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = env.text("TIME_ZONE", "UTC")
+TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 USE_I18N = False
 USE_TZ = True
 STATIC_URL = "/static/"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, F, Sum
+from django.db.models import Count, F, Max, Sum
 
 from enrichment.models import HeldRecord
 from ingestion.models import Delivery
@@ -22,11 +22,12 @@ EXAMPLE = {
 }
 
 
-def progress() -> tuple[int, int]:
-    """Records accepted from clients, and records not processed yet (waiting and dead ones are processed)."""
+def progress() -> tuple[int, int, str]:
+    """Records accepted from clients, records not processed yet (waiting and dead ones are processed), and what ails."""
     accepted = Delivery.objects.filter(source=Delivery.Source.CLIENT).aggregate(sum=Sum("count", default=0))["sum"]
     done = F("inserted") + F("updated") + F("stale") + F("held") + F("skipped")
-    return accepted, Delivery.objects.pending().aggregate(left=Sum(F("count") - done, default=0))["left"]
+    pending = Delivery.objects.pending().aggregate(left=Sum(F("count") - done, default=0), trouble=Max("trouble"))
+    return accepted, pending["left"], (pending["trouble"] or "")[:80]
 
 
 @dataclass(kw_only=True)

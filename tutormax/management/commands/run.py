@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,14 @@ class Command(BaseCommand):
             child.look_after(self.say)
 
     def post_demo(self, login: Credentials) -> None:
-        self.say("Posting demo data through the API; a part of it is bad or comes late, on purpose (DEMO=no: none) …")
-        demo_mark().write_text(login.api_key.partition(".")[0])
-        call_command("generate_data", **DEMO, post=login.url, key=login.api_key, stdout=self.stdout)
+        self.say("Posting demo data through the API; some of it is bad or late on purpose (DEMO=no leaves it out) …")
+        demo_mark().write_text(login.key_prefix)
+        told = StringIO()
+        call_command("generate_data", **DEMO, post=login.url, key=login.api_key, stdout=told)
+        report = settings.RUN_DIR / "demo.txt"
+        report.write_text(told.getvalue())
+        self.say("\n".join(line for line in told.getvalue().splitlines() if line.startswith(("Posted ", "Planted "))))
+        self.say(f"What was planted is listed in {report}.")
         demo_mark().unlink()
 
     def wait_for_work(self, children: list[Child]) -> None:
@@ -87,12 +93,12 @@ class Command(BaseCommand):
         idle, told_at = 0, time.monotonic()
         with tqdm(desc="enriched", unit=" records", unit_scale=True, disable=None, leave=False) as bar:
             while idle < 2:
-                accepted, pending = progress()
+                accepted, pending, trouble = progress()
                 bar.total, bar.n = accepted, accepted - pending
-                bar.refresh()
+                bar.set_postfix_str(trouble)
                 if bar.disable and pending and time.monotonic() - told_at > LINE_EVERY:
                     told_at = time.monotonic()
-                    self.say(f"{accepted - pending} of {accepted} records enriched")
+                    self.say(f"{accepted - pending} of {accepted} records enriched {trouble}".rstrip())
                 idle = 0 if pending else idle + 1
                 self.look_after(children)
                 time.sleep(0.5)
@@ -101,7 +107,8 @@ class Command(BaseCommand):
 @contextlib.contextmanager
 def alone_in(directory: Path) -> Iterator[None]:
     """Holds the directory's lock; CommandError if another `make run` has it. A lock ends with its process."""
-    directory.mkdir(mode=0o700, exist_ok=True)
+    directory.mkdir(exist_ok=True)
+    directory.chmod(0o700)  # it holds the database, too
     with (directory / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -135,7 +142,7 @@ def prepare(url: str) -> Credentials:
 def web_server() -> Child:
     command = (
         *(sys.executable, "-m", "gunicorn", "tutormax.wsgi", f"--bind=127.0.0.1:{settings.PORT}"),
-        *("--worker-class=gthread", "--workers=2", "--threads=4", "--graceful-timeout=5"),
+        *("--worker-class=gthread", "--workers=2", "--threads=4", "--graceful-timeout=5", "--no-control-socket"),
     )
     hosts = ",".join({*settings.ALLOWED_HOSTS, "127.0.0.1", "localhost"})
     return Child("The web server", command, settings.RUN_DIR / "web.log", {"ALLOWED_HOSTS": hosts})
@@ -167,5 +174,5 @@ def demo_is_due(login: Credentials) -> bool:
         raise CommandError(f"DEMO must be yes or no, not {wanted!r}.")
     if wanted == "no":
         return False
-    broken_off = demo_mark().exists() and demo_mark().read_text() == login.api_key.partition(".")[0]
+    broken_off = demo_mark().exists() and demo_mark().read_text() == login.key_prefix
     return broken_off or not Delivery.objects.exists()
