@@ -99,7 +99,8 @@ class PostgreSQL:
         "timezone": "UTC",
     }
 
-    def __init__(self) -> None:
+    def __init__(self, **options: str) -> None:
+        self.options = self.OPTIONS | options
         self.user = server_user()
         self.home = Path(tempfile.mkdtemp(prefix="tutormax-postgres-"))
         guard().add("directory", self.home)
@@ -163,7 +164,7 @@ class PostgreSQL:
         options = ("--auth=password", "--username=tutormax", f"--pwfile={secret}", "--encoding=UTF8", "--locale=C")
         if self._run("initdb", *options, "--no-sync") != 0:
             raise RuntimeError(f"initdb failed:\n{self.log.read_text()}")
-        lines = (f"{name} = '{value}'" for name, value in self.OPTIONS.items())
+        lines = (f"{name} = '{value}'" for name, value in self.options.items())
         with open(self.data / "postgresql.conf", "a") as file:
             file.write("\n".join(lines) + "\n")
 
@@ -260,7 +261,13 @@ class WebServer(Process):
 
     def __init__(self, database_url: str, **environment: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        options = ("--worker-class=gthread", "--workers=2", "--threads=4", f"--bind={self.url.removeprefix('http://')}")
+        options = (
+            "--worker-class=gthread",
+            "--workers=2",
+            "--threads=4",
+            "--no-control-socket",
+            f"--bind={self.url.removeprefix('http://')}",
+        )
         command = (sys.executable, "-m", "gunicorn", *options, "tutormax.wsgi")
         super().__init__(command, {"DATABASE_URL": database_url, **environment})
         try:
