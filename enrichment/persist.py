@@ -79,7 +79,8 @@ def _messages(stream: Stream, row: Row, error: Exception) -> dict[str, list[str]
         instance.clean_fields(exclude=keys)
         instance.validate_constraints(exclude=keys)
     except ValidationError as found:
-        return {field: [clean(text, MAX_MESSAGE) for text in texts] for field, texts in found.message_dict.items()}
+        messages = {name.replace("__all__", "record"): texts for name, texts in found.message_dict.items()}
+        return {name: [clean(text, MAX_MESSAGE) for text in texts] for name, texts in messages.items()}
     except Exception:  # the value is one that not even the checks survive
         return {"record": [clean(str(error), MAX_MESSAGE)]}
     column = getattr(getattr(error.__cause__, "diag", None), "column_name", None)
@@ -117,7 +118,7 @@ def _sqlite_time(value: datetime | None) -> str | None:
 
 def _converter(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
     if isinstance(field, models.JSONField):
-        return json.dumps
+        return lambda value: None if value is None else json.dumps(value)
     if connection.vendor == "sqlite" and isinstance(field, models.DateTimeField):
         return _sqlite_time
     if connection.vendor == "sqlite" and isinstance(field, models.DateField):

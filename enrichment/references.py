@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db import connection
+from django.utils import timezone
 
 from ingestion import streams
 from ingestion.streams import Reference, Stream
@@ -24,6 +25,8 @@ def lock(stream: Stream, records: Collection[Any]) -> Rows:
         keys = {getattr(record, reference.field) for record in records}
         present = _lock_rows(reference, keys)
         stubs = [stub for key in sorted(keys - present.keys()) if (stub := reference.stub(key)) is not None]
+        for stub in stubs:
+            stub.stored_at = timezone.now()
         if stubs:
             type(stubs[0])._default_manager.bulk_create(stubs, ignore_conflicts=True)
             present |= _lock_rows(reference, {stub.pk for stub in stubs})

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from django.db import models, transaction
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from enrichment import references
@@ -47,7 +46,7 @@ def refresh_rows(stream: Stream, rows: Sequence[StoredRecord], context: Context)
         if any(getattr(row, name) != value for name, value in fresh.items()):
             for name, value in fresh.items():
                 setattr(row, name, value)
-            row.stored_at = Now()
+            row.stored_at = context.now
             names |= {*fresh, "stored_at"}
             changed.append(row)
     if changed:

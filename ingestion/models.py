@@ -46,7 +46,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """
         due = self.due(heed_pauses=heed_pauses).filter(stream=stream).order_by("source", "id")
         with transaction.atomic(durable=True):
-            wanted = _how_many(due.values_list("count", flat=True)[:records], records)
+            ahead = list(due.values_list("count", Now())[:records])
+            if not ahead:
+                return []
+            wanted = _how_many((count for count, _ in ahead), records)
             found = list(due.select_for_update(skip_locked=True).defer("body")[:wanted])
             taken = _take(found, records)
             for delivery in taken:
@@ -54,7 +57,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                     delivery.note_crash()
                     self.filter(pk=delivery.pk).update(part=delivery.part, tries=delivery.tries)
             pks = [delivery.pk for delivery in taken]
-            self.filter(pk__in=pks).update(started_at=Now())
+            self.filter(pk__in=pks).update(started_at=ahead[0][1])
             return list(self.filter(pk__in=pks).order_by("source", "id"))
 
     def lock_marked(self, deliveries: Iterable[Delivery]) -> set[int]:

@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
-from tutoring.tests.factories import student, tutor
+from django.utils import timezone
 
 from enrichment import errors, held, persist, pipeline
 from enrichment.errors import Fault
 from enrichment.models import HeldRecord
 from ingestion import streams
 from ingestion.models import Delivery
+from ingestion.services import validate
 from ingestion.streams import Context, get
 from tests.records import assert_nothing_vanished, counts, deliver, send, stored, work_off
+from tutoring.tests.factories import student, tutor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -81,13 +83,20 @@ def test_an_older_good_version_is_stored_when_the_newer_is_refused(forbidden_nam
     assert HeldRecord.objects.get().status == Status.DEAD
 
 
-def test_a_refused_row_names_its_field() -> None:
+@pytest.mark.parametrize(
+    ("fault", "field"),
+    [({"age": 200}, "record"), pytest.param({"name": "x" * 300}, "name", marks=pytest.mark.postgresql)],
+)
+def test_a_refused_row_names_its_field(fault: dict[str, Any], field: str) -> None:
     """What the model's own checks find at fault is said by field."""
-    row = {**persist.defaults(get("students")), **student(), "name": "x" * 300, "delivery": 1, "position": 0}
+    record = vars(validate(get("students"), student(), timezone.now()))
+    version = {"version_at": timezone.now(), "delivery": 1, "position": 0}
+    row = {**persist.defaults(get("students")), **record, **version, **fault}
     with transaction.atomic():
-        (result,) = persist.store(get("students"), [{**row, "version_at": "2025-01-01T00:00:00Z", "is_stub": False}])
+        (result,) = persist.store(get("students"), [row])
     assert isinstance(result, persist.BadRow)
-    assert "name" in result.messages
+    assert next(iter(fault)) in str(result.messages)
+    assert list(result.messages) == [field]
 
 
 def test_an_error_in_enrich_is_the_records(faulty_enrich: None) -> None:

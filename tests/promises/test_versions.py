@@ -4,9 +4,9 @@ import itertools
 from typing import Any
 
 import pytest
-from tutoring.tests.factories import student, tutor
 
 from tests.records import assert_nothing_vanished, counts, deliver, send, stored, work_off
+from tutoring.tests.factories import student, tutor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
