@@ -36,9 +36,9 @@ def refresh_feedback(session_ids: Sequence[str], context: Context) -> None:
         .select_for_update(of=("self",))
     )
     if rows:
-        sessions = TutoringSession.objects.filter(pk__in={row.session_id for row in rows}).values("pk", *SESSION_FIELDS)
-        facts = {("sessions", session["pk"]): session for session in sessions}
-        refresh_rows(FEEDBACK, rows, replace(context, rows=facts))
+        found = TutoringSession.objects.filter(pk__in={row.session_id for row in rows}).values("pk", *SESSION_FIELDS)
+        sessions = {("sessions", session["pk"]): session for session in found}
+        refresh_rows(FEEDBACK, rows, replace(context, rows=sessions))
 
 
 TUTORS = Stream(
