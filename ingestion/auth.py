@@ -1,0 +1,98 @@
+"""Who is asking, and what for: API keys for clients, the session for members of staff."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from ingestion.models import ApiKey
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # whose module imports this one
+
+CHALLENGE = "Api-Key"
+SCOPES = {"POST": "ingest", "GET": "read", "HEAD": "read"}
+
+# Checked before it is looked for: no database sees what a key cannot be.
+_key = re.compile(r"(?P<prefix>[A-Za-z0-9]{1,8})\.[A-Za-z0-9]{1,100}")
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`Authorization: Api-Key <prefix>.<secret>`; request.auth is the ApiKey. One query, once a day a second one."""
+
+    def authenticate(self, request: Request) -> tuple[AnonymousUser, ApiKey] | None:
+        scheme, _, credentials = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
+        if scheme.lower() != CHALLENGE.lower():
+            return None
+        return AnonymousUser(), self.find(credentials.strip())
+
+    def find(self, credentials: str) -> ApiKey:
+        form = _key.fullmatch(credentials)
+        key: ApiKey | None = ApiKey.objects.filter(prefix=form["prefix"]).first() if form else None
+        if key is None or not key.is_valid(credentials):
+            raise AuthenticationFailed("This API key is not known.")
+        if key.revoked:
+            raise AuthenticationFailed("This API key has been revoked.")
+        if key.has_expired:
+            raise AuthenticationFailed("This API key has expired.")
+        self.note_use(key)
+        return key
+
+    def note_use(self, key: ApiKey) -> None:
+        today = timezone.localdate()
+        if key.last_used_on != today:
+            ApiKey.objects.filter(pk=key.pk).update(last_used_on=today)
+
+    def authenticate_header(self, request: Request) -> str:
+        return CHALLENGE
+
+
+class StaffSessionAuthentication(SessionAuthentication):
+    """A member of staff's session of the admin, with CSRF."""
+
+    def authenticate(self, request: Request) -> tuple[AbstractBaseUser, None] | None:
+        found: tuple[AbstractBaseUser, None] | None = super().authenticate(request)
+        return found if found and is_staff(found[0]) else None
+
+
+class HasScope(BasePermission):
+    """A key needs the scope of the method, and the stream of the view among its own; staff may do all."""
+
+    message: str
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        key, stream = request.auth, getattr(view, "stream", None)
+        if not isinstance(key, ApiKey):
+            return is_staff(request.user)
+        scope = SCOPES.get(request.method or "")
+        if scope and not getattr(key, f"can_{scope}"):
+            self.message = f"This API key lacks the scope {scope}."
+            return False
+        if stream and key.streams and stream.name not in key.streams:
+            self.message = f"This API key is limited to {', '.join(key.streams)}."
+            return False
+        return True
+
+
+class DocsReadable(BasePermission):
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return settings.DOCS_PUBLIC or is_staff(request.user)
+
+
+def is_staff(user: Any) -> bool:
+    return bool(getattr(user, "is_staff", False))
+
+
+def client_of(request: Request) -> str:
+    """`key:<prefix>` or `user:<username>`: whose deliveries are whose."""
+    if isinstance(request.auth, ApiKey):
+        return f"key:{request.auth.prefix}"
+    return f"user:{request.user.get_username()}"

@@ -1,0 +1,56 @@
+"""The API as a client sees it, in process: an exception that becomes a 500 fails the test with its traceback."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from django.test import Client
+
+from ingestion.models import ApiKey
+
+NDJSON = "application/x-ndjson"
+
+
+def new_key(**fields: Any) -> str:
+    _, key = ApiKey.objects.create_key(name="test", **fields)
+    return str(key)
+
+
+def api(key: str | None = None, **headers: str) -> Client:
+    """A client with that key, or a new one that may do all."""
+    return Client(headers={"authorization": f"Api-Key {key or new_key()}", **headers})
+
+
+def post(client: Client, path: str, body: Any, content_type: str = "application/json", **extra: Any) -> Any:
+    """The answer to `body`: bytes as they are, all else as JSON."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return client.post(path, data, content_type=content_type, **extra)
+
+
+def ndjson(*records: Any) -> bytes:
+    return b"\n".join(json.dumps(record).encode() for record in records)
+
+
+def refusal(response: Any, status: int) -> Any:
+    """The error of an answer, which must have the one shape of all errors."""
+    assert response.status_code == status, (response.status_code, response.content[:500])
+    assert response["Content-Type"].startswith("application/json")
+    body = response.json()
+    assert set(body) - {"errors"} == {"success", "error", "timestamp"}
+    assert body["success"] is False
+    assert set(body["error"]) - {"fields"} == {"code", "message"}
+    assert body["error"]["message"]
+    return body["error"]
+
+
+def ask(url: str, key: str = "", body: Any = None) -> tuple[int, Any, Any]:
+    """(status, headers, JSON) of a server of ours (tests/servers.py); with a body it is a POST."""
+    headers = {"Authorization": f"Api-Key {key}", "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30)
+    except urllib.error.HTTPError as error:
+        response = error
+    with response:
+        return response.status, response.headers, json.load(response)
