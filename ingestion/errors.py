@@ -1,0 +1,161 @@
+"""The one shape of every error of the API, for exceptions in views and for what Django refuses by itself."""
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.utils import timezone
+from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.exceptions import APIException, MethodNotAllowed, NotAuthenticated, UnsupportedMediaType
+from rest_framework.response import Response
+
+from ingestion.readers import Unreadable
+
+RETRY_AFTER = 5
+"""Seconds until a client should try again when the database is away."""
+
+CODES = {
+    400: "bad_request",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    409: "conflict",
+    411: "length_required",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "invalid",
+    429: "throttled",
+    500: "error",
+    503: "unavailable",
+}
+SENSELESS = "The request makes no sense."
+DATABASE_AWAY = (OperationalError, InterfaceError)
+
+logger = logging.getLogger(__name__)
+
+
+class Refused(APIException):
+    """A request that is not accepted; `message` is for the client, `fields` is {field: [messages]}.
+
+    `more` stands beside "error" in the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        fields: Mapping[str, list[str]] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status
+        self.fields = fields
+        self.more = more or {}
+
+
+def error_body(
+    status: int, message: str, fields: Mapping[str, list[str]] | None = None, more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    error: dict[str, Any] = {"code": CODES.get(status, "error"), "message": message}
+    if fields:
+        error["fields"] = fields
+    return {"success": False, "error": error, **(more or {}), "timestamp": timezone.now()}
+
+
+def error_response(status: int, message: str) -> HttpResponse:
+    """The error shape where no view of the API is at work."""
+    headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
+    return JsonResponse(error_body(status, message), status=status, headers=headers)
+
+
+def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's EXCEPTION_HANDLER. None, for a mistake of ours, lets Django log it and answer 500."""
+    if not isinstance(exc, APIException):
+        if (refusal := _refusal(exc)) is None:
+            return None
+        exc = refusal
+    message = _message(exc, context)
+    fields, more = getattr(exc, "fields", None), getattr(exc, "more", None)
+    body = error_body(exc.status_code, message, fields, more)
+    return Response(body, status=exc.status_code, headers=_headers(exc))
+
+
+def _refusal(exc: Exception) -> Refused | None:
+    """What a client is told about an exception of Django's own; None where it is not the client's or the database's."""
+    match exc:
+        case Unreadable():
+            return Refused(400, str(exc))
+        case Http404():
+            return Refused(404, "There is nothing here.")
+        case PermissionDenied():
+            return Refused(403, "You may not do this.")
+        case DisallowedHost():
+            return Refused(400, "ALLOWED_HOSTS does not have the name in the address.")
+        case RequestDataTooBig():
+            return Refused(413, "The body is too large.")
+        case UnreadablePostError():
+            return Refused(400, "The body ended early.")
+        case SuspiciousOperation():
+            return Refused(400, SENSELESS)
+        case OperationalError() | InterfaceError():
+            logger.warning("The database is away or busy.", exc_info=exc)
+            return Refused(503, "The database is away or busy: try again.")
+    return None
+
+
+def _message(exc: APIException, context: Mapping[str, Any]) -> str:
+    if isinstance(exc, UnsupportedMediaType):
+        accepted = [parser.media_type for parser in context["view"].parser_classes]
+        return f"Unsupported media type: send {' or '.join(accepted)}."
+    if isinstance(exc, NotAuthenticated):
+        return "Send an API key: Authorization: Api-Key <prefix>.<secret>."
+    if isinstance(exc, MethodNotAllowed):
+        return f"Not allowed here: use {' or '.join(context['view'].allowed_methods)}."
+    return str(exc.detail)
+
+
+def _headers(exc: APIException) -> dict[str, str]:
+    headers = {}
+    if challenge := getattr(exc, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if exc.status_code == 503:
+        headers["Retry-After"] = str(RETRY_AFTER)
+    return headers
+
+
+@csrf_exempt
+def unknown_path(request: HttpRequest) -> HttpResponse:
+    """The view of every path under /api that no other view has."""
+    return error_response(404, "There is nothing here. GET / lists the endpoints.")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if _is_api(request):
+        refusal = _refusal(exception) or Refused(400, SENSELESS)
+        return error_response(refusal.status_code, str(refusal.detail))
+    return defaults.bad_request(request, exception)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return unknown_path(request) if _is_api(request) else defaults.page_not_found(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Called while the exception is being handled: a database that is away is a 503 here as well."""
+    if isinstance(sys.exception(), DATABASE_AWAY):
+        return error_response(503, "The database is away or busy: try again.")
+    if _is_api(request):
+        return error_response(500, "This is a mistake of ours; it has been logged.")
+    return defaults.server_error(request)
+
+
+def _is_api(request: HttpRequest) -> bool:
+    return request.path_info == "/api" or request.path_info.startswith("/api/")

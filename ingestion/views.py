@@ -1,0 +1,193 @@
+"""The way in over HTTP. Thin: what is read here is handed to services.accept()."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import IO, Any
+
+from django.conf import settings
+from django.http import QueryDict
+from django.urls import reverse
+from django.utils import timezone
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from ingestion.auth import client_of
+from ingestion.errors import Refused
+from ingestion.models import Delivery
+from ingestion.openapi import BatchSchema, RecordSchema
+from ingestion.readers import parse_json, parse_ndjson
+from ingestion.services import Acceptance, NothingValid, accept, key_of
+from ingestion.streams import Stream
+
+
+class JsonBody(BaseParser):
+    """Hands the body over as the bytes that were sent."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: IO[bytes], media_type: Any = None, parser_context: Any = None) -> Any:
+        meta = parser_context["request"].META
+        length = int(meta["CONTENT_LENGTH"])
+        if length > settings.MAX_BODY_BYTES:
+            raise Refused(413, f"The body has {length} bytes; at most {settings.MAX_BODY_BYTES} are taken at once.")
+        if meta.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+            raise Refused(415, "Send the body as it is, without a Content-Encoding.")
+        body = stream.read()
+        if len(body) < length:  # the lines of NDJSON that did arrive would pass for the whole
+            raise Refused(400, f"The body ended after {len(body)} of {length} bytes.")
+        return body
+
+
+class NdjsonBody(JsonBody):
+    media_type = "application/x-ndjson"
+
+
+class PrefilledForm(BrowsableAPIRenderer):
+    """The browsable API; its form holds what was just posted, or else an example."""
+
+    def get_raw_data_form(self, data: Any, view: Any, method: str, request: Request) -> Any:
+        form = super().get_raw_data_form(data, view, method, request)
+        if form and isinstance(view, IngestView):
+            posted: Any = request.data if request.method == "POST" else b""
+            text = posted.decode(errors="replace") if isinstance(posted, bytes) else ""
+            form.initial["_content"] = text or json.dumps(view.example(), indent=2)
+        return form
+
+
+class ApiView(APIView):
+    renderer_classes = [JSONRenderer, PrefilledForm]
+    parser_classes = [JsonBody]
+
+
+class IngestView(ApiView):
+    """Post one record: it is kept, enriched and stored shortly after. An invalid one is refused."""
+
+    stream: Stream = None  # type: ignore[assignment]  # given to as_view()
+    schema = RecordSchema()
+
+    def get_view_name(self) -> str:
+        return self.stream.name
+
+    def example(self) -> Any:
+        return self.stream.example
+
+    def post(self, request: Request) -> Response:
+        keep_invalid = read_invalid(request.query_params)
+        body = read_body(request)
+        item = parse_json(body)
+        if not isinstance(item, dict):
+            raise Refused(422, f"Send one JSON object here; lists go to /api/{self.stream.name}/batch.")
+        try:
+            accepted = self.accept([item], body, Delivery.Format.JSON, keep_invalid)
+        except NothingValid as refusal:
+            raise Refused(422, "The record is invalid.", fields=refusal.errors[0]["errors"]) from None
+        fate = "it is invalid and will be held as a dead letter" if accepted.errors else "it will be stored shortly"
+        return Response(
+            {
+                "success": True,
+                "message": f"Accepted: {fate}.",
+                "id": key_of(self.stream, item),
+                "stream": self.stream.name,
+                "queued": True,
+                "delivery": accepted.delivery.pk,
+                "status_url": status_url(request, accepted),
+                "timestamp": timezone.now(),
+                "warnings": [text for warned in accepted.warnings for text in warned["warnings"]],
+            },
+            status=202,
+        )
+
+    def accept(self, items: list[Any], body: bytes, fmt: Delivery.Format, keep_invalid: bool) -> Acceptance:
+        client = client_of(self.request)
+        return accept(self.stream, items, body, fmt=fmt, client=client, keep_invalid=keep_invalid)
+
+
+class BatchView(IngestView):
+    """Post many records: a JSON list, or one object per line. Invalid ones are refused, each by its index."""
+
+    parser_classes = [JsonBody, NdjsonBody]
+    schema = BatchSchema()
+
+    def get_view_name(self) -> str:
+        return f"{self.stream.name} batch"
+
+    def example(self) -> Any:
+        return [self.stream.example]
+
+    def post(self, request: Request) -> Response:
+        keep_invalid = read_invalid(request.query_params)
+        body = read_body(request)
+        fmt, items = read_items(request, body)
+        try:
+            accepted = self.accept(items, body, fmt, keep_invalid)
+        except NothingValid as refusal:
+            raise Refused(422, "No record is valid.", more={"errors": refusal.errors}) from None
+        return Response(
+            {
+                "success": True,
+                "message": f"{accepted.delivery.count} of {len(items)} records accepted.",
+                "count": accepted.delivery.count,
+                "queued": True,
+                "timestamp": timezone.now(),
+                "delivery": accepted.delivery.pk,
+                "status_url": status_url(request, accepted),
+                "errors": accepted.errors,
+                "warnings": accepted.warnings,
+            },
+            status=202,
+        )
+
+
+def read_items(request: Request, body: bytes) -> tuple[Delivery.Format, list[Any]]:
+    if request.content_type.lower().startswith(NdjsonBody.media_type):
+        fmt, items = Delivery.Format.NDJSON, parse_ndjson(body)
+    else:
+        fmt, items = Delivery.Format.JSON, parse_json(body)
+        if not isinstance(items, list):
+            raise Refused(422, "Send a JSON list here, or application/x-ndjson.")
+    if not items:
+        raise Refused(400, "The batch is empty.")
+    if len(items) > settings.MAX_BATCH_RECORDS:
+        raise Refused(413, f"{len(items)} records; at most {settings.MAX_BATCH_RECORDS} are taken at once.")
+    return fmt, items
+
+
+def read_body(request: Request) -> bytes:
+    if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
+        raise Refused(411, "Send the body with a Content-Length, not in chunks.")
+    body: Any = request.data
+    if not body or not isinstance(body, bytes):
+        raise Refused(400, "The body is empty.")
+    return body
+
+
+def read_invalid(query: QueryDict) -> bool:
+    """Whether invalid records are kept, as ?invalid= says."""
+    return read_choice(read_query(query, ["invalid"]), "invalid", ["refuse", "dead-letter"]) == "dead-letter"
+
+
+def read_query(query: QueryDict, allowed: Collection[str]) -> dict[str, str]:
+    """The parameters, each given once. Refuses (400) one that is unknown, naming what is allowed, empty or repeated."""
+    if unknown := [name for name in query if name not in allowed]:
+        fields = {name: ["unknown parameter"] for name in unknown}
+        raise Refused(400, f"Unknown parameter. Allowed: {', '.join(allowed) or 'none'}.", fields=fields)
+    for name, values in query.lists():
+        if len(values) > 1 or not values[0]:
+            raise Refused(400, f"{name} must be given once, with a value.", fields={name: ["must have one value"]})
+    return {name: str(value) for name, value in query.items()}
+
+
+def read_choice(query: Mapping[str, str], name: str, allowed: Sequence[str]) -> str:
+    """The value of a parameter; the first allowed one where it is absent. Refuses (400) any other."""
+    value = query.get(name, allowed[0])
+    if value not in allowed:
+        message = f"must be one of: {', '.join(allowed)}"
+        raise Refused(400, f"{name} {message}.", fields={name: [message]})
+    return value
+
+
+def status_url(request: Request, accepted: Acceptance) -> str:
+    return request.build_absolute_uri(reverse("delivery", args=[accepted.delivery.pk]))

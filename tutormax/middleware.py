@@ -1,0 +1,48 @@
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+from ingestion.errors import error_response
+
+MAX_DRAIN = 64_000_000
+"""Bytes of a refused body that are read to its end, so that the client gets to see why it is refused."""
+CHUNK = 65_536
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+def plain_requests(get_response: GetResponse) -> GetResponse:
+    """Refuses what no view expects (Django or the database would answer 500), and reads what no view has read.
+
+    Comes before everything else, since sessions and static files trip over the same.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = refuse(request) or get_response(request)
+        drain(request)
+        return response
+
+    return middleware
+
+
+def refuse(request: HttpRequest) -> HttpResponse | None:
+    if "\0" in request.path_info:
+        return error_response(404, "There is nothing here.")
+    if "%00" in request.META.get("QUERY_STRING", ""):
+        return error_response(400, "The query string must not contain a NUL character.")
+    if any("\0" in value for value in request.COOKIES.values()):
+        return error_response(400, "A cookie must not contain a NUL character.")
+    if (request.content_params or {}).get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+        return error_response(415, "The charset must be UTF-8.")
+    return None
+
+
+def drain(request: HttpRequest) -> None:
+    """Reads the rest of the body: a server that closes on unread data resets the connection, answer and all."""
+    stream = request.META["wsgi.input"] if request.META.get("wsgi.input_terminated") else request
+    left = MAX_DRAIN
+    try:
+        while left > 0 and (chunk := stream.read(CHUNK)):
+            left -= len(chunk)
+    except OSError:  # the client has gone
+        pass
