@@ -1,0 +1,14 @@
+from django.urls import re_path
+
+from enrichment.views import DeliveryView, QueueStatsView, RecordsView, RecordView
+from ingestion.streams import all_streams
+
+urlpatterns = [
+    re_path(r"^deliveries/(?P<id>[0-9]{1,18})/?$", DeliveryView.as_view(), name="delivery"),
+    re_path(r"^queue/stats/?$", QueueStatsView.as_view(), name="queue-stats"),
+]
+for stream in all_streams():
+    urlpatterns += [
+        re_path(rf"^{stream.name}/?$", RecordsView.as_view(stream=stream), name=stream.name),
+        re_path(rf"^{stream.name}/(?P<key>[^/]+)/?$", RecordView.as_view(stream=stream), name=f"{stream.name}-record"),
+    ]
