@@ -1,0 +1,118 @@
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from enrichment.models import HeldRecord
+from ingestion.models import Delivery, Doorbell
+from tests.api import api, ask
+from tests.records import deliver, send
+from tests.servers import PostgreSQL, WebServer, manage
+from tutoring.tests.factories import session, tutor
+from tutormax import __version__
+
+
+@pytest.fixture
+def cluster() -> None:
+    Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": timezone.now()})
+
+
+@pytest.mark.django_db
+class TestHealth:
+    @pytest.mark.parametrize("path", ["/health", "/health/"])
+    def test_it_is_healthy_when_a_cluster_is_alive(self, cluster: None, path: str) -> None:
+        response = Client().get(path)
+        health = response.json()
+        assert response.status_code == 200
+        assert health.pop("timestamp").endswith("Z")
+        expected = {"status": "healthy", "version": __version__, "database": True, "queue": True, "cluster": True}
+        assert health == expected
+
+    def test_it_is_degraded_without_a_cluster(self) -> None:
+        health = Client().get("/health").json()
+        assert (health["status"], health["cluster"]) == ("degraded", False)
+
+    def test_it_is_degraded_when_the_last_sign_of_life_is_old(self, cluster: None) -> None:
+        Doorbell.objects.update(answered_at=timezone.now() - timedelta(minutes=3, seconds=1))
+        assert Client().get("/health").json()["status"] == "degraded"
+
+    def test_it_is_degraded_by_a_mistake_of_ours(self, cluster: None) -> None:
+        deliver("tutors", tutor())
+        Delivery.objects.update(trouble="code: KeyError")
+        health = Client().get("/health").json()
+        assert (health["status"], health["cluster"]) == ("degraded", True)
+
+    def test_trouble_that_is_over_or_not_ours_is_no_matter(self, cluster: None) -> None:
+        deliver("tutors", tutor())
+        Delivery.objects.update(trouble="store: the database was busy")
+        assert Client().get("/health").json()["status"] == "healthy"
+        Delivery.objects.update(trouble="code: KeyError", processed_at=timezone.now(), inserted=1)
+        assert Client().get("/health").json()["status"] == "healthy"
+
+    def test_it_asks_no_more_than_it_must(
+        self, cluster: None, django_assert_max_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        with django_assert_max_num_queries(2):
+            Client().get("/health", headers={"authorization": "Api-Key wrong.key"})
+
+
+def test_it_is_alive_whatever_the_database_does() -> None:
+    assert Client().get("/health/live").json()["status"] == "alive"
+
+
+@pytest.mark.django_db
+class TestHome:
+    def test_a_client_is_told_the_endpoints(self) -> None:
+        home = Client().get("/").json()
+        assert (home["name"], home["version"]) == ("TutorMax", __version__)
+        assert {"/api/tutors", "/api/feedback/batch", "/api/deliveries/{id}", "/health"} <= set(home["endpoints"])
+
+    def test_a_browser_is_shown_links(self) -> None:
+        response = Client().get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+        page = response.content.decode()
+        assert response["Content-Type"].startswith("text/html")
+        assert all(f'href="{path}"' in page for path in ("/admin/", "/docs", "/redoc", "/health", "/api/tutors"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_queue_stats_count_what_is_pending_waiting_and_dead() -> None:
+    client = api()
+    idle = client.get("/api/queue/stats").json()
+    assert idle["queues"] == {"tutors": 0, "students": 0, "sessions": 0, "feedback": 0}
+    assert set(idle["oldest_age_seconds"].values()) == {None}
+    assert (set(idle["waiting"].values()), idle["dead_letters"]) == ({0}, 0)
+    send("sessions", session())
+    send("tutors", tutor(tutor_id="x", age=1), keep_invalid=True)
+    deliver("tutors", tutor(tutor_id="a"), tutor(tutor_id="b"))
+    stats = client.get("/api/queue/stats/").json()
+    assert stats["queues"] == {"tutors": 2, "students": 0, "sessions": 0, "feedback": 0}
+    assert 0 <= stats["oldest_age_seconds"]["tutors"] < 60
+    assert stats["waiting"] == {"tutors": 0, "students": 0, "sessions": 1, "feedback": 0}
+    assert stats["dead_letters"] == 1 == HeldRecord.objects.dead().count()
+    assert stats["timestamp"].endswith("Z")
+
+
+@pytest.mark.postgresql
+def test_without_its_database_it_says_so_and_recovers(postgres: PostgreSQL) -> None:
+    with postgres.connect() as connection:
+        connection.execute("CREATE DATABASE away")
+    url = postgres.url("away")
+    manage("migrate", "--verbosity=0", database_url=url)
+    key = manage("create_api_key", "test", database_url=url).stdout.strip()
+    with WebServer(url) as server:
+        assert ask(f"{server.url}/health")[0] == 200
+        assert ask(f"{server.url}/api/tutors", key)[0] == 200
+        postgres.stop("immediate")
+        status, _, health = ask(f"{server.url}/health")
+        assert (status, health["status"], health["database"]) == (503, "unhealthy", False)
+        for path, body in [("tutors", None), ("tutors/T1", None), ("queue/stats", None), ("tutors", tutor())]:
+            status, headers, answer = ask(f"{server.url}/api/{path}", key, body)
+            assert (status, answer["error"]["code"]) == (503, "unavailable")
+            assert int(headers["Retry-After"]) > 0
+        assert ask(f"{server.url}/health/live")[0] == 200
+        assert ask(f"{server.url}/")[0] == 200
+        postgres.start()
+        assert ask(f"{server.url}/health")[0] == 200
+        assert ask(f"{server.url}/api/tutors", key, tutor())[0] == 202

@@ -1,0 +1,25 @@
+from django.contrib import admin
+from django.urls import include, path, re_path
+from django.views.generic import RedirectView
+
+from ingestion.errors import unknown_path
+from tutormax.views import DocsView, HealthView, HomeView, LiveView, RedocView, SchemaView
+
+urlpatterns = [
+    path("", HomeView.as_view(), name="home"),
+    re_path(r"^health/?$", HealthView.as_view(), name="health"),
+    re_path(r"^health/live/?$", LiveView.as_view(), name="health-live"),
+    re_path(r"^openapi\.json/?$", SchemaView.as_view(), name="schema"),
+    re_path(r"^docs/?$", DocsView.as_view(), name="docs"),
+    re_path(r"^redoc/?$", RedocView.as_view(), name="redoc"),
+    # A batch before a record, whose key may be anything.
+    path("api/", include("ingestion.urls")),
+    path("api/", include("enrichment.urls")),
+    re_path(r"^api(?:/|$)", unknown_path),
+    path("admin", RedirectView.as_view(pattern_name="admin:index", query_string=True)),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "ingestion.errors.bad_request"
+handler404 = "ingestion.errors.not_found"
+handler500 = "ingestion.errors.server_error"

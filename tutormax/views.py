@@ -1,0 +1,93 @@
+from typing import Any
+
+from csp.constants import SELF, UNSAFE_INLINE
+from csp.decorators import csp_update
+from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
+from rest_framework.permissions import AllowAny
+from rest_framework.renderers import BaseRenderer, JSONRenderer, TemplateHTMLRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from enrichment import stats
+from ingestion.models import Delivery
+from ingestion.openapi import Generator, JsonSchema
+from ingestion.streams import names
+from tutormax import __version__
+
+
+class OpenView(APIView):
+    """Open to all, whatever key comes along, and without a query for it."""
+
+    authentication_classes = ()
+    permission_classes = [AllowAny]
+    renderer_classes: list[type[BaseRenderer]] = [JSONRenderer]
+    schema = JsonSchema()
+
+
+class HomeView(OpenView):
+    """What this is and what it offers: JSON for a client, links for a person."""
+
+    renderer_classes = [JSONRenderer, TemplateHTMLRenderer]
+
+    @extend_schema(operation_id="home")
+    def get(self, request: Request) -> Response:
+        streams = [f"/api/{name}{rest}" for name in names() for rest in ("", "/batch", "/{key}")]
+        others = ["/api/deliveries/{id}", "/api/queue/stats", "/health", "/docs", "/redoc", "/openapi.json", "/admin/"]
+        home = {"name": "TutorMax", "version": __version__, "status": "running", "endpoints": [*streams, *others]}
+        return Response({**home, "streams": names()} if is_html(request) else home, template_name="home.html")
+
+
+class HealthView(OpenView):
+    """Whether records are taken in (503 if not) and worked on ("degraded" if not)."""
+
+    @extend_schema(operation_id="health")
+    def get(self, request: Request) -> Response:
+        health = look_after()
+        return Response(health, status=503 if health["status"] == "unhealthy" else 200)
+
+
+class LiveView(OpenView):
+    """This process runs; nothing else is asked."""
+
+    @extend_schema(operation_id="health_live")
+    def get(self, request: Request) -> Response:
+        return Response({"status": "alive", "timestamp": timezone.now()})
+
+
+class SchemaView(SpectacularJSONAPIView):
+    generator_class = Generator
+
+
+class DocsView(SpectacularSwaggerSplitView):
+    url_name = "schema"
+
+
+@method_decorator(
+    csp_update({"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:"], "worker-src": [SELF, "blob:"]}),
+    name="dispatch",
+)
+class RedocView(SpectacularRedocView):
+    """ReDoc cannot do without inline styles and a worker of its own making; the policy is loosened for it alone."""
+
+    url_name = "schema"
+
+
+def is_html(request: Request) -> bool:
+    return isinstance(request.accepted_renderer, TemplateHTMLRenderer)
+
+
+def look_after() -> dict[str, Any]:
+    """The answer of /health: `database` and `queue` as they answer now, `cluster` by its last heartbeat."""
+    health = {"status": "unhealthy", "timestamp": timezone.now(), "version": __version__}
+    try:
+        cluster = stats.cluster_alive()
+        our_mistake = Delivery.objects.pending().filter(trouble__startswith="code:").exists()
+    except (DatabaseError, InterfaceError):
+        return {**health, "database": False, "queue": False, "cluster": False}
+    status = "healthy" if cluster and not our_mistake else "degraded"
+    return {**health, "status": status, "database": True, "queue": True, "cluster": cluster}
