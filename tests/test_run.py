@@ -1,0 +1,191 @@
+"""`manage.py run`, which is what `make run` starts: in a copy of the project, with a port and a database of its own."""
+
+import re
+import shlex
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from conftest import NewDatabase
+from tests.servers import ROOT, Process, free_port, wait_until
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.xdist_group("run")]  # one after the other: they start many processes
+
+STARTED = "Ctrl-C ends it."
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".run", ".*_cache", ".hypothesis", "__pycache__", "staticfiles")
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A copy of the project without anything of an earlier run."""
+    return Path(shutil.copytree(ROOT, tmp_path / "tutormax", ignore=NOT_COPIED))
+
+
+@pytest.fixture
+def start(directory: Path) -> Iterator[Start]:
+    """Starts `manage.py run` in the copy, on its default database unless the environment says otherwise."""
+    started = []
+
+    def start(**environment: str) -> Process:
+        command = (sys.executable, "manage.py", "run")
+        defaults = {"DATABASE_URL": "", "SECRET_KEY": "", "DEMO": "no"}
+        started.append(Process(command, defaults | environment, cwd=directory))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.stop()
+
+
+def _running(process: Process) -> str:
+    """What it has said when it says that all runs."""
+
+    def screen() -> str:
+        assert process.popen.poll() is None, process.log()
+        return process.log() if STARTED in process.log() else ""
+
+    return str(wait_until(screen, "everything runs", timeout=120))
+
+
+def _family(process: Process) -> list[psutil.Process]:
+    """It and all that it has started: at the least gunicorn and its two workers, qcluster and its sentinel."""
+    parent = psutil.Process(process.pid)
+    wait_until(lambda: len(parent.children(recursive=True)) >= 5, "all processes are there")
+    return [parent, *parent.children(recursive=True)]
+
+
+def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def _end(process: Process, number: signal.Signals) -> None:
+    """Ends it as a terminal or a supervisor would: within 15 s every process is gone and the exit is a clean one."""
+    family = _family(process)
+    process.popen.send_signal(number)
+    assert process.popen.wait(timeout=15) == 0
+    assert _alive(family) == []
+
+
+def _credentials(directory: Path) -> dict[str, str]:
+    file = directory / ".run" / "credentials.env"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    return dict(line.split("=", 1) for line in file.read_text().splitlines())
+
+
+def _counts(screen: str) -> dict[str, int]:
+    return {name: int(number) for name, number in re.findall(r"^  (\w+) +(\d+)$", screen, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("database", ["the default", "PostgreSQL"])
+def test_the_first_start_shows_the_demo_and_the_second_keeps_it(
+    start: Start, directory: Path, new_database: NewDatabase, database: str
+) -> None:
+    environment = {"PORT": str(free_port()), "DATABASE_URL": new_database() if database == "PostgreSQL" else ""}
+    first = start(**environment, DEMO="yes")
+    screen = _running(first)
+    counts = _counts(screen)
+    assert counts["posted"] > 1000
+    assert counts["posted"] == sum(counts.values()) - counts["posted"]
+    by_code = re.findall(r"([a-z_]+) (\d+)", screen.partition("dead by code: ")[2].partition("\n")[0])
+    assert sum(int(number) for _, number in by_code) == counts["dead"] > 0
+    planted = re.search(r"Expected: (.*)\.", screen)
+    assert planted
+    expected = {what: int(number) for number, what in (part.split(" ", 1) for part in planted[1].split("; "))}
+    assert counts["dead"] == expected["dead: invalid"]
+    assert counts["waiting"] == expected["waiting"]
+    assert counts["updated"] + counts["stale"] == expected["updated"] + expected["stale"]
+
+    login = _credentials(directory)
+    assert login["TUTORMAX_URL"] == f"http://127.0.0.1:{environment['PORT']}"
+    assert login["TUTORMAX_ADMIN_USER"] == "admin"
+    assert f"user admin, password {login['TUTORMAX_ADMIN_PASSWORD']}\n" in screen
+    curl = re.search(r"^  (curl .*)$", screen, re.MULTILINE)
+    assert curl
+    answer = subprocess.run(shlex.split(curl[1]), capture_output=True, text=True, check=True)
+    assert '"success":true' in answer.stdout.replace(" ", "")
+    for path in ("/admin/login/", "/docs"):
+        with urllib.request.urlopen(login["TUTORMAX_URL"] + path) as response:
+            assert response.status == 200
+    _end(first, signal.SIGINT)
+    assert first.log().endswith("Stopped.\n")
+
+    second = start(**environment, DEMO="yes")
+    screen = _running(second)
+    assert "Posting" not in screen
+    assert _credentials(directory) == login
+    assert _counts(screen) == counts | {"posted": counts["posted"] + 1, "inserted": counts["inserted"] + 1}
+    _end(second, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("name", ["qcluster", "gunicorn"])
+def test_what_ends_is_started_again(start: Start, name: str) -> None:
+    process = start(PORT=str(free_port()))
+    _running(process)
+    _, *family = _family(process)
+    (victim,) = [child for child in psutil.Process(process.pid).children() if name in " ".join(child.cmdline())]
+    orphans = victim.children(recursive=True)
+    victim.kill()
+    wait_until(lambda: "starting it again" in process.log(), "the end is noticed")
+    wait_until(lambda: not _alive(orphans), "what it has left behind is gone")
+    wait_until(lambda: len(_alive(_family(process))) > len(_alive(family)) + 1, "it runs again")
+    _end(process, signal.SIGTERM)
+
+
+def test_nothing_runs_on_when_it_is_killed_itself(start: Start) -> None:
+    process = start(PORT=str(free_port()))
+    _running(process)
+    family = _family(process)
+    process.popen.send_signal(signal.SIGKILL)
+    wait_until(lambda: not _alive(family), "web server and cluster end", timeout=15)
+
+
+def test_a_port_in_use_is_said_in_a_sentence(start: Start) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = start(PORT=str(port))
+        assert process.popen.wait(timeout=30) == 1
+    assert process.log() == f"CommandError: Port {port} is in use. Take another one: make run PORT={port + 1}\n"
+
+
+def test_a_second_one_in_the_same_directory_is_refused(start: Start, directory: Path) -> None:
+    first = start(PORT=str(free_port()))
+    _running(first)
+    second = start(PORT=str(free_port()))
+    assert second.popen.wait(timeout=30) == 1
+    assert second.log() == f"CommandError: Another make run is using {directory}/.run: stop that one first.\n"
+    assert first.popen.poll() is None
+
+
+def test_a_database_that_is_away_is_said_in_a_sentence(start: Start) -> None:
+    process = start(PORT=str(free_port()), DATABASE_URL=f"postgres://nobody@127.0.0.1:{free_port()}/none")
+    assert process.popen.wait(timeout=30) == 1
+    assert "CommandError: The database cannot be used: " in process.log()
+    assert "Traceback" not in process.log()
+
+
+def test_accounts_of_others_are_left_alone(start: Start, directory: Path, new_database: NewDatabase) -> None:
+    database = new_database()
+    environment = {"PORT": str(free_port()), "DATABASE_URL": database}
+    process = start(**environment)
+    _running(process)
+    process.stop()
+    with psycopg.connect(database) as connection:
+        before = connection.execute("SELECT password FROM auth_user WHERE username = 'admin'").fetchone()
+    shutil.rmtree(directory / ".run")
+    _running(start(**environment))
+    assert _credentials(directory)["TUTORMAX_ADMIN_USER"] == "admin2"
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT password FROM auth_user WHERE username = 'admin'").fetchone() == before
