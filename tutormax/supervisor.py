@@ -83,7 +83,7 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def stop(children: Iterable[Child]) -> None:
+def stop(children: Iterable[Child], say: Callable[[str], object]) -> None:
     """Ends all of them: politely for GRACE seconds or until one more Ctrl-C, then by force."""
     children = list(children)
     in_a_hurry = False
@@ -100,4 +100,6 @@ def stop(children: Iterable[Child]) -> None:
     while any(child.runs() for child in children) and not in_a_hurry and time.monotonic() < deadline:
         time.sleep(0.05)
     for child in children:
+        if child.runs():
+            say(f"{child.name} has not ended and is killed; nothing accepted is lost by that.")
         child.kill()

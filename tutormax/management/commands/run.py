@@ -71,7 +71,7 @@ class Command(BaseCommand):
             self.say("\nStopping …")
             raise
         finally:
-            stop(children)
+            stop(children, self.say)
 
     def look_after(self, children: list[Child]) -> None:
         for child in children:
