@@ -63,10 +63,7 @@ class ReferenceFilter(admin.SimpleListFilter):
         return [(value, value)] if value else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        if not value:
-            return queryset
-        return queryset.filter(**{str(self.parameter_name): value}) if value.isprintable() else queryset.none()
+        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
 
 
 class TutorFilter(ReferenceFilter):

@@ -39,7 +39,7 @@ def experience_level(tenure_days: int) -> str:
 
 
 def enrich_student(student: StudentRecord, context: Context) -> dict[str, Any]:
-    return {"is_stub": False}
+    return {"is_stub": not student.name}  # so that a stub that is enriched again stays one; no record has an empty name
 
 
 def enrich_session(session: SessionRecord, context: Context) -> dict[str, Any]:
