@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 from pydantic import BaseModel
 
 from ingestion.models import Delivery
@@ -20,7 +21,7 @@ class StoredRecord(models.Model):
     delivery = models.BigIntegerField(editable=False, help_text="The delivery that brought this version.")
     position = models.IntegerField(editable=False)
     warnings = models.JSONField(default=list, editable=False)
-    stored_at = models.DateTimeField(db_default=Now(), db_index=True, editable=False)
+    stored_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
 
     class Meta:
         abstract = True

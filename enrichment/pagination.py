@@ -117,6 +117,6 @@ def read_ordering(query: dict[str, str], stream: Stream) -> Ordering:
 def read_size(query: dict[str, str]) -> int:
     text = query.get("page_size", str(PAGE_SIZE))
     if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MAX_PAGE_SIZE):
-        message = f"page_size must be a whole number from 1 to {MAX_PAGE_SIZE}."
-        raise Refused(400, message, fields={"page_size": [message]})
+        message = f"must be a whole number from 1 to {MAX_PAGE_SIZE}"
+        raise Refused(400, f"page_size {message}.", fields={"page_size": [message]})
     return int(text)

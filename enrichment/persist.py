@@ -116,20 +116,31 @@ def _sqlite_time(value: datetime | None) -> str | None:
     return str(value.astimezone(UTC).replace(tzinfo=None)) if value else None
 
 
-def _converter(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
-    if isinstance(field, models.JSONField):
-        return lambda value: None if value is None else json.dumps(value)
-    if connection.vendor == "sqlite" and isinstance(field, models.DateTimeField):
-        return _sqlite_time
-    if connection.vendor == "sqlite" and isinstance(field, models.DateField):
-        return lambda value: value and value.isoformat()
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)
+
+
+def _sqlite_converter(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
+    match field:
+        case models.JSONField():
+            return _json
+        case models.DateTimeField():
+            return _sqlite_time
+        case models.DateField():
+            return lambda value: value and value.isoformat()
     return _same
 
 
-def _tuples(stream: Stream, rows: Sequence[Row]) -> list[list[Any]]:
+def _array_converter(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
+    return _json if isinstance(field, models.JSONField) else _same
+
+
+def _tuples(
+    stream: Stream, rows: Sequence[Row], converter: Callable[[models.Field[Any, Any]], Callable[[Any], Any]]
+) -> list[list[Any]]:
     """The rows' values in the order of columns(), as the database takes them."""
     names = [field.attname for field in columns(stream)]
-    converters = [(i, convert) for i, f in enumerate(columns(stream)) if (convert := _converter(f)) is not _same]
+    converters = [(i, convert) for i, field in enumerate(columns(stream)) if (convert := converter(field)) is not _same]
     tuples = []
     for row in rows:
         values = [row[name] for name in names]
@@ -160,34 +171,35 @@ def _quote(name: str) -> str:
 
 def _upsert_postgresql(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
     names = [_quote(field.attname) for field in columns(stream)]
-    tuples = _tuples(stream, rows)
+    types = [_wide_type(field) for field in columns(stream)]
     with connection.cursor() as cursor:
         if len(rows) >= COPY_FROM:
             incoming = _quote(f"incoming_{stream.model._meta.db_table}")
-            table = _quote(stream.model._meta.db_table)
-            cursor.execute(f"CREATE TEMPORARY TABLE {incoming} (LIKE {table}) ON COMMIT DROP")
-            cursor.execute(f"ALTER TABLE {incoming} ALTER stored_at DROP NOT NULL")
-            copy_in = f"COPY {incoming} ({', '.join(names)}) FROM STDIN"
+            definitions = ", ".join(f"{name} {type_}" for name, type_ in zip(names, types, strict=True))
+            cursor.execute(f"CREATE TEMPORARY TABLE {incoming} ({definitions}) ON COMMIT DROP")
+            # Binary takes half the time of text, which spells out every time and number.
+            copy_in = f"COPY {incoming} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)"
             with connection.wrap_database_errors, cursor.copy(copy_in) as copy:
-                for values in tuples:
+                copy.set_types(types)
+                for values in _tuples(stream, rows, lambda field: _same):
                     copy.write_row(values)
             cursor.execute(_statement(stream, incoming, "clock_timestamp()", ", (xmax = 0)"))
             found = cursor.fetchall()
             cursor.execute(f"DROP TABLE {incoming}")
         else:
-            arrays = ", ".join(f"%s::{_array_type(field)}" for field in columns(stream))
-            source = f"unnest({arrays}) AS incoming ({', '.join(names)})"
-            cursor.execute(
-                _statement(stream, source, "clock_timestamp()", ", (xmax = 0)"),
-                [list(values) for values in zip(*tuples, strict=True)],
-            )
+            source = f"unnest({', '.join(f'%s::{type_}[]' for type_ in types)}) AS incoming ({', '.join(names)})"
+            arrays = [list(values) for values in zip(*_tuples(stream, rows, _array_converter), strict=True)]
+            cursor.execute(_statement(stream, source, "clock_timestamp()", ", (xmax = 0)"), arrays)
             found = cursor.fetchall()
     return {key: "inserted" if new else "updated" for key, new in found}
 
 
-def _array_type(field: models.Field[Any, Any]) -> str:
-    """An array of the column's type without its length: a cast to varchar(64) would cut in silence."""
-    return re.sub(r"\(.*\)", "", cast(str, field.rel_db_type(connection))) + "[]"
+def _wide_type(field: models.Field[Any, Any]) -> str:
+    """The column's type without its limits, so that the INSERT checks them: a cast to varchar(64) would cut in
+    silence, and the driver would wrap a number that does not fit into an integer.
+    """
+    name = re.sub(r"\(.*\)", "", cast(str, field.rel_db_type(connection)))
+    return {"smallint": "bigint", "integer": "bigint", "varchar": "text"}.get(name, name)
 
 
 def _upsert_sqlite(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
@@ -198,5 +210,5 @@ def _upsert_sqlite(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
         stream.model._default_manager.filter(pk__in=[row[stream.key] for row in rows]).values_list("pk", flat=True)
     )
     with connection.cursor() as cursor:
-        cursor.execute(statement, [_sqlite_time(timezone.now()), json.dumps(_tuples(stream, rows))])
+        cursor.execute(statement, [_sqlite_time(timezone.now()), json.dumps(_tuples(stream, rows, _sqlite_converter))])
         return {key: "updated" if key in present else "inserted" for (key,) in cursor.fetchall()}

@@ -22,7 +22,7 @@ from enrichment.errors import Fault, classify, timed_out
 from enrichment.held import Failed
 from enrichment.models import HeldRecord, MinuteStat
 from ingestion.models import PART_DIVISOR, Delivery
-from ingestion.readers import clean, parse_json, parse_ndjson
+from ingestion.readers import clean, parse_json, reread
 from ingestion.services import field_errors, validate
 from ingestion.streams import Context, Stream
 
@@ -95,8 +95,7 @@ def _next_part(delivery: Delivery) -> list[Item]:
 
 def _sent_items(delivery: Delivery) -> list[Item]:
     body = bytes(delivery.body)
-    parsed = parse_ndjson(body) if delivery.format == Delivery.Format.NDJSON else parse_json(body)
-    payloads = parsed if isinstance(parsed, list) else [parsed]
+    payloads = reread(body, ndjson=delivery.format == Delivery.Format.NDJSON)
     refused = delivery.refused_positions
     return [
         Item(delivery, position, payload, (delivery.received_at, delivery.pk, position))
@@ -148,9 +147,8 @@ def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now
         context = _resolve(stream, _good(items), now)
         _enrich(stream, _good(items), context)
         _store(stream, _good(items))
-        stored = sorted({item.row[stream.key] for item in items if item.outcome in ("inserted", "updated")})
-        if stored:
-            stream.refresh_dependants(stored, context)
+        if updated := sorted(item.row[stream.key] for item in items if item.outcome == "updated"):
+            stream.refresh_dependants(updated, context)
         held.record(stream, items)
         _count([delivery for delivery in deliveries if delivery.pk in locked], items)
         MinuteStat.objects.add(stream.name, now, Counter(_stat_of(item) for item in items))

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db import connection
-from django.utils import timezone
 
 from ingestion import streams
 from ingestion.streams import Reference, Stream
@@ -25,8 +24,6 @@ def lock(stream: Stream, records: Collection[Any]) -> Rows:
         keys = {getattr(record, reference.field) for record in records}
         present = _lock_rows(reference, keys)
         stubs = [stub for key in sorted(keys - present.keys()) if (stub := reference.stub(key)) is not None]
-        for stub in stubs:
-            stub.stored_at = timezone.now()
         if stubs:
             type(stubs[0])._default_manager.bulk_create(stubs, ignore_conflicts=True)
             present |= _lock_rows(reference, {stub.pk for stub in stubs})
@@ -49,11 +46,17 @@ def _lock_rows(reference: Reference, keys: set[str]) -> dict[str, Mapping[str, A
         return {}
     model = streams.get(reference.stream).model
     names = ("pk", *reference.reads)
-    found = model._default_manager.filter(pk__in=keys).order_by("pk").values_list(*names)
     if connection.vendor != "postgresql":  # the write lock is held already
-        return {row[0]: dict(zip(names, row, strict=True)) for row in found}
-    # FOR KEY SHARE and FOR SHARE, which Django cannot say, let other batches refer to the same rows at once.
-    sql, params = found.select_for_update(no_key=True).query.sql_with_params()
-    with connection.cursor() as cursor:
-        cursor.execute(sql.replace("FOR NO KEY UPDATE", "FOR SHARE" if reference.reads else "FOR KEY SHARE"), params)
-        return {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
+        found = list(model._default_manager.filter(pk__in=keys).order_by("pk").values_list(*names))
+    else:  # Django cannot say these locks, which let other batches refer to the same rows at once
+        lock = "FOR SHARE" if reference.reads else "FOR KEY SHARE"
+        columns = [connection.ops.quote_name(name) for name in (model._meta.pk.attname, *reference.reads)]
+        table = connection.ops.quote_name(model._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {', '.join(columns)} FROM {table} "  # noqa: S608 (names are the model's)
+                f"WHERE {columns[0]} = ANY(%s) ORDER BY {columns[0]} {lock}",
+                [list(keys)],
+            )
+            found = cursor.fetchall()
+    return {row[0]: dict(zip(names, row, strict=True)) for row in found}

@@ -28,6 +28,15 @@ def parse_ndjson(body: bytes) -> list[Any]:
     return items
 
 
+def reread(body: bytes, *, ndjson: bool) -> list[Any]:
+    """The items of a body that was accepted, and so is known to be readable."""
+    text = _decode(body)
+    if ndjson:
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
+    parsed = json.loads(text)
+    return parsed if isinstance(parsed, list) else [parsed]
+
+
 def dump(value: Any) -> str:
     """JSON in ASCII: what no database refuses, whatever the client sent (NUL, surrogates)."""
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"))

@@ -65,7 +65,7 @@ class Stream:
     facts: Callable[[], Mapping[str, Any]] = no_facts
     """Reads, once for a batch, what enrich and warn need from the database besides references."""
     refresh_dependants: Callable[[Sequence[str], Context], None] = no_dependants
-    """Called with the keys just stored, in their transaction: brings rows computed from them up to date."""
+    """Called with the keys just updated, in their transaction: brings rows computed from them up to date."""
     daily: bool = False
     """Derived fields depend on today's date: rows carry `derived_on` and are brought up to date every day."""
     time: str | None = None
