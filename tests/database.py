@@ -15,9 +15,9 @@ from tests.servers import ROOT, PostgreSQL, guard, temporary_directory
 
 
 def setting_names() -> list[str]:
-    """The environment variables that settings.py reads."""
-    source = (ROOT / "tutormax" / "settings.py").read_text()
-    return sorted(set(re.findall(r"""env\.(?:text|flag|whole|words)\(\s*"([A-Z_]+)\"""", source)))
+    """The environment variables that the project reads."""
+    sources = "".join(path.read_text() for path in (ROOT / "tutormax").rglob("*.py"))
+    return sorted(set(re.findall(r"""env\.\w+\(\s*"([A-Z_]+)\"""", sources)))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -87,6 +87,10 @@ def _counts(screen: str) -> dict[str, int]:
     return {name: int(number) for name, number in re.findall(r"^  (\w+) +(\d+)$", screen, re.MULTILINE)}
 
 
+def _shell(script: str, directory: Path) -> str:
+    return subprocess.run(["sh", "-ec", script], cwd=directory, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.parametrize("database", ["the default", "PostgreSQL"])
 def test_the_first_start_shows_the_demo_and_the_second_keeps_it(
     start: Start, directory: Path, new_database: NewDatabase, database: str
@@ -117,6 +121,9 @@ def test_the_first_start_shows_the_demo_and_the_second_keeps_it(
     for path in ("/admin/login/", "/docs"):
         with urllib.request.urlopen(login["TUTORMAX_URL"] + path) as response:
             assert response.status == 200
+    post, get = re.findall(r"```sh\n(\. \.run/.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert '"delivery"' in _shell(post, directory)
+    wait_until(lambda: '"experience_level"' in _shell(get, directory), "the README's tutor is enriched")
     _end(first, signal.SIGINT)
     assert first.log().endswith("Stopped.\n")
 
@@ -124,7 +131,10 @@ def test_the_first_start_shows_the_demo_and_the_second_keeps_it(
     screen = _running(second)
     assert "Posting" not in screen
     assert _credentials(directory) == login
-    assert _counts(screen) == counts | {"posted": counts["posted"] + 1, "inserted": counts["inserted"] + 1}
+    kept = _counts(screen)
+    assert (kept["posted"], kept["inserted"]) == (counts["posted"] + 2, counts["inserted"] + 1)
+    assert kept["updated"] + kept["stale"] == counts["updated"] + counts["stale"] + 1  # the same tutor twice
+    assert (kept["waiting"], kept["dead"]) == (counts["waiting"], counts["dead"])
     _end(second, signal.SIGTERM)
 
 
