@@ -53,6 +53,19 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
+    change_form_template = "admin/read_only.html"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        title = f"{self.opts.verbose_name} {object_id}".capitalize()
+        return super().change_view(
+            request, object_id, form_url, {"title": title, "subtitle": None} | (extra_context or {})
+        )
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = str(self.opts.verbose_name_plural).capitalize()
+        return super().changelist_view(request, {"title": title} | (extra_context or {}))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -83,10 +96,10 @@ class SourceFilter(FieldFilter):
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
-    list_display = ("id", "stream", "source", "client", "state", "records", "came_to", "received")
+    list_display = ("id", "stream", "source", "client_", "state", "records", "came_to", "received")
     list_filter = (StreamFilter, DeliveryStatusFilter, SourceFilter)
     fieldsets = [
-        (None, {"fields": ["stream", "source", "client", "received_at_", "format", "refused_items"]}),
+        (None, {"fields": ["stream", "source", "client_", "received_at_", "format", "refused_items"]}),
         (
             "What came of it",
             {"fields": ["state", "records", "came_to", "processed_at_", "in_trouble", "held_records_"]},
@@ -100,6 +113,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
             # What is shown, and no more, of a body of up to 32 MB.
             return queryset.annotate(start_of_body=Substr("body", 1, MOST_SHOWN), size=Length("body"))
         return queryset.defer("body", "refused")
+
+    @admin.display(description="client")
+    def client_(self, delivery: Delivery) -> str:
+        return delivery.client
 
     @admin.display(description="status")
     def state(self, delivery: Delivery) -> SafeString:
@@ -135,10 +152,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def refused_items(self, delivery: Delivery) -> str:
         return thousands(len(delivery.refused_positions)) if delivery.refused_positions else "none"
 
-    @admin.display(description="trouble", empty_value="none")
-    def in_trouble(self, delivery: Delivery) -> SafeString | None:
+    @admin.display(description="trouble")
+    def in_trouble(self, delivery: Delivery) -> SafeString | str:
         if not delivery.trouble:
-            return None
+            return "none"
         again = moment(delivery.paused_until) if delivery.paused_until else "when a worker is free"
         return format_html(
             "{}<br><span class='quiet'>given back {} times; next try: {}</span>",
@@ -249,6 +266,12 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         )
         self.message_user(request, text, messages.WARNING)
 
+    def render_change_form(  # the key is shown on the list, so that is where to go
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context |= {"show_save_and_continue": False, "show_save_and_add_another": False}
+        return super().render_change_form(request, context, *args, **kwargs)
+
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         # Django's own message would link to the primary key.
         return HttpResponseRedirect(reverse("admin:ingestion_apikey_changelist"))
@@ -273,9 +296,9 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             return badge("discarded", "revoked")
         return badge("stale", "expired") if key.has_expired else badge("processed", "valid")
 
-    @admin.display(description="last used", empty_value="never")
-    def last_used(self, key: ApiKey) -> str | None:
-        return f"{key.last_used_on:%Y-%m-%d}" if key.last_used_on else None
+    @admin.display(description="last used")
+    def last_used(self, key: ApiKey) -> str:
+        return f"{key.last_used_on:%Y-%m-%d}" if key.last_used_on else "never"
 
     @admin.display(description="created")
     def created_(self, key: ApiKey) -> str:

@@ -12,6 +12,7 @@ from tutormax.dashboard import dashboard
 
 # What an operator needs stands first; the domains, which are not named here, come after the held records.
 APPS = {"enrichment": 0, "ingestion": 2, "auth": 3, "django_q": 4, "axes": 5}
+NAMES = {"auth": "People and rights", "axes": "Log-ins"}
 MODELS = {"DeadLetter": 0, "WaitingRecord": 1, "HeldRecord": 2, "Redrive": 3, "Delivery": 0, "ApiKey": 1}
 
 
@@ -27,6 +28,7 @@ class TutorMaxAdminSite(AdminSite):
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         found = super().get_app_list(request, app_label)
         for app in found:
+            app["name"] = NAMES.get(app["app_label"], app["name"])
             app["models"].sort(key=lambda model: MODELS.get(model["object_name"], 9))
         return sorted(found, key=lambda app: APPS.get(app["app_label"], 1))
 

@@ -46,16 +46,18 @@ def make_groups(using: str) -> None:
 
     from ingestion import streams
 
-    domains = {stream.model._meta.app_label for stream in streams.all_streams()}
+    stored = [stream.model._meta for stream in streams.all_streams()]
+    domains = {meta.app_label for meta in stored}
     ours = Q(content_type__app_label__in={"ingestion", "enrichment", *domains})
     keys = Q(content_type__app_label="ingestion", content_type__model="apikey")
     reading = ours & ~keys & Q(codename__startswith="view_")
     acts = Q(content_type__app_label="enrichment", codename__in=["reprocess", "discard", "mend"])
+    written_by_hand = Q(codename__startswith="add_") | Q(codename__startswith="change_")
+    of_stored = Q(content_type__model__in=[meta.model_name for meta in stored])
     ruling = (
         keys
-        | Q(content_type__app_label__in=domains)
-        | Q(content_type__app_label="auth", content_type__model="user")
-        | Q(content_type__app_label="auth", codename="view_group")
+        | Q(content_type__app_label__in=domains) & ~(of_stored & written_by_hand)
+        | Q(content_type__app_label="auth", codename__in=["view_user", "add_user", "change_user", "view_group"])
         | Q(content_type__app_label="django_q", codename__in=["view_success", "view_failure"])
     )
     for name, allowed in [

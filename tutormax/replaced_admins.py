@@ -23,7 +23,7 @@ class OwnUserAdmin(UserAdmin):  # type: ignore[type-arg]
         return super().has_change_permission(request, obj) and (obj is None or _covers(request.user, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_delete_permission(request, obj) and (obj is None or _covers(request.user, obj))
+        return False  # the history goes with a user: who leaves is made inactive
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         fields = super().get_readonly_fields(request, obj)
@@ -33,10 +33,6 @@ class OwnUserAdmin(UserAdmin):  # type: ignore[type-arg]
         if db_field.name == "groups" and not _is_superuser(request.user):
             kwargs["queryset"] = _groups_within(request.user)
         return super().formfield_for_manytomany(db_field, request, **kwargs)
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        # Django's "delete selected" does not ask about each one.
-        return super().get_actions(request) if _is_superuser(request.user) else {}
 
 
 def _is_superuser(user: Any) -> bool:

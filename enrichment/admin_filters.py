@@ -1,0 +1,77 @@
+"""The filters of the lists of held records and redrives."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from enrichment.models import HeldRecord, Redrive
+from ingestion.admin import FieldFilter
+
+
+class StatusFilter(FieldFilter):
+    title = parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(HeldRecord.Status.choices)
+
+
+class StageFilter(FieldFilter):
+    title = parameter_name = "stage"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(HeldRecord.Stage.choices)
+
+
+class CodeFilter(FieldFilter):
+    title = parameter_name = "code"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(HeldRecord.Code.choices)
+
+
+class AgeFilter(admin.SimpleListFilter):
+    title = "held within"
+    parameter_name = "age"
+    spans = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1h", "the last hour"), ("24h", "the last 24 hours"), ("7d", "the last 7 days")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        since = held_since(str(self.value()))
+        # An unknown span must not mean all: acts go by the filter.
+        return queryset.filter(held_at__gte=since) if since else queryset.none()
+
+
+def held_since(span: str) -> datetime | None:
+    return timezone.now() - AgeFilter.spans[span] if span in AgeFilter.spans else None
+
+
+class DeliveryFilter(FieldFilter):
+    """Shown only where a link from a delivery has set it."""
+
+    title = parameter_name = "delivery"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = request.GET.get("delivery", "")
+        return [(value, f"delivery {value}")] if value else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value() or ""
+        return super().queryset(request, queryset) if re.fullmatch(r"[0-9]{1,18}", value) else queryset.none()
+
+
+class ActFilter(FieldFilter):
+    title = parameter_name = "act"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(Redrive.Act.choices)

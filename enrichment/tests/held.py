@@ -1,0 +1,60 @@
+"""Held records made by hand, for tests of the admin."""
+
+from itertools import count
+from typing import Any
+
+from django.utils import timezone
+
+from enrichment.models import HeldRecord
+from ingestion.models import Delivery
+from ingestion.readers import dump
+from ingestion.streams import get
+
+_numbers = count()
+
+
+def valid(stream: str = "tutors", **changes: Any) -> dict[str, Any]:
+    return {**get(stream).example, **changes}
+
+
+def hold(payload: Any = None, **fields: Any) -> HeldRecord:
+    """A dead tutor, invalid for its email, unless the fields say otherwise."""
+    stream = fields.get("stream", "tutors")
+    payload = valid(stream, email="no address") if payload is None else payload
+    now = timezone.now()
+    delivery = Delivery.objects.create(
+        stream=stream, client="key:abc", body=dump([payload]).encode(), count=1, held=1, processed_at=now
+    )
+    number = next(_numbers)
+    told: dict[str, Any] = {
+        "stream": stream,
+        "key": f"T-{number}",
+        "delivery": delivery,
+        "position": 0,
+        "received_at": now,
+        "version_at": now,
+        "payload": payload if isinstance(payload, str) else dump(payload),
+        "status": HeldRecord.Status.DEAD,
+        "stage": HeldRecord.Stage.VALIDATE,
+        "code": HeldRecord.Code.INVALID,
+        "messages": {"email": ["value is not a valid email address"]},
+    }
+    held = HeldRecord.objects.create(**{**told, **fields})
+    held.failures.create(
+        delivery=delivery.pk, stage=held.stage, code=held.code, messages=held.messages, code_version="0.1.0"
+    )
+    return held
+
+
+def wait(**fields: Any) -> HeldRecord:
+    """A session that waits for its tutor."""
+    told = {
+        "stream": "sessions",
+        "status": HeldRecord.Status.WAITING,
+        "code": HeldRecord.Code.MISSING_REFERENCE,
+        "messages": {"tutor_id": ["tutors has no T-9 yet"]},
+        "missing_stream": "tutors",
+        "missing_key": "T-9",
+        "waiting_since": timezone.now(),
+    }
+    return hold(valid("sessions"), **{**told, **fields})

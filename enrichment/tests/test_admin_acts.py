@@ -1,0 +1,361 @@
+"""Acts on held records in the admin: asked for, confirmed, permitted, and kept in the history."""
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from enrichment import held
+from enrichment.models import HeldRecord, Redrive
+from enrichment.tests.held import hold, valid, wait
+from ingestion.models import Delivery
+from ingestion.readers import dump
+from tests.people import browser_of, person, text_of
+
+pytestmark = pytest.mark.django_db
+
+DEAD = "/admin/enrichment/deadletter/"
+WAITING = "/admin/enrichment/waitingrecord/"
+ALL = "/admin/enrichment/heldrecord/"
+Status = HeldRecord.Status
+
+
+@pytest.fixture
+def operator() -> Client:
+    return browser_of(person("operator"))
+
+
+def fields_of(text: str) -> dict[str, Any]:
+    """The hidden fields of a page's confirmation."""
+    form = text[text.index('<input type="hidden" name="csrfmiddlewaretoken"', text.index('id="content-main"')) :]
+    found: dict[str, Any] = {}
+    for name, value in re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', form):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def choose(act: str, *records: HeldRecord, **fields: Any) -> dict[str, Any]:
+    """What a list or page posts to ask for an act: on these records, or without any on all that match."""
+    if not records:
+        return {"action": act, "select_across": "1", "_selected_action": "0", **fields}
+    return {"action": act, "_selected_action": [record.pk for record in records], **fields}
+
+
+def confirm(client: Client, page: str, asked: dict[str, Any], **fields: Any) -> Any:
+    """Asks, and confirms on the page that comes."""
+    return client.post(page, fields_of(text_of(client.post(page, asked))) | fields)
+
+
+def test_nothing_is_done_before_it_is_confirmed(operator: Client) -> None:
+    record = hold(key="T-77")
+    for act in ("reprocess", "discard"):
+        text = text_of(operator.post(DEAD, choose(act, record)))
+        assert f"{act.capitalize()} 1 held record?" in text
+        assert "T-77" in text
+    record.refresh_from_db()
+    assert (record.status, record.queued_in) == (Status.DEAD, None)
+    assert not Redrive.objects.exists()
+
+
+def test_one_is_reprocessed_from_its_page(operator: Client) -> None:
+    record, other = hold(), hold()
+    page = f"{DEAD}{record.pk}/change/"
+    assert 'value="reprocess"' in text_of(operator.get(page))
+    response = confirm(operator, DEAD, choose("reprocess", record, from_page="_changelist_filters=stream%3Dtutors"))
+    assert response["Location"] == f"{page}?_changelist_filters=stream%3Dtutors"
+    redrive = Redrive.objects.get()
+    assert (redrive.act, redrive.by, redrive.count) == ("reprocess", "user:operator", 1)
+    assert redrive.filter == {"ids": [record.pk]}
+    assert redrive.user is not None
+    record.refresh_from_db()
+    other.refresh_from_db()
+    assert record.queued_in == redrive.deliveries.get().pk
+    assert other.queued_in is None
+    text = text_of(operator.get(page))
+    assert "On its way through again" in text
+    assert f"Sent through again (redrive {redrive.pk})." in text  # in its history
+    assert 'value="reprocess"' not in text
+
+
+def test_the_selected_are_reprocessed(operator: Client) -> None:
+    first, second, third = hold(), hold(), hold()
+    response = confirm(operator, DEAD, choose("reprocess", first, third))
+    redrive = Redrive.objects.get()
+    assert response["Location"] == f"/admin/enrichment/redrive/{redrive.pk}/change/"
+    assert redrive.count == 2
+    assert redrive.filter == {"ids": [first.pk, third.pk]}
+    assert list(HeldRecord.objects.filter(queued_in=None)) == [second]
+
+
+def test_all_that_match_the_filter_are_reprocessed(operator: Client) -> None:
+    for _ in range(3):
+        hold(stream="students")
+    hold()
+    wait()
+    page = f"{DEAD}?stream=students&age=24h"
+    text = text_of(operator.get(page))
+    assert "Reprocess all 3 that match…" in text
+    confirm(operator, page, choose("reprocess"))
+    redrive = Redrive.objects.get()
+    assert redrive.count == 3
+    held_after = redrive.filter.pop("held_after")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", held_after)
+    assert redrive.filter == {"status": "dead", "stream": "students", "age": "24h"}
+    assert set(HeldRecord.objects.exclude(queued_in=None).values_list("stream", "status")) == {("students", "dead")}
+
+
+def test_what_came_after_the_page_was_shown_is_not_confirmed(operator: Client) -> None:
+    hold()
+    asked = fields_of(text_of(operator.post(DEAD, choose("discard"))))
+    late = hold()
+    operator.post(DEAD, asked | {"reason": "a test"})
+    assert Redrive.objects.get().count == 1
+    assert HeldRecord.objects.dead().get() == late
+
+
+def test_discarding_wants_a_reason(operator: Client) -> None:
+    record = hold()
+    for reason in ("", "   "):
+        text = text_of(confirm(operator, DEAD, choose("discard", record), reason=reason))
+        assert "This field is required." in text
+    assert not Redrive.objects.exists()
+    confirm(operator, DEAD, choose("discard", record), reason="sent twice by mistake")
+    record.refresh_from_db()
+    redrive = Redrive.objects.get()
+    assert (record.status, record.discard_reason) == (Status.DISCARDED, "sent twice by mistake")
+    assert (redrive.act, redrive.reason, redrive.count) == ("discard", "sent twice by mistake", 1)
+    assert "sent twice by mistake" in text_of(operator.get(f"{ALL}{record.pk}/change/"))
+
+
+def test_waiting_records_can_be_discarded(operator: Client) -> None:
+    wait()
+    dead = hold()
+    confirm(operator, WAITING, choose("discard"), reason="a test")
+    assert Redrive.objects.get().filter == {"status": "waiting"}
+    assert HeldRecord.objects.open().get() == dead
+
+
+def test_every_act_is_in_the_history(operator: Client) -> None:
+    first, second = hold(), hold()
+    confirm(operator, DEAD, choose("reprocess", first))
+    confirm(operator, DEAD, choose("discard", first, second), reason="a test")
+    told = list(LogEntry.objects.order_by("pk").values_list("content_type__model", "change_message"))
+    one, many = Redrive.objects.order_by("pk").values_list("pk", flat=True)
+    assert told == [
+        ("redrive", "Sent through again: 1 held record."),
+        ("heldrecord", f"Sent through again (redrive {one})."),
+        ("redrive", "Discarded: 2 held records."),
+    ]
+    assert many
+
+
+def test_who_was_faster_wins(operator: Client) -> None:
+    record = hold()
+    asked = fields_of(text_of(operator.post(DEAD, choose("reprocess", record))))
+    held.discard(HeldRecord.objects.filter(pk=record.pk), by="command", filter={}, reason="faster")
+    text = text_of(operator.post(DEAD, asked, follow=True))
+    assert "someone was faster" in text
+    record.refresh_from_db()
+    assert (record.status, record.queued_in) == (Status.DISCARDED, None)
+    assert not LogEntry.objects.filter(object_id=str(record.pk), content_type__model="heldrecord").exists()
+
+
+def test_what_is_on_its_way_is_left_out_and_said_to_be(operator: Client) -> None:
+    hold()
+    held.reprocess(HeldRecord.objects.all(), by="command", filter={})
+    assert "1 is on the way already" in text_of(operator.post(DEAD, choose("reprocess")))
+    hold()
+    text = text_of(operator.post(DEAD, choose("reprocess")))
+    assert "Reprocess 1 held record?" in text
+    assert "1 more is on the way already" in text
+
+
+def forgeries(record: HeldRecord) -> list[tuple[str, dict[str, Any]]]:
+    confirmed = {"confirmed": "yes", "up_to": "1000000", "reason": "forged"}
+    mended = {"payload": dump(valid()), "payload_version": "0"}
+    return [
+        (DEAD, choose("reprocess", record)),
+        (DEAD, choose("reprocess", record, **confirmed)),
+        (DEAD, choose("reprocess", **confirmed)),
+        (ALL, choose("discard", record, **confirmed)),
+        (DEAD, choose("discard", record, index="0", **confirmed)),
+        (f"{DEAD}{record.pk}/mend/", mended | {"_save": "Save"}),
+        (f"{ALL}{record.pk}/mend/", mended | {"_reprocess": "Save and reprocess"}),
+        (f"{DEAD}{record.pk}/change/", mended),
+        (f"{DEAD}{record.pk}/delete/", {"post": "yes"}),
+        (f"{DEAD}add/", mended),
+    ]
+
+
+def test_a_viewer_has_no_buttons_and_no_forged_post_does_anything() -> None:
+    viewer = browser_of(person("viewer"))
+    record = hold()
+    for page in (DEAD, f"{DEAD}{record.pk}/change/"):
+        text = text_of(viewer.get(page))
+        assert 'class="act is-' not in text
+        assert 'name="action"' not in text
+    assert viewer.get(f"{DEAD}{record.pk}/mend/").status_code == 403
+    for page, data in forgeries(record):
+        assert viewer.post(page, data).status_code == 403, (page, data)
+    assert HeldRecord.objects.values("status", "queued_in", "payload_version").get() == {
+        "status": "dead",
+        "queued_in": None,
+        "payload_version": 0,
+    }
+    assert not Redrive.objects.exists()
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize("permitted", ["reprocess", "discard", "mend"])
+def test_each_act_has_a_permission_of_its_own(permitted: str) -> None:
+    user = person("viewer")
+    user.user_permissions.add(Permission.objects.get(codename=permitted))
+    client = browser_of(user)
+    record = hold()
+    text = text_of(client.get(f"{DEAD}{record.pk}/change/"))
+    assert set(re.findall(r'class="act is-(\w+)"', text)) == {permitted}
+    for act in ("reprocess", "discard"):
+        assert client.post(DEAD, choose(act, record)).status_code == (200 if act == permitted else 403)
+    mending = client.get(f"{DEAD}{record.pk}/mend/")
+    assert mending.status_code == (200 if permitted == "mend" else 403)
+    if permitted == "mend":
+        assert "_reprocess" not in text_of(mending)
+        data = {"payload": dump(valid()), "payload_version": "0", "_reprocess": "Save and reprocess"}
+        assert client.post(f"{DEAD}{record.pk}/mend/", data).status_code == 403
+        record.refresh_from_db()
+        assert record.payload_version == 0
+
+
+def test_acts_want_a_csrf_token() -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(person("operator"))
+    record = hold()
+    for page, data in forgeries(record):
+        assert client.post(page, data).status_code == 403, page
+    assert not Redrive.objects.exists()
+
+
+@pytest.mark.parametrize("selected", ["x", "1;2", "-1", "9" * 19, "\0"])
+def test_a_selection_that_is_no_number_is_refused(operator: Client, selected: str) -> None:
+    hold()
+    assert operator.post(DEAD, {"action": "reprocess", "_selected_action": selected}).status_code == 400
+
+
+@pytest.mark.parametrize("up_to", ["", "x", "9" * 30])
+def test_a_confirmation_without_its_bound_does_nothing(operator: Client, up_to: str) -> None:
+    hold()
+    operator.post(DEAD, choose("reprocess", confirmed="yes", up_to=up_to))
+    assert not Redrive.objects.exists()
+
+
+def mend(client: Client, record: HeldRecord, payload: str, version: object = 0, button: str = "_save") -> Any:
+    return client.post(f"{DEAD}{record.pk}/mend/", {"payload": payload, "payload_version": version, button: "x"})
+
+
+def test_the_mending_page_shows_the_payload_and_what_is_wrong_beside_it(operator: Client) -> None:
+    record = hold(valid(email="no address", name=""))
+    text = text_of(operator.get(f"{DEAD}{record.pk}/mend/"))
+    assert "&quot;email&quot;: &quot;no address&quot;" in text
+    complaints = re.findall(r'<th scope="row"><code>(\w+)</code> <span class="quiet">line (\d+)</span></th>', text)
+    lines = record_lines(record)
+    assert complaints == [(name, str(lines[name])) for name in ("name", "email")]
+
+
+def record_lines(record: HeldRecord) -> dict[str, int]:
+    return {name: number for number, name in enumerate(valid(email="no address", name=""), start=2)}
+
+
+def test_mending_keeps_the_original(operator: Client) -> None:
+    record = hold()
+    before = record.payload
+    response = mend(operator, record, dump(valid(tutor_id="T-5", email="a@example.com")))
+    assert response["Location"] == f"{DEAD}{record.pk}/change/"
+    record.refresh_from_db()
+    assert (record.original_payload, record.payload_version, record.key) == (before, 1, "T-5")
+    assert (record.status, record.queued_in) == (Status.DEAD, None)
+    assert LogEntry.objects.get().change_message == "Mended."
+
+
+def test_mending_and_reprocessing_is_one_step(operator: Client) -> None:
+    record = hold()
+    mend(operator, record, dump(valid()), button="_reprocess")
+    record.refresh_from_db()
+    redrive = Redrive.objects.get()
+    assert redrive.filter == {"ids": [record.pk]}
+    assert record.queued_in == redrive.deliveries.get().pk
+    messages = list(LogEntry.objects.filter(content_type__model="heldrecord").order_by("pk"))
+    assert [entry.change_message for entry in messages] == ["Mended.", f"Sent through again (redrive {redrive.pk})."]
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (dump(valid(email="still none")), "must be a valid e-mail address"),
+        ("{", "Not JSON"),
+        ("", "Not JSON"),
+        ('{"a": NaN}', "NaN is no JSON"),
+        ("[]", "valid"),
+        ("[" * 500 + "]" * 500, "Nested"),
+        (dump(valid(name="a\0b")), "NUL"),
+    ],
+)
+def test_a_payload_that_does_not_pass_is_not_saved_and_not_lost(operator: Client, payload: str, message: str) -> None:
+    record = hold()
+    text = text_of(mend(operator, record, payload, button="_reprocess"), 422)
+    assert "Not saved" in text
+    assert message in text
+    record.refresh_from_db()
+    assert (record.payload_version, record.original_payload, record.queued_in) == (0, None, None)
+    assert not Delivery.objects.filter(format="held").exists()
+    assert not LogEntry.objects.exists()
+
+
+def test_of_two_who_mend_at_once_the_second_is_told(operator: Client) -> None:
+    record = hold()
+    mend(operator, record, dump(valid(name="first")), version=0)
+    text = text_of(mend(operator, record, dump(valid(name="second")), version=0, button="_reprocess"), 409)
+    assert "Someone was faster" in text
+    assert "&quot;second&quot;" in text  # the text is not lost
+    record.refresh_from_db()
+    assert '"first"' in record.payload
+    assert not Redrive.objects.exists()
+
+
+@pytest.mark.parametrize("version", ["", "x", "-1", "9" * 30])
+def test_a_forged_version_is_someone_elses(operator: Client, version: str) -> None:
+    record = hold()
+    text_of(mend(operator, record, dump(valid()), version=version), 409)
+    record.refresh_from_db()
+    assert record.payload_version == 0
+
+
+def test_a_closed_record_cannot_be_mended(operator: Client) -> None:
+    record = hold(status=Status.DISCARDED, discard_reason="a test")
+    page = f"{ALL}{record.pk}/mend/"
+    assert operator.get(page)["Location"] == f"{ALL}{record.pk}/change/"
+    data = {"payload": dump(valid()), "payload_version": "0", "_save": "x"}
+    text_of(operator.post(page, data), 409)
+    record.refresh_from_db()
+    assert record.payload_version == 0
+    assert "is-mend" not in text_of(operator.get(f"{ALL}{record.pk}/change/"))
+
+
+def test_a_record_of_a_stream_that_is_gone_can_be_read_and_discarded(operator: Client) -> None:
+    record = hold({"id": 1}, stream="planets")
+    assert set(re.findall(r'class="act is-(\w+)"', text_of(operator.get(f"{DEAD}{record.pk}/change/")))) == {"discard"}
+    for answer in (operator.get(f"{DEAD}{record.pk}/mend/"), mend(operator, record, "{}")):
+        assert answer.status_code == 302
+    confirm(operator, DEAD, choose("discard", record), reason="a test")
+    record.refresh_from_db()
+    assert record.status == Status.DISCARDED
+
+
+def test_what_is_mended_is_what_was_there(operator: Client) -> None:
+    nasty = valid(name="é\u202e\0\ud800 </textarea><script>", email="x")
+    record = hold(nasty)
+    text = text_of(operator.get(f"{DEAD}{record.pk}/mend/"))
+    assert "</textarea><script>" not in text
+    assert r"é\u202e\u0000\ud800 &lt;/textarea&gt;&lt;script&gt;" in text

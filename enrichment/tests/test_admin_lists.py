@@ -1,0 +1,251 @@
+"""The lists and pages of held records and redrives: what they show, to whom, and in how many queries."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from enrichment import held
+from enrichment.models import HeldRecord, Redrive
+from enrichment.tests.held import hold, valid, wait
+from ingestion.models import Delivery
+from tests.people import browser_of, person, text_of
+from tests.records import send
+
+pytestmark = pytest.mark.django_db
+
+DEAD = "/admin/enrichment/deadletter/"
+WAITING = "/admin/enrichment/waitingrecord/"
+ALL = "/admin/enrichment/heldrecord/"
+REDRIVES = "/admin/enrichment/redrive/"
+Status = HeldRecord.Status
+
+
+@pytest.fixture
+def viewer() -> Client:
+    return browser_of(person("viewer"))
+
+
+def listed(client: Client, page: str, **query: str) -> set[str]:
+    """The keys in a list."""
+    text = text_of(client.get(page, query))
+    return set(re.findall(r'<th class="field-record"><a href="[^"]*">([^<]*)</a>', text))
+
+
+def test_each_list_shows_its_own_status_and_all_are_among_the_held_records(viewer: Client) -> None:
+    hold(key="dead")
+    wait(key="waits")
+    hold(key="gone", status=Status.DISCARDED, discard_reason="a test")
+    hold(key="stored", status=Status.RESOLVED, resolved_by=1, outcome="inserted")
+    assert listed(viewer, DEAD) == {"dead"}
+    assert listed(viewer, WAITING) == {"waits"}
+    assert listed(viewer, ALL) == {"dead", "waits", "gone", "stored"}
+    assert listed(viewer, ALL, status="discarded") == {"gone"}
+
+
+@pytest.mark.parametrize(
+    ("query", "keys"),
+    [
+        ({"stream": "students"}, {"b"}),
+        ({"stage": "upsert"}, {"c"}),
+        ({"code": "conflict"}, {"c"}),
+        ({"age": "1h"}, {"a", "b", "c"}),
+        ({"age": "24h"}, {"a", "b", "c", "d"}),
+        ({"age": "7d"}, {"a", "b", "c", "d", "e"}),
+        ({"stream": "tutors", "code": "invalid", "age": "1h"}, {"a"}),
+    ],
+)
+def test_dead_letters_are_filtered(viewer: Client, query: dict[str, str], keys: set[str]) -> None:
+    now = timezone.now()
+    hold(key="a")
+    hold(key="b", stream="students")
+    hold(key="c", stage="upsert", code="conflict")
+    hold(key="d", held_at=now - timedelta(hours=23))
+    hold(key="e", held_at=now - timedelta(days=6))
+    hold(key="f", held_at=now - timedelta(days=8))
+    assert listed(viewer, DEAD, **query) == keys
+
+
+@pytest.mark.parametrize("query", [{"stream": "x"}, {"code": "x"}, {"stage": "'"}, {"age": "2h"}, {"delivery": "x"}])
+def test_a_value_that_a_filter_does_not_know_matches_nothing(viewer: Client, query: dict[str, str]) -> None:
+    hold()
+    assert listed(viewer, DEAD, **query) == set()
+
+
+def test_the_held_records_of_a_delivery_are_found(viewer: Client) -> None:
+    wanted = hold(key="wanted")
+    hold(key="other")
+    assert listed(viewer, ALL, delivery=str(wanted.delivery_id)) == {"wanted"}
+    link = f'href="{ALL}?delivery={wanted.delivery_id}"'
+    assert link in text_of(viewer.get(f"/admin/ingestion/delivery/{wanted.delivery_id}/change/"))
+
+
+def test_the_search_is_for_the_whole_key(viewer: Client) -> None:
+    hold(key="S-1")
+    hold(key="S-10")
+    assert listed(viewer, DEAD, q=" S-1 ") == {"S-1"}
+    assert listed(viewer, DEAD, q="S-") == set()
+    assert "Nothing matches" in text_of(viewer.get(DEAD, {"q": "S-"}))
+
+
+def test_empty_lists_say_so(viewer: Client) -> None:
+    assert "No dead letters" in text_of(viewer.get(DEAD))
+    assert "Nothing waits" in text_of(viewer.get(WAITING))
+
+
+def test_a_list_says_what_and_why(viewer: Client) -> None:
+    hold(key="dead")
+    wait(key="waits")
+    assert "email: value is not a valid email address" in text_of(viewer.get(DEAD))
+    assert "tutors T-9" in text_of(viewer.get(WAITING))
+
+
+@pytest.mark.parametrize(
+    ("page", "queries"),
+    [(DEAD, 6), (WAITING, 6), (ALL, 6), (REDRIVES, 7), ("/admin/ingestion/delivery/", 6)],
+)
+def test_a_list_takes_as_many_queries_however_long_it_is(
+    django_assert_num_queries: Any, page: str, queries: int
+) -> None:
+    operator = browser_of(person("operator"))
+    for _ in range(3):
+        hold()
+        wait()
+        held.reprocess(HeldRecord.objects.all(), by="command", filter={})
+    with django_assert_num_queries(queries):
+        text_of(operator.get(page))
+    for _ in range(10):
+        hold()
+        wait()
+        held.reprocess(HeldRecord.objects.all(), by="command", filter={})
+    with django_assert_num_queries(queries):
+        text_of(operator.get(page))
+
+
+def test_a_page_tells_everything_about_a_held_record(viewer: Client, django_assert_num_queries: Any) -> None:
+    record = hold(
+        code="enrich_error",
+        stage="enrich",
+        original_payload='{"tutor_id":"T-7","email":"as sent"}',
+        payload='{"tutor_id":"T-7","email":"mended"}',
+        payload_version=2,
+        attempts=2,
+    )
+    record.failures.create(
+        delivery=record.delivery_id,
+        stage="enrich",
+        code="enrich_error",
+        messages={"record": ["ZeroDivisionError: division by zero"]},
+        code_version="0.2.0",
+        traceback="Traceback (most recent call last): …",
+    )
+    with django_assert_num_queries(8):
+        text = text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
+    for told in (
+        "enrich_error",
+        "&quot;email&quot;: &quot;as sent&quot;",
+        "&quot;email&quot;: &quot;mended&quot;",
+        "2 times",
+        "ZeroDivisionError: division by zero",
+        "code version 0.1.0",
+        "code version 0.2.0",
+        f'href="/admin/ingestion/delivery/{record.delivery_id}/change/"',
+        "none with this key",
+    ):
+        assert told in text, told
+    assert re.search(r"<details><summary>Traceback</summary><pre[^>]*>Traceback \(most recent", text)
+
+
+def test_only_lines_that_were_mended_are_marked(viewer: Client) -> None:
+    record = hold(payload='{"a":1,"b":3}', original_payload='{"a":1,"b":2}', payload_version=1)
+    text = text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
+    assert re.findall(r'<span class="(?:added|removed)">\s*(.*)\n', text) == ["&quot;b&quot;: 2", "&quot;b&quot;: 3"]
+
+
+def test_a_record_that_is_dead_no_longer_is_still_found(viewer: Client) -> None:
+    record = hold(status=Status.RESOLVED, resolved_by=77, outcome="updated")
+    response = viewer.get(f"{DEAD}{record.pk}/change/")
+    assert response.status_code == 302
+    assert response["Location"] == f"{ALL}{record.pk}/change/"
+    text = text_of(viewer.get(response["Location"]))
+    assert "delivery 77" in text
+    assert "it was updated" in text
+
+
+@pytest.mark.parametrize("pk", ["0", "999999", "99999999999999999999", "x", "1_0", "%00"])
+def test_a_page_that_is_not_there_is_404(viewer: Client, pk: str) -> None:
+    assert viewer.get(f"{DEAD}{pk}/change/").status_code == 404
+
+
+def test_a_page_tells_that_a_newer_version_is_stored() -> None:
+    operator = browser_of(person("operator"))
+    send("tutors", valid(tutor_id="T-1", updated_at="2025-03-01T00:00:00Z"))
+    old = hold(key="T-1", version_at="2025-02-01T00:00:00Z")
+    new = hold(key="T-1")
+    told = "would come out stale"
+    page = text_of(operator.get(f"{DEAD}{old.pk}/change/"))
+    assert told in page
+    assert 'href="/admin/tutoring/tutor/T_2D1/change/"' in page or 'href="/admin/tutoring/tutor/T-1/change/"' in page
+    assert told not in text_of(operator.get(f"{DEAD}{new.pk}/change/"))
+
+
+NASTY = "<script>alert(1)</script>\u202e\u2066\0\ud800\u200b&\"'é"
+
+
+def test_payloads_keys_and_messages_are_shown_harmless(viewer: Client) -> None:
+    record = hold({"name": NASTY, "<b>": 1}, key="<img src=x>", messages={"<i>": ["<u>\u202e"]})
+    for page in (DEAD, f"{DEAD}{record.pk}/change/", f"/admin/ingestion/delivery/{record.delivery_id}/change/"):
+        text = text_of(viewer.get(page))
+        for markup in ("<script>alert", "<img src=x>", "<b>", "<i>", "<u>", "\u202e", "\u2066", "\u200b", "\0"):
+            assert markup not in text, (page, markup)
+    shown = r"&lt;script&gt;alert(1)&lt;/script&gt;\u202e\u2066\u0000\ud800\u200b&amp;\&quot;&#x27;é"
+    assert shown in text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
+
+
+@pytest.mark.parametrize("size", [100_000, 1_000_000])
+def test_a_long_payload_is_cut(viewer: Client, size: int) -> None:
+    record = hold({"name": "x" * size})
+    text = text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
+    assert len(text) < 60_000
+    assert "more characters" in text
+
+
+def test_a_redrive_tells_what_came_of_it(viewer: Client) -> None:
+    records = [hold() for _ in range(3)]
+    redrive = held.reprocess(HeldRecord.objects.all(), by="user:ann", filter={"status": "dead", "stream": "tutors"})
+    delivery = redrive.deliveries.get()
+    Delivery.objects.filter(pk=delivery.pk).update(inserted=1, held=1)
+    assert redrive.count == len(records)
+    for page in (REDRIVES, f"{REDRIVES}{redrive.pk}/change/"):
+        text = text_of(viewer.get(page))
+        assert "user:ann" in text
+        assert "status dead, stream tutors" in text
+        assert "1 inserted · 1 held again · 1 pending" in text
+    assert f'href="/admin/ingestion/delivery/{delivery.pk}/change/"' in text
+
+
+def test_redrives_cannot_be_written(viewer: Client) -> None:
+    root = browser_of(person(superuser=True))
+    redrive = Redrive.objects.create(act="discard", by="user:ann", reason="a test", count=1)
+    for client in (viewer, root):
+        assert client.get(f"{REDRIVES}add/").status_code == 403
+        assert client.post(f"{REDRIVES}{redrive.pk}/change/", {"by": "user:bob"}).status_code == 403
+        assert client.post(f"{REDRIVES}{redrive.pk}/delete/", {"post": "yes"}).status_code == 403
+    redrive.refresh_from_db()
+    assert redrive.by == "user:ann"
+
+
+def test_who_is_in_no_group_sees_nothing() -> None:
+    nobody = browser_of(person())
+    record = hold()
+    for page in (DEAD, WAITING, ALL, REDRIVES, f"{DEAD}{record.pk}/change/", f"{DEAD}{record.pk}/mend/"):
+        assert nobody.get(page).status_code == 403
+
+
+def test_who_is_not_logged_in_is_asked_to() -> None:
+    response = Client().get(DEAD)
+    assert response.status_code == 302
+    assert response["Location"].startswith("/admin/login/")
