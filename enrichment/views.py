@@ -26,6 +26,7 @@ class RecordsView(IngestView):
     """Enriched records, filtered, ordered and paged; post one record."""
 
     def get(self, request: Request) -> Response:
+        """Enriched records, filtered, ordered and paged."""
         filterset_class = filterset_of(self.stream)
         search = ("search",) if self.stream.search else ()
         query = read_query(request.query_params, [*PARAMETERS, *search, *filterset_class.base_filters])

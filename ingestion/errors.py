@@ -73,7 +73,9 @@ def error_body(
 def error_response(status: int, message: str) -> HttpResponse:
     """The error shape where no view of the API is at work."""
     headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
-    return JsonResponse(error_body(status, message), status=status, headers=headers)
+    response = JsonResponse(error_body(status, message), status=status, headers=headers)
+    response["Content-Length"] = str(len(response.content))
+    return response
 
 
 def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None:

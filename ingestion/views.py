@@ -63,8 +63,6 @@ class ApiView(APIView):
 
 
 class IngestView(ApiView):
-    """Post one record: it is kept, enriched and stored shortly after. An invalid one is refused."""
-
     stream: Stream = None  # type: ignore[assignment]  # given to as_view()
     schema = RecordSchema()
 
@@ -75,6 +73,7 @@ class IngestView(ApiView):
         return self.stream.example
 
     def post(self, request: Request) -> Response:
+        """Post one record: it is kept, then enriched and stored. An invalid one is refused."""
         keep_invalid = read_invalid(request.query_params)
         body = read_body(request)
         item = parse_json(body)
@@ -106,7 +105,7 @@ class IngestView(ApiView):
 
 
 class BatchView(IngestView):
-    """Post many records: a JSON list, or one object per line. Invalid ones are refused, each by its index."""
+    """Post many records."""
 
     parser_classes = [JsonBody, NdjsonBody]
     schema = BatchSchema()
@@ -118,6 +117,7 @@ class BatchView(IngestView):
         return [self.stream.example]
 
     def post(self, request: Request) -> Response:
+        """Post many records: a JSON list, or one object per line. Invalid ones are refused, each by its index."""
         keep_invalid = read_invalid(request.query_params)
         body = read_body(request)
         fmt, items = read_items(request, body)

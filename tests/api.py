@@ -25,7 +25,7 @@ def api(key: str | None = None, **headers: str) -> Client:
 def post(client: Client, path: str, body: Any, content_type: str = "application/json", **extra: Any) -> Any:
     """The answer to `body`: bytes as they are, all else as JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return client.post(path, data, content_type=content_type, **extra)
+    return client.generic("POST", path, data, content_type, **extra)  # post() would encode it by the charset
 
 
 def ndjson(*records: Any) -> bytes:

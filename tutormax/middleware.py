@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import suppress
 
 from django.http import HttpRequest, HttpResponse
 
@@ -41,8 +42,6 @@ def drain(request: HttpRequest) -> None:
     """Reads the rest of the body: a server that closes on unread data resets the connection, answer and all."""
     stream = request.META["wsgi.input"] if request.META.get("wsgi.input_terminated") else request
     left = MAX_DRAIN
-    try:
+    with suppress(Exception):  # the client has gone, or sends chunks that are none: the server's own errors
         while left > 0 and (chunk := stream.read(CHUNK)):
             left -= len(chunk)
-    except OSError:  # the client has gone
-        pass

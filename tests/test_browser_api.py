@@ -1,0 +1,87 @@
+"""The API and its documentation in a browser, under the strict Content-Security-Policy."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import ConsoleMessage, Page, expect
+
+from conftest import NewDatabase
+from tests.servers import WebServer, manage
+from tutoring.tests.factories import tutor
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def site(new_database: NewDatabase) -> Iterator[str]:
+    url = new_database()
+    user = ("--noinput", "--username=ada", "--email=ada@example.com")
+    manage("createsuperuser", *user, database_url=url, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
+    with WebServer(url) as server:
+        yield server.url
+
+
+@pytest.fixture
+def complaints(page: Page, site: str) -> Iterator[list[str]]:
+    """What the console complains of, statuses of answers apart, and hosts that are asked and not ours."""
+    found: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and "responded with a status of" not in message.text:
+            found.append(message.text)
+
+    def note_host(url: str) -> None:
+        if urlsplit(url).scheme in ("http", "https") and not url.startswith(site):
+            found.append(url)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on("request", lambda request: note_host(request.url))
+    yield found
+    assert found == []
+
+
+def test_a_member_of_staff_posts_a_record_in_the_browser(page: Page, site: str, complaints: list[str]) -> None:
+    page.goto(f"{site}/api/tutors")
+    expect(page.get_by_text("401 Unauthorized")).to_be_visible()
+    page.get_by_role("link", name="log in", exact=True).click()
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_text("200 OK")).to_be_visible()
+
+    content = page.get_by_role("textbox", name="Content:")  # filled in with an example
+    content.fill(content.input_value().replace(str(tutor()["age"]), '"old"'))
+    page.get_by_role("button", name="POST").click()
+    expect(page.get_by_text("422 Unprocessable Entity")).to_be_visible()
+    assert '"old"' in content.input_value()
+    content.fill(content.input_value().replace('"old"', "40"))
+    page.get_by_role("button", name="POST").click()
+    expect(page.get_by_text("202 Accepted")).to_be_visible()
+
+    page.get_by_role("link", name=f"{site}/api/deliveries/1").click()
+    expect(page.get_by_text('"count": 1')).to_be_visible()
+
+
+def test_a_batch_as_lines_is_posted_in_the_browser(page: Page, site: str, complaints: list[str]) -> None:
+    page.goto(f"{site}/admin/login/?next=/api/tutors/batch")
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_label("Media type").select_option("application/x-ndjson")
+    page.get_by_role("textbox", name="Content:").fill('{"tutor_id": 5}\n{}')
+    page.get_by_role("button", name="POST").click()
+    expect(page.get_by_text("422 Unprocessable Entity")).to_be_visible()
+    expect(page.get_by_text('"index": 1')).to_be_visible()
+
+
+def test_home_leads_to_the_documentation(page: Page, site: str, complaints: list[str]) -> None:
+    page.goto(site)
+    page.get_by_role("link", name="API documentation").click()
+    expect(page.get_by_text("/api/feedback/batch")).to_be_visible()
+    page.goto(site)
+    page.get_by_role("link", name="one page").click()
+    expect(page.get_by_text("What became of the records of one delivery")).to_be_visible()
+    expect(page.get_by_text("API docs by Redocly")).to_be_visible()
+    assert page.get_by_alt_text("redocly logo").count() == 0
