@@ -1,0 +1,178 @@
+"""The whole system as processes: web server, database and qcluster, each of which may fail."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from ingestion.readers import dump
+from tests.servers import Cluster, PostgreSQL, WebServer, manage, wait_until
+from tutoring.tests.factories import feedback, session, student, tutor
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.xdist_group("cluster")]
+
+QUICK = {"CLAIM_LEASE": "3", "SWEEP_INTERVAL": "1"}
+
+
+class Client:
+    """A client of the API with a key of its own."""
+
+    def __init__(self, web: WebServer, database_url: str) -> None:
+        self.url = web.url
+        self.key = manage("create_api_key", "test", database_url=database_url).stdout.split()[-1]
+
+    def __call__(self, path: str, body: Any = None) -> Any:
+        """The answer's JSON; a 503 raises urllib.error.HTTPError, as every other error."""
+        data = None if body is None else dump(body).encode()
+        headers = {"Authorization": f"Api-Key {self.key}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, data, headers)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
+
+    def post(self, stream: str, *records: Any) -> int:
+        """The delivery's id; again and again while the database is away, as a client should."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return int(self(f"/api/{stream}/batch", list(records))["delivery"])
+            except urllib.error.HTTPError as error:
+                with error:
+                    if error.code != 503 or time.monotonic() > deadline:
+                        raise
+                time.sleep(0.2)
+
+    def idle(self) -> bool:
+        stats = self("/api/queue/stats")
+        return not any(stats["queues"].values())
+
+
+@pytest.fixture
+def system(new_database: Callable[[], str]) -> Iterator[tuple[str, Client]]:
+    """(address of the database, client) of a running web server; the test starts the clusters."""
+    url = new_database()
+    with WebServer(url) as web:
+        yield url, Client(web, url)
+
+
+def world(number: int) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Linked records of every stream, children first."""
+    keys = [{"session_id": f"s{i}", "tutor_id": f"t{i}", "student_id": f"u{i}"} for i in range(number)]
+    return [
+        ("feedback", [feedback(feedback_id=f"f{i}", **key) for i, key in enumerate(keys)]),
+        ("sessions", [session(**key) for key in keys]),
+        ("students", [student(student_id=key["student_id"]) for key in keys]),
+        ("tutors", [tutor(tutor_id=key["tutor_id"]) for key in keys]),
+    ]
+
+
+def stored(url: str) -> dict[str, int]:
+    tables = {"tutors": "tutor", "students": "student", "sessions": "tutoringsession", "feedback": "feedback"}
+    with psycopg.connect(url) as connection:
+        return {
+            stream: connection.execute(f"SELECT count(*) FROM tutoring_{table}".encode()).fetchone()[0]  # type: ignore[index]
+            for stream, table in tables.items()
+        }
+
+
+def open_held(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        query = "SELECT count(*) FROM enrichment_heldrecord WHERE status IN ('waiting', 'dead')"
+        return int(connection.execute(query).fetchone()[0])  # type: ignore[index]
+
+
+def test_records_posted_are_stored_by_the_cluster(system: tuple[str, Client]) -> None:
+    url, client = system
+    with Cluster(url):
+        for stream, records in world(50):
+            client.post(stream, *records)
+        wait_until(lambda: set(stored(url).values()) == {50}, "everything is stored", timeout=60)
+        assert client("/api/sessions/s7")["is_weekend"] in (True, False)
+        assert client("/health")["status"] == "healthy"
+    assert open_held(url) == 0
+
+
+def test_a_running_task_ends_in_good_order(system: tuple[str, Client]) -> None:
+    url, client = system
+    with Cluster(url) as cluster:
+        client.post("tutors", tutor())
+        wait_until(lambda: stored(url)["tutors"], "the cluster works")
+        for stream, records in world(300):
+            client.post(stream, *records)
+        started = time.monotonic()
+        cluster.popen.send_signal(signal.SIGTERM)
+        assert cluster.popen.wait(15) == 0
+        assert time.monotonic() - started < 15
+    with psycopg.connect(url) as connection:
+        marks = connection.execute("SELECT count(*) FROM ingestion_delivery WHERE started_at IS NOT NULL").fetchone()
+    assert marks == (0,)
+
+
+def test_django_q_s_rows_may_be_deleted(system: tuple[str, Client]) -> None:
+    url, client = system
+    with psycopg.connect(url, autocommit=True) as connection, Cluster(url, **QUICK):
+        for stream, records in world(20):
+            client.post(stream, *records)
+            connection.execute("DELETE FROM django_q_ormq")
+        wait_until(lambda: set(stored(url).values()) == {20}, "everything is stored", timeout=60)
+
+
+def test_postgresql_stops_and_starts_in_mid_run(postgres: PostgreSQL) -> None:
+    with postgres.connect() as connection:
+        connection.execute("CREATE DATABASE run")
+    url = postgres.url("run")
+    manage("migrate", "--verbosity=0", database_url=url)
+    with WebServer(url) as web, contextlib.ExitStack() as stack:
+        client = Client(web, url)
+        clusters = [stack.enter_context(Cluster(url, **QUICK)) for _ in range(1)]
+        for i in range(40):
+            client.post("tutors", *(tutor(tutor_id=f"t{i}_{j}") for j in range(50)))
+            if i in (10, 25):
+                postgres.stop("immediate" if i == 10 else "fast")
+                with pytest.raises(urllib.error.HTTPError) as away:
+                    client("/api/tutors", tutor())
+                with away.value:
+                    assert (away.value.code, away.value.headers["Retry-After"]) == (503, "5")
+                time.sleep(1)
+                postgres.start()
+            clusters = [_alive(stack, cluster, url) for cluster in clusters]
+        wait_until(lambda: stored(url)["tutors"] >= 2000, "everything is stored", timeout=90, every=0.5)
+        assert stored(url)["tutors"] == 2000
+        assert open_held(url) == 0
+        wait_until(client.idle, "nothing is pending")
+
+
+def _alive(stack: contextlib.ExitStack, cluster: Cluster, url: str) -> Cluster:
+    """The cluster, or as a supervisor does a new one in its place."""
+    return cluster if cluster.popen.poll() is None else stack.enter_context(Cluster(url, **QUICK))
+
+
+def test_an_idle_worker_killed_hangs_nothing_for_long(system: tuple[str, Client]) -> None:
+    """kill -9 of the worker that waits at the task queue leaves its lock taken; the watch ends the cluster."""
+    url, client = system
+    quick = {**QUICK, "WATCH_PATIENCE": "6"}
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(Cluster(url, **quick))
+        wait_until(lambda: client("/health")["cluster"], "the cluster has answered")
+        for process in psutil.Process(cluster.pid).children(recursive=True):
+            if process.pid != psutil.Process(cluster.pid).children()[0].pid:
+                process.kill()
+        client.post("tutors", tutor())
+
+        def recovered() -> bool:
+            nonlocal cluster
+            if cluster.popen.poll() is not None:
+                assert cluster.popen.returncode == 1
+                cluster = stack.enter_context(Cluster(url, **quick))
+            return stored(url)["tutors"] == 1
+
+        wait_until(recovered, "the record is stored all the same", timeout=60)
