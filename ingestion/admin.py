@@ -77,14 +77,20 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
 
-class DeliveryStatusFilter(admin.SimpleListFilter):
+class DeliveryStatusFilter(FieldFilter):
     title = parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [("pending", "pending"), ("processed", "processed")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(processed_at__isnull=self.value() == "pending") if self.value() else queryset
+        match self.value():
+            case "pending":
+                return queryset.filter(processed_at=None)
+            case "processed":
+                return queryset.exclude(processed_at=None)
+            case other:
+                return queryset.none() if other else queryset
 
 
 class SourceFilter(FieldFilter):

@@ -1,0 +1,164 @@
+"""Deliveries and API keys in the admin."""
+
+import re
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.utils import timezone
+
+from ingestion.models import ApiKey, Delivery
+from tests.people import browser_of, person, text_of
+
+pytestmark = pytest.mark.django_db
+
+DELIVERIES = "/admin/ingestion/delivery/"
+KEYS = "/admin/ingestion/apikey/"
+
+
+@pytest.fixture
+def viewer() -> Client:
+    return browser_of(person("viewer"))
+
+
+@pytest.fixture
+def administrator() -> Client:
+    return browser_of(person("administrator"))
+
+
+def deliver(body: bytes = b'[{"tutor_id":"T-1"}]', **fields: object) -> Delivery:
+    told = {"stream": "tutors", "client": "key:abc", "body": body, "count": 1}
+    return Delivery.objects.create(**{**told, **fields})
+
+
+def listed(client: Client, **query: str) -> set[int]:
+    text = text_of(client.get(DELIVERIES, query))
+    return {int(pk) for pk in re.findall(r'<th class="field-id"><a href="[^"]*">(\d+)</a>', text)}
+
+
+def test_deliveries_are_filtered(viewer: Client) -> None:
+    pending = deliver().pk
+    done = deliver(stream="students", inserted=1, processed_at=timezone.now()).pk
+    redrive = deliver(source=Delivery.Source.REDRIVE).pk
+    assert listed(viewer) == {pending, done, redrive}
+    assert listed(viewer, status="pending") == {pending, redrive}
+    assert listed(viewer, status="processed", stream="students") == {done}
+    assert listed(viewer, source="2") == {redrive}
+    assert listed(viewer, source="x") == listed(viewer, stream="x") == listed(viewer, status="x") == set()
+
+
+def test_a_delivery_tells_what_came_of_it(viewer: Client) -> None:
+    delivery = deliver(
+        count=9, inserted=3, updated=2, stale=1, refused="[4,7]", trouble="store: OperationalError: away"
+    )
+    text = text_of(viewer.get(f"{DELIVERIES}{delivery.pk}/change/"))
+    assert "3 inserted · 2 updated · 1 stale · 3 pending" in text
+    assert "in trouble" in text
+    assert "OperationalError: away" in text
+    assert '<div class="readonly">2</div>' in text  # refused
+
+
+def test_a_body_is_shown_prettily(viewer: Client) -> None:
+    delivery = deliver(b'[{"tutor_id":"T-1","n":1}]')
+    assert "{\n    &quot;tutor_id&quot;: &quot;T-1&quot;,\n" in text_of(
+        viewer.get(f"{DELIVERIES}{delivery.pk}/change/")
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b'{"a":"<script>x</script>"}', "&lt;script&gt;"),
+        (b'{"a":"\xe2\x80\xae"}', "\\u202e"),
+        (b"\xff\xfe not UTF-8", "� not UTF-8"),
+        (b"{", "{"),
+        (b'{"a":1}\n{"a":2}\n', "{&quot;a&quot;:1}\n{&quot;a&quot;:2}"),
+        (b"[" * 5000, "[[["),
+    ],
+)
+def test_any_body_is_shown_harmless(viewer: Client, body: bytes, shown: str) -> None:
+    delivery = deliver(body, format="ndjson" if b"\n" in body else "json")
+    text = text_of(viewer.get(f"{DELIVERIES}{delivery.pk}/change/"))
+    assert shown in text
+    assert "<script>x" not in text
+    assert "\u202e" not in text
+
+
+def test_a_long_body_is_cut(viewer: Client) -> None:
+    delivery = deliver(b'["' + "é".encode() * 1_000_000 + b'"]')
+    text = text_of(viewer.get(f"{DELIVERIES}{delivery.pk}/change/"))
+    assert len(text) < 60_000
+    assert "1,980,004 more bytes" in text
+
+
+def test_deliveries_cannot_be_written() -> None:
+    root = browser_of(person(superuser=True))
+    delivery = deliver()
+    assert root.get(f"{DELIVERIES}add/").status_code == 403
+    assert root.post(f"{DELIVERIES}{delivery.pk}/change/", {"stream": "x"}).status_code == 403
+    assert root.post(f"{DELIVERIES}{delivery.pk}/delete/", {"post": "yes"}).status_code == 403
+    root.post(DELIVERIES, {"action": "delete_selected", "_selected_action": delivery.pk, "post": "yes"})
+    delivery.refresh_from_db()
+    assert delivery.stream == "tutors"
+
+
+def new_key(client: Client, **fields: object) -> tuple[ApiKey, str]:
+    """The key made in the admin, and the text of the page that follows."""
+    data = {"name": "platform", "can_ingest": "on", "can_read": "on", "expiry_date_0": "", "expiry_date_1": ""}
+    text = text_of(client.post(f"{KEYS}add/", {**data, **fields}, follow=True))
+    return ApiKey.objects.get(), text
+
+
+def test_a_key_is_shown_once_and_works(administrator: Client) -> None:
+    key, text = new_key(administrator, streams=["tutors", "sessions"])
+    shown = re.findall(r"<code class='secret'>([^<]*)</code>", text)
+    assert len(shown) == 1
+    assert key.is_valid(shown[0])
+    assert key.streams == ["tutors", "sessions"]
+    for page in (KEYS, f"{KEYS}{key.prefix}/change/", f"{KEYS}{key.prefix}/history/", "/admin/"):
+        again = text_of(administrator.get(page))
+        assert shown[0] not in again
+        assert key.hashed_key not in again
+        assert key.prefix in again
+    assert LogEntry.objects.get().object_id == key.prefix
+
+
+def test_a_page_of_a_key_is_found_by_its_prefix_alone(administrator: Client) -> None:
+    key, _ = new_key(administrator)
+    for name in (key.pk, key.name, "\0", "x"):
+        assert administrator.get(f"{KEYS}{name}/change/").status_code in (302, 404)
+
+
+def test_a_key_is_revoked_for_good(administrator: Client) -> None:
+    key, _ = new_key(administrator)
+    page = f"{KEYS}{key.prefix}/change/"
+    data = {"name": "platform", "can_read": "on", "expiry_date_0": "", "expiry_date_1": ""}
+    administrator.post(page, data | {"revoked": "on"})
+    key.refresh_from_db()
+    assert (key.revoked, key.can_ingest, key.can_read) == (True, False, True)
+    administrator.post(page, data | {"name": "other"})
+    key.refresh_from_db()
+    assert (key.revoked, key.name) == (True, "platform")
+    assert administrator.post(f"{KEYS}{key.prefix}/delete/", {"post": "yes"}).status_code == 403
+    assert "revoked" in text_of(administrator.get(KEYS))
+
+
+def test_a_key_that_may_do_nothing_is_refused(administrator: Client) -> None:
+    text = text_of(administrator.post(f"{KEYS}add/", {"name": "x", "expiry_date_0": "", "expiry_date_1": ""}))
+    assert "tick at least one" in text
+    assert not ApiKey.objects.exists()
+
+
+def test_a_stream_that_is_not_registered_is_refused(administrator: Client) -> None:
+    data = {"name": "x", "can_read": "on", "streams": ["planets"], "expiry_date_0": "", "expiry_date_1": ""}
+    assert "planets is not one of the available choices" in text_of(administrator.post(f"{KEYS}add/", data))
+
+
+@pytest.mark.parametrize("group", ["viewer", "operator"])
+def test_keys_are_for_administrators(group: str) -> None:
+    client = browser_of(person(group))
+    key, _ = ApiKey.objects.create_key(name="platform")
+    for page in (KEYS, f"{KEYS}add/", f"{KEYS}{key.prefix}/change/"):
+        assert client.get(page).status_code == 403
+        assert client.post(page, {"name": "mine", "can_ingest": "on"}).status_code == 403
+    assert ApiKey.objects.count() == 1

@@ -1,0 +1,243 @@
+"""The admin as a whole: the dashboard, rights over people and the task queue, and a page that carries no code."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, Permission, User
+from django.test import Client
+from django.utils import timezone
+from django_q.models import Schedule
+
+from enrichment.tests.held import hold, valid, wait
+from ingestion.models import ApiKey, Doorbell
+from tests.people import browser_of, person, text_of
+from tests.records import deliver, send
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def viewer() -> Client:
+    return browser_of(person("viewer"))
+
+
+def beat(minutes: int) -> None:
+    answered = timezone.now() - timedelta(minutes=minutes)
+    Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": answered})
+
+
+def rows_of(text: str, heading: str) -> dict[str, list[str]]:
+    """first cell → the other cells of the table under that heading."""
+    table = text[text.index(f">{heading}</h2>") :]
+    table = table[: table.index("</table>")]
+    rows = {}
+    for row in re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL):
+        first, *cells = [
+            re.sub(r"<[^>]*>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)
+        ]
+        rows[first] = cells
+    return rows
+
+
+def test_the_dashboard_counts_by_stream(viewer: Client) -> None:
+    beat(1)
+    send("tutors", valid())
+    deliver("students", valid("students"), valid("students", student_id="P-2"))
+    hold(stream="feedback")
+    wait()
+    rows = rows_of(text_of(viewer.get("/admin/")), "By stream")
+    assert rows["Stream"] == ["Pending", "Oldest", "Inserted", "Updated", "Stale", "Waiting", "Dead"]
+    assert rows["tutors"] == ["0", "–", "1", "0", "0", "0", "0"]
+    assert [rows["students"][0], rows["sessions"][5], rows["feedback"][6]] == ["2", "1", "1"]
+    assert rows["All"][0] == "2"
+
+
+def test_each_number_of_the_matrix_leads_to_what_it_counts(viewer: Client) -> None:
+    hold()
+    hold()
+    hold(code="conflict", stream="students")
+    text = text_of(viewer.get("/admin/"))
+    rows = rows_of(text, "Dead letters by code")
+    assert rows["Code"] == ["tutors", "students", "sessions", "feedback", "All"]
+    assert list(rows) == ["Code", "invalid", "conflict"]  # the most frequent first
+    assert rows["invalid"] == ["2", "0", "0", "0", "2"]
+    assert rows["conflict"] == ["0", "1", "0", "0", "1"]
+    links = re.findall(r'href="(/admin/enrichment/[^"]*)">(\d+)</a>', text)
+    assert len(links) == 6  # two by stream, two in the matrix, two sums
+    for link, number in links:
+        listed = text_of(viewer.get(link.replace("&amp;", "&")))
+        assert listed.count('<th class="field-record">') == int(number), link
+
+
+def test_a_new_installation_is_told_what_to_do(viewer: Client) -> None:
+    text = text_of(viewer.get("/admin/"))
+    assert "Nothing has arrived yet" in text
+    assert "generate_data" in text
+    assert "No dead letters" in text
+    send("tutors", valid())
+    assert "Nothing has arrived yet" not in text_of(viewer.get("/admin/"))
+
+
+@pytest.mark.parametrize(("minutes", "silent"), [(1, False), (4, True)])
+def test_the_dashboard_says_when_no_cluster_is_alive(viewer: Client, minutes: int, silent: bool) -> None:
+    beat(minutes)
+    text = text_of(viewer.get("/admin/"))
+    assert ("No cluster is alive." in text) is silent
+    assert ("The cluster is alive" in text) is not silent
+
+
+def test_the_dashboard_takes_a_fixed_number_of_queries(viewer: Client, django_assert_num_queries: Any) -> None:
+    for _ in range(3):
+        deliver("tutors", valid())
+        hold()
+        wait()
+    with django_assert_num_queries(9):
+        viewer.get("/admin/")
+
+
+def test_who_may_not_see_the_records_sees_no_numbers() -> None:
+    hold()
+    client = browser_of(person())
+    text = text_of(client.get("/admin/"))
+    assert "dashboard-numbers" not in text
+    assert "You don’t have permission to view or edit anything." in text
+
+
+def test_the_list_of_pages_begins_with_what_operators_need() -> None:
+    text = text_of(browser_of(person(superuser=True)).get("/admin/"))
+    apps = re.findall(r'class="app-(\w+) module"', text)
+    assert apps == ["enrichment", "tutoring", "ingestion", "auth", "django_q", "axes"]
+    assert text.index(">Dead letters</a>") < text.index(">Waiting records</a>") < text.index(">Held records</a>")
+    assert "doorbell" not in text.lower()
+
+
+def test_a_missing_slash_is_added_to_a_page_and_to_nothing_else(viewer: Client) -> None:
+    response = viewer.get("/admin/enrichment/deadletter?stream=tutors")
+    assert (response.status_code, response["Location"]) == (301, "/admin/enrichment/deadletter/?stream=tutors")
+    assert viewer.get("/admin/nothing").status_code == 404
+    assert viewer.get("/admin/nothing/").status_code == 404
+    assert viewer.get("/admin")["Location"] == "/admin/"
+
+
+def every_page(record_pk: int, waiting_pk: int, delivery_pk: int, prefix: str) -> Iterator[str]:
+    yield from ("/admin/", "/admin/password_change/")
+    for model in admin.site._registry:
+        meta = model._meta
+        yield f"/admin/{meta.app_label}/{meta.model_name}/"
+    yield from (f"/admin/enrichment/deadletter/{record_pk}/{page}/" for page in ("change", "mend"))
+    yield f"/admin/enrichment/waitingrecord/{waiting_pk}/change/"
+    yield f"/admin/ingestion/delivery/{delivery_pk}/change/"
+    yield from (f"/admin/ingestion/apikey/{page}/" for page in ("add", f"{prefix}/change", f"{prefix}/history"))
+    yield from ("/admin/auth/user/add/", "/admin/auth/group/add/", "/admin/django_q/schedule/add/")
+
+
+def test_every_page_obeys_a_strict_content_security_policy() -> None:
+    root = browser_of(person(superuser=True))
+    key, _ = ApiKey.objects.create_key(name="platform")
+    send("tutors", valid())
+    record, waiting = hold(), wait()
+    for page in every_page(record.pk, waiting.pk, record.delivery_id, key.prefix):
+        response = root.get(page)
+        text = text_of(response)
+        policy = response["Content-Security-Policy"]
+        assert "default-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>\s*\S", text), page
+        assert not re.search(r"<style|<[a-z][^>]*\s(style|on[a-z]+)=", text), page
+
+
+def test_every_page_is_closed_to_who_is_not_logged_in() -> None:
+    key, _ = ApiKey.objects.create_key(name="platform")
+    record, waiting = hold(), wait()
+    for page in every_page(record.pk, waiting.pk, record.delivery_id, key.prefix):
+        response = Client().get(page)
+        assert (response.status_code, response["Location"].partition("?")[0]) == (302, "/admin/login/"), page
+
+
+# People.
+
+USERS = "/admin/auth/user/"
+
+
+def form_of(user: User, **fields: Any) -> dict[str, Any]:
+    told = {"username": user.username, "is_active": "on", "is_staff": "on"}
+    return told | {"date_joined_0": "2025-01-01", "date_joined_1": "00:00:00"} | fields
+
+
+def test_an_administrator_gives_the_groups_that_are_within_their_own_rights() -> None:
+    client = browser_of(person("administrator"))
+    newcomer = person()
+    more = Group.objects.create(name="schedulers")
+    more.permissions.add(Permission.objects.get(codename="change_schedule"))
+    operators = Group.objects.get(name="operator")
+    page = f"{USERS}{newcomer.pk}/change/"
+    assert client.post(page, form_of(newcomer, groups=[operators.pk])).status_code == 302
+    assert list(newcomer.groups.all()) == [operators]
+    assert "not one of the available choices" in text_of(client.post(page, form_of(newcomer, groups=[more.pk])))
+
+
+def test_an_administrator_makes_no_superuser_and_gives_no_single_rights() -> None:
+    user = person("administrator")
+    client = browser_of(user)
+    anything = Permission.objects.get(codename="change_schedule")
+    for other in (user, person()):
+        data = form_of(
+            other, is_superuser="on", user_permissions=[anything.pk], groups=[*other.groups.values_list("pk")]
+        )
+        client.post(f"{USERS}{other.pk}/change/", data)
+        other.refresh_from_db()
+        assert not other.is_superuser
+        assert not other.user_permissions.exists()
+
+
+def test_who_has_more_rights_is_out_of_an_administrators_reach() -> None:
+    client = browser_of(person("administrator"))
+    root = person(superuser=True)
+    special = person("viewer")
+    special.user_permissions.add(Permission.objects.get(codename="change_schedule"))
+    for other in (root, special):
+        assert client.post(f"{USERS}{other.pk}/change/", form_of(other, is_active="")).status_code == 403
+        password = {"password1": "correct horse", "password2": "correct horse"}
+        assert client.post(f"{USERS}{other.pk}/password/", password).status_code == 403
+    assert User.objects.filter(is_active=True).count() == 3
+
+
+def test_nobody_is_deleted_for_the_history_would_go_with_them() -> None:
+    client = browser_of(person(superuser=True))
+    other = person("viewer")
+    assert client.post(f"{USERS}{other.pk}/delete/", {"post": "yes"}).status_code == 403
+    client.post(USERS, {"action": "delete_selected", "_selected_action": other.pk, "post": "yes"})
+    assert User.objects.filter(pk=other.pk).exists()
+
+
+@pytest.mark.parametrize("group", ["viewer", "operator"])
+def test_users_are_for_administrators(group: str) -> None:
+    assert browser_of(person(group)).get(USERS).status_code == 403
+
+
+# The task queue.
+
+
+def test_schedules_are_for_superusers() -> None:
+    user = person("administrator")
+    user.user_permissions.set(Permission.objects.filter(content_type__app_label="django_q"))
+    client = browser_of(user)
+    schedule = Schedule.objects.create(func="os.getcwd")
+    for page in ("schedule/", "schedule/add/", f"schedule/{schedule.pk}/change/", "ormq/"):
+        assert client.get(f"/admin/django_q/{page}").status_code == 403
+        assert client.post(f"/admin/django_q/{page}", {"func": "os.system"}).status_code == 403
+    assert "Scheduled tasks" not in text_of(client.get("/admin/"))
+    assert browser_of(person(superuser=True)).get("/admin/django_q/schedule/").status_code == 200
+
+
+def test_tasks_that_ran_are_only_shown() -> None:
+    root = browser_of(person(superuser=True))
+    for name in ("success", "failure"):
+        assert text_of(root.get(f"/admin/django_q/{name}/"))
+        assert root.get(f"/admin/django_q/{name}/add/").status_code == 403
+    assert browser_of(person("viewer")).get("/admin/django_q/failure/").status_code == 403
+    assert browser_of(person("administrator")).get("/admin/django_q/failure/").status_code == 200

@@ -1,0 +1,46 @@
+"""migrate is the whole installation: the cache table and the groups come with it."""
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+from django.core.cache import cache
+from django.core.management import call_command
+from django.db import connection
+
+pytestmark = pytest.mark.django_db
+
+
+def rights(name: str) -> set[str]:
+    permissions = Group.objects.get(name=name).permissions.values_list("content_type__app_label", "codename")
+    return {f"{app}.{codename}" for app, codename in permissions}
+
+
+def test_there_is_a_cache() -> None:
+    cache.set("a", 1)
+    assert cache.get("a") == 1
+    assert "tutormax_cache" in connection.introspection.table_names()
+
+
+def test_viewers_read_operators_act_administrators_rule() -> None:
+    viewer, operator, administrator = rights("viewer"), rights("operator"), rights("administrator")
+    assert viewer < operator < administrator
+    assert {right.split(".")[1].split("_")[0] for right in viewer} == {"view"}
+    assert {"ingestion.view_delivery", "enrichment.view_deadletter", "enrichment.view_redrive"} <= viewer
+    assert {"tutoring.view_tutor", "tutoring.view_tutoringsession", "tutoring.view_feedback"} <= viewer
+    assert operator - viewer == {"enrichment.reprocess", "enrichment.discard", "enrichment.mend"}
+    more = administrator - operator
+    assert {"ingestion.view_apikey", "ingestion.add_apikey", "ingestion.change_apikey", "auth.change_user"} <= more
+    assert {"tutoring.delete_tutor", "tutoring.delete_feedback", "tutoring.change_subject"} <= more
+    assert not {"tutoring.change_tutor", "tutoring.add_tutor", "auth.delete_user", "auth.change_group"} & more
+    assert not {right for right in administrator if "schedule" in right or "ormq" in right}
+
+
+def test_migrating_again_changes_nothing_and_repairs_what_is_gone() -> None:
+    before = {name: rights(name) for name in ("viewer", "operator", "administrator")}
+    Group.objects.get(name="viewer").delete()
+    own = Permission.objects.get(codename="view_group")
+    Group.objects.get(name="operator").permissions.add(own)
+    for _ in range(2):
+        call_command("migrate", verbosity=0)
+    assert Group.objects.count() == 3
+    before["operator"].add("auth.view_group")  # what was given by hand is kept
+    assert {name: rights(name) for name in before} == before
