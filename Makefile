@@ -43,12 +43,12 @@ lock: $(DEVELOPMENT) ## write the newest versions that pyproject.toml allows int
 
 $(RUNTIME): requirements.txt | $(PYTHON)
 	@echo "Installing what TutorMax needs into $(VENV) (once; about 140 MB) ..."
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
+	@$(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 $(DEVELOPMENT): requirements-dev.txt | $(PYTHON)
 	@echo "Installing what TutorMax and its tests need into $(VENV) (once; about 600 MB) ..."
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
+	@$(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check --requirement $<
 	@touch $@ $(RUNTIME)
 
 $(PYTHON):
