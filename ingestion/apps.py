@@ -1,6 +1,8 @@
 from typing import Any
 
 from django.apps import AppConfig
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
 
@@ -9,6 +11,17 @@ class IngestionConfig(AppConfig):
 
     def ready(self) -> None:
         post_migrate.connect(hang_doorbell, sender=self)
+        connection_created.connect(commit_to_disk)
+
+
+def commit_to_disk(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """P1: a COMMIT is on the disk when it answers, also where the server or the role is set up to be hasty."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('synchronous_commit', 'on', false)"
+                " WHERE current_setting('synchronous_commit') = 'off'"
+            )
 
 
 def hang_doorbell(using: str, **kwargs: Any) -> None:

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psutil
@@ -176,3 +177,30 @@ def test_an_idle_worker_killed_hangs_nothing_for_long(system: tuple[str, Client]
             return stored(url)["tutors"] == 1
 
         wait_until(recovered, "the record is stored all the same", timeout=60)
+
+
+def test_what_was_answered_202_survives_a_crash_of_everything(postgres: PostgreSQL) -> None:
+    """P1: web server and database are killed while clients post."""
+    with postgres.connect() as connection:
+        connection.execute("CREATE DATABASE run")
+    url = postgres.url("run")
+    manage("migrate", "--verbosity=0", database_url=url)
+    answered: list[int] = []
+
+    def post(number: int) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                answered.append(client.post("tutors", tutor(tutor_id=f"t{number}_{len(answered)}")))
+
+    with WebServer(url) as web:
+        client = Client(web, url)
+        with ThreadPoolExecutor() as pool:
+            for number in range(4):
+                pool.submit(post, number)
+            wait_until(lambda: len(answered) > 100, "100 deliveries are accepted")
+            postgres.stop("immediate")
+            web.kill()
+    postgres.start()
+    with psycopg.connect(url) as connection:
+        kept = {pk for (pk,) in connection.execute("SELECT id FROM ingestion_delivery").fetchall()}
+    assert set(answered) <= kept

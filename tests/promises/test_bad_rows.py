@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from enrichment import errors, held, persist, pipeline
@@ -13,6 +15,7 @@ from enrichment.errors import Fault
 from enrichment.models import HeldRecord
 from ingestion import streams
 from ingestion.models import Delivery
+from ingestion.readers import dump, parse_json
 from ingestion.services import validate
 from ingestion.streams import Context, get
 from tests.records import assert_nothing_vanished, counts, deliver, send, stored, work_off
@@ -113,20 +116,20 @@ def test_invalid_records_are_kept_as_sent() -> None:
     dead = HeldRecord.objects.get()
     assert (dead.status, dead.stage, dead.code, dead.position) == (Status.DEAD, Stage.VALIDATE, Code.INVALID, 1)
     assert set(dead.messages) == {"email", "name"}
-    assert held.parse_json(dead.payload.encode()) == bad
+    assert parse_json(dead.payload.encode()) == bad
 
 
 @pytest.mark.parametrize("payload", [None, 5, [], "text", {"tutor_id": "\0\udfff" * 40}, {"tutor_id": 7}])
 def test_what_is_no_record_is_held_all_the_same(payload: Any) -> None:
     assert counts(send("tutors", payload, keep_invalid=True)) == {"held": 1}
-    assert held.parse_json(HeldRecord.objects.get().payload.encode()) == payload
+    assert parse_json(HeldRecord.objects.get().payload.encode()) == payload
 
 
 # P10: an error that is not a record's gives the batch back.
 
 
 @pytest.fixture
-def failing_upsert(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
+def failing_upsert(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     """The exceptions put into this list are raised, one by one, where the rows are written."""
     planned: list[Exception] = []
     real = persist.upsert
@@ -186,11 +189,9 @@ def test_pauses_grow_up_to_a_minute(failing_upsert: list[Exception]) -> None:
 
 
 def _pause(delivery: Delivery) -> float:
-    from django.db.models.functions import Now
-
-    row = Delivery.objects.annotate(now=Now()).get(pk=delivery.pk)
-    assert row.paused_until
-    return (row.paused_until - row.now).total_seconds()
+    """Seconds, by the database's clock."""
+    pauses = Delivery.objects.filter(pk=delivery.pk).values_list(F("paused_until") - Now(), flat=True)
+    return float(pauses[0].total_seconds())
 
 
 def test_a_batch_that_timed_out_comes_back_alone_and_in_parts(failing_upsert: list[Exception]) -> None:
@@ -278,7 +279,7 @@ def test_a_dead_letter_closes_when_a_newer_one_was_stored_before_it_came() -> No
 def test_a_mended_record_that_is_older_than_the_stored_one_says_so() -> None:
     send("tutors", tutor(email="nobody", updated_at=OLDER, name="mended"), keep_invalid=True)
     dead = HeldRecord.objects.get()
-    held.mend(dead, held.dump(tutor(updated_at=OLDER, name="mended")), dead.payload_version)
+    held.mend(dead, dump(tutor(updated_at=OLDER, name="mended")), dead.payload_version)
     held.reprocess(HeldRecord.objects.all(), by="test", filter={})
     deliver("tutors", tutor(updated_at=NEWER, name="newer"))
     work_off()
@@ -295,7 +296,7 @@ def test_a_dead_record_reprocessed_after_a_newer_version_was_stored(monkeypatch:
         send("tutors", tutor(email="nobody", updated_at=OLDER, name="old"), keep_invalid=True)
         send("tutors", tutor(updated_at=NEWER, name="new"))
     dead = HeldRecord.objects.get()
-    held.mend(dead, held.dump(tutor(updated_at=OLDER, name="old")), 0)
+    held.mend(dead, dump(tutor(updated_at=OLDER, name="old")), 0)
     redrive = held.reprocess(HeldRecord.objects.all(), by="test", filter={})
     work_off()
     dead.refresh_from_db()

@@ -158,7 +158,7 @@ def silent_bell() -> None:
 def tasks() -> int:
     from django_q.models import OrmQ
 
-    return OrmQ.objects.count()
+    return int(OrmQ.objects.count())
 
 
 def test_many_deliveries_ring_once(silent_bell: None) -> None:
