@@ -12,7 +12,7 @@ from django.test import Client
 from conftest import NewDatabase
 from enrichment.models import HeldRecord
 from ingestion.models import Delivery
-from tests.api import NDJSON, api, ask, ndjson, post, refusal
+from tests.api import NDJSON, api, ask, ndjson, new_key, post, refusal
 from tests.records import assert_nothing_vanished, counts, stored, work_off
 from tests.servers import WebServer, manage
 from tutoring.tests.factories import feedback, session, student, tutor
@@ -235,6 +235,16 @@ class TestRequests:
     def test_a_method_that_is_none_is_405(self, client: Client, method: str) -> None:
         for path in ("/api/tutors", "/api/tutors/batch", "/health"):
             refusal(client.generic(method, path), 405)
+
+
+@pytest.mark.django_db
+def test_a_mistake_of_ours_has_the_shape_of_all_errors() -> None:
+    key = new_key()
+    assert post(api(key), "/api/tutors?invalid=dead-letter", {}).status_code == 202
+    work_off()
+    HeldRecord.objects.update(messages=5)  # what our code never writes
+    client = Client(raise_request_exception=False, headers={"authorization": f"Api-Key {key}"})
+    assert refusal(client.get(f"/api/deliveries/{Delivery.objects.get().pk}"), 500)["code"] == "error"
 
 
 class TestServer:
