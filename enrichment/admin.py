@@ -223,8 +223,7 @@ class HeldRecordAdmin(ActsAdmin):
             "rules": held_page.rules(streams.get(held.stream)),
             "may_reprocess": self.may(request, "reprocess"),
         }
-        status = 409 if overtaken else 422 if refused else 200
-        return TemplateResponse(request, "admin/enrichment/mend.html", context, status=status)
+        return TemplateResponse(request, "admin/enrichment/mend.html", context)
 
 
 @admin.register(DeadLetter)

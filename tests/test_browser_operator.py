@@ -1,0 +1,159 @@
+"""The operator's round in a real browser, with a real web server and cluster: from what failed to what is stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.api import ask
+from tests.servers import Cluster, WebServer, manage, wait_until
+from tutoring.tests.factories import tutor
+
+pytestmark = pytest.mark.xdist_group("cluster")
+
+PASSWORD = "a password for tests"
+PEOPLE = f"""
+from django.contrib.auth.models import Group, User
+from ingestion.models import ApiKey
+for name in ("operator", "viewer"):
+    User.objects.create_user(name, password="{PASSWORD}", is_staff=True).groups.add(Group.objects.get(name=name))
+print(ApiKey.objects.create_key(name="test")[1])
+"""
+
+
+class System:
+    """A running TutorMax with an operator and a viewer."""
+
+    def __init__(self, web: WebServer, database_url: str) -> None:
+        self.url, self.database_url = web.url, database_url
+        self.key = manage("shell", "-v0", "-c", PEOPLE, database_url=database_url).stdout.strip()
+
+    def post(self, *records: Any) -> None:
+        """Posts tutors and waits until they are worked off."""
+        status, _, answer = ask(f"{self.url}/api/tutors/batch?invalid=dead-letter", self.key, list(records))
+        assert status == 202, answer
+        self.until(lambda: not any(self.stats()["queues"].values()), "the tutors are processed")
+
+    def stats(self) -> Any:
+        return ask(f"{self.url}/api/queue/stats", self.key)[2]
+
+    def stored(self, key: str) -> Any:
+        status, _, row = ask(f"{self.url}/api/tutors/{key}", self.key)
+        return row if status == 200 else None
+
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        wait_until(condition, what, timeout=60, every=0.2)
+
+    def log_in(self, page: Page, name: str) -> None:
+        page.goto(f"{self.url}/admin/")
+        page.get_by_label("Username").fill(name)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("heading", name="Dashboard")).to_be_visible()
+
+
+@pytest.fixture
+def system(new_database: Callable[[], str]) -> Iterator[System]:
+    database_url = new_database()
+    with WebServer(database_url) as web, Cluster(database_url):
+        yield System(web, database_url)
+
+
+@pytest.fixture
+def page(page: Page) -> Iterator[Page]:
+    """A page that may write nothing into the console: the browser tells there what the policy has forbidden."""
+    told: list[str] = []
+    page.on("console", lambda message: told.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: told.append(str(error)))
+    yield page
+    assert not told
+
+
+def test_an_operator_mends_a_dead_letter_and_finds_it_stored(system: System, page: Page) -> None:
+    system.post(tutor(tutor_id="T-1"), tutor(tutor_id="T-2", age=7, name="<b>Ada</b>"))
+    system.log_in(page, "operator")
+
+    matrix = page.get_by_role("region", name="Dead letters by code")
+    matrix.get_by_role("row", name=re.compile("^invalid")).get_by_role("link", name="1", exact=True).first.click()
+    page.get_by_role("link", name="T-2").click()
+    expect(page.get_by_role("heading", name="tutors T-2")).to_be_visible()
+    expect(page.get_by_text("greater than or equal to 18").first).to_be_visible()
+
+    page.get_by_role("link", name="Mend…").click()
+    payload = page.get_by_label("Payload")
+    text = payload.input_value()
+    assert '"age": 7' in text
+    payload.fill(text.replace('"age": 7', '"age": "seven"'))
+    page.get_by_role("button", name="Save and reprocess").click()
+    expect(page.get_by_text("Not saved")).to_be_visible()
+    line = 1 + text[: text.index('"age"')].count("\n")
+    expect(page.get_by_role("row", name=f"age line {line} Input should be a valid integer")).to_be_visible()
+
+    payload.fill(payload.input_value().replace('"seven"', "27"))
+    page.get_by_role("button", name="Save and reprocess").click()
+    expect(page.get_by_text("Sent through again: 1 held record")).to_be_visible()
+
+    system.until(lambda: system.stored("T-2"), "the mended tutor is stored")
+    row = system.stored("T-2")
+    assert (row["age"], row["name"]) == (27, "<b>Ada</b>")
+
+    page.get_by_role("link", name=re.compile("^redrive")).click()
+    page.reload()
+    for told in ("user:operator", "1 selected", "1 inserted"):
+        expect(page.get_by_text(told, exact=True)).to_be_visible()
+
+    page.get_by_role("link", name="Dead letters").click()
+    expect(page.get_by_text("No dead letters")).to_be_visible()
+    page.get_by_role("link", name="Held records").click()
+    page.get_by_role("link", name="T-2").click()
+    expect(page.get_by_text("it was inserted")).to_be_visible()
+    for told in ("Mended.", "Sent through again (redrive 1)."):
+        expect(page.get_by_role("cell", name=told)).to_be_visible()
+    page.get_by_role("link", name="T-2", exact=True).click()  # its row
+    expect(page.get_by_text("T-2").first).to_be_visible()
+    assert "/admin/tutoring/tutor/" in page.url
+
+
+def test_an_operator_reprocesses_and_discards_all_that_match(system: System, page: Page) -> None:
+    system.post(*[tutor(tutor_id=f"T-{number}", age=7) for number in range(120)])
+    system.log_in(page, "operator")
+    page.goto(f"{system.url}/admin/enrichment/deadletter/?code=invalid")
+    page.get_by_role("button", name="Reprocess all 120 that match…").click()
+    expect(page.get_by_role("heading", name="Reprocess 120 held records?")).to_be_visible()
+    page.get_by_role("button", name="Yes, reprocess 120").click()
+    expect(page.get_by_text("Sent through again: 120 held records")).to_be_visible()
+    system.until(lambda: not any(system.stats()["queues"].values()), "they are processed")
+    page.reload()
+    expect(page.get_by_text("120 held again")).to_be_visible()
+
+    page.goto(f"{system.url}/admin/enrichment/deadletter/")
+    page.locator("select[name=action]").select_option("discard")
+    for box in page.locator("input.action-select").all()[:2]:
+        box.check()
+    page.get_by_role("button", name="Go").click()
+    expect(page.get_by_role("heading", name="Discard 2 held records?")).to_be_visible()
+    page.get_by_label("Reason").fill("made for a test")
+    page.get_by_role("button", name="Yes, discard 2").click()
+    expect(page.get_by_text("made for a test")).to_be_visible()
+    assert system.stats()["dead_letters"] == 118
+
+
+def test_a_viewer_reads_and_finds_no_button(system: System, page: Page) -> None:
+    system.post(tutor(tutor_id="T-1"), tutor(tutor_id="T-2", age=7, name="x" * 200))
+    system.log_in(page, "viewer")
+    page.get_by_role("link", name="Dead letters").first.click()
+    expect(page.get_by_role("button", name=re.compile("Reprocess|Discard|Go"))).to_have_count(0)
+    page.get_by_role("link", name="T-2").click()
+    expect(page.get_by_text("greater than or equal to 18").first).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("Reprocess|Discard"))).to_have_count(0)
+    expect(page.get_by_role("link", name="Mend…")).to_have_count(0)
+
+    for width in (390, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        for path in ("", "enrichment/deadletter/", "enrichment/deadletter/1/change/", "ingestion/delivery/1/change/"):
+            page.goto(f"{system.url}/admin/{path}")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
