@@ -13,7 +13,7 @@ from django.contrib.contenttypes.models import ContentType
 
 from enrichment.models import Failure, HeldRecord, StoredRecord
 from ingestion import streams
-from ingestion.readers import parse_json
+from ingestion.readers import Unreadable, parse_json
 from ingestion.streams import Stream
 from ingestion.templatetags.shown import cut, plain, pretty
 
@@ -51,7 +51,10 @@ def mendable(held: HeldRecord) -> bool:
 
 def editable(payload: str) -> str:
     """A held record's payload for a person to edit."""
-    return pretty(parse_json(payload.encode()))
+    try:
+        return pretty(parse_json(payload.encode()))
+    except Unreadable:  # by a stricter reader than the one that took it in
+        return plain(payload)
 
 
 def payloads(held: HeldRecord) -> tuple[list[Line], list[Line]]:

@@ -205,6 +205,13 @@ def test_payloads_keys_and_messages_are_shown_harmless(viewer: Client) -> None:
     assert shown in text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
 
 
+def test_a_payload_that_can_no_longer_be_read_is_shown_as_it_is() -> None:
+    operator = browser_of(person("operator"))
+    record = hold('{"a":NaN}')
+    for page in ("change", "mend"):
+        assert "{&quot;a&quot;:NaN}" in text_of(operator.get(f"{DEAD}{record.pk}/{page}/"))
+
+
 @pytest.mark.parametrize("size", [100_000, 1_000_000])
 def test_a_long_payload_is_cut(viewer: Client, size: int) -> None:
     record = hold({"name": "x" * size})

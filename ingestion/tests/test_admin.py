@@ -7,6 +7,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 
+from ingestion.admin import NewestPaginator
 from ingestion.models import ApiKey, Delivery
 from tests.people import browser_of, person, text_of
 
@@ -45,6 +46,20 @@ def test_deliveries_are_filtered(viewer: Client) -> None:
     assert listed(viewer, status="processed", stream="students") == {done}
     assert listed(viewer, source="2") == {redrive}
     assert listed(viewer, source="x") == listed(viewer, stream="x") == listed(viewer, status="x") == set()
+
+
+def test_the_list_ends_with_the_newest(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NewestPaginator, "most", 60)
+    pks = {deliver().pk for _ in range(70)}
+    newest = sorted(pks, reverse=True)[:60]
+    assert listed(viewer) | listed(viewer, p="2") == set(newest)
+    assert "The newest 60 are listed" in text_of(viewer.get(DELIVERIES))
+    assert "are listed" not in text_of(viewer.get(DELIVERIES, {"stream": "students"}))
+
+
+def test_empty_lists_say_so(viewer: Client) -> None:
+    assert "Nothing has arrived yet" in text_of(viewer.get(DELIVERIES))
+    assert "No delivery matches" in text_of(viewer.get(DELIVERIES, {"stream": "tutors"}))
 
 
 def test_a_delivery_tells_what_came_of_it(viewer: Client) -> None:
