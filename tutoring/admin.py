@@ -93,6 +93,18 @@ def time_column(name: str) -> Callable[[Any], SafeString | str]:
     return shown
 
 
+@cache
+def titled(name: str, title: str, *, boolean: bool = False) -> Callable[[Any], Any]:
+    """A column of a list under a shorter title, so that the list fits the screen."""
+
+    @admin.display(description=title, boolean=boolean)
+    def shown(row: Any) -> Any:
+        return getattr(row, name)
+
+    shown.__name__ = name
+    return shown
+
+
 class StoredRecordAdmin(ReadOnlyAdmin):
     """Of one stream: what was sent, what was derived, and where it came from."""
 
@@ -185,11 +197,11 @@ class TutorAdmin(StoredRecordAdmin):
         "tutor_id",
         "name",
         "status",
-        "experience_level",
+        titled("experience_level", "level"),
         "tenure_days",
-        "is_new_tutor",
-        "subject_count",
-        "is_active_today",
+        titled("is_new_tutor", "new", boolean=True),
+        titled("is_active_today", "active today", boolean=True),
+        titled("subject_count", "subjects"),
         "warned",
         "stored",
     )
@@ -249,17 +261,14 @@ class SessionAdmin(StoredRecordAdmin):
     list_display = (
         "session_id",
         "scheduled_start_",
-        "tutor_id",
-        "student_id",
+        titled("tutor_id", "tutor"),
+        titled("student_id", "student"),
         "subject",
-        "duration_minutes",
-        "actual_duration_minutes",
+        "minutes",
         "time_of_day",
-        "is_weekend",
-        "is_late_start",
-        "no_show",
+        titled("is_late_start", "late", boolean=True),
+        titled("no_show", "no-show", boolean=True),
         "warned",
-        "stored",
     )
     list_filter = (
         TutorFilter,
@@ -283,6 +292,11 @@ class SessionAdmin(StoredRecordAdmin):
     def scheduled_start_(self, session: TutoringSession) -> str:
         return session.scheduled_start_as_sent.isoformat(sep=" ")
 
+    @admin.display(description="minutes")
+    def minutes(self, session: TutoringSession) -> str:
+        actual = session.actual_duration_minutes
+        return f"{session.duration_minutes}" if actual is None else f"{actual} of {session.duration_minutes}"
+
     @admin.display(description="feedback")
     def feedback_(self, session: TutoringSession) -> SafeString:
         return list_link("feedback", f"{session.feedback.count()} feedback", session_id=session.pk)
@@ -295,15 +309,14 @@ class FeedbackAdmin(StoredRecordAdmin):
     list_display = (
         "feedback_id",
         "submitted",
-        "overall_rating",
-        "avg_category_rating",
-        "session_id",
-        "tutor_id",
-        "student_id",
-        "is_positive",
-        "is_poor",
-        "has_text_feedback",
-        "feedback_delay_hours",
+        titled("session_id", "session"),
+        titled("tutor_id", "tutor"),
+        titled("student_id", "student"),
+        titled("overall_rating", "rating"),
+        titled("avg_category_rating", "categories"),
+        titled("is_poor", "poor", boolean=True),
+        titled("has_text_feedback", "text", boolean=True),
+        titled("feedback_delay_hours", "delay (h)"),
         "warned",
     )
     list_filter = (

@@ -1,7 +1,6 @@
 """What is stored: the record's own fields, then the derived ones. CHECK constraints repeat the rules of the schemas."""
 
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from django.db import models
 from django.db.models import F, Q
@@ -9,7 +8,6 @@ from pydantic import BaseModel
 
 from enrichment.models import StoredRecord
 
-OPTIONAL: dict[str, Any] = {"null": True, "blank": True}
 RATINGS = (
     "subject_knowledge_rating",
     "communication_rating",
@@ -95,20 +93,20 @@ class Tutor(StoredRecord):
     subjects = models.JSONField()
     onboarding_date = models.DateTimeField()
     status = models.CharField(max_length=10, choices=TutorStatus)
-    age = models.SmallIntegerField(**OPTIONAL)
-    location = models.CharField(max_length=255, **OPTIONAL)
-    education_level = models.CharField(max_length=100, **OPTIONAL)
-    subject_type = models.CharField(max_length=10, choices=SubjectType, **OPTIONAL)
-    behavioral_archetype = models.CharField(max_length=20, choices=Archetype, **OPTIONAL)
-    baseline_sessions_per_week = models.SmallIntegerField(**OPTIONAL)
-    created_at = models.DateTimeField(**OPTIONAL)
-    updated_at = models.DateTimeField(**OPTIONAL)
+    age = models.SmallIntegerField(null=True, blank=True)
+    location = models.CharField(max_length=255, null=True, blank=True)
+    education_level = models.CharField(max_length=100, null=True, blank=True)
+    subject_type = models.CharField(max_length=10, choices=SubjectType, null=True, blank=True)
+    behavioral_archetype = models.CharField(max_length=20, choices=Archetype, null=True, blank=True)
+    baseline_sessions_per_week = models.SmallIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(null=True, blank=True)
+    updated_at = models.DateTimeField(null=True, blank=True)
 
     tenure_days = models.IntegerField(editable=False)
     is_new_tutor = models.BooleanField(editable=False)
     experience_level = models.CharField(max_length=10, choices=Experience, editable=False)
     subject_count = models.SmallIntegerField(editable=False)
-    is_active_today = models.BooleanField(editable=False, **OPTIONAL)
+    is_active_today = models.BooleanField(editable=False, null=True, blank=True)
     derived_on = models.DateField(editable=False, help_text="The day, in TIME_ZONE, for which these five hold.")
 
     class Meta:
@@ -127,11 +125,11 @@ class Tutor(StoredRecord):
 class Student(StoredRecord):
     student_id = models.CharField(max_length=64, primary_key=True)
     name = models.CharField(max_length=255, blank=True, help_text="Empty for a stub.")
-    age = models.SmallIntegerField(**OPTIONAL)
-    grade_level = models.CharField(max_length=50, **OPTIONAL)
-    subjects_interested = models.JSONField(**OPTIONAL)
-    created_at = models.DateTimeField(**OPTIONAL)
-    updated_at = models.DateTimeField(**OPTIONAL)
+    age = models.SmallIntegerField(null=True, blank=True)
+    grade_level = models.CharField(max_length=50, null=True, blank=True)
+    subjects_interested = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField(null=True, blank=True)
+    updated_at = models.DateTimeField(null=True, blank=True)
 
     is_stub = models.BooleanField(
         default=False, editable=False, help_text="Stands in for a student whose record has not arrived."
@@ -151,27 +149,27 @@ class TutoringSession(StoredRecord):
     scheduled_start = models.DateTimeField()
     duration_minutes = models.SmallIntegerField()
     subject = models.CharField(max_length=100)
-    session_number = models.IntegerField(**OPTIONAL)
+    session_number = models.IntegerField(null=True, blank=True)
     is_first_session = models.BooleanField()
     no_show = models.BooleanField()
-    actual_start = models.DateTimeField(**OPTIONAL)
-    actual_end = models.DateTimeField(**OPTIONAL)
+    actual_start = models.DateTimeField(null=True, blank=True)
+    actual_end = models.DateTimeField(null=True, blank=True)
     session_type = models.CharField(max_length=10, choices=SessionType)
     tutor_initiated_reschedule = models.BooleanField()
-    late_start_minutes = models.SmallIntegerField(**OPTIONAL)
-    engagement_score = models.FloatField(**OPTIONAL)
-    learning_objectives_met = models.BooleanField(**OPTIONAL)
+    late_start_minutes = models.SmallIntegerField(null=True, blank=True)
+    engagement_score = models.FloatField(null=True, blank=True)
+    learning_objectives_met = models.BooleanField(null=True, blank=True)
     technical_issues = models.BooleanField()
-    created_at = models.DateTimeField(**OPTIONAL)
-    updated_at = models.DateTimeField(**OPTIONAL)
+    created_at = models.DateTimeField(null=True, blank=True)
+    updated_at = models.DateTimeField(null=True, blank=True)
 
     scheduled_offset = models.SmallIntegerField(
         editable=False, help_text="Minutes east of UTC: the offset with which scheduled_start was sent."
     )
     is_weekend = models.BooleanField(editable=False)
     time_of_day = models.CharField(max_length=10, choices=TimeOfDay, editable=False)
-    is_late_start = models.BooleanField(editable=False, **OPTIONAL)
-    actual_duration_minutes = models.IntegerField(editable=False, **OPTIONAL)
+    is_late_start = models.BooleanField(editable=False, null=True, blank=True)
+    actual_duration_minutes = models.IntegerField(editable=False, null=True, blank=True)
     week_of_year = models.SmallIntegerField(editable=False)
     month_of_year = models.SmallIntegerField(editable=False)
 
@@ -228,27 +226,27 @@ class Feedback(StoredRecord):
     overall_rating = models.SmallIntegerField()
     submitted_at = models.DateTimeField()
     session_scheduled_start = models.DateTimeField(
-        help_text="As sent with the feedback: goes before the session's own.", **OPTIONAL
+        help_text="As sent with the feedback: goes before the session's own.", null=True, blank=True
     )
-    subject_knowledge_rating = models.SmallIntegerField(**OPTIONAL)
-    communication_rating = models.SmallIntegerField(**OPTIONAL)
-    patience_rating = models.SmallIntegerField(**OPTIONAL)
-    engagement_rating = models.SmallIntegerField(**OPTIONAL)
-    helpfulness_rating = models.SmallIntegerField(**OPTIONAL)
+    subject_knowledge_rating = models.SmallIntegerField(null=True, blank=True)
+    communication_rating = models.SmallIntegerField(null=True, blank=True)
+    patience_rating = models.SmallIntegerField(null=True, blank=True)
+    engagement_rating = models.SmallIntegerField(null=True, blank=True)
+    helpfulness_rating = models.SmallIntegerField(null=True, blank=True)
     is_first_session = models.BooleanField()
-    free_text_feedback = models.CharField(max_length=5000, **OPTIONAL)
-    would_recommend = models.BooleanField(**OPTIONAL)
-    improvement_areas = models.JSONField(**OPTIONAL)
-    created_at = models.DateTimeField(**OPTIONAL)
+    free_text_feedback = models.CharField(max_length=5000, null=True, blank=True)
+    would_recommend = models.BooleanField(null=True, blank=True)
+    improvement_areas = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField(null=True, blank=True)
 
     is_positive = models.BooleanField(editable=False)
     is_poor = models.BooleanField(editable=False)
-    avg_category_rating = models.FloatField(editable=False, **OPTIONAL)
-    category_variance = models.FloatField(editable=False, **OPTIONAL)
+    avg_category_rating = models.FloatField(editable=False, null=True, blank=True)
+    category_variance = models.FloatField(editable=False, null=True, blank=True)
     has_text_feedback = models.BooleanField(editable=False)
-    feedback_delay_hours = models.FloatField(editable=False, **OPTIONAL)
+    feedback_delay_hours = models.FloatField(editable=False, null=True, blank=True)
     session_start_used = models.DateTimeField(
-        editable=False, help_text="The session's start that the delay was computed from.", **OPTIONAL
+        editable=False, help_text="The session's start that the delay was computed from.", null=True, blank=True
     )
 
     class Meta:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client
@@ -83,6 +84,16 @@ def test_every_column_is_shown(administrator: Client) -> None:
                 assert f"field-{field.name}" in text, field
         row = stream.model._default_manager.get(pk=KEYS[model])
         assert reverse("admin:ingestion_delivery_change", args=[row.delivery]) in text  # type: ignore[attr-defined]
+
+
+def test_a_key_is_shown_as_it_was_sent(administrator: Client) -> None:
+    key = 'Tutor_No. 1?<b>&"Ä'
+    send("tutors", tutor(tutor_id=key))
+    url = reverse("admin:tutoring_tutor_change", args=[quote(key)])
+    assert administrator.get(url).context["title"] == f"Tutor {key}"
+    response = administrator.get(reverse("admin:tutoring_tutor_changelist"))
+    assert url in response.content.decode()
+    assert "<b>" not in response.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,7 @@ def test_sessions_without_feedback_cost_one_query() -> None:
 
 def test_only_feedback_that_is_behind_is_locked() -> None:
     send_all()
+    send("feedback", feedback(feedback_id="F-2", session_scheduled_start="2025-03-01T21:00:00Z"))
     with transaction.atomic(), CaptureQueriesContext(connection) as queries:
         get("sessions").refresh_dependants(["S-3001"], Context(now=timezone.now()))
     assert len([query for query in queries if "tutoring_" in query["sql"]]) == 1
