@@ -195,7 +195,9 @@ def test_accounts_of_others_are_left_alone(start: Start, directory: Path, new_da
     with psycopg.connect(database) as connection:
         before = connection.execute("SELECT password FROM auth_user WHERE username = 'admin'").fetchone()
     shutil.rmtree(directory / ".run")
-    _running(start(**environment))
+    process = start(**environment)
+    _running(process)
+    process.stop()
     assert _credentials(directory)["TUTORMAX_ADMIN_USER"] == "admin2"
     with psycopg.connect(database) as connection:
         assert connection.execute("SELECT password FROM auth_user WHERE username = 'admin'").fetchone() == before
