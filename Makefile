@@ -42,12 +42,12 @@ lock: $(DEVELOPMENT) ## write the newest versions that pyproject.toml allows int
 		pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
 
 $(RUNTIME): requirements.txt | $(PYTHON)
-	@echo "Installing what TutorMax needs into $(VENV) (once; about 140 MB) ..."
+	@echo "Installing what TutorMax needs into $(VENV) (once; about 130 MB) ..."
 	@$(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 $(DEVELOPMENT): requirements-dev.txt | $(PYTHON)
-	@echo "Installing what TutorMax and its tests need into $(VENV) (once; about 600 MB) ..."
+	@echo "Installing what TutorMax and its tests need into $(VENV) (once; about 500 MB) ..."
 	@$(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check --requirement $<
 	@touch $@ $(RUNTIME)
 
