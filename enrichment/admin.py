@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -22,8 +23,8 @@ from ingestion import streams
 from ingestion.admin import ReadOnlyAdmin, StreamFilter
 from ingestion.templatetags.shown import age, badge, moment, thousands
 
-MOST_DELIVERIES = 100
-"""Of a redrive, that its page names."""
+MOST_LINKS = 100
+"""To deliveries or held records, on the page of a redrive."""
 
 
 @admin.register(HeldRecord)
@@ -246,10 +247,10 @@ class WaitingRecordAdmin(HeldRecordAdmin):
 class RedriveAdmin(ReadOnlyAdmin):
     """Who did what to which held records, and what came of it."""
 
-    list_display = ["id", "act_", "by", "chosen", "records", "came_to", "at_"]
+    list_display = ["id", "act_", "by_", "chosen", "records", "came_to", "at_"]
     list_filter = [ActFilter]
     fieldsets = [
-        (None, {"fields": ["act_", "by", "done_at", "chosen", "reason_", "records"]}),
+        (None, {"fields": ["act_", "by_", "done_at", "which", "reason_", "records"]}),
         ("What came of it", {"fields": ["outcome", "deliveries_"]}),
     ]
 
@@ -265,9 +266,18 @@ class RedriveAdmin(ReadOnlyAdmin):
     def act_(self, redrive: Redrive) -> SafeString:
         return badge(redrive.act, redrive.act)
 
+    @admin.display(description="by")
+    def by_(self, redrive: Redrive) -> str:
+        return redrive.by
+
     @admin.display(description="which")
     def chosen(self, redrive: Redrive) -> str:
         return describe(redrive.filter)
+
+    @admin.display(description="which")
+    def which(self, redrive: Redrive) -> SafeString | str:
+        pks = redrive.filter.get("ids", [])[:MOST_LINKS]
+        return _links("enrichment_heldrecord", pks) or describe(redrive.filter)
 
     @admin.display(description="records")
     def records(self, redrive: Redrive) -> str:
@@ -295,9 +305,13 @@ class RedriveAdmin(ReadOnlyAdmin):
 
     @admin.display(description="deliveries")
     def deliveries_(self, redrive: Redrive) -> SafeString | str:
-        pks = redrive.deliveries.order_by("-pk").values_list("pk", flat=True)[:MOST_DELIVERIES]
-        links = [(reverse("admin:ingestion_delivery_change", args=[pk]), pk) for pk in pks]
-        return format_html_join(" · ", '<a href="{}">{}</a>', links) or "none"
+        pks = redrive.deliveries.order_by("-pk").values_list("pk", flat=True)[:MOST_LINKS]
+        return _links("ingestion_delivery", pks) or "none"
+
+
+def _links(model: str, pks: Iterable[int]) -> SafeString:
+    links = [(reverse(f"admin:{model}_change", args=[pk]), pk) for pk in pks]
+    return format_html_join(" · ", '<a href="{}">{}</a>', links)
 
 
 def _came_to(redrive: Redrive, counts: dict[str, int] | None) -> str:

@@ -162,7 +162,10 @@ def test_a_page_tells_everything_about_a_held_record(viewer: Client, django_asse
 def test_only_lines_that_were_mended_are_marked(viewer: Client) -> None:
     record = hold(payload='{"a":1,"b":3}', original_payload='{"a":1,"b":2}', payload_version=1)
     text = text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
-    assert re.findall(r'<span class="(?:added|removed)">\s*(.*)\n', text) == ["&quot;b&quot;: 2", "&quot;b&quot;: 3"]
+    assert re.findall(r'<span class="line (?:added|removed)">\s*(.*?)</span>', text) == [
+        "&quot;b&quot;: 2",
+        "&quot;b&quot;: 3",
+    ]
 
 
 def test_a_record_that_is_dead_no_longer_is_still_found(viewer: Client) -> None:
