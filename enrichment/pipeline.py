@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import Error, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -26,7 +26,7 @@ from ingestion.readers import clean, parse_json, reread
 from ingestion.services import field_errors, validate
 from ingestion.streams import Context, Stream
 
-BATCH_RECORDS = {"postgresql": 1000, "sqlite": 200}
+BATCH_RECORDS = {"postgresql": 2000, "sqlite": 200}
 LONGEST_PAUSE = 60
 GIVE_BACK_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
 """Seconds between attempts to take a mark back while the database is away: together well below CLAIM_LEASE."""
@@ -247,7 +247,7 @@ def _look(stream: Stream, items: Iterable[Item]) -> None:
     left = [item.held.pk for item in items if item.outcome == "held" and item.held]
     try:
         held.look(stream, stored, left)
-    except DatabaseError:
+    except Error:
         logger.warning("Looking for held records failed; the next sweep will.", exc_info=True)
 
 
@@ -271,7 +271,7 @@ def _give_back(deliveries: Sequence[Delivery], error: Exception) -> Worked:
                 changes = {"pauses": delivery.pauses + 1, "paused_until": Now() + timedelta(seconds=seconds)}
                 Delivery.objects.unmark([delivery], part=part, trouble=trouble, **changes)
             break
-        except (DatabaseError, InterfaceError):
+        except Error:
             connection.close()
     return Worked(Counter(), fault, trouble)
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
-from django.db import DatabaseError, InterfaceError
+from django.db import Error
 
 from enrichment import held
 from enrichment.refresh import refresh_daily
@@ -18,5 +18,5 @@ def sweep() -> None:
     for step in (held.expire_waiting, held.look_everywhere, refresh_daily, bell.ring):
         try:
             cast("Callable[[], object]", step)()
-        except (DatabaseError, InterfaceError):
+        except Error:
             logger.warning("The sweep's %s failed; the next round will make up for it.", step.__name__, exc_info=True)

@@ -109,8 +109,8 @@ class Delivery(models.Model):
         """Where a delivery comes from; a lower number is claimed first."""
 
         REVIVAL = 0, "revived records"
-        CLIENT = 1, "client"
-        REDRIVE = 2, "redrive"
+        REDRIVE = 1, "redrive"
+        CLIENT = 2, "client"
 
     class Format(models.TextChoices):
         JSON = "json", "JSON"

@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('stream', models.CharField(max_length=64)),
-                ('source', models.PositiveSmallIntegerField(choices=[(0, 'revived records'), (1, 'client'), (2, 'redrive')], default=1)),
+                ('source', models.PositiveSmallIntegerField(choices=[(0, 'revived records'), (1, 'redrive'), (2, 'client')], default=2)),
                 ('client', models.CharField(help_text='key:<prefix>, user:<name> or system.', max_length=200)),
                 ('format', models.CharField(choices=[('json', 'JSON'), ('ndjson', 'NDJSON'), ('held', 'ids of held records')], default='json', max_length=10)),
                 ('body', models.BinaryField(editable=True)),

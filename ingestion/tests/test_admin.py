@@ -44,7 +44,7 @@ def test_deliveries_are_filtered(viewer: Client) -> None:
     assert listed(viewer) == {pending, done, redrive}
     assert listed(viewer, status="pending") == {pending, redrive}
     assert listed(viewer, status="processed", stream="students") == {done}
-    assert listed(viewer, source="2") == {redrive}
+    assert listed(viewer, source="1") == {redrive}
     assert listed(viewer, source="x") == listed(viewer, stream="x") == listed(viewer, status="x") == set()
 
 

@@ -38,7 +38,8 @@ def watch(cluster: Cluster) -> None:
     A worker killed while it holds the lock of the task queue leaves the cluster hanging for ever, deaf to SIGTERM:
     then the children are killed and the exit code 1 asks the supervisor for a new one.
     """
-    started = next_sweep = time.monotonic()
+    next_sweep = time.monotonic()
+    next_look = next_sweep + settings.WATCH_PATIENCE
     sweeper: threading.Thread | None = None
     while cluster.sentinel.is_alive():
         now = time.monotonic()
@@ -46,7 +47,9 @@ def watch(cluster: Cluster) -> None:
             sweeper = threading.Thread(target=_sweep, daemon=True)
             sweeper.start()
             next_sweep = now + settings.SWEEP_INTERVAL
-            if now - started > settings.WATCH_PATIENCE and _hangs():
+        if now >= next_look:
+            next_look = now + settings.SWEEP_INTERVAL
+            if _hangs():
                 logger.critical("No task ran for %s s: the cluster hangs and is ended.", settings.WATCH_PATIENCE)
                 _kill_children()
                 sys.stderr.flush()
