@@ -36,9 +36,7 @@ def run(number: int) -> None:
         ]
         rates["accept"].append(_rate(number, lambda records=records: _accept("sessions", records)))  # type: ignore[misc]
         rates["pipeline"].append(_rate(number, lambda: _drain("sessions")))
-        totals = Delivery.objects.filter(stream="sessions").aggregate(
-            done=Sum(F("inserted")), count=Sum("count")
-        )
+        totals = Delivery.objects.filter(stream="sessions").aggregate(done=Sum(F("inserted")), count=Sum("count"))
         assert totals["done"] == totals["count"] == number * (round_ + 1), totals
         rates["COPY"].append(_copy_again(f"s{round_}_", number))
     for name, found in rates.items():
@@ -69,10 +67,11 @@ def _copy_again(prefix: str, number: int) -> float:
     were taken out: the same indexes, constraints and references.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT * FROM tutoring_tutoringsession WHERE session_id LIKE %s ORDER BY session_id", [prefix + "%"])
+        like = [prefix + "%"]
+        cursor.execute("SELECT * FROM tutoring_tutoringsession WHERE session_id LIKE %s ORDER BY session_id", like)
         rows = [_as_sent(row) for row in cursor.fetchall()]
         assert len(rows) == number
-        cursor.execute("DELETE FROM tutoring_tutoringsession WHERE session_id LIKE %s", [prefix + "%"])
+        cursor.execute("DELETE FROM tutoring_tutoringsession WHERE session_id LIKE %s", like)
         cursor.execute("VACUUM ANALYZE tutoring_tutoringsession")
 
         def copy() -> None:

@@ -20,7 +20,7 @@ class StoredRecord(models.Model):
     version_at = models.DateTimeField(editable=False)
     delivery = models.BigIntegerField(editable=False, help_text="The delivery that brought this version.")
     position = models.IntegerField(editable=False)
-    warnings = models.JSONField(default=list, editable=False)
+    warnings = models.JSONField(default=list, blank=True, editable=False)
     stored_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
 
     class Meta:

@@ -10,6 +10,7 @@ from django.db import connection
 from ingestion import streams
 from ingestion.streams import Reference, Stream
 
+_NOTHING: Mapping[str, Any] = {}
 Rows = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
@@ -59,4 +60,6 @@ def _lock_rows(reference: Reference, keys: set[str]) -> dict[str, Mapping[str, A
                 [list(keys)],
             )
             found = cursor.fetchall()
+    if not reference.reads:
+        return dict.fromkeys((key for (key,) in found), _NOTHING)
     return {row[0]: dict(zip(names, row, strict=True)) for row in found}

@@ -100,8 +100,8 @@ _time_schema = WithJsonSchema({"type": "string", "format": "date-time"})
 Text = Annotated[str, AfterValidator(plain)]
 """Any text PostgreSQL can store. To bound its length: Annotated[str, Field(max_length=…), AfterValidator(plain)]."""
 Identifier = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_identifier)]
-Whole = Annotated[int, BeforeValidator(_whole)]
-"""A whole number; 60.0 is 60."""
+Whole = BeforeValidator(_whole)
+"""60.0 is 60. Put it last, Annotated[int, Field(ge=…, le=…), Whole], or the bounds are missing from the JSON schema."""
 Time = Annotated[datetime, PlainValidator(_time), _time_schema]
 """An aware datetime with the offset it was sent with; naive times get TIME_ZONE, a date alone its midnight."""
 PastTime = Annotated[datetime, PlainValidator(_past), _time_schema]

@@ -149,6 +149,7 @@ class Delivery(models.Model):
         indexes = [
             models.Index(fields=["stream", "source", "id"], name="delivery_pending", condition=Q(processed_at=None)),
             models.Index(fields=["client", "-id"], name="delivery_client"),
+            models.Index(fields=["source", "-id"], name="delivery_ours", condition=~Q(source=2)),
         ]
         constraints = [
             models.CheckConstraint(

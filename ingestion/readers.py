@@ -58,7 +58,8 @@ def _parse(text: str) -> Any:
     try:
         value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
-        raise Unreadable(f"Not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
+        what = error.msg.removesuffix(" at")
+        raise Unreadable(f"Not JSON: {what} at line {error.lineno}, column {error.colno}.") from None
     except RecursionError:
         raise Unreadable(f"Nested deeper than {MAX_DEPTH}.") from None
     except Unreadable:

@@ -37,7 +37,7 @@ Name = Annotated[str, Field(min_length=1, max_length=255), Plain]
 SubjectName = Annotated[str, Field(min_length=1, max_length=100), Plain]
 Flag = Annotated[bool | None, AfterValidator(_or_false)]
 """True or false; absent and null are false."""
-Rating = Annotated[Whole, Field(ge=1, le=5)]
+Rating = Annotated[int, Field(ge=1, le=5), Whole]
 
 
 class TutorRecord(Record):
@@ -49,12 +49,12 @@ class TutorRecord(Record):
     subjects: Annotated[list[SubjectName], Field(min_length=1, max_length=10)]
     onboarding_date: PastTime
     status: Annotated[Literal["active", "inactive", "suspended", "churned"] | None, _or("active")] = "active"
-    age: Annotated[Whole, Field(ge=18, le=100)] | None = None
+    age: Annotated[int, Field(ge=18, le=100), Whole] | None = None
     location: Text255 | None = None
     education_level: Text100 | None = None
     subject_type: Literal["STEM", "Language", "TestPrep"] | None = None
     behavioral_archetype: Literal["high_performer", "at_risk", "new_tutor", "steady", "churner"] | None = None
-    baseline_sessions_per_week: Annotated[Whole, Field(ge=0, le=50)] | None = None
+    baseline_sessions_per_week: Annotated[int, Field(ge=0, le=50), Whole] | None = None
     created_at: PastTime | None = None
     updated_at: PastTime | None = None
 
@@ -64,7 +64,7 @@ class StudentRecord(Record):
 
     student_id: Identifier
     name: Name
-    age: Annotated[Whole, Field(ge=3, le=120)] | None = None
+    age: Annotated[int, Field(ge=3, le=120), Whole] | None = None
     grade_level: Text50 | None = None
     subjects_interested: Annotated[list[Text100], Field(max_length=50)] | None = None
     created_at: PastTime | None = None
@@ -78,16 +78,16 @@ class SessionRecord(Record):
     tutor_id: Identifier
     student_id: Identifier
     scheduled_start: Time
-    duration_minutes: Annotated[Whole, Field(ge=0, le=300)]
+    duration_minutes: Annotated[int, Field(ge=0, le=300), Whole]
     subject: SubjectName
-    session_number: Annotated[Whole, Field(ge=1, le=2**31 - 1)] | None = None
+    session_number: Annotated[int, Field(ge=1, le=2**31 - 1), Whole] | None = None
     is_first_session: Flag = False
     no_show: Flag = False
     actual_start: PastTime | None = None
     actual_end: PastTime | None = None
     session_type: Annotated[Literal["1-on-1", "group", "workshop"] | None, _or("1-on-1")] = "1-on-1"
     tutor_initiated_reschedule: Flag = False
-    late_start_minutes: Annotated[Whole, Field(ge=0, le=60)] | None = None
+    late_start_minutes: Annotated[int, Field(ge=0, le=60), Whole] | None = None
     engagement_score: Annotated[float, Field(ge=0, le=1)] | None = None
     learning_objectives_met: bool | None = None
     technical_issues: Flag = False
