@@ -39,17 +39,18 @@ def refresh(stream: Stream, among: models.Q, progress: Callable[[int], object] =
 
 def refresh_rows(stream: Stream, rows: Sequence[StoredRecord], context: Context) -> int:
     """Enriches stored rows, which the caller has locked, again; returns how many changed."""
-    changed, names = [], {"warnings"}
+    changed, columns = [], {"stored_at"}
     for row in rows:
         record = row.as_record(stream.schema)
         fresh = {**stream.enrich(record, context), "warnings": stream.warn(record, context)}
-        if any(getattr(row, name) != value for name, value in fresh.items()):
-            for name, value in fresh.items():
+        different = {name: value for name, value in fresh.items() if getattr(row, name) != value}
+        if different:
+            for name, value in different.items():
                 setattr(row, name, value)
             row.stored_at = context.now
-            names |= {*fresh, "stored_at"}
+            columns |= different.keys()  # few of many: each costs a CASE for every row
             changed.append(row)
     if changed:
         manager = cast("models.Manager[StoredRecord]", stream.model._default_manager)
-        manager.bulk_update(changed, sorted(names), batch_size=500)
+        manager.bulk_update(changed, sorted(columns), batch_size=500)
     return len(changed)
