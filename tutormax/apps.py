@@ -1,5 +1,4 @@
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -14,8 +13,7 @@ class TutorMaxConfig(AppConfig):
     name = "tutormax"
 
     def ready(self) -> None:
-        if find_spec("tutormax.checks"):
-            import_module("tutormax.checks")
+        import_module("tutormax.checks")
         # The last app of all: what migrate makes for the others (permissions) is there when it is its turn.
         last = [config for config in apps.get_app_configs() if config.models_module][-1]
         post_migrate.connect(complete_installation, sender=last, dispatch_uid="tutormax.complete_installation")
