@@ -36,9 +36,9 @@ format: $(DEVELOPMENT) ## format the code and mend what the linter can
 
 lock: $(DEVELOPMENT) ## write the newest versions that pyproject.toml allows into requirements*.txt
 	$(PYTHON) -m pip install --quiet uv
-	$(VENV)/bin/uv pip compile --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
 		pyproject.toml --output-file requirements.txt
-	$(VENV)/bin/uv pip compile --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
 		pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
 
 $(RUNTIME): requirements.txt | $(PYTHON)
