@@ -171,11 +171,13 @@ def test_a_port_in_use_is_said_in_a_sentence(start: Start) -> None:
 
 
 def test_a_second_one_in_the_same_directory_is_refused(start: Start, directory: Path) -> None:
-    first = start(PORT=str(free_port()))
+    port = str(free_port())
+    first = start(PORT=port)
     _running(first)
     second = start(PORT=str(free_port()))
     assert second.popen.wait(timeout=30) == 1
-    assert second.log() == f"CommandError: Another make run is using {directory}/.run: stop that one first.\n"
+    where = f"{directory}/.run, and port {port} is in use by it"
+    assert second.log() == f"CommandError: Another make run is using {where}: stop that one first.\n"
     assert first.popen.poll() is None
 
 

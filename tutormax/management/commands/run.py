@@ -109,11 +109,16 @@ def alone_in(directory: Path) -> Iterator[None]:
     """Holds the directory's lock; CommandError if another `make run` has it. A lock ends with its process."""
     directory.mkdir(exist_ok=True)
     directory.chmod(0o700)  # it holds the database, too
-    with (directory / "lock").open("a") as lock:
+    with (directory / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CommandError(f"Another make run is using {directory}: stop that one first.") from None
+            lock.seek(0)
+            where = f"{directory}, and port {lock.read()} is in use by it"
+            raise CommandError(f"Another make run is using {where}: stop that one first.") from None
+        lock.truncate(0)
+        lock.write(f"{settings.PORT}")
+        lock.flush()
         yield
 
 
