@@ -61,6 +61,7 @@ class DeliveryView(ApiView):
     """What became of the records of one delivery; the client that sent it may ask."""
 
     schema = JsonSchema()
+    any_scope = True
 
     def get(self, request: Request, id: str) -> Response:
         read_query(request.query_params, [])
@@ -87,7 +88,9 @@ def searched(rows: QuerySet[StoredRecord], stream: Stream, text: str | None) -> 
         return rows
     found = Q()
     for column in stream.search:
-        found |= Q(**{f"{column}__icontains": text})
+        field = stream.model._meta.get_field(column)
+        name = f"{field.name}__pk" if field.is_relation else field.name  # of a reference the key is searched
+        found |= Q(**{f"{name}__icontains": text})
     return rows.filter(found)
 
 

@@ -79,9 +79,10 @@ def test_a_key_may_do_what_its_scopes_say() -> None:
     assert "ingest" in refusal(post(reader, "/api/tutors", tutor()), 403)["message"]
     assert "ingest" in refusal(post(reader, "/api/tutors/batch", [tutor()]), 403)["message"]
     assert post(writer, "/api/tutors", tutor()).status_code == 202
-    for path in ("/api/tutors", "/api/tutors/T1", "/api/deliveries/1", "/api/queue/stats"):
+    for path in ("/api/tutors", "/api/tutors/T1", "/api/queue/stats"):
         assert "read" in refusal(writer.get(path), 403)["message"]
-    assert Delivery.objects.count() == 1
+    assert writer.get(f"/api/deliveries/{Delivery.objects.get().pk}").json()["count"] == 1  # what became of its own
+    refusal(reader.get(f"/api/deliveries/{Delivery.objects.get().pk}"), 404)
 
 
 def test_a_key_may_be_limited_to_streams() -> None:

@@ -282,6 +282,12 @@ class TestSearch:
         assert found(client, "tutors", search="_") == []
         assert found(client, "tutors", search="ada", name="Bob") == ["b"]
 
+    @pytest.mark.parametrize("stream", ["tutors", "students", "sessions", "feedback"])
+    def test_it_finds_keys_and_references_of_every_stream(self, client: Client, family: None, stream: str) -> None:
+        row = client.get(f"/api/{stream}").json()["results"][0]
+        for column in get(stream).search:
+            assert found(client, stream, search=row[column]) == [row[get(stream).key]], column
+
     @pytest.mark.parametrize("query", ["search=", "search=%00", "search=a&search=b"])
     def test_a_senseless_one_is_400(self, client: Client, query: str) -> None:
         refusal(client.get(f"/api/tutors?{query}"), 400)

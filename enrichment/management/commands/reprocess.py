@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.timezone import is_naive, make_aware
 
-from enrichment import held
+from enrichment import held, stats
 from enrichment.models import HeldRecord
 from ingestion.streams import names
 
@@ -29,7 +29,9 @@ class Command(BaseCommand):
             self.stdout.write(f"{dead.count()} dead letters would be sent through again.")
             return
         redrive = held.reprocess(dead, by="command", filter=chosen)
-        self.stdout.write(f"Redrive {redrive.pk}: {redrive.count} dead letters are on their way.")
+        self.stdout.write(f"Redrive {redrive.pk}: dead letters now on their way: {redrive.count}.")
+        if not stats.cluster_alive():
+            self.stdout.write("No qcluster is alive: start one, or work them off with enrich_pending.")
 
 
 def _moment(text: str) -> Any:
