@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from tutoring.tests.factories import tutor
 
 from enrichment import held, pipeline
 from enrichment.held import NotMendable, SomeoneWasFaster
@@ -13,6 +12,7 @@ from ingestion.readers import dump
 from ingestion.services import NothingValid
 from ingestion.streams import get
 from tests.records import assert_nothing_vanished, counts, deliver, offer, send, stored, work_off
+from tutoring.tests.factories import tutor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
