@@ -1,0 +1,135 @@
+"""The commands that work records off, send dead letters through again and bring derived fields up to date."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from enrichment.models import HeldRecord, Redrive
+from ingestion.models import Delivery
+from tests.promises.test_crashes import database_url
+from tests.records import counts, deliver, send, stored
+from tests.servers import ROOT, Process, manage, wait_until
+from tutoring.models import Tutor
+from tutoring.tests.factories import student, tutor
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def run(command: str, *args: str) -> str:
+    output = io.StringIO()
+    call_command(command, *args, stdout=output)
+    return output.getvalue()
+
+
+class TestEnrichPending:
+    def test_it_ends_with_the_counts(self) -> None:
+        deliver("tutors", tutor(), tutor(email="nobody"), keep_invalid=True)
+        expected = {"processed": 2, "inserted": 1, "updated": 0, "stale": 0, "held": 1, "skipped": 0}
+        assert json.loads(run("enrich_pending", "--json")) == expected
+        assert run("enrich_pending") == "Processed 0 records: 0 inserted, 0 updated, 0 stale, 0 held, 0 skipped.\n"
+
+    def test_it_works_on_one_stream_and_about_so_many_records(self) -> None:
+        for i in range(4):
+            deliver("tutors", *(tutor(tutor_id=f"t{i}{j}") for j in range(10)))
+        deliver("students", student())
+        run("enrich_pending", "--stream", "tutors", "--limit", "15", "--batch-size", "10")
+        assert Tutor.objects.count() == 20
+        assert not stored("students", student()["student_id"])
+
+    def test_it_does_not_heed_pauses(self) -> None:
+        delivery = deliver("tutors", tutor())
+        Delivery.objects.update(paused_until="2099-01-01T00:00:00Z")
+        run("enrich_pending")
+        assert counts(delivery) == {"inserted": 1}
+
+    def test_it_waits_for_what_another_process_has_died_with(self) -> None:
+        delivery = deliver("tutors", tutor())
+        Delivery.objects.mark("tutors", 1)
+        manage("enrich_pending", database_url=database_url(), CLAIM_LEASE="1")
+        assert counts(delivery) == {"inserted": 1}
+
+    def test_ctrl_c_ends_it_with_130_and_keeps_the_rest_pending(self) -> None:
+        delivery, other = deliver("tutors", tutor()), student()
+        (marked,) = Delivery.objects.mark("tutors", 1)  # in hand elsewhere: it waits
+        deliver("students", other)
+        command = (sys.executable, "manage.py", "enrich_pending")
+        with Process(command, {"DATABASE_URL": database_url()}) as process:
+            wait_until(lambda: stored("students", other["student_id"]), "it works and then waits")
+            process.popen.send_signal(signal.SIGINT)
+            assert process.popen.wait(20) == 130, process.log()
+        assert Delivery.objects.unmark([marked]) == 1
+        assert counts(delivery) == {"pending": 1}
+
+    def test_a_database_that_fails_is_exit_code_1(self) -> None:
+        url = "postgres://nobody:x@127.0.0.1:1/none"
+        done = manage("enrich_pending", database_url=url, check=False)
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+        assert "The database failed" in done.stderr
+
+    @pytest.mark.parametrize("option", ["--limit", "--batch-size"])
+    def test_it_refuses_senseless_numbers(self, option: str) -> None:
+        with pytest.raises(CommandError, match="at least 1"):
+            run("enrich_pending", option, "0")
+
+
+class TestReprocess:
+    @pytest.fixture(autouse=True)
+    def dead(self) -> None:
+        send("tutors", tutor(email="nobody"), keep_invalid=True)
+        send("students", student(age=1), keep_invalid=True)
+
+    def test_it_sends_dead_letters_through_again(self) -> None:
+        assert "2." in run("reprocess")
+        assert Redrive.objects.get().count == 2
+        run("enrich_pending")
+        assert [held.attempts for held in HeldRecord.objects.all()] == [2, 2]
+
+    @pytest.mark.parametrize(
+        ("options", "number"),
+        [
+            (["--stream", "tutors"], 1),
+            (["--code", "invalid"], 2),
+            (["--code", "conflict"], 0),
+            (["--since", "2020-01-01"], 2),
+            (["--since", "2099-01-01T00:00:00Z"], 0),
+        ],
+    )
+    def test_it_chooses(self, options: list[str], number: int) -> None:
+        assert run("reprocess", "--dry-run", *options).startswith(f"{number} ")
+        assert not Redrive.objects.exists()
+
+    @pytest.mark.parametrize("since", ["yesterday", "2025-02-30", "2025-13-01T00:00:00"])
+    def test_it_refuses_what_is_no_time(self, since: str) -> None:
+        with pytest.raises(CommandError, match="ISO 8601"):
+            run("reprocess", "--since", since)
+
+    def test_it_says_so_when_nobody_will_work_them_off(self) -> None:
+        assert "enrich_pending" in run("reprocess")
+
+
+class TestRefreshDerived:
+    def test_it_brings_back_what_the_rules_say_now(self) -> None:
+        send("tutors", tutor())
+        right: Any = stored("tutors", tutor()["tutor_id"])
+        Tutor.objects.update(tenure_days=7, experience_level="junior", warnings=["old"])
+        assert "tutors: 0 rows" in run("refresh_derived", "--stream", "tutors")
+        assert "tutors: 1 rows" in run("refresh_derived", "--stream", "tutors", "--all")
+        fresh = stored("tutors", right.pk)
+        assert (fresh.tenure_days, fresh.experience_level, fresh.warnings) == (
+            right.tenure_days,
+            right.experience_level,
+            right.warnings,
+        )
+
+    def test_help_is_there_for_every_command(self) -> None:
+        for command in ("enrich_pending", "reprocess", "refresh_derived", "qcluster"):
+            done = subprocess.run(
+                [sys.executable, "manage.py", command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+            )
+            assert command in done.stdout
