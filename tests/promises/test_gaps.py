@@ -254,6 +254,23 @@ def test_what_one_record_survived_does_not_count_against_the_next() -> None:
         assert (counts(delivery)["inserted"], delivery.position, delivery.tries) == (position, position, 0)
 
 
+def test_a_worker_whose_mark_was_taken_over_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = deliver("tutors", tutor())
+    work = pipeline._work
+
+    def slow(*args: Any) -> Any:
+        Delivery.objects.update(started_at=LONG_AGO)
+        Delivery.objects.mark("tutors", 10)
+        return work(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "_work", slow)
+        worked = pipeline.process_batch(get("tutors"))
+    assert worked and not worked.outcomes and not Tutor.objects.exists()
+    delivery.refresh_from_db()
+    assert (counts(delivery), delivery.part, delivery.started_at is None) == ({"pending": 1}, 1, False)
+
+
 # P3: guards.
 
 
@@ -283,6 +300,18 @@ def test_what_is_discarded_while_it_is_being_closed_stays_discarded(monkeypatch:
     assert HeldRecord.objects.get().status == Status.DISCARDED
 
 
+@pytest.mark.postgresql
+def test_of_two_who_send_a_record_on_at_once_one_does() -> None:
+    send("tutors", tutor(email="nobody"), keep_invalid=True)
+    pks = list(HeldRecord.objects.values_list("pk", flat=True))
+    with transaction.atomic():
+        (delivery,) = held._queue("tutors", pks, Delivery.Source.REDRIVE)
+        second = beside(lambda: held._queue("tutors", pks, Delivery.Source.REDRIVE))
+        wait_until_blocked()
+    assert second.result(30) == []
+    assert HeldRecord.objects.get().queued_in == delivery.pk
+
+
 # P4: the version.
 
 
@@ -303,13 +332,23 @@ def test_of_two_of_one_delivery_the_later_position_is_newer_even_when_it_was_men
     assert (row.name, row.position) == ("second", 1)
 
 
-@pytest.mark.parametrize("positions", [(0, 1), (1, 0)])
-def test_the_order_in_which_rows_are_handed_over_does_not_matter(positions: tuple[int, int]) -> None:
-    rows = [row_of("students", student(name=str(position)), position=position) for position in positions]
+@pytest.mark.parametrize("newer", [(1, 2), (2, 0)], ids=["position", "delivery"])
+@pytest.mark.parametrize("newer_first", [True, False])
+def test_the_order_in_which_rows_are_handed_over_does_not_matter(newer: tuple[int, int], newer_first: bool) -> None:
+    versions = [newer, (1, 1)] if newer_first else [(1, 1), newer]
+    rows = [row_of("students", student(), delivery=version[0], position=version[1]) for version in versions]
     with transaction.atomic():
         results = persist.store(get("students"), rows)
-    assert dict(zip(positions, results, strict=True)) == {0: "stale", 1: "inserted"}
-    assert stored("students", student()["student_id"]).name == "1"
+    assert dict(zip(versions, results, strict=True)) == {(1, 1): "stale", newer: "inserted"}
+    row = Student.objects.get()
+    assert (row.delivery, row.position) == newer
+
+
+def test_the_same_version_again_is_stale() -> None:
+    rows = [row_of("students", student())]
+    with transaction.atomic():
+        assert persist.store(get("students"), rows) == ["inserted"]
+        assert persist.store(get("students"), rows) == ["stale"]
 
 
 def test_a_revived_record_without_a_time_is_as_old_as_its_first_arrival() -> None:
