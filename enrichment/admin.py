@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -187,8 +187,10 @@ class HeldRecordAdmin(ActsAdmin):
         version = request.POST.get("payload_version", "")
         if "_reprocess" in request.POST and not self.may(request, "reprocess"):
             raise PermissionDenied
+        if len(text) > held_page.MOST_MENDED:
+            raise SuspiciousOperation("The payload is too large to be mended here.")
         try:
-            acts.mend(held, text, int(version) if version.isdecimal() else -1)
+            acts.mend(held, text, int(version) if version.isdecimal() and len(version) < 10 else -1)
         except acts.NotMendable as error:
             return self.mend_page(request, held, text, version, error.messages, refused=True)
         except acts.SomeoneWasFaster:

@@ -3,6 +3,7 @@
 import enum
 
 from django.db import DatabaseError, InterfaceError, OperationalError
+from django_q.exceptions import TimeoutException
 
 from enrichment.models import HeldRecord
 
@@ -51,13 +52,16 @@ BY_SQLITE_NAME = {
     "SQLITE_NOMEM": Fault.STORE,
     "SQLITE_INTERRUPT": Fault.STORE,
 }
-TIMED_OUT = "57014"
+TIMED_OUT = ("57014", "55P03")
+"""The statement's time, or the time that it may wait for a lock."""
 
 
 def classify(error: BaseException) -> Fault:
     """Whose fault `error`, raised while a batch was stored, is."""
     if isinstance(error, (UnicodeEncodeError, OverflowError)):
         return Fault.RECORD
+    if isinstance(error, TimeoutException):
+        return Fault.STORE
     if not isinstance(error, (DatabaseError, InterfaceError)):
         return Fault.RECORD if _is_nul(error) else Fault.CODE
     name = sqlite_name(error)
@@ -84,7 +88,7 @@ def code_of(error: BaseException) -> HeldRecord.Code:
 
 
 def timed_out(error: BaseException) -> bool:
-    return sqlstate(error) == TIMED_OUT
+    return isinstance(error, TimeoutException) or sqlstate(error) in TIMED_OUT
 
 
 def sqlstate(error: BaseException) -> str:

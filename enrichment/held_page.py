@@ -86,7 +86,7 @@ def complaints(messages: Mapping[str, list[str]], text: str = "") -> list[Compla
 
 def _line_of(field: str, text: str) -> int | None:
     name = re.escape(field.split(".", maxsplit=1)[0])
-    found = re.search(rf'^\s*"{name}"\s*:', text, re.MULTILINE)
+    found = re.search(rf'^[ \t]*"{name}"\s*:', text, re.MULTILINE)
     return text.count("\n", 0, found.end()) + 1 if found else None
 
 

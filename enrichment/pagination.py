@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -73,7 +73,7 @@ def read_cursor(text: str, ordering: Ordering) -> Cursor:
     sound = name == ordering.name and isinstance(key, str) and key == clean(key) and isinstance(back, bool)
     if not sound or (moment and (moment.tzinfo is None or not 1900 < moment.year < 3000)):
         raise _bad_cursor()
-    return Cursor(name, moment, key, back)
+    return Cursor(name, moment and moment.astimezone(UTC), key, back)
 
 
 def _bad_cursor() -> Refused:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from django.core.exceptions import ValidationError
 from django.db import connection, models, transaction
@@ -23,6 +23,7 @@ COPY_FROM = 50
 MAX_MESSAGE = 500
 
 Row = Mapping[str, Any]
+Fields: TypeAlias = "Sequence[models.Field[Any, Any]]"
 
 
 class BadRow(Exception):
@@ -136,11 +137,13 @@ def _array_converter(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
 
 
 def _tuples(
-    stream: Stream, rows: Sequence[Row], converter: Callable[[models.Field[Any, Any]], Callable[[Any], Any]]
+    fields: Fields,
+    rows: Sequence[Row],
+    converter: Callable[[models.Field[Any, Any]], Callable[[Any], Any]],
 ) -> list[list[Any]]:
-    """The rows' values in the order of columns(), as the database takes them."""
-    names = [field.attname for field in columns(stream)]
-    converters = [(i, convert) for i, field in enumerate(columns(stream)) if (convert := converter(field)) is not _same]
+    """The rows' values in the order of the fields, as the database takes them."""
+    names = [field.attname for field in fields]
+    converters = [(i, convert) for i, field in enumerate(fields) if (convert := converter(field)) is not _same]
     tuples = []
     for row in rows:
         values = [row[name] for name in names]
@@ -169,6 +172,37 @@ def _quote(name: str) -> str:
     return connection.ops.quote_name(name)
 
 
+def update(stream: Stream, rows: Sequence[Row], names: Sequence[str]) -> None:
+    """Sets these columns of stored rows, which the caller has locked, in one statement; a row has its key as well."""
+    fields = [field for field in stream.model._meta.concrete_fields if field.attname in {stream.key, *names}]
+    wanted = [_quote(field.attname) for field in fields]
+    params: list[Any]
+    if connection.vendor == "postgresql":
+        source, params = _from_arrays(fields, rows)
+    else:
+        source, params = _from_json(fields, rows)
+    table, key = _quote(stream.model._meta.db_table), _quote(stream.key)
+    changes = ", ".join(f"{name} = incoming.{name}" for name in wanted if name != key)
+    with connection.cursor() as cursor:
+        statement = f"UPDATE {table} SET {changes} FROM {source} WHERE {table}.{key} = incoming.{key}"  # noqa: S608
+        cursor.execute(statement, params)
+
+
+def _from_arrays(fields: Fields, rows: Sequence[Row]) -> tuple[str, list[Any]]:
+    """What stands behind FROM, and its parameters: the rows as one array a column."""
+    names = ", ".join(_quote(field.attname) for field in fields)
+    arrays = ", ".join(f"%s::{_wide_type(field)}[]" for field in fields)
+    params = [list(values) for values in zip(*_tuples(fields, rows, _array_converter), strict=True)]
+    return f"unnest({arrays}) AS incoming ({names})", params
+
+
+def _from_json(fields: Fields, rows: Sequence[Row]) -> tuple[str, list[Any]]:
+    """The same for SQLite: the rows as one JSON text."""
+    items = ", ".join(f"json_extract(value, '$[{i}]') AS {_quote(field.attname)}" for i, field in enumerate(fields))
+    source = f"(SELECT {items} FROM json_each(%s)) AS incoming"  # noqa: S608 (names are the model's)
+    return source, [json.dumps(_tuples(fields, rows, _sqlite_converter))]
+
+
 def _upsert_postgresql(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
     names = [_quote(field.attname) for field in columns(stream)]
     types = [_wide_type(field) for field in columns(stream)]
@@ -181,15 +215,14 @@ def _upsert_postgresql(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
             copy_in = f"COPY {incoming} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)"
             with connection.wrap_database_errors, cursor.copy(copy_in) as copy:
                 copy.set_types(types)
-                for values in _tuples(stream, rows, lambda field: _same):
+                for values in _tuples(columns(stream), rows, lambda field: _same):
                     copy.write_row(values)
             cursor.execute(_statement(stream, incoming, "clock_timestamp()", ", (xmax = 0)"))
             found = cursor.fetchall()
             cursor.execute(f"DROP TABLE {incoming}")
         else:
-            source = f"unnest({', '.join(f'%s::{type_}[]' for type_ in types)}) AS incoming ({', '.join(names)})"
-            arrays = [list(values) for values in zip(*_tuples(stream, rows, _array_converter), strict=True)]
-            cursor.execute(_statement(stream, source, "clock_timestamp()", ", (xmax = 0)"), arrays)
+            source, params = _from_arrays(columns(stream), rows)
+            cursor.execute(_statement(stream, source, "clock_timestamp()", ", (xmax = 0)"), params)
             found = cursor.fetchall()
     return {key: "inserted" if new else "updated" for key, new in found}
 
@@ -203,12 +236,9 @@ def _wide_type(field: models.Field[Any, Any]) -> str:
 
 
 def _upsert_sqlite(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
-    names = [_quote(field.attname) for field in columns(stream)]
-    items = ", ".join(f"json_extract(value, '$[{i}]') AS {name}" for i, name in enumerate(names))
-    statement = _statement(stream, f"(SELECT {items} FROM json_each(%s))", "%s", "")  # noqa: S608
-    present = set(
-        stream.model._default_manager.filter(pk__in=[row[stream.key] for row in rows]).values_list("pk", flat=True)
-    )
+    source, params = _from_json(columns(stream), rows)
+    stored = stream.model._default_manager.filter(pk__in=[row[stream.key] for row in rows])
+    present = set(stored.values_list("pk", flat=True))
     with connection.cursor() as cursor:
-        cursor.execute(statement, [_sqlite_time(timezone.now()), json.dumps(_tuples(stream, rows, _sqlite_converter))])
+        cursor.execute(_statement(stream, source, "%s", ""), [_sqlite_time(timezone.now()), *params])
         return {key: "updated" if key in present else "inserted" for (key,) in cursor.fetchall()}

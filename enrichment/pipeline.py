@@ -15,6 +15,7 @@ from django.db import Error, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
+from django_q.exceptions import TimeoutException
 from pydantic import BaseModel, ValidationError
 
 from enrichment import held, persist, references
@@ -77,7 +78,10 @@ def process_batch(stream: Stream, *, records: int | None = None, heed_pauses: bo
         items = _work(stream, deliveries, items, now)
     except Exception as error:
         return _give_back(deliveries, error)
-    except BaseException:  # a stop or the task's timeout: nobody's fault
+    except TimeoutException as error:  # the task took too long for its worker, which ends
+        _give_back(deliveries, error)
+        raise
+    except BaseException:  # a stop: nobody's fault
         Delivery.objects.unmark(deliveries)
         raise
     _look(stream, items)
@@ -251,7 +255,7 @@ def _look(stream: Stream, items: Iterable[Item]) -> None:
         logger.warning("Looking for held records failed; the next sweep will.", exc_info=True)
 
 
-def _give_back(deliveries: Sequence[Delivery], error: Exception) -> Worked:
+def _give_back(deliveries: Sequence[Delivery], error: BaseException) -> Worked:
     """Takes the marks back after an error that is not a record's, with a pause; alone where others may suffer."""
     fault = classify(error)
     if fault not in (Fault.STORE, Fault.CODE):

@@ -1,12 +1,12 @@
 """Stored rows enriched again: those that depend on today's date (P9), on a row that moved, or on changed rules."""
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 from django.db import models, transaction
 from django.utils import timezone
 
-from enrichment import references
+from enrichment import persist, references
 from enrichment.models import StoredRecord
 from ingestion.streams import Context, Stream, all_streams
 
@@ -39,18 +39,15 @@ def refresh(stream: Stream, among: models.Q, progress: Callable[[int], object] =
 
 def refresh_rows(stream: Stream, rows: Sequence[StoredRecord], context: Context) -> int:
     """Enriches stored rows, which the caller has locked, again; returns how many changed."""
-    changed, columns = [], {"stored_at"}
+    changed: list[dict[str, Any]] = []
+    names = {"stored_at"}
     for row in rows:
         record = row.as_record(stream.schema)
         fresh = {**stream.enrich(record, context), "warnings": stream.warn(record, context)}
-        different = {name: value for name, value in fresh.items() if getattr(row, name) != value}
+        different = {name for name, value in fresh.items() if getattr(row, name) != value}
         if different:
-            for name, value in different.items():
-                setattr(row, name, value)
-            row.stored_at = context.now
-            columns |= different.keys()  # few of many: each costs a CASE for every row
-            changed.append(row)
+            names |= different
+            changed.append({stream.key: row.pk, **fresh, "stored_at": context.now})
     if changed:
-        manager = cast("models.Manager[StoredRecord]", stream.model._default_manager)
-        manager.bulk_update(changed, sorted(columns), batch_size=500)
+        persist.update(stream, changed, sorted(names))
     return len(changed)

@@ -13,7 +13,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from ingestion.models import ApiKey
+from ingestion.models import ApiKey, Delivery
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # whose module imports this one
@@ -64,14 +64,14 @@ class StaffSessionAuthentication(SessionAuthentication):
 
 
 class HasScope(BasePermission):
-    """A key needs the scope of the method, unless the view takes any, and the view's stream; staff may do all."""
+    """A key needs the scope of the method, unless the view takes any, and the view's stream; staff their rights."""
 
     message: str
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         key, stream = request.auth, getattr(view, "stream", None)
         if not isinstance(key, ApiKey):
-            return is_staff(request.user)
+            return _staff_may(request, view)
         scope = None if getattr(view, "any_scope", False) else SCOPES.get(request.method or "")
         if scope and not getattr(key, f"can_{scope}"):
             self.message = f"This API key lacks the scope {scope}."
@@ -80,6 +80,17 @@ class HasScope(BasePermission):
             self.message = f"This API key is limited to {', '.join(key.streams)}."
             return False
         return True
+
+
+def _staff_may(request: Request, view: APIView) -> bool:
+    """As in the admin: to read a stream takes the right to view its rows, to post the right to add deliveries."""
+    if not is_staff(request.user):
+        return False
+    if request.method == "POST":
+        return bool(request.user.has_perm("ingestion.add_delivery"))
+    stream = getattr(view, "stream", None)
+    of = stream.model._meta if stream else Delivery._meta
+    return bool(request.user.has_perm(f"{of.app_label}.view_{of.model_name}"))
 
 
 class DocsReadable(BasePermission):

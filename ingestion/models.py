@@ -13,6 +13,8 @@ from rest_framework_api_key.models import AbstractAPIKey
 
 PART_DIVISOR = 32
 MAX_CRASHES = 3
+MAX_BATCH_BYTES = 32_000_000
+"""Of bodies that are worked on together; a delivery alone may have more."""
 
 
 class ApiKey(AbstractAPIKey):
@@ -46,10 +48,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """
         due = self.due(heed_pauses=heed_pauses).filter(stream=stream).order_by("source", "id")
         with transaction.atomic(durable=True):
-            ahead = list(due.values_list("count", Now())[:records])
+            ahead = list(due.values_list("count", "size", Now())[:records])
             if not ahead:
                 return []
-            wanted = _how_many((count for count, _ in ahead), records)
+            wanted = _how_many(ahead, records)
             found = list(due.select_for_update(skip_locked=True).defer("body")[:wanted])
             taken = _take(found, records)
             for delivery in taken:
@@ -57,7 +59,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                     delivery.note_crash()
                     self.filter(pk=delivery.pk).update(part=delivery.part, tries=delivery.tries)
             pks = [delivery.pk for delivery in taken]
-            self.filter(pk__in=pks).update(started_at=ahead[0][1])
+            self.filter(pk__in=pks).update(started_at=ahead[0][2])
             return list(self.filter(pk__in=pks).order_by("source", "id"))
 
     def lock_marked(self, deliveries: Iterable[Delivery]) -> set[int]:
@@ -77,15 +79,14 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         )
 
 
-def _how_many(counts: Iterable[int], records: int) -> int:
-    """How many deliveries of these counts make `records` records: at least one."""
-    wanted = 0
-    for count in counts:
-        wanted += 1
-        records -= count
-        if records <= 0:
+def _how_many(ahead: Iterable[tuple[int, int, Any]], records: int) -> int:
+    """How many of these deliveries, (count, size, …), make `records` records or fill the memory: at least one."""
+    wanted, space = 0, MAX_BATCH_BYTES
+    for count, size, *_ in ahead:
+        if wanted and (records <= 0 or size > space):
             break
-    return max(wanted, 1)
+        wanted, records, space = wanted + 1, records - count, space - size
+    return wanted
 
 
 def _take(found: list[Delivery], records: int) -> list[Delivery]:
@@ -93,13 +94,7 @@ def _take(found: list[Delivery], records: int) -> list[Delivery]:
     if not found or found[0].is_alone:
         return found[:1]
     together = [delivery for delivery in found if not delivery.is_alone]
-    taken: list[Delivery] = []
-    for delivery in together:
-        if taken and delivery.count > records:
-            break
-        taken.append(delivery)
-        records -= delivery.count
-    return taken
+    return together[: _how_many([(delivery.count, delivery.size, None) for delivery in together], records)]
 
 
 class Delivery(models.Model):
@@ -122,6 +117,7 @@ class Delivery(models.Model):
     client = models.CharField(max_length=200, help_text="key:<prefix>, user:<name> or system.")
     format = models.CharField(max_length=10, choices=Format, default=Format.JSON)
     body = models.BinaryField(editable=True)
+    size = models.PositiveIntegerField(default=0, help_text="Bytes of the body.")
     refused = models.TextField(default="[]", help_text="JSON: positions in the body that were refused.")
     count = models.PositiveIntegerField(help_text="Accepted records.")
     received_at = models.DateTimeField(db_default=Now())

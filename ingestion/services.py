@@ -56,6 +56,7 @@ def accept(
             client=client,
             format=fmt,
             body=body,
+            size=len(body),
             refused=dump(refused),
             count=len(items) - len(refused),
         )
@@ -93,6 +94,6 @@ def field_errors(error: ValidationError) -> dict[str, list[str]]:
 
 
 def key_of(stream: Stream, item: Any) -> str:
-    """The item's key, cleaned; empty where it has none that could be one."""
+    """The item's key exactly; empty where it has none that could be stored, so that it never passes for another's."""
     key = item.get(stream.key) if isinstance(item, dict) else None
-    return clean(key, 64) if isinstance(key, str) else ""
+    return key if isinstance(key, str) and key == clean(key, 64) else ""

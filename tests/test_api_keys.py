@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
@@ -121,7 +121,20 @@ def test_deliveries_name_the_key_by_its_prefix() -> None:
 class TestStaff:
     @pytest.fixture
     def user(self) -> User:
-        return User.objects.create_user("ada", password=PASSWORD, is_staff=True)
+        user = User.objects.create_user("ada", password=PASSWORD, is_staff=True)
+        user.groups.add(Group.objects.get(name="operator"))
+        return user
+
+    @pytest.mark.parametrize(("group", "reads"), [("viewer", 200), ("", 403)])
+    def test_a_member_of_staff_may_do_what_the_group_may(self, user: User, group: str, reads: int) -> None:
+        user.groups.set(Group.objects.filter(name=group))
+        client = Client()
+        client.force_login(user, "django.contrib.auth.backends.ModelBackend")
+        own = Delivery.objects.create(stream="tutors", client="user:ada", body=b"[]", count=0)
+        for path in ("/api/tutors", "/api/feedback/F1", f"/api/deliveries/{own.pk}", "/api/queue/stats"):
+            assert client.get(path).status_code in (reads, 404 if group else reads), path
+        refusal(post(client, "/api/tutors", tutor()), 403)
+        assert Delivery.objects.count() == 1
 
     def test_a_member_of_staff_may_use_the_api_with_a_session(self, user: User) -> None:
         client = Client()

@@ -379,6 +379,15 @@ class TestPages:
         error = refusal(client.get(f"/api/tutors?{query}"), 400)
         assert list(error["fields"]) == [query.partition("=")[0]]
 
+    @pytest.mark.parametrize("moment", ["2999-12-31T23:59:59-23:59", "1901-01-01T00:00:00+23:59"])
+    def test_a_cursor_at_the_end_of_time_is_an_empty_page_or_all(self, client: Client, moment: str) -> None:
+        import base64
+        import json
+
+        cursor = base64.b64encode(json.dumps(["stored_at", moment, "x", False]).encode()).decode()
+        answer = client.get("/api/tutors", {"ordering": "stored_at", "cursor": cursor})
+        assert answer.status_code == 200
+
     def test_a_tampered_cursor_is_400(self, client: Client) -> None:
         import base64
         import json
@@ -473,10 +482,11 @@ class TestDelivery:
 
 
 def _staff(client: Client) -> Client:
-    from django.contrib.auth.models import User
+    from django.contrib.auth.models import Group, User
 
-    staff = Client()
-    staff.force_login(User.objects.create_user("ada", is_staff=True), "django.contrib.auth.backends.ModelBackend")
+    staff, user = Client(), User.objects.create_user("ada", is_staff=True)
+    user.groups.add(Group.objects.get(name="viewer"))
+    staff.force_login(user, "django.contrib.auth.backends.ModelBackend")
     return staff
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from django.conf import settings
 from django.db.models import F, Q
 
-from enrichment.refresh import refresh_rows
+from enrichment.refresh import CHUNK, refresh_rows
 from ingestion.fields import EARLIEST
 from ingestion.streams import Context, Reference, Stream, register
 from tutoring import catalogue, enrich, schemas
@@ -30,12 +30,10 @@ def refresh_feedback(session_ids: Sequence[str], context: Context) -> None:
     """
     moved = Q(session_scheduled_start=None) & ~Q(session_start_used=F("session__scheduled_start"))
     at_odds = ~Q(tutor=F("session__tutor")) | ~Q(student=F("session__student"))
-    rows = list(
-        Feedback.objects.filter(moved | at_odds | ~Q(warnings=[]), session__in=session_ids)
-        .order_by("pk")
-        .select_for_update(of=("self",))
-    )
-    if rows:
+    behind = Feedback.objects.filter(moved | at_odds | ~Q(warnings=[]), session__in=session_ids)
+    in_order, last = behind.order_by("pk").select_for_update(of=("self",)), ""
+    while rows := list(in_order.filter(pk__gt=last)[:CHUNK]):
+        last = rows[-1].pk
         found = TutoringSession.objects.filter(pk__in={row.session_id for row in rows}).values("pk", *SESSION_FIELDS)
         sessions = {("sessions", session["pk"]): session for session in found}
         refresh_rows(FEEDBACK, rows, replace(context, rows=sessions))

@@ -50,6 +50,7 @@ def make_groups(using: str) -> None:
     keys = Q(content_type__app_label="ingestion", content_type__model="apikey")
     reading = ours & ~keys & Q(codename__startswith="view_")
     acts = Q(content_type__app_label="enrichment", codename__in=["reprocess", "discard", "mend"])
+    acts |= Q(content_type__app_label="ingestion", codename="add_delivery")  # to post in the browsable API
     written_by_hand = Q(codename__startswith="add_") | Q(codename__startswith="change_")
     of_stored = Q(content_type__model__in=[meta.model_name for meta in stored])
     ruling = (

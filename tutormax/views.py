@@ -65,6 +65,7 @@ class SchemaView(SpectacularJSONAPIView):
 
 class DocsView(SpectacularSwaggerSplitView):
     url_name = "schema"
+    http_method_names = ["get", "head"]
 
 
 @method_decorator(
@@ -75,6 +76,7 @@ class RedocView(SpectacularRedocView):
     """ReDoc cannot do without inline styles and a worker of its own making; the policy is loosened for it alone."""
 
     url_name = "schema"
+    http_method_names = ["get", "head"]
 
 
 def is_html(request: Request) -> bool:

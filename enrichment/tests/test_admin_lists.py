@@ -142,6 +142,7 @@ def test_a_page_tells_everything_about_a_held_record(viewer: Client, django_asse
         code_version="0.2.0",
         traceback="Traceback (most recent call last): …",
     )
+    viewer.get(f"{DEAD}{record.pk}/change/")  # from now on the content types are in memory
     with django_assert_num_queries(8):
         text = text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
     for told in (
@@ -259,3 +260,10 @@ def test_who_is_not_logged_in_is_asked_to() -> None:
     response = Client().get(DEAD)
     assert response.status_code == 302
     assert response["Location"].startswith("/admin/login/")
+
+
+@pytest.mark.parametrize(
+    "query", ["key__regex=(", "key__iregex=^(a%2B)%2B$", "id__in=1,99999999999999999999"]
+)
+def test_costly_lookups_are_refused(viewer: Client, query: str) -> None:
+    assert viewer.get(f"/admin/enrichment/deadletter/?{query}").status_code == 400

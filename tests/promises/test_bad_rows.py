@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
+from django_q.exceptions import TimeoutException
 
 from enrichment import errors, held, persist, pipeline
 from enrichment.errors import Fault
@@ -304,3 +305,45 @@ def test_a_dead_record_reprocessed_after_a_newer_version_was_stored(monkeypatch:
     assert counts(redrive.deliveries.get()) == {"stale": 1}
     assert stored("tutors", tutor()["tutor_id"]).name == "new"
     assert_nothing_vanished()
+
+
+@pytest.mark.parametrize(
+    ("sent", "other"),
+    [("K" * 65, "K" * 64), ("nul\0x", "nul\ufffdx"), ("sur\ud800x", "sur?x")],
+    ids=["long", "nul", "half"],
+)
+def test_a_key_that_cannot_be_is_never_taken_for_another(sent: str, other: str) -> None:
+    send("tutors", tutor(tutor_id=sent), keep_invalid=True)
+    send("tutors", tutor(tutor_id=other))
+    dead = HeldRecord.objects.get()
+    assert (dead.status, dead.key) == (Status.DEAD, "")
+
+
+def test_a_task_that_takes_too_long_is_given_back_in_parts(failing_upsert: list[Any]) -> None:
+    """Else the next task would take the same and end the same way, for ever and unseen."""
+    delivery = deliver("tutors", *tutors(100))
+    for part in (100, 100 // 32):
+        failing_upsert.append(TimeoutException("too long"))
+        with pytest.raises(TimeoutException):
+            pipeline.process_batch(get("tutors"), heed_pauses=False)
+        delivery.refresh_from_db()
+        assert (delivery.started_at, delivery.part, delivery.tries) == (None, part, 0)
+        assert delivery.trouble.startswith("store: TimeoutException")
+        assert delivery.paused_until
+    work_off()
+    assert counts(delivery) == {"inserted": 100}
+
+
+def test_neighbours_of_a_delivery_that_waits_for_a_lock_come_alone(failing_upsert: list[Exception]) -> None:
+    deliveries = [deliver("tutors", tutor(tutor_id=f"t{i}")) for i in range(3)]
+    failing_upsert.append(sql_error("OperationalError", "55P03"))
+    pipeline.process_batch(get("tutors"))
+    assert [len(Delivery.objects.mark("tutors", 10, heed_pauses=False)) for _ in deliveries] == [1, 1, 1]
+
+
+def test_large_deliveries_are_not_taken_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = deliver("tutors", tutor())
+    monkeypatch.setattr("ingestion.models.MAX_BATCH_BYTES", one.size * 2)
+    for i in range(4):
+        deliver("tutors", tutor(tutor_id=f"t{i}"))
+    assert [len(Delivery.objects.mark("tutors", 10)) for _ in range(4)] == [2, 2, 1, 0]

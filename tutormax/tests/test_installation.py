@@ -26,7 +26,8 @@ def test_viewers_read_operators_act_administrators_rule() -> None:
     assert {right.split(".")[1].split("_")[0] for right in viewer} == {"view"}
     assert {"ingestion.view_delivery", "enrichment.view_deadletter", "enrichment.view_redrive"} <= viewer
     assert {"tutoring.view_tutor", "tutoring.view_tutoringsession", "tutoring.view_feedback"} <= viewer
-    assert operator - viewer == {"enrichment.reprocess", "enrichment.discard", "enrichment.mend"}
+    acts = {"enrichment.reprocess", "enrichment.discard", "enrichment.mend"}
+    assert operator - viewer == {*acts, "ingestion.add_delivery"}
     more = administrator - operator
     assert {"ingestion.view_apikey", "ingestion.add_apikey", "ingestion.change_apikey", "auth.change_user"} <= more
     assert {"tutoring.delete_tutor", "tutoring.delete_feedback", "tutoring.change_subject"} <= more
