@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from django.db import connection
 from django.db.models import F, Sum
 
+from enrichment import held, persist, pipeline
 from enrichment.pipeline import process_batch
-from ingestion.models import Delivery
+from ingestion.models import Delivery, DeliveryQuerySet
 from ingestion.readers import dump
 from ingestion.services import accept
 from ingestion.streams import get
@@ -26,14 +28,7 @@ def run(number: int) -> None:
         _drain(stream)
     rates: dict[str, list[float]] = {"accept": [], "pipeline": [], "COPY": []}
     for round_ in range(ROUNDS):
-        records = [
-            session(
-                session_id=f"s{round_}_{i:07}",
-                tutor_id=f"tutor_id_{i % REFERRED}",
-                student_id=f"student_id_{i % REFERRED}",
-            )
-            for i in range(number)
-        ]
+        records = _sessions(round_, number)
         rates["accept"].append(_rate(number, lambda records=records: _accept("sessions", records)))  # type: ignore[misc]
         rates["pipeline"].append(_rate(number, lambda: _drain("sessions")))
         totals = Delivery.objects.filter(stream="sessions").aggregate(done=Sum(F("inserted")), count=Sum("count"))
@@ -41,8 +36,50 @@ def run(number: int) -> None:
         rates["COPY"].append(_copy_again(f"s{round_}_", number))
     for name, found in rates.items():
         print(f"{name:10} {max(found):>9,.0f} records/s best, {min(found):>9,.0f} worst of {ROUNDS}")
+    _where_the_time_goes(number)
     ratios = [ours / bare for ours, bare in zip(rates["pipeline"], rates["COPY"], strict=True)]
     print("pipeline / COPY, by round: " + ", ".join(f"{ratio:.2f}" for ratio in ratios))
+
+
+def _sessions(round_: int, number: int) -> list[dict[str, object]]:
+    return [
+        session(
+            session_id=f"s{round_}_{i:07}",
+            tutor_id=f"tutor_id_{i % REFERRED}",
+            student_id=f"student_id_{i % REFERRED}",
+        )
+        for i in range(number)
+    ]
+
+
+def _where_the_time_goes(number: int) -> None:
+    """Prints microseconds a record of one more round, by step: on the clock, and of them in Python's own time."""
+    spent: dict[str, list[float]] = {}
+
+    def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        clocks = spent.setdefault(name, [0.0, 0.0])
+
+        def timed_work(*args: Any, **kwargs: Any) -> Any:
+            wall, cpu = time.perf_counter(), time.process_time()
+            try:
+                return work(*args, **kwargs)
+            finally:
+                clocks[0] += time.perf_counter() - wall
+                clocks[1] += time.process_time() - cpu
+
+        return timed_work
+
+    _accept("sessions", _sessions(ROUNDS, number))
+    steps = [(DeliveryQuerySet, "mark"), (held, "record"), (persist, "upsert")]
+    steps += [(pipeline, f"_{name}") for name in ("next_part", "validate", "resolve", "enrich", "count", "look")]
+    real = [(owner, name, getattr(owner, name)) for owner, name in steps]
+    for owner, name, work in real:
+        setattr(owner, name, timed(name, work))
+    timed("everything", _drain)("sessions")
+    for owner, name, work in real:
+        setattr(owner, name, work)
+    for name, (wall, cpu) in spent.items():
+        print(f"  {name:10} {wall / number * 1e6:6.1f} µs a record, {cpu / number * 1e6:6.1f} of them in Python")
 
 
 def _rate(number: int, work: Callable[[], object]) -> float:

@@ -52,8 +52,8 @@ BY_SQLITE_NAME = {
     "SQLITE_NOMEM": Fault.STORE,
     "SQLITE_INTERRUPT": Fault.STORE,
 }
-TIMED_OUT = ("57014", "55P03")
-"""The statement's time, or the time that it may wait for a lock."""
+TIMED_OUT = ("57014", "55P03", "25P03", "25P04")
+"""The time of a statement, of waiting for a lock, between two statements, or of a transaction is over."""
 
 
 def classify(error: BaseException) -> Fault:

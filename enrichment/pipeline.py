@@ -7,6 +7,7 @@ import time
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -82,7 +83,8 @@ def process_batch(stream: Stream, *, records: int | None = None, heed_pauses: bo
         _give_back(deliveries, error)
         raise
     except BaseException:  # a stop: nobody's fault
-        Delivery.objects.unmark(deliveries)
+        with suppress(Error):  # with the database away the lease takes the mark back
+            Delivery.objects.unmark(deliveries)
         raise
     _look(stream, items)
     return Worked(Counter(item.outcome for item in items))

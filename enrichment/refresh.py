@@ -1,5 +1,6 @@
 """Stored rows enriched again: those that depend on today's date (P9), on a row that moved, or on changed rules."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from enrichment.models import StoredRecord
 from ingestion.streams import Context, Stream, all_streams
 
 CHUNK = 1000
+logger = logging.getLogger(__name__)
 
 
 def refresh_daily() -> int:
@@ -33,7 +35,7 @@ def refresh(stream: Stream, among: models.Q, progress: Callable[[int], object] =
             locked = manager.filter(pk__in=seen).order_by("pk").select_for_update()
             # One that was stored anew since it was seen is fresh already, and may refer to other rows.
             changed += refresh_rows(stream, [row for row in locked if row.version == seen[row.pk].version], context)
-        last = max(seen)
+        last = list(seen)[-1]  # by the database's order, which need not be ours
         progress(len(seen))
 
 
@@ -43,7 +45,11 @@ def refresh_rows(stream: Stream, rows: Sequence[StoredRecord], context: Context)
     names = {"stored_at"}
     for row in rows:
         record = row.as_record(stream.schema)
-        fresh = {**stream.enrich(record, context), "warnings": stream.warn(record, context)}
+        try:
+            fresh = {**stream.enrich(record, context), "warnings": stream.warn(record, context)}
+        except Exception:  # a mistake in the domain; the other rows must not wait for its mending
+            logger.exception("%s %s could not be enriched again.", stream.name, row.pk)
+            continue
         different = {name for name, value in fresh.items() if getattr(row, name) != value}
         if different:
             names |= different

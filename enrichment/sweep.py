@@ -4,8 +4,6 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
-from django.db import Error
-
 from enrichment import held
 from enrichment.refresh import refresh_daily
 from ingestion import bell
@@ -18,5 +16,5 @@ def sweep() -> None:
     for step in (held.expire_waiting, held.look_everywhere, refresh_daily, bell.ring):
         try:
             cast("Callable[[], object]", step)()
-        except Error:
-            logger.warning("The sweep's %s failed; the next round will make up for it.", step.__name__, exc_info=True)
+        except Exception:  # a mistake in one step must not keep the bell from being rung
+            logger.exception("The sweep's %s failed; the next round will make up for it.", step.__name__)

@@ -133,17 +133,6 @@ def killed_until_done() -> int:
     raise AssertionError("The workers die for ever.")
 
 
-def test_a_mark_is_no_licence_to_work_twice() -> None:
-    """A worker that was taken for dead finds another's mark and leaves the delivery alone."""
-    delivery = deliver("tutors", tutor())
-    (marked,) = Delivery.objects.mark("tutors", 10)
-    Delivery.objects.update(started_at="2020-01-01T00:00:00Z")
-    assert Delivery.objects.lock_marked([marked]) == set() if connection.in_atomic_block else True
-    work_off()
-    assert counts(delivery) == {"inserted": 1}
-    assert Delivery.objects.unmark([marked]) == 0
-
-
 # P7: the doorbell.
 
 

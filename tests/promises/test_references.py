@@ -10,8 +10,7 @@ from pytest_django import Settings
 
 from enrichment import held, sweep
 from enrichment.models import HeldRecord
-from ingestion.models import Delivery
-from tests.records import assert_nothing_vanished, counts, deliver, send, stored, work_off
+from tests.records import assert_nothing_vanished, counts, send, stored, work_off
 from tutoring.tests.factories import feedback, session, student, tutor
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,16 +48,6 @@ def test_a_revived_record_keeps_the_version_of_its_first_arrival() -> None:
     send("tutors", tutor())
     row = stored("sessions", session()["session_id"])
     assert (row.delivery, row.position) == (delivery.pk, 0)
-
-
-def test_revived_records_are_claimed_first() -> None:
-    send("sessions", session())
-    send("students", student())
-    Delivery.objects.filter(processed_at=None).delete()
-    waits = deliver("sessions", session(session_id="later", tutor_id="unknown"))
-    held.revive("students", HeldRecord.objects.all())
-    marked = Delivery.objects.mark("sessions", 1000)
-    assert marked[-1].pk == waits.pk
 
 
 def test_a_record_that_waited_too_long_is_dead_until_its_reference_comes(settings: Settings) -> None:

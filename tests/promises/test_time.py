@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from datetime import timedelta
 from typing import Any
@@ -10,9 +11,13 @@ import pytest
 import time_machine
 from django.db import connection, transaction
 from django.utils import timezone
+from django_q.models import OrmQ
 
 from enrichment import sweep
 from enrichment.refresh import refresh_daily
+from ingestion import streams
+from ingestion.models import Doorbell
+from ingestion.streams import Context, get
 from tests.promises.test_crashes import run_workers
 from tests.records import assert_nothing_vanished, deliver, send, stored
 from tutoring.models import Feedback, Tutor, TutoringSession
@@ -110,3 +115,31 @@ def test_sessions_move_while_their_feedback_is_being_stored() -> None:
     assert set(TutoringSession.objects.values_list("scheduled_start__hour", flat=True)) == {3}
     assert set(Feedback.objects.values_list("feedback_delay_hours", flat=True)) == {69.0}
     assert_nothing_vanished()
+
+
+def test_a_row_that_cannot_be_enriched_again_stops_neither_the_others_nor_the_bell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    send("tutors", tutor(tutor_id="a"), tutor(tutor_id="b"))
+    OrmQ.objects.all().delete()
+    Doorbell.objects.update(rung_at=None)
+    real = get("tutors")
+
+    def enrich(record: Any, context: Context) -> dict[str, Any]:
+        if record.tutor_id == "a":
+            raise ZeroDivisionError("a mistake")
+        return real.enrich(record, context)
+
+    monkeypatch.setitem(streams._streams, "tutors", dataclasses.replace(real, enrich=enrich))
+    with time_machine.travel(timezone.now() + timedelta(days=1)):
+        sweep.sweep()
+        assert stored("tutors", "b").derived_on == timezone.localdate()
+    assert OrmQ.objects.count() == 1
+
+
+def test_a_mistake_in_a_step_of_the_sweep_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    OrmQ.objects.all().delete()
+    Doorbell.objects.update(rung_at=None)
+    monkeypatch.setitem(streams._streams, "broken", None)  # every step that goes through the streams trips over it
+    sweep.sweep()
+    assert OrmQ.objects.count() == 1
