@@ -16,11 +16,11 @@ from django.utils import timezone
 from enrichment.errors import Fault, classify, code_of
 from enrichment.models import HeldRecord
 from ingestion.readers import clean
+from ingestion.services import MAX_MESSAGE
 from ingestion.streams import Stream
 
 COPY_FROM = 50
 """From so many rows COPY into a temporary table is faster than arrays."""
-MAX_MESSAGE = 500
 
 Row = Mapping[str, Any]
 Fields: TypeAlias = "Sequence[models.Field[Any, Any]]"

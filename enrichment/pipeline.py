@@ -25,7 +25,7 @@ from enrichment.held import Failed
 from enrichment.models import HeldRecord, MinuteStat
 from ingestion.models import PART_DIVISOR, Delivery
 from ingestion.readers import clean, parse_json, reread
-from ingestion.services import field_errors, validate
+from ingestion.services import MAX_MESSAGE, field_errors, validate
 from ingestion.streams import Context, Stream
 
 BATCH_RECORDS = {"postgresql": 2000, "sqlite": 200}
@@ -191,7 +191,7 @@ def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
             derived = stream.enrich(item.record, context)
             warnings = stream.warn(item.record, context)
         except Exception as error:
-            message = clean(f"{type(error).__name__}: {error}", 500)
+            message = clean(f"{type(error).__name__}: {error}", MAX_MESSAGE)
             text = clean(traceback.format_exc())
             item.failed = Failed(Stage.ENRICH, Code.ENRICH_ERROR, {"record": [message]}, traceback=text)
             continue
@@ -262,7 +262,7 @@ def _give_back(deliveries: Sequence[Delivery], error: BaseException) -> Worked:
     fault = classify(error)
     if fault not in (Fault.STORE, Fault.CODE):
         fault = Fault.CODE  # a record's error that escaped its savepoint is a mistake of ours
-    trouble = f"{fault.value}: {type(error).__name__}: {clean(str(error), 500)}"
+    trouble = f"{fault.value}: {type(error).__name__}: {clean(str(error), MAX_MESSAGE)}"
     if fault is Fault.CODE:
         logger.error("A batch was given back because of an error in the code.", exc_info=error)
     else:

@@ -97,8 +97,8 @@ def _past(value: Any, info: ValidationInfo) -> datetime:
 
 
 _time_schema = WithJsonSchema({"type": "string", "format": "date-time"})
-Text = Annotated[str, AfterValidator(plain)]
-"""Any text PostgreSQL can store. To bound its length: Annotated[str, Field(max_length=…), AfterValidator(plain)]."""
+Plain = AfterValidator(plain)
+"""A text that PostgreSQL can store: Annotated[str, Field(max_length=…), Plain]."""
 Identifier = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_identifier)]
 Whole = BeforeValidator(_whole)
 """60.0 is 60. Put it last, Annotated[int, Field(ge=…, le=…), Whole], or the bounds are missing from the JSON schema."""

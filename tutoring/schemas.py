@@ -8,7 +8,7 @@ from django.core.validators import validate_email
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from ingestion.fields import Identifier, PastTime, Record, Time, Whole, not_after, plain
+from ingestion.fields import Identifier, PastTime, Plain, Record, Time, Whole, not_after
 
 BOOKABLE_AHEAD = timedelta(days=30)
 
@@ -29,7 +29,6 @@ def _or(default: str) -> AfterValidator:
     return AfterValidator(lambda value: default if value is None else value)
 
 
-Plain = AfterValidator(plain)
 Text50 = Annotated[str, Field(max_length=50), Plain]
 Text100 = Annotated[str, Field(max_length=100), Plain]
 Text255 = Annotated[str, Field(max_length=255), Plain]
