@@ -83,6 +83,7 @@ def process_batch(stream: Stream, *, records: int | None = None, heed_pauses: bo
         _give_back(deliveries, error)
         raise
     except BaseException:  # a stop: nobody's fault
+        connection.close()  # it may have been in the middle of a query
         with suppress(Error):  # with the database away the lease takes the mark back
             Delivery.objects.unmark(deliveries)
         raise

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 
 from enrichment.models import HeldRecord, Redrive
 from ingestion.models import Delivery
@@ -66,6 +67,22 @@ class TestEnrichPending:
         assert Delivery.objects.unmark([marked]) == 1
         assert counts(delivery) == {"pending": 1}
 
+    @pytest.mark.postgresql
+    def test_a_second_ctrl_c_ends_it_in_the_middle_of_a_query(self) -> None:
+        send("tutors", tutor())
+        delivery = deliver("tutors", tutor(name="Newer"))
+        command = (sys.executable, "manage.py", "enrich_pending")
+        with Process(command, {"DATABASE_URL": database_url()}) as process:
+            with transaction.atomic():
+                Tutor.objects.select_for_update().get()
+                wait_until(_somebody_waits_for_a_lock, "it is in the middle of its upsert")
+                process.popen.send_signal(signal.SIGINT)
+                wait_until(lambda: "Stopping after this batch" in process.log(), "it has heard the first")
+                process.popen.send_signal(signal.SIGINT)
+                assert process.popen.wait(20) == 130, process.log()
+        delivery.refresh_from_db()
+        assert (delivery.started_at, delivery.pending) == (None, 1)
+
     def test_a_database_that_fails_is_exit_code_1(self) -> None:
         url = "postgres://nobody:x@127.0.0.1:1/none"
         done = manage("enrich_pending", database_url=url, check=False)
@@ -76,6 +93,15 @@ class TestEnrichPending:
     def test_it_refuses_senseless_numbers(self, option: str) -> None:
         with pytest.raises(CommandError, match="at least 1"):
             run("enrich_pending", option, "0")
+
+
+def _somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_stat_clear_snapshot(), count(*) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return bool(cursor.fetchone()[1])
 
 
 class TestReprocess:

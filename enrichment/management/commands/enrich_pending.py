@@ -1,8 +1,12 @@
 import json
+import os
+import signal
+import sys
 import time
 from argparse import ArgumentParser
 from collections import Counter
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
@@ -32,22 +36,45 @@ class Command(BaseCommand):
         for name in ("limit", "batch_size"):
             if options[name] is not None and options[name] < 1:
                 raise CommandError(f"--{name.replace('_', '-')} must be at least 1.")
-        try:
-            counts = work_off(chosen, options["limit"], options["batch_size"])
-        except KeyboardInterrupt:
-            raise CommandError("Stopped; what is done is kept, the rest stays pending.", returncode=130) from None
-        except Error as error:
-            raise CommandError(f"The database failed: {error}") from error
+        with CtrlC() as ctrl_c:
+            try:
+                counts = work_off(chosen, options["limit"], options["batch_size"], ctrl_c)
+            except (KeyboardInterrupt, Error) as error:
+                if not ctrl_c.pressed:
+                    raise CommandError(f"The database failed: {error}") from error
+        if ctrl_c.pressed:
+            raise CommandError("Stopped; what is done is kept, the rest stays pending.", returncode=130)
         self.stdout.write(json.dumps(counts) if options["json"] else _sentence(counts))
 
 
-def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None) -> dict[str, int]:
+class CtrlC:
+    """The first Ctrl-C asks for a stop between two batches: an exception in the middle of a query leaves the
+    connection in a state that nobody knows. The second one stops at once.
+    """
+
+    pressed = False
+
+    def __enter__(self) -> Self:
+        self.before = signal.signal(signal.SIGINT, self.press)
+        return self
+
+    def press(self, *args: Any) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+        os.write(sys.__stderr__.fileno(), b"\nStopping after this batch; Ctrl-C again stops at once.\n")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        signal.signal(signal.SIGINT, self.before)
+
+
+def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None, ctrl_c: CtrlC) -> dict[str, int]:
     """Works until nothing of these streams is pending, or about `limit` records are done; outcome → records."""
     done: Counter[str] = Counter()
     failed_rounds = 0
     with tqdm(total=_pending(chosen), unit=" records", disable=None) as bar:
-        while limit is None or done.total() < limit:
-            batches = [process_batch(stream, records=batch_size, heed_pauses=False) for stream in chosen]
+        while not ctrl_c.pressed and (limit is None or done.total() < limit):
+            batches = [process_batch(stream, records=batch_size, heed_pauses=False) for stream in chosen if not ctrl_c.pressed]
             worked = [batch for batch in batches if batch]
             progress = sum((batch.outcomes for batch in worked), Counter[str]())
             done += progress
