@@ -103,7 +103,7 @@ def is_staff(user: Any) -> bool:
 
 
 def client_of(request: Request) -> str:
-    """`key:<prefix>` or `user:<username>`: whose deliveries are whose."""
+    """`key:<prefix of the client's first key>` or `user:<username>`: whose deliveries are whose."""
     if isinstance(request.auth, ApiKey):
-        return f"key:{request.auth.prefix}"
+        return f"key:{request.auth.client}"
     return f"user:{request.user.get_username()}"

@@ -23,10 +23,20 @@ class ApiKey(AbstractAPIKey):
     can_ingest = models.BooleanField(default=True, help_text="May post records.")
     can_read = models.BooleanField(default=True, help_text="May read records, deliveries and statistics.")
     streams = models.JSONField(default=list, blank=True, help_text="The streams it is limited to; empty: all.")
+    client = models.CharField(
+        max_length=8,
+        editable=False,
+        db_index=True,
+        help_text="Whose key it is: the prefix of the client's first key, shared by those that replace it.",
+    )
     last_used_on = models.DateField(null=True, blank=True, editable=False)
 
     class Meta(AbstractAPIKey.Meta):
         abstract = False
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.client = self.client or self.prefix
+        super().save(*args, **kwargs)
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
@@ -97,6 +107,43 @@ def _take(found: list[Delivery], records: int) -> list[Delivery]:
     return together[: _how_many([(delivery.count, delivery.size, None) for delivery in together], records)]
 
 
+class Upload(models.Model):
+    """One file, kept as deliveries, each committed together with `offset`: how far the file has been read.
+
+    Rows, outcomes and progress are sums over its deliveries.
+    """
+
+    class Format(models.TextChoices):
+        CSV = "csv", "CSV"
+        NDJSON = "ndjson", "NDJSON"
+        JSON = "json", "JSON"
+
+    stream = models.CharField(max_length=64)
+    client = models.CharField(max_length=200, help_text="As in a delivery.")
+    name = models.CharField(max_length=255, help_text="Of the file, as it was called there.")
+    format = models.CharField(max_length=10, choices=Format)
+    size = models.PositiveBigIntegerField(help_text="Bytes of the file.")
+    sha256 = models.CharField(max_length=64, help_text="Of the file, in hex: the same file is noticed by it.")
+    offset = models.PositiveBigIntegerField(default=0, help_text="Bytes that are kept as deliveries.")
+    created_at = models.DateTimeField(db_default=Now())
+    changed_at = models.DateTimeField(db_default=Now(), help_text="When `offset` last moved.")
+    finished_at = models.DateTimeField(null=True, help_text="When the whole file was kept.")
+    error = models.TextField(default="", help_text="Why it could not be read to its end.")
+
+    class Meta:
+        indexes = [models.Index(fields=["client", "-id"], name="upload_client")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["client", "stream", "sha256"],
+                name="upload_unfinished_once",
+                condition=Q(finished_at=None, error=""),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"upload {self.pk}"
+
+
 class Delivery(models.Model):
     """What was accepted in one go, kept as sent: records of one stream, or (made by us) ids of held records."""
 
@@ -123,6 +170,14 @@ class Delivery(models.Model):
     received_at = models.DateTimeField(db_default=Now())
     processed_at = models.DateTimeField(null=True)
 
+    upload = models.ForeignKey(Upload, models.PROTECT, null=True, related_name="deliveries", db_index=False)
+    first_row = models.PositiveBigIntegerField(null=True, help_text="Of an upload: the row of its first record, from 1.")
+
+    # Safe to retry: what tells a repeated request, and the answer it gets again.
+    idempotency_key = models.CharField(max_length=255, null=True)
+    request_hash = models.CharField(max_length=64, default="", help_text="SHA-256 of method, path, query and body.")
+    answer = models.TextField(default="", help_text="JSON, as first sent.")
+
     # The mark and how far the work is. In no index and no index predicate, so that updates stay cheap.
     started_at = models.DateTimeField(null=True)
     position = models.PositiveIntegerField(default=0, help_text="Items of the body before this one are done.")
@@ -146,8 +201,14 @@ class Delivery(models.Model):
             models.Index(fields=["stream", "source", "id"], name="delivery_pending", condition=Q(processed_at=None)),
             models.Index(fields=["client", "-id"], name="delivery_client"),
             models.Index(fields=["source", "-id"], name="delivery_ours", condition=~Q(source=2)),
+            models.Index(fields=["upload", "id"], name="delivery_upload", condition=Q(upload__isnull=False)),
         ]
         constraints = [
+            models.UniqueConstraint(
+                fields=["client", "idempotency_key"],
+                name="delivery_sent_once",
+                condition=Q(idempotency_key__isnull=False),
+            ),
             models.CheckConstraint(
                 name="delivery_adds_up",
                 condition=Q(processed_at=None)
