@@ -1,12 +1,212 @@
-"""What drf-spectacular is told about the API: the schemas are the streams' own."""
+"""How the API is described: views say with @describe what they take and answer; the schemas are the streams' own."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from inspect import getdoc
+from operator import itemgetter
+from types import FunctionType
+from typing import Any, TypeVar
 
 from drf_spectacular.authentication import SessionScheme
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent
+from pydantic import TypeAdapter
+
+from ingestion.errors import CODES, RETRY_AFTER
+from ingestion.streams import Stream, all_streams
+
+Schema = dict[str, Any]
+"""A JSON schema."""
+JSON = "application/json"
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """Of a query, path or header; in an answer: a header."""
+
+    name: str
+    schema: Schema
+    description: str
+    location: str = "query"
+    required: bool = False
+    example: Any = None
+
+    def described(self) -> dict[str, Any]:
+        return {"name": self.name, "in": self.location, **self.as_header()}
+
+    def as_header(self) -> dict[str, Any]:
+        example = {} if self.example is None else {"example": self.example}
+        required = {"required": True} if self.required else {}
+        return {"description": self.description, **required, "schema": self.schema, **example}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """A schema made by hand, by which name others refer to it."""
+
+    name: str
+    schema: Schema
+
+
+Shape = Any
+"""What pydantic makes a schema of (a model, a TypedDict, list[…] of them), a Component, or None: text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """Of one media type."""
+
+    shape: Shape = None
+    example: Any = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a status comes with. Where the view has a stream, `shape`, `example` and `media` may be functions of it."""
+
+    shape: Shape | Callable[[Stream], Shape] = None
+    """Of the JSON; None: there is none."""
+    status: int = 200
+    says: str = "As asked for."
+    _: KW_ONLY
+    example: Any = None
+    media: Mapping[str, Body] | Callable[[Stream], Mapping[str, Body]] = field(default_factory=dict)
+    """Other forms than JSON, by media type."""
+    headers: tuple[Parameter, ...] = ()
+
+
+class describe:  # noqa: N801  # a decorator
+    """Says what a view's get() or post() takes and answers; its docstring is summary (first line) and description.
+
+    `errors` are the statuses in the shape of errors beside those that every such view has (JsonSchema.common_errors);
+    `body` is what is posted, by media type; `tag` one of TAGS. Where the view has a stream, `parameters` and `body` may
+    be functions of it, and the tag is its name.
+    """
+
+    def __init__(
+        self,
+        *answers: Answer,
+        errors: tuple[int, ...] = (),
+        parameters: tuple[Parameter, ...] | Callable[[Stream], tuple[Parameter, ...]] = (),
+        body: Mapping[str, Body] | Callable[[Stream], Mapping[str, Body]] | None = None,
+        tag: str = "",
+    ) -> None:
+        self.answers, self.errors, self.parameters, self.body, self.tag = answers, errors, parameters, body, tag
+
+    def __call__(self, method: Method) -> Method:
+        vars(method)["described"] = self
+        return method
+
+
+REQUEST_ID = Parameter(
+    name="X-Request-ID",
+    schema={"type": "string"},
+    description="Names this request in our logs: tell it when you report a problem.",
+    location="header",
+    example="5f0c9f1e7c6b4a0fb1c0d0a3f7e2b9d4",
+)
+RETRY = Parameter(
+    name="Retry-After",
+    schema={"type": "integer", "minimum": 0},
+    description="Seconds until it is worth to try again.",
+    location="header",
+    required=True,
+    example=RETRY_AFTER,
+)
+CHALLENGED = Parameter(
+    name="WWW-Authenticate",
+    schema={"type": "string"},
+    description="The scheme of the header Authorization that is asked for.",
+    location="header",
+    required=True,
+    example="Api-Key",
+)
+
+ERRORS: dict[int, tuple[str, str]] = {
+    400: (
+        "The request makes no sense: no JSON, no UTF-8, no body, or an unknown parameter or value (the message helps).",
+        "Unknown parameter. Allowed: invalid.",
+    ),
+    401: ("No API key, or one that is unknown, revoked or expired.", "This API key is not known."),
+    403: ("The API key lacks the scope, or is limited to other streams.", "This API key lacks the scope ingest."),
+    404: ("There is no such thing, or not for you.", "Not stored."),
+    405: ("The path has no such method; the header Allow names those it has.", "Not allowed here: use GET or HEAD."),
+    406: (
+        "The header Accept asks for what is not offered here.",
+        "Could not satisfy the request Accept header.",
+    ),
+    409: (
+        "It is at odds with an earlier request.",
+        "This Idempotency-Key was used for another request.",
+    ),
+    411: ("The body came in chunks, without a Content-Length.", "Send the body with a Content-Length, not in chunks."),
+    413: ("More than is taken at once.", "10001 records; at most 10000 are taken at once."),
+    415: (
+        "A Content-Type, charset or Content-Encoding that is not taken here.",
+        "Unsupported media type: send application/json.",
+    ),
+    422: ("Readable, but nothing in it is valid: `fields` says what is wrong with which.", "The record is invalid."),
+    429: ("More requests than this API key may send.", "Too many requests: try again in 1 second."),
+    503: (
+        "The database is away or busy, or too much is pending: try again.",
+        "The database is away or busy: try again.",
+    ),
+}
+
+_messages: Schema = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}
+
+ERROR = Component(
+    name="Error",
+    schema={
+        "type": "object",
+        "description": "The one shape of every error.",
+        "required": ["success", "error", "timestamp"],
+        "properties": {
+            "success": {"const": False},
+            "error": {
+                "type": "object",
+                "required": ["code", "message"],
+                "properties": {
+                    "code": {"enum": list(CODES.values()), "description": "One for each status."},
+                    "message": {"type": "string", "description": "For a person."},
+                    "fields": {**_messages, "description": "Of each field or parameter that is wrong, why."},
+                },
+                "additionalProperties": False,
+            },
+            "errors": {
+                "type": "array",
+                "description": "Of a batch of which no record is valid: what is wrong with each.",
+                "items": {
+                    "type": "object",
+                    "required": ["index", "id", "errors"],
+                    "properties": {
+                        "index": {"type": "integer", "minimum": 0, "description": "Position in what was sent, from 0."},
+                        "id": {"type": "string", "description": "The record's key; empty where it has none."},
+                        "errors": _messages,
+                    },
+                },
+            },
+            "timestamp": {"type": "string", "format": "date-time"},
+        },
+        "additionalProperties": False,
+    },
+)
+
+
+def example_of_error(status: int) -> dict[str, Any]:
+    message = ERRORS[status][1]
+    fields = {
+        400: {"fields": {"limit": ["unknown parameter"]}},
+        422: {"fields": {"age": ["Input should be less than or equal to 100"]}},
+    }.get(status, {})
+    error = {"code": CODES[status], "message": message, **fields}
+    return {"success": False, "error": error, "timestamp": "2025-03-01T20:15:00Z"}
 
 
 class PathsWithoutSlash(EndpointEnumerator):
@@ -20,48 +220,141 @@ class PathsWithoutSlash(EndpointEnumerator):
 class Generator(SchemaGenerator):
     endpoint_inspector_cls = PathsWithoutSlash
 
+    def get_schema(self, request: Any = None, public: bool = False) -> dict[str, Any]:
+        schema: dict[str, Any] = super().get_schema(request, public)  # type: ignore[no-untyped-call]
+        used = {tag for path in schema["paths"].values() for operation in path.values() for tag in operation["tags"]}
+        texts = {stream.name: stream.schema.__doc__ or "" for stream in all_streams()} | TAGS
+        schema["tags"] = [{"name": name, "description": text} for name, text in texts.items() if name in used]
+        return schema
+
+
+TAGS = {
+    "deliveries": "What became of what you sent: deliveries, and records that could not be stored.",
+    "uploads": "Files of records, of any size.",
+    "operations": "How the system is: what is pending, what was done, who is at work.",
+    "system": "What this is. Open to all.",
+}
+
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "ingestion.auth.ApiKeyAuthentication"
     name = "apiKey"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
-        return {"type": "apiKey", "in": "header", "name": "Authorization", "description": "Api-Key <prefix>.<secret>"}
+        return {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Authorization",
+            "description": (
+                "The header `Authorization: Api-Key <prefix>.<secret>`. A key has the scope `ingest` (POST), `read`"
+                " (GET) or both, and may be limited to streams; an administrator makes it in the admin or with"
+                " `manage.py create_api_key`. In this page the key alone will do."
+            ),
+        }
 
 
 class StaffSessionScheme(SessionScheme):  # type: ignore[no-untyped-call]
     target_class = "ingestion.auth.StaffSessionAuthentication"
 
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        definition: dict[str, Any] = super().get_security_definition(auto_schema)  # type: ignore[no-untyped-call]
+        text = "A member of staff's session of the admin; a POST also needs the header X-CSRFToken."
+        return {**definition, "description": text}
+
 
 class JsonSchema(AutoSchema):
-    """Of a view that answers JSON, whatever else a browser is shown."""
+    """Of a view whose methods are described."""
 
     view: Any
+    registry: ComponentRegistry
+
+    def get_operation(
+        self, path: str, path_regex: str, path_prefix: str, method: str, registry: ComponentRegistry
+    ) -> dict[str, Any]:
+        self.path, self.method, self.registry = path, method.upper(), registry
+        view_method = getattr(self.view, method.lower())
+        described: describe = getattr(view_method, "described", describe())
+        stream = getattr(self.view, "stream", None)
+        summary, _, text = (getdoc(view_method) or getdoc(self.view) or "").partition("\n")
+        operation = {
+            "operationId": self.get_operation_id(),
+            "summary": summary.rstrip("."),
+            "description": text.strip() or summary,
+            "tags": [described.tag or (stream.name if stream else "system")],
+            "parameters": [each.described() for each in self.of_stream(described.parameters)],
+            "security": self.get_auth(),
+            "responses": dict(sorted(self.responses_of(described), key=itemgetter(0))),
+        }
+        if body := self.of_stream(described.body):
+            operation["requestBody"] = {"required": True, "content": self.content_of(body)}
+        return operation
 
     def get_operation_id(self) -> str:
-        words = [self.method.lower(), *self.path.strip("/").split("/")[1:]]
-        return "_".join(word.strip("{}") for word in words)
+        words = self.path.replace("-", "_").removeprefix("/api").strip("/").split("/")
+        return "_".join([self.method.lower(), *(word.strip("{}") for word in words if word)])
 
-    def get_tags(self) -> list[str]:
-        stream = getattr(self.view, "stream", None)
-        return [stream.name if stream else "system"]
+    def of_stream(self, value: Any) -> Any:
+        return value(self.view.stream) if isinstance(value, FunctionType) else value
 
-    def get_response_serializers(self) -> Any:
-        return {200: OpenApiTypes.OBJECT}
+    def responses_of(self, described: describe) -> Iterator[tuple[str, Any]]:
+        for answer in described.answers:
+            shape, example, media = map(self.of_stream, (answer.shape, answer.example, answer.media))
+            forms = {JSON: Body(shape=shape, example=example)} if shape is not None else {}
+            headers = {each.name: each.as_header() for each in (REQUEST_ID, *answer.headers)}
+            content = self.content_of({**forms, **media})
+            yield str(answer.status), {"description": answer.says, "headers": headers, "content": content}
+        for status in {*self.common_errors(), *described.errors} - {answer.status for answer in described.answers}:
+            yield str(status), self.error_of(status)
 
-    def map_renderers(self, attribute: str) -> list[Any]:
-        return ["application/json"] if attribute == "media_type" else []
+    def common_errors(self) -> Iterator[int]:
+        yield from (400, 406)
+        if self.view.authentication_classes:
+            yield from (401, 403, 429, 503)
+        if "{" in self.path:
+            yield 404
+        if self.method == "POST":
+            yield from (411, 413, 415)
+
+    def error_of(self, status: int) -> dict[str, str]:
+        """The response that all operations share."""
+        headers = {401: (CHALLENGED,), 429: (RETRY,), 503: (RETRY,)}.get(status, ())
+        response = {
+            "description": ERRORS[status][0],
+            "headers": {each.name: each.as_header() for each in (REQUEST_ID, *headers)},
+            "content": {JSON: {"schema": self.schema_of(ERROR), "example": example_of_error(status)}},
+        }
+        return self.register(ResolvedComponent.RESPONSE, CODES[status], response)
+
+    def content_of(self, bodies: Mapping[str, Body]) -> dict[str, Any]:
+        return {media_type: self.form_of(body) for media_type, body in bodies.items()}
+
+    def form_of(self, body: Body) -> dict[str, Any]:
+        schema = {"type": "string"} if body.shape is None else self.schema_of(body.shape)
+        text = {"description": body.description} if body.description else {}
+        return {"schema": {**schema, **text}, **({} if body.example is None else {"example": body.example})}
+
+    def schema_of(self, shape: Shape) -> Schema:
+        """The schema of the shape: a reference, where the shape has a name, to what is registered with its parts."""
+        if isinstance(shape, Component):
+            name, schema = shape.name, dict(shape.schema)
+        else:
+            name = shape.__name__ if isinstance(shape, type) else ""
+            schema = TypeAdapter(shape).json_schema(ref_template="#/components/schemas/{model}")
+        for part, of_part in schema.pop("$defs", {}).items():
+            self.register(ResolvedComponent.SCHEMA, part, of_part)
+        return self.register(ResolvedComponent.SCHEMA, name, schema) if name else schema
+
+    def register(self, kind: str, name: str, schema: Schema) -> dict[str, Any]:
+        component = ResolvedComponent(name=name, type=kind, schema=schema, object=name)  # type: ignore[no-untyped-call]
+        self.registry.register_on_missing(component)
+        if self.registry[component].schema != schema:
+            raise TypeError(f"Two {kind} that differ are called {name}.")
+        return {"$ref": f"#/components/{kind}/{name}"}
 
 
 class RecordSchema(JsonSchema):
-    def get_request_serializer(self) -> Any:
-        return self.view.stream.schema
-
-    def get_response_serializers(self) -> Any:
-        return {202: OpenApiTypes.OBJECT} if self.method == "POST" else super().get_response_serializers()
+    pass
 
 
-class BatchSchema(RecordSchema):
-    def get_request_serializer(self) -> Any:
-        record = self.resolve_serializer(self.view.stream.schema, "request").ref
-        return {"application/json": {"type": "array", "items": record}, "application/x-ndjson": record}
+class BatchSchema(JsonSchema):
+    pass
