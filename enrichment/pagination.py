@@ -7,34 +7,45 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 
-from enrichment.models import StoredRecord
 from ingestion.errors import Refused
 from ingestion.readers import clean
-from ingestion.streams import Stream
 from ingestion.views import read_choice
 
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
+CHUNK = 2000
+"""Rows that are read at once where all are wanted."""
 PARAMETERS = ("page_size", "cursor", "ordering", "count")
+
+AnyModel = TypeVar("AnyModel", bound=Model)
 
 
 @dataclass(frozen=True)
 class Ordering:
-    """By one column that is never null, then by the key, both in one direction."""
+    """By the key, or by a time that is never null and then by the key, both in one direction."""
 
     name: str
-    column: str
+    """As in ?ordering=: the column, with a minus in front where it descends."""
     key: str
-    descending: bool
+    keys: type[str | int] = str
 
-    def columns(self, *, reverse: bool) -> list[str]:
+    @property
+    def column(self) -> str:
+        return self.name.removeprefix("-")
+
+    @property
+    def descending(self) -> bool:
+        return self.name.startswith("-")
+
+    def columns(self, *, reverse: bool = False) -> list[str]:
         sign = "-" if self.descending != reverse else ""
         return [sign + column for column in dict.fromkeys((self.column, self.key))]
 
@@ -49,13 +60,21 @@ class Ordering:
             Q(**{f"{self.column}__{sign}": cursor.value}) | key_beyond
         )
 
+    def place_of(self, row: Model, *, back: bool = False) -> Cursor:
+        value = None if self.column == self.key else getattr(row, self.column)
+        return Cursor(self.name, value, row.pk, back)
+
+
+NEWEST_FIRST = (Ordering("-id", "id", int), Ordering("id", "id", int))
+"""For what is numbered as it comes."""
+
 
 @dataclass(frozen=True)
 class Cursor:
     ordering: str
     value: datetime | None
     """None where rows are ordered by the key alone."""
-    key: str
+    key: str | int
     back: bool
 
     def __str__(self) -> str:
@@ -70,10 +89,17 @@ def read_cursor(text: str, ordering: Ordering) -> Cursor:
         moment = None if ordering.column == ordering.key else datetime.fromisoformat(value)
     except (ValueError, TypeError, RecursionError):
         raise _bad_cursor() from None
-    sound = name == ordering.name and isinstance(key, str) and key == clean(key) and isinstance(back, bool)
-    if not sound or (moment and (moment.tzinfo is None or not 1900 < moment.year < 3000)):
+    if name != ordering.name or not _is_key(key, ordering) or not isinstance(back, bool):
+        raise _bad_cursor()
+    if moment and (moment.tzinfo is None or not 1900 < moment.year < 3000):
         raise _bad_cursor()
     return Cursor(name, moment and moment.astimezone(UTC), key, back)
+
+
+def _is_key(key: Any, ordering: Ordering) -> bool:
+    if type(key) is not ordering.keys:
+        return False
+    return key == clean(key) if isinstance(key, str) else 0 <= key < 2**63
 
 
 def _bad_cursor() -> Refused:
@@ -81,9 +107,8 @@ def _bad_cursor() -> Refused:
     return Refused(400, message, fields={"cursor": ["follow next and previous as they are"]})
 
 
-def paginate(base_url: str, rows: QuerySet[StoredRecord], query: dict[str, str], stream: Stream) -> dict[str, Any]:
+def paginate(base_url: str, rows: QuerySet[AnyModel], query: dict[str, str], ordering: Ordering) -> dict[str, Any]:
     """One page of `rows` in the shape of a list; results are instances. `query` is the whole query string."""
-    ordering = read_ordering(query, stream)
     size = read_size(query)
     counted = read_choice(query, "count", ["false", "true"]) == "true"
     cursor = read_cursor(query["cursor"], ordering) if "cursor" in query else None
@@ -94,10 +119,8 @@ def paginate(base_url: str, rows: QuerySet[StoredRecord], query: dict[str, str],
     if back:
         page.reverse()
 
-    def link(row: StoredRecord, *, back: bool) -> str:
-        value = None if ordering.column == ordering.key else getattr(row, ordering.column)
-        place = Cursor(ordering.name, value, row.pk, back)
-        return f"{base_url}?{urlencode({**query, 'cursor': str(place)})}"
+    def link(row: AnyModel, *, back: bool) -> str:
+        return f"{base_url}?{urlencode({**query, 'cursor': str(ordering.place_of(row, back=back))})}"
 
     # Going on there was a page before, and going back one after: the one with the cursor's row.
     return {
@@ -108,10 +131,24 @@ def paginate(base_url: str, rows: QuerySet[StoredRecord], query: dict[str, str],
     }
 
 
-def read_ordering(query: dict[str, str], stream: Stream) -> Ordering:
-    columns = [stream.key, "stored_at", *([stream.time] if stream.time else [])]
-    name = read_choice(query, "ordering", [sign + column for column in columns for sign in ("", "-")])
-    return Ordering(name, name.removeprefix("-"), stream.key, name.startswith("-"))
+def in_chunks(rows: QuerySet[AnyModel], ordering: Ordering, size: int = CHUNK) -> Iterator[list[AnyModel]]:
+    """All rows, a chunk at a time; no transaction and no cursor of the database outlives a chunk."""
+    ordered = rows.order_by(*ordering.columns())
+    chunk = list(ordered[:size])
+    while chunk:
+        yield chunk
+        more = ordered.filter(ordering.beyond(ordering.place_of(chunk[-1])))
+        chunk = list(more[:size]) if len(chunk) == size else []
+
+
+def stream_orderings(key: str, *times: str) -> list[Ordering]:
+    return [Ordering(sign + column, key) for column in (key, *times) for sign in ("", "-")]
+
+
+def read_ordering(query: dict[str, str], allowed: Sequence[Ordering]) -> Ordering:
+    """The one that ?ordering= names, the first where it is absent."""
+    by_name = {ordering.name: ordering for ordering in allowed}
+    return by_name[read_choice(query, "ordering", list(by_name))]
 
 
 def read_size(query: dict[str, str]) -> int:

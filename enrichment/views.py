@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from enrichment import stats
 from enrichment.filters import exposed_fields, filterset_of
 from enrichment.models import HeldRecord, StoredRecord
-from enrichment.pagination import PARAMETERS, paginate
+from enrichment.pagination import PARAMETERS, paginate, read_ordering, stream_orderings
 from ingestion.auth import client_of, is_staff
 from ingestion.errors import Refused
 from ingestion.models import Delivery
@@ -35,7 +35,9 @@ class RecordsView(IngestView):
             fields = {name: [str(message) for message in found] for name, found in filterset.errors.items()}
             raise Refused(400, f"Not a value of {', '.join(fields)}.", fields=fields)
         rows = searched(filterset.qs, self.stream, query.get("search"))
-        page = paginate(request.build_absolute_uri(request.path), rows, query, self.stream)
+        times = ("stored_at", *([self.stream.time] if self.stream.time else []))
+        ordering = read_ordering(query, stream_orderings(self.stream.key, *times))
+        page = paginate(request.build_absolute_uri(request.path), rows, query, ordering)
         return Response({**page, "results": [row_of(self.stream, row) for row in page["results"]]})
 
 
