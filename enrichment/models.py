@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from pydantic import BaseModel
 
+from enrichment import latency
 from ingestion.models import Delivery
 
 
@@ -182,15 +183,15 @@ class Redrive(models.Model):
 
 
 class MinuteStatQuerySet(models.QuerySet["MinuteStat"]):
-    def add(self, stream: str, at: datetime, numbers: Mapping[str, int]) -> None:
-        """Adds numbers to the minute of `at`; the last lock that a transaction takes."""
-        names = ("inserted", "updated", "stale", "waiting", "dead")
+    def add(self, stream: str, at: datetime, numbers: Mapping[str, float]) -> None:
+        """Adds numbers, by column, to the minute of `at`; the last lock that a transaction takes."""
+        names = self.model.OUTCOMES + self.model.LATENCIES
         table = connection.ops.quote_name(self.model._meta.db_table)
         added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in names)
         with connection.cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO {table} (minute, stream, {', '.join(names)}) VALUES (%s, %s, %s, %s, %s, %s, %s) "  # noqa: S608
-                f"ON CONFLICT (minute, stream) DO UPDATE SET {added}",
+                f"INSERT INTO {table} (minute, stream, {', '.join(names)}) "  # noqa: S608
+                f"VALUES (%s, %s{', %s' * len(names)}) ON CONFLICT (minute, stream) DO UPDATE SET {added}",
                 [
                     connection.ops.adapt_datetimefield_value(at.replace(second=0, microsecond=0)),
                     stream,
@@ -200,7 +201,14 @@ class MinuteStatQuerySet(models.QuerySet["MinuteStat"]):
 
 
 class MinuteStat(models.Model):
-    """What was processed in one minute, by stream: the sums of the deliveries' counts."""
+    """What was processed in one minute, by stream: the sums of the deliveries' counts, added in the work's transaction.
+
+    Totals and /metrics are sums over all rows and may never fall: old rows may be merged into fewer, in one
+    transaction, but not deleted.
+    """
+
+    OUTCOMES = ("inserted", "updated", "stale", "waiting", "dead")
+    LATENCIES = (*latency.COLUMNS, "seconds")
 
     minute = models.DateTimeField()
     stream = models.CharField(max_length=64)
@@ -209,6 +217,21 @@ class MinuteStat(models.Model):
     stale = models.PositiveIntegerField(default=0)
     waiting = models.PositiveIntegerField(default=0, help_text="Records newly held, waiting.")
     dead = models.PositiveIntegerField(default=0, help_text="Records newly held, dead.")
+
+    # Records that clients sent, by the time from their arrival until they were first stored or held.
+    within_250ms = models.PositiveIntegerField(default=0)
+    within_500ms = models.PositiveIntegerField(default=0)
+    within_1s = models.PositiveIntegerField(default=0)
+    within_2s = models.PositiveIntegerField(default=0)
+    within_5s = models.PositiveIntegerField(default=0)
+    within_10s = models.PositiveIntegerField(default=0)
+    within_30s = models.PositiveIntegerField(default=0)
+    within_1m = models.PositiveIntegerField(default=0)
+    within_5m = models.PositiveIntegerField(default=0)
+    within_30m = models.PositiveIntegerField(default=0)
+    within_1h = models.PositiveIntegerField(default=0)
+    over_1h = models.PositiveIntegerField(default=0)
+    seconds = models.FloatField(default=0, help_text="The sum of these times over all records.")
 
     objects = MinuteStatQuerySet.as_manager()
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 from django_q.exceptions import TimeoutException
 from pydantic import BaseModel, ValidationError
 
-from enrichment import held, persist, references
+from enrichment import held, latency, persist, references
 from enrichment.errors import Fault, classify, timed_out
 from enrichment.held import Failed
 from enrichment.models import HeldRecord, MinuteStat
@@ -158,7 +158,8 @@ def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now
             stream.refresh_dependants(updated, context)
         held.record(stream, items)
         _count([delivery for delivery in deliveries if delivery.pk in locked], items)
-        MinuteStat.objects.add(stream.name, now, Counter(_stat_of(item) for item in items))
+        numbers = Counter(_stat_of(item) for item in items)
+        MinuteStat.objects.add(stream.name, now, {**numbers, **latency.count(deliveries, items, now)})
     return items
 
 
