@@ -14,10 +14,13 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import APIException, MethodNotAllowed, NotAuthenticated, UnsupportedMediaType
 from rest_framework.response import Response
 
-from ingestion.readers import Unreadable
+from ingestion.backlog import Full
+from ingestion.readers import TooLarge, Unreadable
 
 RETRY_AFTER = 5
 """Seconds until a client should try again when the database is away."""
+RETRY_WHEN_FULL = 30
+"""Seconds until a client should try again when too much is pending."""
 
 CODES = {
     400: "bad_request",
@@ -36,7 +39,18 @@ CODES = {
     503: "unavailable",
 }
 SENSELESS = "The request makes no sense."
+AWAY = "The database is away or busy: try again."
 DATABASE_AWAY = (OperationalError, InterfaceError)
+REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
+    (Unreadable, 400, ""),  # its own words
+    (TooLarge, 413, ""),
+    (Http404, 404, "There is nothing here."),
+    (PermissionDenied, 403, "You may not do this."),
+    (DisallowedHost, 400, "ALLOWED_HOSTS does not have the name in the address."),
+    (RequestDataTooBig, 413, "The body is too large."),
+    (UnreadablePostError, 400, "The body ended early."),
+    (SuspiciousOperation, 400, SENSELESS),  # the base of two of those above
+)
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +68,13 @@ class Refused(APIException):
         *,
         fields: Mapping[str, list[str]] | None = None,
         more: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status_code = status
         self.fields = fields
         self.more = more or {}
+        self.headers = headers or {}
 
 
 def error_body(
@@ -91,25 +107,17 @@ def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None
 
 
 def _refusal(exc: Exception) -> Refused | None:
-    """What a client is told about an exception of Django's own; None where it is not the client's or the database's."""
-    match exc:
-        case Unreadable():
-            return Refused(400, str(exc))
-        case Http404():
-            return Refused(404, "There is nothing here.")
-        case PermissionDenied():
-            return Refused(403, "You may not do this.")
-        case DisallowedHost():
-            return Refused(400, "ALLOWED_HOSTS does not have the name in the address.")
-        case RequestDataTooBig():
-            return Refused(413, "The body is too large.")
-        case UnreadablePostError():
-            return Refused(400, "The body ended early.")
-        case SuspiciousOperation():
-            return Refused(400, SENSELESS)
-        case OperationalError() | InterfaceError():
-            logger.warning("The database is away or busy.", exc_info=exc)
-            return Refused(503, "The database is away or busy: try again.")
+    """What a client is told about an exception that is none of DRF's; None where it is not the client's or the
+    database's.
+    """
+    if isinstance(exc, DATABASE_AWAY):
+        logger.warning("The database is away or busy.", exc_info=exc)
+        return Refused(503, AWAY)
+    if isinstance(exc, Full):
+        return Refused(503, str(exc), headers={"Retry-After": str(RETRY_WHEN_FULL)})
+    for kind, status, message in REFUSALS:
+        if isinstance(exc, kind):
+            return Refused(status, message or str(exc))
     return None
 
 
@@ -125,12 +133,10 @@ def _message(exc: APIException, context: Mapping[str, Any]) -> str:
 
 
 def _headers(exc: APIException) -> dict[str, str]:
-    headers = {}
+    headers = {"Retry-After": str(RETRY_AFTER)} if exc.status_code == 503 else {}
     if challenge := getattr(exc, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
-    if exc.status_code == 503:
-        headers["Retry-After"] = str(RETRY_AFTER)
-    return headers
+    return headers | dict(getattr(exc, "headers", {}))
 
 
 @csrf_exempt
@@ -153,7 +159,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Called while the exception is being handled: a database that is away is a 503 here as well."""
     if isinstance(sys.exception(), DATABASE_AWAY):
-        return error_response(503, "The database is away or busy: try again.")
+        return error_response(503, AWAY)
     if _is_api(request):
         return error_response(500, "This is a mistake of ours; it has been logged.")
     return defaults.server_error(request)

@@ -9,10 +9,13 @@ from django.conf import settings
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey
 
 PART_DIVISOR = 32
 MAX_CRASHES = 3
+EXPIRES_SOON = timedelta(days=7)
+"""So long before its end a key is said to expire."""
 MAX_BATCH_BYTES = 32_000_000
 """Of bodies that are worked on together; a delivery alone may have more."""
 
@@ -37,6 +40,31 @@ class ApiKey(AbstractAPIKey):
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.client = self.client or self.prefix
         super().save(*args, **kwargs)
+
+    @property
+    def expires_soon(self) -> bool:
+        """It is valid still, and not for longer than a week."""
+        if self.expiry_date is None or self.revoked:
+            return False
+        return timedelta() <= self.expiry_date - timezone.now() <= EXPIRES_SOON
+
+    def successor(self, name: str, expiry_date: datetime | None) -> ApiKey:
+        """A key, not stored yet, that is to replace this one: the same client, scopes and streams."""
+        return ApiKey(
+            name=name,
+            client=self.client,
+            can_ingest=self.can_ingest,
+            can_read=self.can_read,
+            streams=self.streams,
+            expiry_date=expiry_date,
+        )
+
+
+class Throttle(models.Model):
+    """How much of its pace a key has used up. Written at each of its requests: not logged (ingestion/apps.py)."""
+
+    key = models.CharField(max_length=8, primary_key=True, help_text="Its prefix.")
+    due = models.FloatField(help_text="When it could have begun to rest, by the database's clock, in seconds.")
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
@@ -124,19 +152,22 @@ class Upload(models.Model):
     format = models.CharField(max_length=10, choices=Format)
     size = models.PositiveBigIntegerField(help_text="Bytes of the file.")
     sha256 = models.CharField(max_length=64, help_text="Of the file, in hex: the same file is noticed by it.")
+    columns = models.JSONField(default=list, help_text="Of CSV: the names in its header, in order.")
     offset = models.PositiveBigIntegerField(default=0, help_text="Bytes that are kept as deliveries.")
     created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now(), help_text="When `offset` last moved.")
     finished_at = models.DateTimeField(null=True, help_text="When the whole file was kept.")
-    error = models.TextField(default="", help_text="Why it could not be read to its end.")
 
     class Meta:
-        indexes = [models.Index(fields=["client", "-id"], name="upload_client")]
+        indexes = [
+            models.Index(fields=["client", "-id"], name="upload_client"),
+            models.Index(fields=["sha256"], name="upload_sha256"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["client", "stream", "sha256"],
                 name="upload_unfinished_once",
-                condition=Q(finished_at=None, error=""),
+                condition=Q(finished_at=None),
             )
         ]
 
@@ -171,7 +202,9 @@ class Delivery(models.Model):
     processed_at = models.DateTimeField(null=True)
 
     upload = models.ForeignKey(Upload, models.PROTECT, null=True, related_name="deliveries", db_index=False)
-    first_row = models.PositiveBigIntegerField(null=True, help_text="Of an upload: the row of its first record, from 1.")
+    first_row = models.PositiveBigIntegerField(
+        null=True, help_text="Of an upload: the row of its first record, from 1."
+    )
 
     # Safe to retry: what tells a repeated request, and the answer it gets again.
     idempotency_key = models.CharField(max_length=255, null=True)
@@ -213,7 +246,7 @@ class Delivery(models.Model):
                 name="delivery_adds_up",
                 condition=Q(processed_at=None)
                 | Q(count=F("inserted") + F("updated") + F("stale") + F("held") + F("skipped")),
-            )
+            ),
         ]
 
     def __str__(self) -> str:

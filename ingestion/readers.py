@@ -1,14 +1,35 @@
 """Bytes that a client sent → records, and records → the text in which a held record's payload is kept."""
 
+import gzip
+import io
 import json
 import math
+import zlib
+from collections.abc import Iterator
 from typing import Any
 
 MAX_DEPTH = 100
 
 
 class Unreadable(ValueError):
-    """The body is no JSON that we can keep: not UTF-8, not JSON, NaN or Infinity, or nested too deep."""
+    """The body is no JSON that we can keep: not UTF-8, not JSON, NaN or Infinity, nested too deep, or no gzip."""
+
+
+class TooLarge(ValueError):
+    """The body unpacks to more than may be."""
+
+
+def unpack(body: bytes, limit: int) -> bytes:
+    """What a gzip file holds. Raises TooLarge, before it has more than `limit` bytes in memory, and Unreadable."""
+    try:
+        unpacked = gzip.GzipFile(fileobj=io.BytesIO(body)).read(limit + 1)
+    except EOFError:
+        raise Unreadable("The gzip body ends early.") from None
+    except (OSError, zlib.error):
+        raise Unreadable("The body is not gzip, or damaged.") from None
+    if len(unpacked) > limit:
+        raise TooLarge(f"The body unpacks to more than {limit} bytes.")
+    return unpacked
 
 
 def parse_json(body: bytes) -> Any:
@@ -19,21 +40,19 @@ def parse_json(body: bytes) -> Any:
 def parse_ndjson(body: bytes) -> list[Any]:
     """One value per line, empty lines left out. Raises Unreadable, naming the line."""
     items = []
-    for number, line in enumerate(_decode(body).split("\n"), start=1):
-        if line.strip():
-            try:
-                items.append(_parse(line))
-            except Unreadable as error:
-                raise Unreadable(f"Line {number}: {error}") from None
+    for number, line in _lines(body):
+        try:
+            items.append(_parse(_decode(line)))
+        except Unreadable as error:
+            raise Unreadable(f"Line {number}: {error}") from None
     return items
 
 
 def reread(body: bytes, *, ndjson: bool) -> list[Any]:
     """The items of a body that was accepted, and so is known to be readable."""
-    text = _decode(body)
     if ndjson:
-        return [json.loads(line) for line in text.split("\n") if line.strip()]
-    parsed = json.loads(text)
+        return [json.loads(_decode(line)) for _, line in _lines(body)]
+    parsed = json.loads(_decode(body))
     return parsed if isinstance(parsed, list) else [parsed]
 
 
@@ -47,11 +66,18 @@ def clean(text: str, length: int | None = None) -> str:
     return text.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")[:length]
 
 
+def _lines(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """(number from 1, line) of those that are not empty; one at a time, since all at once would be a second body."""
+    for number, line in enumerate(io.BytesIO(body), start=1):
+        if line.strip():
+            yield number, line
+
+
 def _decode(body: bytes) -> str:
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Unreadable(f"The body is not UTF-8 (byte {error.start}).") from None
+        raise Unreadable(f"The text is not UTF-8 (byte {error.start}).") from None
 
 
 def _parse(text: str) -> Any:

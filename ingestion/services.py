@@ -1,5 +1,6 @@
 """accept(): the only door. What it returns for is stored durably, as it was sent."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 from pydantic import BaseModel, ValidationError
 
-from ingestion import bell
+from ingestion import backlog, bell
 from ingestion.models import Delivery
 from ingestion.readers import clean, dump
 from ingestion.streams import Context, Stream
@@ -24,13 +25,24 @@ class NothingValid(ValueError):
         self.errors = errors
 
 
-@dataclass(frozen=True)
-class Acceptance:
-    delivery: Delivery
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What there is to say of items before anything is stored."""
+
     errors: list[dict[str, Any]]
     """[{"index", "id", "errors": {field: [messages]}}] of the items that are invalid."""
     warnings: list[dict[str, Any]]
     """[{"index", "id", "warnings": [messages]}]"""
+    refused: list[int]
+    """The indexes of those that are not taken."""
+    count: int
+    """How many are taken."""
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceptance(Checked):
+    delivery: Delivery
 
 
 def accept(
@@ -41,15 +53,16 @@ def accept(
     fmt: Delivery.Format,
     client: str,
     keep_invalid: bool = False,
+    in_transaction: Callable[[Acceptance], None] = lambda accepted: None,
+    **columns: Any,
 ) -> Acceptance:
-    """Keeps `body`, whose parsed items are `items`, as one delivery; returns after its commit.
+    """Keeps `body`, whose parsed items are `items`, as one delivery with these columns; returns after its commit.
 
-    Invalid items are refused, or with `keep_invalid` accepted as dead letters to be. Raises NothingValid.
+    Invalid items are refused, or with `keep_invalid` accepted as dead letters to be. `in_transaction` is called
+    before the commit. Raises NothingValid and backlog.Full.
     """
-    errors, warnings = check(stream, items, timezone.now())
-    refused = [] if keep_invalid else [error["index"] for error in errors]
-    if len(refused) == len(items):
-        raise NothingValid(errors)
+    backlog.refuse_when_full()
+    checked = check(stream, items, keep_invalid=keep_invalid)
     with transaction.atomic(durable=True):
         delivery = Delivery.objects.create(
             stream=stream.name,
@@ -57,17 +70,23 @@ def accept(
             format=fmt,
             body=body,
             size=len(body),
-            refused=dump(refused),
-            count=len(items) - len(refused),
+            refused=dump(checked.refused),
+            count=checked.count,
+            **columns,
         )
+        accepted = Acceptance(**vars(checked), delivery=delivery)
+        in_transaction(accepted)
+    backlog.note_accepted(checked.count)
     bell.ring()
-    return Acceptance(delivery, errors, warnings)
+    return accepted
 
 
-def check(stream: Stream, items: list[Any], now: datetime) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(errors, warnings) of the items, by index, as in Acceptance."""
+def check(stream: Stream, items: list[Any], *, keep_invalid: bool = False) -> Checked:
+    """Validates the items. Raises NothingValid when none could be accepted."""
+    now = timezone.now()
     context = Context(now=now, facts=stream.facts())
-    errors, warnings = [], []
+    errors: list[dict[str, Any]] = []
+    warnings: list[dict[str, Any]] = []
     for index, item in enumerate(items):
         try:
             record = validate(stream, item, now)
@@ -76,7 +95,10 @@ def check(stream: Stream, items: list[Any], now: datetime) -> tuple[list[dict[st
         else:
             if found := stream.warn(record, context):
                 warnings.append({"index": index, "id": key_of(stream, item), "warnings": found})
-    return errors, warnings
+    refused = [] if keep_invalid else [error["index"] for error in errors]
+    if len(refused) == len(items):
+        raise NothingValid(errors)
+    return Checked(errors=errors, warnings=warnings, refused=refused, count=len(items) - len(refused), at=now)
 
 
 def validate(stream: Stream, item: Any, now: datetime) -> BaseModel:

@@ -7,7 +7,6 @@ from typing import IO, Any
 from django.conf import settings
 from django.http import QueryDict
 from django.urls import reverse
-from django.utils import timezone
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
@@ -18,9 +17,12 @@ from ingestion.auth import client_of
 from ingestion.errors import Refused
 from ingestion.models import Delivery
 from ingestion.openapi import BatchSchema, RecordSchema
-from ingestion.readers import parse_json, parse_ndjson
-from ingestion.services import Acceptance, NothingValid, accept, key_of
+from ingestion.readers import parse_json, parse_ndjson, unpack
+from ingestion.repeats import Repeatable, read_repeatable
+from ingestion.services import Acceptance, Checked, NothingValid, accept, check, key_of
 from ingestion.streams import Stream
+
+NOT_STORED = {"message": "Nothing is stored: this was a dry run.", "queued": False}
 
 
 class JsonBody(BaseParser):
@@ -33,12 +35,14 @@ class JsonBody(BaseParser):
         length = int(meta["CONTENT_LENGTH"])
         if length > settings.MAX_BODY_BYTES:
             raise Refused(413, f"The body has {length} bytes; at most {settings.MAX_BODY_BYTES} are taken at once.")
-        if meta.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
-            raise Refused(415, "Send the body as it is, without a Content-Encoding.")
+        encoding = meta.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+        if encoding not in ("", "identity", "gzip"):
+            headers = {"Accept-Encoding": "gzip"}
+            raise Refused(415, "Send the body as it is, or with Content-Encoding: gzip.", headers=headers)
         body = stream.read()
         if len(body) < length:  # the lines of NDJSON that did arrive would pass for the whole
             raise Refused(400, f"The body ended after {len(body)} of {length} bytes.")
-        return body
+        return unpack(body, settings.MAX_BODY_BYTES) if encoding == "gzip" else body
 
 
 class NdjsonBody(JsonBody):
@@ -63,6 +67,8 @@ class ApiView(APIView):
 
 
 class IngestView(ApiView):
+    """Post one record."""
+
     stream: Stream = None  # type: ignore[assignment]  # given to as_view()
     schema = RecordSchema()
 
@@ -74,34 +80,55 @@ class IngestView(ApiView):
 
     def post(self, request: Request) -> Response:
         """Post one record: it is kept, then enriched and stored. An invalid one is refused."""
-        keep_invalid = read_invalid(request.query_params)
+        return self.take_in(request)
+
+    def take_in(self, request: Request) -> Response:
+        keep_invalid, dry_run = read_options(request.query_params)
         body = read_body(request)
+        repeatable = None if dry_run else read_repeatable(request, client_of(request), body)
+        if repeatable and (first := repeatable.first_answer()):
+            return Response(first, status=202)
+        fmt, items = self.read_items(request, body)
+        try:
+            if dry_run:
+                return Response(self.answer(items, check(self.stream, items, keep_invalid=keep_invalid)) | NOT_STORED)
+            answer = self.accept(request, items, body, repeatable, fmt=fmt, keep_invalid=keep_invalid)
+        except NothingValid as refusal:
+            raise self.refusal(refusal) from None
+        return Response(answer, status=202)
+
+    def accept(
+        self, request: Request, items: list[Any], body: bytes, repeatable: Repeatable | None, **how: Any
+    ) -> dict[str, Any]:
+        def answer(accepted: Acceptance) -> dict[str, Any]:
+            url = request.build_absolute_uri(reverse("delivery", args=[accepted.delivery.pk]))
+            return self.answer(items, accepted) | {"delivery": accepted.delivery.pk, "status_url": url}
+
+        if repeatable:
+            return repeatable.accept_once(answer, self.stream, items, body, **how)
+        return answer(accept(self.stream, items, body, client=client_of(request), **how))
+
+    def read_items(self, request: Request, body: bytes) -> tuple[Delivery.Format, list[Any]]:
         item = parse_json(body)
         if not isinstance(item, dict):
             raise Refused(422, f"Send one JSON object here; lists go to /api/{self.stream.name}/batch.")
-        try:
-            accepted = self.accept([item], body, Delivery.Format.JSON, keep_invalid)
-        except NothingValid as refusal:
-            raise Refused(422, "The record is invalid.", fields=refusal.errors[0]["errors"]) from None
-        fate = "it is invalid and will be held as a dead letter" if accepted.errors else "it will be stored shortly"
-        return Response(
-            {
-                "success": True,
-                "message": f"Accepted: {fate}.",
-                "id": key_of(self.stream, item),
-                "stream": self.stream.name,
-                "queued": True,
-                "delivery": accepted.delivery.pk,
-                "status_url": status_url(request, accepted),
-                "timestamp": timezone.now(),
-                "warnings": [text for warned in accepted.warnings for text in warned["warnings"]],
-            },
-            status=202,
-        )
+        return Delivery.Format.JSON, [item]
 
-    def accept(self, items: list[Any], body: bytes, fmt: Delivery.Format, keep_invalid: bool) -> Acceptance:
-        client = client_of(self.request)
-        return accept(self.stream, items, body, fmt=fmt, client=client, keep_invalid=keep_invalid)
+    def answer(self, items: list[Any], checked: Checked) -> dict[str, Any]:
+        fate = "it is invalid and will be held as a dead letter" if checked.errors else "it will be stored shortly"
+        return {
+            "success": True,
+            "message": f"Accepted: {fate}.",
+            "id": key_of(self.stream, items[0]),
+            "stream": self.stream.name,
+            "queued": True,
+            "timestamp": checked.at,
+            "warnings": [text for warned in checked.warnings for text in warned["warnings"]],
+            **({"errors": checked.errors[0]["errors"]} if checked.errors else {}),
+        }
+
+    def refusal(self, nothing: NothingValid) -> Refused:
+        return Refused(422, "The record is invalid.", fields=nothing.errors[0]["errors"])
 
 
 class BatchView(IngestView):
@@ -118,41 +145,34 @@ class BatchView(IngestView):
 
     def post(self, request: Request) -> Response:
         """Post many records: a JSON list, or one object per line. Invalid ones are refused, each by its index."""
-        keep_invalid = read_invalid(request.query_params)
-        body = read_body(request)
-        fmt, items = read_items(request, body)
-        try:
-            accepted = self.accept(items, body, fmt, keep_invalid)
-        except NothingValid as refusal:
-            raise Refused(422, "No record is valid.", more={"errors": refusal.errors}) from None
-        return Response(
-            {
-                "success": True,
-                "message": f"{accepted.delivery.count} of {len(items)} records accepted.",
-                "count": accepted.delivery.count,
-                "queued": True,
-                "timestamp": timezone.now(),
-                "delivery": accepted.delivery.pk,
-                "status_url": status_url(request, accepted),
-                "errors": accepted.errors,
-                "warnings": accepted.warnings,
-            },
-            status=202,
-        )
+        return self.take_in(request)
 
+    def read_items(self, request: Request, body: bytes) -> tuple[Delivery.Format, list[Any]]:
+        if request.content_type.lower().startswith(NdjsonBody.media_type):
+            fmt, items = Delivery.Format.NDJSON, parse_ndjson(body)
+        else:
+            fmt, items = Delivery.Format.JSON, parse_json(body)
+            if not isinstance(items, list):
+                raise Refused(422, "Send a JSON list here, or application/x-ndjson.")
+        if not items:
+            raise Refused(400, "The batch is empty.")
+        if len(items) > settings.MAX_BATCH_RECORDS:
+            raise Refused(413, f"{len(items)} records; at most {settings.MAX_BATCH_RECORDS} are taken at once.")
+        return fmt, items
 
-def read_items(request: Request, body: bytes) -> tuple[Delivery.Format, list[Any]]:
-    if request.content_type.lower().startswith(NdjsonBody.media_type):
-        fmt, items = Delivery.Format.NDJSON, parse_ndjson(body)
-    else:
-        fmt, items = Delivery.Format.JSON, parse_json(body)
-        if not isinstance(items, list):
-            raise Refused(422, "Send a JSON list here, or application/x-ndjson.")
-    if not items:
-        raise Refused(400, "The batch is empty.")
-    if len(items) > settings.MAX_BATCH_RECORDS:
-        raise Refused(413, f"{len(items)} records; at most {settings.MAX_BATCH_RECORDS} are taken at once.")
-    return fmt, items
+    def answer(self, items: list[Any], checked: Checked) -> dict[str, Any]:
+        return {
+            "success": True,
+            "message": f"{checked.count} of {len(items)} records accepted.",
+            "count": checked.count,
+            "queued": True,
+            "timestamp": checked.at,
+            "errors": checked.errors,
+            "warnings": checked.warnings,
+        }
+
+    def refusal(self, nothing: NothingValid) -> Refused:
+        return Refused(422, "No record is valid.", more={"errors": nothing.errors})
 
 
 def read_body(request: Request) -> bytes:
@@ -164,9 +184,11 @@ def read_body(request: Request) -> bytes:
     return body
 
 
-def read_invalid(query: QueryDict) -> bool:
-    """Whether invalid records are kept, as ?invalid= says."""
-    return read_choice(read_query(query, ["invalid"]), "invalid", ["refuse", "dead-letter"]) == "dead-letter"
+def read_options(query: QueryDict) -> tuple[bool, bool]:
+    """(whether invalid records are kept, whether nothing is to be stored), as ?invalid= and ?dry_run= say."""
+    given = read_query(query, ["invalid", "dry_run"])
+    keep_invalid = read_choice(given, "invalid", ["refuse", "dead-letter"]) == "dead-letter"
+    return keep_invalid, read_choice(given, "dry_run", ["false", "true"]) == "true"
 
 
 def read_query(query: QueryDict, allowed: Collection[str]) -> dict[str, str]:
@@ -187,7 +209,3 @@ def read_choice(query: Mapping[str, str], name: str, allowed: Sequence[str]) -> 
         message = f"must be one of: {', '.join(allowed)}"
         raise Refused(400, f"{name} {message}.", fields={name: [message]})
     return value
-
-
-def status_url(request: Request, accepted: Acceptance) -> str:
-    return request.build_absolute_uri(reverse("delivery", args=[accepted.delivery.pk]))

@@ -1,0 +1,61 @@
+"""Back-pressure: how much is pending, and whether that is too much to accept more."""
+
+import threading
+import time
+
+from django.conf import settings
+from django.db.models import F, Sum
+
+from ingestion.models import Delivery
+
+ASKED_EVERY = 1.0
+"""Seconds between two questions to the database, at least."""
+SHARE = 20
+"""Asking takes as long as the backlog is deep: it may take one part in so many of this process's time."""
+
+
+class Full(Exception):
+    """Nothing more is accepted until the workers have caught up."""
+
+
+_asking = threading.Lock()
+_records = 0
+_due = 0.0
+
+
+def refuse_when_full() -> None:
+    """Raises Full while it is."""
+    if is_full():
+        raise Full(f"{_records} records are pending, as many as may be. Try again when some are worked off.")
+
+
+def is_full() -> bool:
+    """Whether MAX_PENDING_RECORDS or more are pending, as far as this process has last seen (seconds ago)."""
+    global _records, _due  # noqa: PLW0603
+    if time.monotonic() >= _due and _asking.acquire(blocking=False):
+        try:
+            began = time.monotonic()
+            _records = pending_records()
+            now = time.monotonic()
+            _due = now + max(ASKED_EVERY, SHARE * (now - began))
+        finally:
+            _asking.release()
+    return _records >= settings.MAX_PENDING_RECORDS
+
+
+def note_accepted(records: int) -> None:
+    """Counts what this process has accepted since it last asked (about: threads may overwrite each other)."""
+    global _records  # noqa: PLW0603
+    _records += records
+
+
+def forget() -> None:
+    """The next question is put to the database."""
+    global _due  # noqa: PLW0603
+    _due = 0.0
+
+
+def pending_records() -> int:
+    done = F("inserted") + F("updated") + F("stale") + F("held") + F("skipped")
+    left = Delivery.objects.pending().aggregate(left=Sum(F("count") - done))["left"]
+    return int(left or 0)

@@ -1,0 +1,97 @@
+"""Safe to retry: a request that is sent again under its Idempotency-Key gets the first answer again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import IntegrityError
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+
+from ingestion.errors import Refused
+from ingestion.models import Delivery
+from ingestion.services import Acceptance, accept
+from ingestion.streams import Stream
+
+HEADER = "Idempotency-Key"
+
+_key = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+@dataclass(frozen=True)
+class Repeatable:
+    """A request with an Idempotency-Key, as it is kept on the delivery that it makes."""
+
+    client: str
+    key: str
+    request_hash: str
+
+    def first_answer(self) -> dict[str, Any] | None:
+        """The answer that this request got when it was accepted; None if it never was.
+
+        Refuses (409) the key of another request. Requests that were refused are not kept, and so are judged anew.
+        """
+        kept = Delivery.objects.filter(client=self.client, idempotency_key=self.key)
+        first = kept.values_list("request_hash", "answer").first()
+        if first is None:
+            return None
+        if first[0] != self.request_hash:
+            raise Refused(409, f"This {HEADER} was used for another request. Take a new one for each new request.")
+        answer: dict[str, Any] = json.loads(first[1])
+        return answer
+
+    def accept_once(
+        self,
+        answer: Callable[[Acceptance], dict[str, Any]],
+        stream: Stream,
+        items: list[Any],
+        body: bytes,
+        *,
+        fmt: Delivery.Format,
+        keep_invalid: bool,
+    ) -> dict[str, Any]:
+        """As accept(), with the answer kept on the delivery in its transaction; returns the answer."""
+
+        def keep(accepted: Acceptance) -> None:
+            accepted.delivery.answer = JSONRenderer().render(answer(accepted)).decode()
+            accepted.delivery.save(update_fields=["answer"])
+
+        try:
+            accepted = accept(
+                stream,
+                items,
+                body,
+                fmt=fmt,
+                client=self.client,
+                keep_invalid=keep_invalid,
+                in_transaction=keep,
+                idempotency_key=self.key,
+                request_hash=self.request_hash,
+            )
+        except IntegrityError:  # it came twice at once, and the other one was first
+            if first := self.first_answer():
+                return first
+            raise
+        kept: dict[str, Any] = json.loads(accepted.delivery.answer)
+        return kept
+
+
+def read_repeatable(request: Request, client: str, body: bytes) -> Repeatable | None:
+    """What the request's Idempotency-Key says, None without one. Refuses (400) a key that is none.
+
+    `body` is what was sent, unpacked: a request may be repeated with other compression, but nothing else.
+    """
+    key = request.headers.get(HEADER)
+    if key is None:
+        return None
+    if not _key.fullmatch(key):
+        raise Refused(400, f"{HEADER} must be 1 to 255 printable ASCII characters.")
+    head = [request.method, request.path.rstrip("/"), request.content_type, sorted(request.query_params.items())]
+    digest = hashlib.sha256(json.dumps(head).encode() + b"\n")
+    digest.update(body)
+    return Repeatable(client, key, digest.hexdigest())
