@@ -21,8 +21,12 @@ class StoredRecord(models.Model):
     version_at = models.DateTimeField(editable=False)
     delivery = models.BigIntegerField(editable=False, help_text="The delivery that brought this version.")
     position = models.IntegerField(editable=False)
-    warnings = models.JSONField(default=list, blank=True, editable=False)
-    stored_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
+    warnings = models.JSONField(
+        default=list, blank=True, editable=False, help_text="What is odd about the record, and no error."
+    )
+    stored_at = models.DateTimeField(
+        default=timezone.now, db_index=True, editable=False, help_text="When the row last changed."
+    )
 
     class Meta:
         abstract = True

@@ -26,9 +26,18 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 class Record(BaseModel):
-    """Base of every stream's schema: unknown fields are ignored; null is absent where a field is optional."""
+    """Base of every stream's schema: unknown fields are ignored; null is absent where a field is optional.
 
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+    A line of text below a field describes it to clients.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+        frozen=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,  # they become the descriptions of the fields in the API's documentation
+    )
 
 
 def plain(value: str) -> str:

@@ -15,6 +15,7 @@ from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent
 from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 
 from ingestion.errors import CODES, RETRY_AFTER
 from ingestion.streams import Stream, all_streams
@@ -209,6 +210,20 @@ def example_of_error(status: int) -> dict[str, Any]:
     return {"success": False, "error": error, "timestamp": "2025-03-01T20:15:00Z"}
 
 
+class WithoutTitles(GenerateJsonSchema):
+    """Pydantic's titles repeat the names."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def json_schema(shape: Any) -> Schema:
+    """What pydantic makes of the shape, to be referred to as components."""
+    template = "#/components/schemas/{model}"
+    schema = TypeAdapter(shape).json_schema(ref_template=template, schema_generator=WithoutTitles)
+    return {name: value for name, value in schema.items() if name != "title"}
+
+
 class PathsWithoutSlash(EndpointEnumerator):
     """A path that works with and without a trailing slash is shown without."""
 
@@ -339,7 +354,7 @@ class JsonSchema(AutoSchema):
             name, schema = shape.name, dict(shape.schema)
         else:
             name = shape.__name__ if isinstance(shape, type) else ""
-            schema = TypeAdapter(shape).json_schema(ref_template="#/components/schemas/{model}")
+            schema = json_schema(shape)
         for part, of_part in schema.pop("$defs", {}).items():
             self.register(ResolvedComponent.SCHEMA, part, of_part)
         return self.register(ResolvedComponent.SCHEMA, name, schema) if name else schema

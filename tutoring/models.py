@@ -102,11 +102,18 @@ class Tutor(StoredRecord):
     created_at = models.DateTimeField(null=True, blank=True)
     updated_at = models.DateTimeField(null=True, blank=True)
 
-    tenure_days = models.IntegerField(editable=False)
-    is_new_tutor = models.BooleanField(editable=False)
-    experience_level = models.CharField(max_length=10, choices=Experience, editable=False)
-    subject_count = models.SmallIntegerField(editable=False)
-    is_active_today = models.BooleanField(editable=False, null=True, blank=True)
+    tenure_days = models.IntegerField(editable=False, help_text="Whole days since onboarding_date.")
+    is_new_tutor = models.BooleanField(editable=False, help_text="Less than 30 days with us.")
+    experience_level = models.CharField(
+        max_length=10,
+        choices=Experience,
+        editable=False,
+        help_text="junior: less than 90 days; senior: more than 365; mid: between.",
+    )
+    subject_count = models.SmallIntegerField(editable=False, help_text="Number of subjects.")
+    is_active_today = models.BooleanField(
+        editable=False, null=True, blank=True, help_text="updated_at falls on today's date."
+    )
     derived_on = models.DateField(editable=False, help_text="The day, in TIME_ZONE, for which these five hold.")
 
     class Meta:
@@ -166,12 +173,24 @@ class TutoringSession(StoredRecord):
     scheduled_offset = models.SmallIntegerField(
         editable=False, help_text="Minutes east of UTC: the offset with which scheduled_start was sent."
     )
-    is_weekend = models.BooleanField(editable=False)
-    time_of_day = models.CharField(max_length=10, choices=TimeOfDay, editable=False)
-    is_late_start = models.BooleanField(editable=False, null=True, blank=True)
-    actual_duration_minutes = models.IntegerField(editable=False, null=True, blank=True)
-    week_of_year = models.SmallIntegerField(editable=False)
-    month_of_year = models.SmallIntegerField(editable=False)
+    is_weekend = models.BooleanField(
+        editable=False, help_text="On a Saturday or Sunday, by the clock where it was (the offset of scheduled_start)."
+    )
+    time_of_day = models.CharField(
+        max_length=10,
+        choices=TimeOfDay,
+        editable=False,
+        help_text="morning 5 to 11, afternoon 12 to 16, evening 17 to 21, night 22 to 4 o'clock, where it was.",
+    )
+    is_late_start = models.BooleanField(editable=False, null=True, blank=True, help_text="More than 5 minutes late.")
+    actual_duration_minutes = models.IntegerField(
+        editable=False,
+        null=True,
+        blank=True,
+        help_text="From actual_start to actual_end; duration_minutes where the end is not known.",
+    )
+    week_of_year = models.SmallIntegerField(editable=False, help_text="ISO week of scheduled_start, where it was.")
+    month_of_year = models.SmallIntegerField(editable=False, help_text="Of scheduled_start, where it was: 1 to 12.")
 
     class Meta:
         verbose_name = "session"
@@ -239,12 +258,21 @@ class Feedback(StoredRecord):
     improvement_areas = models.JSONField(null=True, blank=True)
     created_at = models.DateTimeField(null=True, blank=True)
 
-    is_positive = models.BooleanField(editable=False)
-    is_poor = models.BooleanField(editable=False)
-    avg_category_rating = models.FloatField(editable=False, null=True, blank=True)
-    category_variance = models.FloatField(editable=False, null=True, blank=True)
-    has_text_feedback = models.BooleanField(editable=False)
-    feedback_delay_hours = models.FloatField(editable=False, null=True, blank=True)
+    is_positive = models.BooleanField(editable=False, help_text="overall_rating is 4 or 5.")
+    is_poor = models.BooleanField(editable=False, help_text="overall_rating is 1 or 2.")
+    avg_category_rating = models.FloatField(
+        editable=False, null=True, blank=True, help_text="The mean of the category ratings there are."
+    )
+    category_variance = models.FloatField(
+        editable=False, null=True, blank=True, help_text="Their variance (of the population)."
+    )
+    has_text_feedback = models.BooleanField(editable=False, help_text="free_text_feedback says something.")
+    feedback_delay_hours = models.FloatField(
+        editable=False,
+        null=True,
+        blank=True,
+        help_text="From the session's scheduled start to submitted_at; below 0 when it came before.",
+    )
     session_start_used = models.DateTimeField(
         editable=False, help_text="The session's start that the delay was computed from.", null=True, blank=True
     )

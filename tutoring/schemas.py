@@ -43,55 +43,95 @@ class TutorRecord(Record):
     """A tutor. `tenure_days` may be sent and is ignored: it is derived."""
 
     tutor_id: Identifier
+    """Names the tutor: the key."""
     name: Name
-    email: Annotated[str, Field(max_length=254), AfterValidator(_email)]
+    """Full name."""
+    email: Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_email)]
+    """An e-mail address."""
     subjects: Annotated[list[SubjectName], Field(min_length=1, max_length=10)]
+    """What the tutor teaches; a subject that is not in the catalogue is a warning."""
     onboarding_date: PastTime
+    """When the tutor began: tenure is counted from here."""
     status: Annotated[Literal["active", "inactive", "suspended", "churned"] | None, _or("active")] = "active"
+    """Absent is active."""
     age: Annotated[int, Field(ge=18, le=100), Whole] | None = None
+    """In years; outside 22 to 65 is a warning."""
     location: Text255 | None = None
+    """Where the tutor works."""
     education_level: Text100 | None = None
+    """The highest degree."""
     subject_type: Literal["STEM", "Language", "TestPrep"] | None = None
+    """The group that the subjects belong to."""
     behavioral_archetype: Literal["high_performer", "at_risk", "new_tutor", "steady", "churner"] | None = None
+    """What the tutor is like over time."""
     baseline_sessions_per_week: Annotated[int, Field(ge=0, le=50), Whole] | None = None
+    """What is usual for the tutor; outside 5 to 30 is a warning."""
     created_at: PastTime | None = None
+    """When the record was made in the system it comes from."""
     updated_at: PastTime | None = None
+    """When the record last changed there: of two records with one key the one with the later time stays."""
 
 
 class StudentRecord(Record):
     """A student."""
 
     student_id: Identifier
+    """Names the student: the key."""
     name: Name
+    """Full name; empty in a row that stands in for a student whose record has not arrived."""
     age: Annotated[int, Field(ge=3, le=120), Whole] | None = None
+    """In years."""
     grade_level: Text50 | None = None
+    """The class or year at school."""
     subjects_interested: Annotated[list[Text100], Field(max_length=50)] | None = None
+    """What the student wants to learn."""
     created_at: PastTime | None = None
+    """When the record was made in the system it comes from."""
     updated_at: PastTime | None = None
+    """When the record last changed there: of two records with one key the one with the later time stays."""
 
 
 class SessionRecord(Record):
     """A tutoring session, scheduled or held. A field that a rule compares with others stands after them."""
 
     session_id: Identifier
+    """Names the session: the key."""
     tutor_id: Identifier
+    """The tutor; the session waits until there is one with this key."""
     student_id: Identifier
+    """The student; the session waits until there is one with this key."""
     scheduled_start: Time
+    """When it is to begin, at most 30 days ahead; rows keep the offset it was sent with."""
     duration_minutes: Annotated[int, Field(ge=0, le=300), Whole]
+    """How long it is to last; other than 30, 45, 60 or 90 is a warning."""
     subject: SubjectName
+    """What is taught; a subject that is not in the catalogue is a warning."""
     session_number: Annotated[int, Field(ge=1, le=2**31 - 1), Whole] | None = None
+    """Which of the sessions of this tutor with this student it is, from 1."""
     is_first_session: Flag = False
+    """The first of this tutor with this student; absent is false."""
     no_show: Flag = False
+    """The student did not come, so that nothing began; absent is false."""
     actual_start: PastTime | None = None
+    """When it began; absent when `no_show`."""
     actual_end: PastTime | None = None
+    """When it ended: after `actual_start`."""
     session_type: Annotated[Literal["1-on-1", "group", "workshop"] | None, _or("1-on-1")] = "1-on-1"
+    """Absent is 1-on-1."""
     tutor_initiated_reschedule: Flag = False
+    """The tutor moved it; absent is false."""
     late_start_minutes: Annotated[int, Field(ge=0, le=60), Whole] | None = None
+    """How late it began; not more than `duration_minutes`."""
     engagement_score: Annotated[float, Field(ge=0, le=1)] | None = None
+    """How much the student took part: 0 not at all, 1 fully."""
     learning_objectives_met: bool | None = None
+    """Whether what was planned was learnt."""
     technical_issues: Flag = False
+    """Whether technology got in the way; absent is false."""
     created_at: PastTime | None = None
+    """When the record was made in the system it comes from."""
     updated_at: PastTime | None = None
+    """When the record last changed there: of two records with one key the one with the later time stays."""
 
     @field_validator("scheduled_start")
     @classmethod
@@ -125,22 +165,39 @@ class FeedbackRecord(Record):
     """What a student says of a session."""
 
     feedback_id: Identifier
+    """Names the feedback: the key."""
     session_id: Identifier
+    """What it is about; the feedback waits until there is a session with this key."""
     student_id: Identifier
+    """Who gives it; not the session's student is a warning."""
     tutor_id: Identifier
+    """Whom it is about; not the session's tutor is a warning."""
     overall_rating: Rating
+    """From 1 (poor) to 5 (excellent)."""
     submitted_at: PastTime
+    """When it was given."""
     session_scheduled_start: Time | None = None
+    """When the session was to begin, where this is not what the session itself says."""
     subject_knowledge_rating: Rating | None = None
+    """Of the tutor's knowledge, from 1 to 5."""
     communication_rating: Rating | None = None
+    """Of how things were explained, from 1 to 5."""
     patience_rating: Rating | None = None
+    """Of the tutor's patience, from 1 to 5."""
     engagement_rating: Rating | None = None
+    """Of how engaging it was, from 1 to 5."""
     helpfulness_rating: Rating | None = None
+    """Of how much it helped, from 1 to 5."""
     is_first_session: Flag = False
+    """About the first session with this tutor; absent is false."""
     free_text_feedback: Annotated[str, Field(max_length=5000), Plain] | None = None
+    """In the student's own words."""
     would_recommend: Annotated[bool | None, Field(validate_default=True)] = None
+    """Whether the student would recommend the tutor; required when `is_first_session`."""
     improvement_areas: Annotated[list[Text100], Field(max_length=10)] | None = None
+    """What could be better."""
     created_at: PastTime | None = None
+    """When the record was made in the system it comes from."""
 
     @field_validator("would_recommend")
     @classmethod
