@@ -55,15 +55,15 @@ class Migration(migrations.Migration):
                 ('format', models.CharField(choices=[('csv', 'CSV'), ('ndjson', 'NDJSON'), ('json', 'JSON')], max_length=10)),
                 ('size', models.PositiveBigIntegerField(help_text='Bytes of the file.')),
                 ('sha256', models.CharField(help_text='Of the file, in hex: the same file is noticed by it.', max_length=64)),
+                ('columns', models.JSONField(default=list, help_text='Of CSV: the names in its header, in order.')),
                 ('offset', models.PositiveBigIntegerField(default=0, help_text='Bytes that are kept as deliveries.')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='When `offset` last moved.')),
                 ('finished_at', models.DateTimeField(help_text='When the whole file was kept.', null=True)),
-                ('error', models.TextField(default='', help_text='Why it could not be read to its end.')),
             ],
             options={
-                'indexes': [models.Index(fields=['client', '-id'], name='upload_client')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('error', ''), ('finished_at', None)), fields=('client', 'stream', 'sha256'), name='upload_unfinished_once')],
+                'indexes': [models.Index(fields=['client', '-id'], name='upload_client'), models.Index(fields=['sha256'], name='upload_sha256')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('finished_at', None)), fields=('client', 'stream', 'sha256'), name='upload_unfinished_once')],
             },
         ),
         migrations.CreateModel(
