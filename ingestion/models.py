@@ -61,10 +61,10 @@ class ApiKey(AbstractAPIKey):
 
 
 class Throttle(models.Model):
-    """How much of its pace a key has used up. Written at each of its requests: not logged (ingestion/apps.py)."""
+    """What a key has used up of THROTTLE (ingestion/throttling.py)."""
 
     key = models.CharField(max_length=8, primary_key=True, help_text="Its prefix.")
-    due = models.FloatField(help_text="When it could have begun to rest, by the database's clock, in seconds.")
+    due = models.FloatField(help_text="Unix time, by the database's clock.")
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):

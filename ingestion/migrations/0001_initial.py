@@ -46,6 +46,13 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='Throttle',
+            fields=[
+                ('key', models.CharField(help_text='Its prefix.', max_length=8, primary_key=True, serialize=False)),
+                ('due', models.FloatField(help_text="Unix time, by the database's clock.")),
+            ],
+        ),
+        migrations.CreateModel(
             name='Upload',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
