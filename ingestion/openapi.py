@@ -58,11 +58,12 @@ Shape = Any
 """What pydantic makes a schema of (a model, a TypedDict, list[…] of them), a Component, or None: text."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Body:
     """Of one media type."""
 
     shape: Shape = None
+    _: KW_ONLY
     example: Any = None
     description: str = ""
 
@@ -365,11 +366,3 @@ class JsonSchema(AutoSchema):
         if self.registry[component].schema != schema:
             raise TypeError(f"Two {kind} that differ are called {name}.")
         return {"$ref": f"#/components/{kind}/{name}"}
-
-
-class RecordSchema(JsonSchema):
-    pass
-
-
-class BatchSchema(JsonSchema):
-    pass

@@ -13,16 +13,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ingestion.answers import INGEST_PARAMETERS, MANY_ACCEPTED, NOT_STORED, ONE_ACCEPTED, many_records, one_record
 from ingestion.auth import client_of
 from ingestion.errors import Refused
 from ingestion.models import Delivery
-from ingestion.openapi import BatchSchema, RecordSchema
+from ingestion.openapi import JsonSchema, describe
 from ingestion.readers import parse_json, parse_ndjson, unpack
 from ingestion.repeats import Repeatable, read_repeatable
 from ingestion.services import Acceptance, Checked, NothingValid, accept, check, key_of
 from ingestion.streams import Stream
-
-NOT_STORED = {"message": "Nothing is stored: this was a dry run.", "queued": False}
 
 
 class JsonBody(BaseParser):
@@ -64,13 +63,13 @@ class PrefilledForm(BrowsableAPIRenderer):
 class ApiView(APIView):
     renderer_classes = [JSONRenderer, PrefilledForm]
     parser_classes = [JsonBody]
+    schema = JsonSchema()
 
 
 class IngestView(ApiView):
     """Post one record."""
 
     stream: Stream = None  # type: ignore[assignment]  # given to as_view()
-    schema = RecordSchema()
 
     def get_view_name(self) -> str:
         return self.stream.name
@@ -78,8 +77,13 @@ class IngestView(ApiView):
     def example(self) -> Any:
         return self.stream.example
 
+    @describe(*ONE_ACCEPTED, parameters=INGEST_PARAMETERS, body=one_record, errors=(409, 422))
     def post(self, request: Request) -> Response:
-        """Post one record: it is kept, then enriched and stored. An invalid one is refused."""
+        """Post one record.
+
+        It is kept, then enriched and stored; an invalid one is refused. A record with a key that is stored already
+        replaces the whole row, unless the stored one is newer (by `updated_at`, or without one by arrival).
+        """
         return self.take_in(request)
 
     def take_in(self, request: Request) -> Response:
@@ -135,7 +139,6 @@ class BatchView(IngestView):
     """Post many records."""
 
     parser_classes = [JsonBody, NdjsonBody]
-    schema = BatchSchema()
 
     def get_view_name(self) -> str:
         return f"{self.stream.name} batch"
@@ -143,8 +146,13 @@ class BatchView(IngestView):
     def example(self) -> Any:
         return [self.stream.example]
 
+    @describe(*MANY_ACCEPTED, parameters=INGEST_PARAMETERS, body=many_records, errors=(409, 422))
     def post(self, request: Request) -> Response:
-        """Post many records: a JSON list, or one object per line. Invalid ones are refused, each by its index."""
+        """Post many records.
+
+        A JSON list, or one object per line. What is valid is kept, then enriched and stored; invalid records are
+        refused, each by its index. When none is valid, the answer is 422.
+        """
         return self.take_in(request)
 
     def read_items(self, request: Request, body: bytes) -> tuple[Delivery.Format, list[Any]]:
