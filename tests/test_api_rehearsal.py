@@ -1,0 +1,139 @@
+"""dry_run, gzip bodies, and back-pressure: what a sender may ask for, pack, and must wait for."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from ingestion import backlog
+from ingestion.models import Delivery
+from tests.api import NDJSON, api, ndjson, post, refusal
+from tests.records import stored, work_off
+from tutoring.tests.factories import tutor
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client() -> Client:
+    return api()
+
+
+class TestDryRun:
+    @pytest.fixture(autouse=True)
+    def nothing_stored(self) -> Iterator[None]:
+        yield
+        assert not Delivery.objects.exists()
+
+    def test_it_says_what_a_record_would_get(self, client: Client) -> None:
+        response = post(client, "/api/tutors?dry_run=true", tutor(tutor_id="T1", age=99))
+        answer = response.json()
+        assert response.status_code == 200
+        assert (answer["success"], answer["queued"], answer["id"]) == (True, False, "T1")
+        assert "age" in answer["warnings"][0]
+        assert not {"delivery", "status_url"} & set(answer)
+        refusal(post(client, "/api/tutors?dry_run=true", tutor(email="nobody")), 422)
+
+    def test_it_says_what_a_batch_would_get(self, client: Client) -> None:
+        for body, kind in (([tutor(), tutor(email="nobody")], "application/json"), (ndjson(tutor(), {}), NDJSON)):
+            response = post(client, "/api/tutors/batch?dry_run=true", body, kind)
+            answer = response.json()
+            assert response.status_code == 200
+            assert (answer["count"], answer["queued"]) == (1, False)
+            assert [error["index"] for error in answer["errors"]] == [1]
+        refusal(post(client, "/api/tutors/batch?dry_run=true", [{}]), 422)
+
+    def test_it_says_what_would_become_a_dead_letter(self, client: Client) -> None:
+        answer = post(client, "/api/tutors?dry_run=true&invalid=dead-letter", tutor(email="nobody")).json()
+        assert (answer["queued"], set(answer["errors"])) == (False, {"email"})
+
+    @pytest.mark.parametrize("value", ["", "yes", "True", "1"])
+    def test_it_is_true_or_false(self, client: Client, value: str) -> None:
+        error = refusal(post(client, f"/api/tutors?dry_run={value}", tutor()), 400)
+        assert "dry_run" in error["fields"]
+
+
+class TestGzip:
+    def post(self, client: Client, body: bytes, path: str = "/api/tutors", kind: str = "application/json") -> Any:
+        return post(client, path, body, kind, headers={"content-encoding": "GZip"})
+
+    def test_it_is_unpacked(self, client: Client) -> None:
+        body = json.dumps(tutor(tutor_id="T1")).encode()
+        assert self.post(client, gzip.compress(body)).status_code == 202
+        delivery = Delivery.objects.get()
+        assert (bytes(delivery.body), delivery.size) == (body, len(body))
+        work_off()
+        assert stored("tutors", "T1")
+
+    def test_several_files_one_after_the_other_are_one(self, client: Client) -> None:
+        body = b"".join(gzip.compress(ndjson(tutor(tutor_id=str(number))) + b"\n") for number in range(3))
+        assert self.post(client, body, "/api/tutors/batch", NDJSON).json()["count"] == 3
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"{}",
+            gzip.compress(json.dumps(tutor()).encode())[:-9],
+            gzip.compress(json.dumps(tutor()).encode())[:-4] + b"\0\0\0\0",
+            gzip.compress(json.dumps(tutor()).encode()) + b"more",
+            gzip.compress(b""),
+            b"\x1f\x8b",
+        ],
+    )
+    def test_what_is_no_gzip_is_400(self, client: Client, body: bytes) -> None:
+        refusal(self.post(client, body), 400)
+        assert not Delivery.objects.exists()
+
+    def test_what_unpacks_to_too_much_is_413(self, client: Client, settings: Settings) -> None:
+        settings.MAX_BODY_BYTES = 2000
+        body = json.dumps(tutor()).encode()
+        assert self.post(client, gzip.compress(body.ljust(2000))).status_code == 202
+        refusal(self.post(client, gzip.compress(body.ljust(2001))), 413)
+        refusal(self.post(client, gzip.compress(b" " * 1_000_000)), 413)
+
+    @pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "nonsense"])
+    def test_another_encoding_is_415_and_names_the_one(self, client: Client, encoding: str) -> None:
+        response = post(client, "/api/tutors", tutor(), headers={"content-encoding": encoding})
+        refusal(response, 415)
+        assert response["Accept-Encoding"] == "gzip"
+
+
+class TestBackPressure:
+    @pytest.fixture(autouse=True)
+    def fresh(self) -> Iterator[None]:
+        backlog.forget()
+        yield
+        backlog.forget()
+
+    def test_too_much_pending_is_503_until_it_is_worked_off(self, client: Client, settings: Settings) -> None:
+        settings.MAX_PENDING_RECORDS = 3
+        items = [tutor(tutor_id=str(number)) for number in range(3)]
+        assert post(client, "/api/tutors/batch", items).status_code == 202
+        response = post(client, "/api/tutors", tutor())
+        error = refusal(response, 503)
+        assert (response["Retry-After"], error["code"]) == ("30", "unavailable")
+        assert "3 records are pending" in error["message"]
+        refusal(post(client, "/api/tutors/batch", items), 503)
+        assert Delivery.objects.count() == 1
+        work_off()
+        backlog.forget()
+        assert post(client, "/api/tutors", tutor()).status_code == 202
+
+    def test_a_repeat_and_a_dry_run_are_answered_all_the_same(self, settings: Settings) -> None:
+        settings.MAX_PENDING_RECORDS = 1
+        client = api(**{"idempotency-key": "1"})
+        first = post(client, "/api/tutors", tutor())
+        assert post(client, "/api/tutors", tutor()).json() == first.json()
+        assert post(client, "/api/tutors?dry_run=true", tutor()).status_code == 200
+        refusal(post(api(), "/api/tutors", tutor()), 503)
+
+    def test_the_database_is_asked_seldom(self, client: Client, django_assert_max_num_queries: Any) -> None:
+        post(client, "/api/tutors", tutor())
+        backlog.forget()
+        with django_assert_max_num_queries(1):
+            for _ in range(50):
+                backlog.is_full()
