@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from inspect import getdoc
 from operator import itemgetter
 from types import FunctionType
@@ -15,7 +16,7 @@ from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent
 from pydantic import TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from ingestion.errors import CODES, RETRY_AFTER
 from ingestion.streams import Stream, all_streams
@@ -217,12 +218,17 @@ class WithoutTitles(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
+    def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> Schema:
+        made = super().generate(schema, mode)
+        for each in (made, *made.get("$defs", {}).values()):
+            each.pop("title", None)
+        return made
+
 
 def json_schema(shape: Any) -> Schema:
-    """What pydantic makes of the shape, to be referred to as components."""
+    """What pydantic makes of the shape, its parts to be found among the components."""
     template = "#/components/schemas/{model}"
-    schema = TypeAdapter(shape).json_schema(ref_template=template, schema_generator=WithoutTitles)
-    return {name: value for name, value in schema.items() if name != "title"}
+    return TypeAdapter(shape).json_schema(ref_template=template, schema_generator=WithoutTitles)
 
 
 class PathsWithoutSlash(EndpointEnumerator):
@@ -316,7 +322,7 @@ class JsonSchema(AutoSchema):
         for answer in described.answers:
             shape, example, media = map(self.of_stream, (answer.shape, answer.example, answer.media))
             forms = {JSON: Body(shape=shape, example=example)} if shape is not None else {}
-            headers = {each.name: each.as_header() for each in (REQUEST_ID, *answer.headers)}
+            headers = self.headers_of(*answer.headers)
             content = self.content_of({**forms, **media})
             yield str(answer.status), {"description": answer.says, "headers": headers, "content": content}
         for status in {*self.common_errors(), *described.errors} - {answer.status for answer in described.answers}:
@@ -336,10 +342,14 @@ class JsonSchema(AutoSchema):
         headers = {401: (CHALLENGED,), 429: (RETRY,), 503: (RETRY,)}.get(status, ())
         response = {
             "description": ERRORS[status][0],
-            "headers": {each.name: each.as_header() for each in (REQUEST_ID, *headers)},
+            "headers": self.headers_of(*headers),
             "content": {JSON: {"schema": self.schema_of(ERROR), "example": example_of_error(status)}},
         }
         return self.register(ResolvedComponent.RESPONSE, CODES[status], response)
+
+    def headers_of(self, *headers: Parameter) -> dict[str, Any]:
+        register = partial(self.register, ResolvedComponent.HEADER)
+        return {each.name: register(each.name, each.as_header()) for each in (REQUEST_ID, *headers)}
 
     def content_of(self, bodies: Mapping[str, Body]) -> dict[str, Any]:
         return {media_type: self.form_of(body) for media_type, body in bodies.items()}

@@ -92,8 +92,9 @@ class StudentRecord(Record):
 
 
 class SessionRecord(Record):
-    """A tutoring session, scheduled or held. A field that a rule compares with others stands after them."""
+    """A tutoring session, scheduled or held."""
 
+    # A field that a rule compares with others stands after them.
     session_id: Identifier
     """Names the session: the key."""
     tutor_id: Identifier
