@@ -158,12 +158,23 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "TutorMax",
     "VERSION": VERSION,
-    "DESCRIPTION": "Post tutors, students, sessions and feedback; read them back enriched.",
+    "DESCRIPTION": """Post tutors, students, sessions and feedback; read them back enriched.
+
+- Send an API key with every request: `Authorization: Api-Key <prefix>.<secret>`.
+- What is answered with 202 is kept, durably. It is enriched and stored a moment later; `status_url` says when, and what
+  became of each record.
+- Errors have one shape; an unknown parameter or value is one, and the message names those there are.
+- After 429, 503 and no answer at all send the request again; with an `Idempotency-Key` nothing is kept twice.
+- Times are ISO 8601 with an offset (or without one: as the server's `TIME_ZONE`); answers are in UTC.
+- Every path works with and without a slash at its end.
+""",
     "OAS_VERSION": "3.1.0",
+    "DEFAULT_GENERATOR_CLASS": "ingestion.openapi.Generator",
     "SERVE_PUBLIC": True,
     "SERVE_PERMISSIONS": ["ingestion.auth.DocsReadable"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "docExpansion": "list", "filter": True, "defaultModelsExpandDepth": 0},
     "REDOC_DIST": "SIDECAR",
     "SERVE_INCLUDE_SCHEMA": False,
 }

@@ -1,23 +1,36 @@
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
+from pydantic import Field
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import BaseRenderer, JSONRenderer, TemplateHTMLRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from typing_extensions import TypedDict
 
 from enrichment import stats
 from ingestion.models import Delivery
-from ingestion.openapi import Generator, JsonSchema
+from ingestion.openapi import Answer, Body, JsonSchema, describe
 from ingestion.streams import names
 from tutormax import __version__
+
+HEALTHY = {
+    "status": "healthy",
+    "timestamp": "2025-03-01T22:10:00Z",
+    "version": __version__,
+    "database": True,
+    "queue": True,
+    "cluster": True,
+}
+UNHEALTHY = {**HEALTHY, "status": "unhealthy", "database": False, "queue": False, "cluster": False}
+HOME = {"name": "TutorMax", "version": __version__, "status": "running", "endpoints": ["/health", "/docs"]}
 
 
 class OpenView(APIView):
@@ -29,38 +42,64 @@ class OpenView(APIView):
     schema = JsonSchema()
 
 
-class HomeView(OpenView):
-    """What this is and what it offers: JSON for a client, links for a person."""
+class Home(TypedDict):
+    """What this is and what it offers."""
 
+    name: Literal["TutorMax"]
+    version: str
+    status: Literal["running"]
+    endpoints: Annotated[list[str], Field(description="Paths.")]
+
+
+class HomeView(OpenView):
     renderer_classes = [JSONRenderer, TemplateHTMLRenderer]
 
-    @extend_schema(operation_id="home")
+    @describe(Answer(Home, example=HOME, media={"text/html": Body(description="For a person: links.")}))
     def get(self, request: Request) -> Response:
+        """What this is and what it offers: JSON for a client, links for a person."""
         streams = [f"/api/{name}{rest}" for name in names() for rest in ("", "/batch", "/{key}")]
         others = ["/api/deliveries/{id}", "/api/queue/stats", "/health", "/docs", "/redoc", "/openapi.json", "/admin/"]
         home = {"name": "TutorMax", "version": __version__, "status": "running", "endpoints": [*streams, *others]}
         return Response({**home, "streams": names()} if is_html(request) else home, template_name="home.html")
 
 
-class HealthView(OpenView):
-    """Whether records are taken in (503 if not) and worked on ("degraded" if not)."""
+class Health(TypedDict):
+    status: Annotated[
+        Literal["healthy", "degraded", "unhealthy"],
+        Field(description="unhealthy: nothing is taken in; degraded: what is taken in is not worked on."),
+    ]
+    timestamp: datetime
+    version: str
+    database: Annotated[bool, Field(description="The database answers.")]
+    queue: Annotated[bool, Field(description="The queue, which is in the database, answers.")]
+    cluster: Annotated[bool, Field(description="Workers are alive.")]
 
-    @extend_schema(operation_id="health")
+
+class HealthView(OpenView):
+    @describe(
+        Answer(Health, 200, "Records are taken in.", example=HEALTHY),
+        Answer(Health, 503, "Records are not taken in.", example=UNHEALTHY),
+    )
     def get(self, request: Request) -> Response:
+        """Whether records are taken in (503 if not) and worked on ("degraded" if not)."""
         health = look_after()
         return Response(health, status=503 if health["status"] == "unhealthy" else 200)
 
 
-class LiveView(OpenView):
-    """This process runs; nothing else is asked."""
+class Alive(TypedDict):
+    status: Literal["alive"]
+    timestamp: datetime
 
-    @extend_schema(operation_id="health_live")
+
+class LiveView(OpenView):
+    @describe(Answer(Alive, example={"status": "alive", "timestamp": "2025-03-01T22:10:00Z"}))
     def get(self, request: Request) -> Response:
+        """This process runs; nothing else is asked."""
         return Response({"status": "alive", "timestamp": timezone.now()})
 
 
 class SchemaView(SpectacularJSONAPIView):
-    generator_class = Generator
+    http_method_names = ["get", "head"]
 
 
 class DocsView(SpectacularSwaggerSplitView):
