@@ -4,6 +4,7 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.contrib.admin.apps import AdminConfig
 from django.core.management import call_command
+from django.core.signals import request_finished
 from django.db import connections
 from django.db.models import Q
 from django.db.models.signals import post_migrate
@@ -14,6 +15,7 @@ class TutorMaxConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("tutormax.checks")
+        request_finished.connect(import_module("tutormax.logs").tell)
         # The last app of all: what migrate makes for the others (permissions) is there when it is its turn.
         last = [config for config in apps.get_app_configs() if config.models_module][-1]
         post_migrate.connect(complete_installation, sender=last, dispatch_uid="tutormax.complete_installation")

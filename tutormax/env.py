@@ -2,11 +2,14 @@
 
 import logging
 import os
+import re
 import secrets
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.core.exceptions import ImproperlyConfigured
+
+_origin = re.compile(r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 def text(name: str, default: str = "") -> str:
@@ -46,6 +49,15 @@ def log_level(name: str, default: str) -> str:
 
 def words(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def origins(name: str) -> list[str]:
+    """As browsers send them: scheme, host and port, in small letters."""
+    found = [word.lower() for word in words(name)]
+    for value in found:
+        if not _origin.fullmatch(value):
+            raise ImproperlyConfigured(f"{name} must be origins such as https://app.example, not {value!r}.")
+    return found
 
 
 def kept_secret(path: Path) -> str:

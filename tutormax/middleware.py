@@ -1,9 +1,12 @@
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC
 
 from django.http import HttpRequest, HttpResponse
 
 from ingestion.errors import error_response
+from ingestion.models import ApiKey
+from tutormax import logs
 
 MAX_DRAIN = 64_000_000
 """Bytes of a refused body that are read to its end, so that the client gets to see why it is refused."""
@@ -12,10 +15,32 @@ CHUNK = 65_536
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
+def named_requests(get_response: GetResponse) -> GetResponse:
+    """Gives each request an id, the client's or a new one: it is in the answer and in every line of the log."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        served = logs.Served(request)
+        logs.current.set(served)
+        response = get_response(request)
+        served.status = response.status_code
+        response["X-Request-ID"] = served.id
+        warn_of_end(request, response)
+        return response
+
+    return middleware
+
+
+def warn_of_end(request: HttpRequest, response: HttpResponse) -> None:
+    """Tells the client that uses it when its key expires, a week ahead."""
+    key = getattr(request, "auth", None)
+    if isinstance(key, ApiKey) and key.expiry_date and key.expires_soon:
+        response["X-Api-Key-Expires"] = key.expiry_date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def plain_requests(get_response: GetResponse) -> GetResponse:
     """Refuses what no view expects (Django or the database would answer 500), and reads what no view has read.
 
-    Comes before everything else, since sessions and static files trip over the same.
+    Comes before all that trips over the same: sessions, static files.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
