@@ -19,6 +19,8 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1")
 PORT = env.whole("PORT", 8000, least=1, most=65_535)
 HTTPS = env.flag("HTTPS", False)
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+CORS_ORIGINS = env.origins("CORS_ORIGINS")
+THROTTLE = env.whole("THROTTLE", 0, most=100_000)
 LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
 DOCS_PUBLIC = env.flag("DOCS_PUBLIC", True)
 
@@ -27,6 +29,7 @@ REFERENCE_WAIT = env.whole("REFERENCE_WAIT", 86_400)
 CREATE_MISSING_STUDENTS = env.flag("CREATE_MISSING_STUDENTS", False)
 MAX_BATCH_RECORDS = env.whole("MAX_BATCH_RECORDS", 10_000, least=1)
 MAX_BODY_BYTES = env.whole("MAX_BODY_BYTES", 32_000_000, least=1)
+MAX_UPLOAD_BYTES = env.whole("MAX_UPLOAD_BYTES", 10_000_000_000, least=1)
 MAX_PENDING_RECORDS = env.whole("MAX_PENDING_RECORDS", 1_000_000, least=1)
 CLAIM_LEASE = env.whole("CLAIM_LEASE", 60, least=1)
 WORKERS = env.whole("WORKERS", 2, least=1)
@@ -47,16 +50,19 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "rest_framework_api_key",
     "axes",
+    "corsheaders",
     "ingestion",
     "enrichment",  # before django_q: its qcluster is the one that runs
     "tutoring",
     "django_q",
 ]
 MIDDLEWARE = [
+    "tutormax.middleware.named_requests",
+    "csp.middleware.CSPMiddleware",  # what the next ones refuse has its headers, too
+    *(["corsheaders.middleware.CorsMiddleware"] if CORS_ORIGINS else []),
     "tutormax.middleware.plain_requests",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -138,6 +144,8 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
+AXES_CLIENT_IP_CALLABLE = "tutormax.logins.address_of"
+AXES_LOCKOUT_CALLABLE = "tutormax.logins.locked_out"
 LOGIN_URL = "admin:login"
 
 REST_FRAMEWORK = {
@@ -146,6 +154,7 @@ REST_FRAMEWORK = {
         "ingestion.auth.StaffSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["ingestion.auth.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["ingestion.throttling.PerKey"],
     "DEFAULT_RENDERER_CLASSES": [
         "rest_framework.renderers.JSONRenderer",
         "rest_framework.renderers.BrowsableAPIRenderer",
@@ -178,6 +187,7 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SERVE_INCLUDE_SCHEMA": False,
 }
+FILE_UPLOAD_HANDLERS = ["ingestion.files.SpoolHandler"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES + 1  # the view answers 413 itself, in the API's error shape
 
 LANGUAGE_CODE = "en"
@@ -198,6 +208,11 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
+CORS_ALLOWED_ORIGINS = CORS_ORIGINS
+CORS_URLS_REGEX = r"^/(api|health|openapi\.json)(/|$)"
+CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "OPTIONS"]
+CORS_ALLOW_HEADERS = ["Authorization", "Content-Type", "Content-Encoding", "Idempotency-Key", "X-Request-ID"]
+CORS_EXPOSE_HEADERS = ["Retry-After", "X-Request-ID", "X-Api-Key-Expires", "Content-Disposition"]
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
@@ -207,8 +222,18 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"of_requests": {"()": "tutormax.logs.OfRequests"}},
+    "formatters": {
+        "line": {
+            "()": "tutormax.logs.OneLine",
+            "format": "%(asctime)s %(levelname)s [%(request_id)s] %(name)s: %(message)s",
+        }
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["of_requests"]}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {"django-q": {"level": "WARNING"}, "axes": {"level": "WARNING"}},
+    "loggers": {
+        "django": {"level": "INFO"},  # with DEBUG its SQL would show what is in the bodies
+        "django-q": {"level": "WARNING"},
+        "axes": {"level": "WARNING"},
+    },
 }
