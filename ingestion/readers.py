@@ -116,3 +116,12 @@ def _deeper_than(value: Any, depth: int) -> bool:
     if depth == 0:
         return True
     return any(type(inner) in (dict, list) and _deeper_than(inner, depth - 1) for inner in value)
+
+
+UNREADABLE = "(unreadable)"
+"""The member of a record made from what could not be read in a file: why. Such a record is invalid."""
+AS_IT_CAME = "(as it came)"
+
+
+def unreadable(reason: str, as_it_came: Any) -> dict[str, Any]:
+    return {UNREADABLE: reason, AS_IT_CAME: as_it_came}

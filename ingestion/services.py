@@ -8,10 +8,11 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ingestion import backlog, bell
 from ingestion.models import Delivery
-from ingestion.readers import clean, dump
+from ingestion.readers import UNREADABLE, clean, dump
 from ingestion.streams import Context, Stream
 
 MAX_MESSAGE = 500
@@ -103,7 +104,15 @@ def check(stream: Stream, items: list[Any], *, keep_invalid: bool = False) -> Ch
 
 def validate(stream: Stream, item: Any, now: datetime) -> BaseModel:
     """The record that `item`, typed as in JSON, stands for. Raises pydantic.ValidationError."""
+    if type(item) is dict and UNREADABLE in item:
+        raise _unreadable(stream, clean(str(item[UNREADABLE]), MAX_MESSAGE))
     return stream.schema.__pydantic_validator__.validate_python(item, strict=True, context={"now": now})  # type: ignore[no-any-return]
+
+
+def _unreadable(stream: Stream, reason: str) -> ValidationError:
+    error = PydanticCustomError("unreadable", "{reason}", {"reason": reason})
+    detail = InitErrorDetails(type=error, loc=(UNREADABLE,), input=None)
+    return ValidationError.from_exception_data(stream.name, [detail])
 
 
 def field_errors(error: ValidationError) -> dict[str, list[str]]:

@@ -1,0 +1,124 @@
+"""The cells of a CSV file: text → JSON by the type of the stream's field, and back.
+
+What cannot be read as its field's type is left as text, so that the stream's own schema names the field.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from json.encoder import encode_basestring  # many times as fast as dumps() of a text
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel
+
+from ingestion.readers import Unreadable, dump, parse_json
+
+Read: TypeAlias = "Callable[[str], str]"
+"""A cell → the JSON of its value; empty where the cell is, which means that the field is absent."""
+
+TRUTH = {**dict.fromkeys(("true", "yes", "1"), "true"), **dict.fromkeys(("false", "no", "0"), "false")}
+SEPARATORS = (";", "|")
+"""Of the items of a list; the first that occurs."""
+
+_whole = re.compile(r"[+-]?[0-9]{1,400}")
+_number = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+_formula = re.compile(r"'*[=+\-@\t\r]")
+_shielded = re.compile(r"'+[=+\-@\t\r]")
+
+
+def readers_of(schema: type[BaseModel]) -> dict[str, Read]:
+    """field → how its cells are read."""
+    described = schema.model_json_schema()
+    definitions = described.get("$defs", {})
+    return {name: _reader(field, definitions) for name, field in described["properties"].items()}
+
+
+def _reader(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> Read:
+    options = [_resolved(option, definitions) for option in field.get("anyOf", [field])]
+    by_type = {option.get("type"): option for option in options if option.get("type") != "null"}
+    match sorted(map(str, by_type)):
+        case ["integer"] | ["number"] | ["integer", "number"]:
+            return read_number
+        case ["boolean"]:
+            return read_boolean
+        case ["array"]:
+            return list_reader(_reader(by_type["array"].get("items", {}), definitions))
+        case _:
+            return read_text
+
+
+def _resolved(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = definitions[field["$ref"].rsplit("/", 1)[-1]] if "$ref" in field else field
+    return found
+
+
+def read_text(cell: str) -> str:
+    return encode_basestring(cell) if cell else ""
+
+
+def read_number(cell: str) -> str:
+    text = cell.strip()
+    if _whole.fullmatch(text):
+        return str(int(text))
+    if _number.fullmatch(text) and math.isfinite(number := float(text)):
+        return repr(number)
+    return read_text(cell) if text else ""
+
+
+def read_boolean(cell: str) -> str:
+    text = cell.strip()
+    return TRUTH.get(text.lower()) or (read_text(cell) if text else "")
+
+
+def list_reader(read_item: Read) -> Read:
+    def read_list(cell: str) -> str:
+        text = cell.strip()
+        if text.startswith("["):
+            try:
+                value = parse_json(text.encode())
+            except Unreadable:
+                return read_text(cell)
+            return dump(value)
+        separator = next((each for each in SEPARATORS if each in text), SEPARATORS[0])
+        items = [read_item(item) for each in text.split(separator) if (item := each.strip())]
+        return f"[{','.join(items)}]" if items else ""
+
+    return read_list
+
+
+def ignore(cell: str) -> str:
+    return ""
+
+
+# And back: a value of a record as a cell.
+
+
+def cell_of(value: Any) -> str:
+    """What is read as `value` again where the field has its type. No spreadsheet takes it for a formula."""
+    if value is None:
+        return ""
+    if isinstance(value, list) and value and all(_is_simple(item) for item in value):
+        return shield(SEPARATORS[0].join(str(item) for item in value))
+    return shield(value) if isinstance(value, str) else dump(value)
+
+
+def _is_simple(item: Any) -> bool:
+    if not isinstance(item, str):
+        return type(item) in (int, float)
+    marked = item.startswith("[") or any(separator in item for separator in SEPARATORS)
+    return bool(item) and item == item.strip() and not marked
+
+
+def shield(text: str) -> str:
+    """An apostrophe before what a spreadsheet would compute; a plain number stays as it is."""
+    return f"'{text}" if _formula.match(text) and not _number.fullmatch(text) else text
+
+
+def unshield(text: str) -> str:
+    return text[1:] if _shielded.match(text) else text
+
+
+def unshielded(read: Read) -> Read:
+    return lambda cell: read(unshield(cell))

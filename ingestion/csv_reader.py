@@ -1,0 +1,243 @@
+"""CSV files: the header is matched with a stream's fields, each row becomes the JSON of a record.
+
+Rows are counted from 1, without the header and rows of which every cell is empty. A row that cannot be read becomes a
+record that is invalid and says why (readers.unreadable), so that it ends as a dead letter.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, TypeAlias, TypeGuard
+
+from ingestion import csv_cells
+from ingestion.csv_cells import Read
+from ingestion.readers import Unreadable, dump, unreadable
+from ingestion.streams import Stream
+
+MAX_ROW = 1_000_000
+"""Bytes of one row or line."""
+MAX_COLUMNS = 1000
+MAX_NAME = 100
+"""Characters of a column's name."""
+CHUNK_BYTES = 1_000_000
+"""Of the file; as JSON it is about twice as much."""
+CHUNK_NAMES = 2_000_000
+"""Characters of the columns' names, which the JSON repeats in each row."""
+DELIMITERS = (",", ";", "\t")
+OURS = ("row", "error")
+"""The first columns of the rejected rows that we gave out: ignored when they come back."""
+
+csv.field_size_limit(MAX_ROW)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some records of a file, as NDJSON, and the byte of the file behind them."""
+
+    body: bytes
+    count: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A row that is no CSV: as it stands in the file."""
+
+    text: str
+    reason: str
+
+
+Row: TypeAlias = "list[str] | Broken"
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    """In the file."""
+    field: str
+    """Of the stream; empty where it has none that fits: then the record has the column by its own name."""
+    read: Read
+
+    @property
+    def key(self) -> str:
+        return self.field or self.name
+
+
+def match(names: Sequence[str], stream: Stream) -> list[Column]:
+    """The columns of a header: names fit whatever their case, spaces, hyphens and underscores. Raises Unreadable."""
+    _check(names)
+    readers = csv_cells.readers_of(stream.schema)
+    by_form = {_form(field): field for field in readers}
+    ours = tuple(names[:2]) == OURS and not set(OURS) & set(readers)
+    columns = []
+    for position, name in enumerate(names):
+        field = by_form.get(_form(name), "")
+        read = readers.get(field, csv_cells.read_text)
+        if ours:
+            read = csv_cells.unshielded(read) if position >= len(OURS) else csv_cells.ignore
+        columns.append(Column(name, field, read))
+    return _without_doubles(columns)
+
+
+def _form(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def _check(names: Sequence[str]) -> None:
+    if len(names) > MAX_COLUMNS:
+        raise Unreadable(f"The header has {len(names)} columns; at most {MAX_COLUMNS} are taken.")
+    for position, name in enumerate(names, start=1):
+        if not name.strip():
+            raise Unreadable(f"Column {position} has no name in the header.")
+        if len(name) > MAX_NAME or not name.isprintable():
+            raise Unreadable(f"The name of column {position} is longer than {MAX_NAME} characters, or not printable.")
+
+
+def _without_doubles(columns: list[Column]) -> list[Column]:
+    for key, number in Counter(column.key for column in columns).items():
+        if number > 1:
+            names = " and ".join(f"“{column.name}”" for column in columns if column.key == key)
+            raise Unreadable(f"The columns {names} stand for the same field, {key}: leave one.")
+    return columns
+
+
+class CsvFile:
+    """A file that is known to be UTF-8 without a line of more than MAX_ROW bytes. Raises Unreadable for its header."""
+
+    def __init__(self, file: BinaryIO, stream: Stream) -> None:
+        self.file = file
+        self.delimiter, names, self.first_row = self._header()
+        self.columns = match(names, stream)
+
+    @property
+    def taken(self) -> list[Column]:
+        """The columns, but for those of ours."""
+        return [column for column in self.columns if column.read is not csv_cells.ignore]
+
+    def _header(self) -> tuple[str, list[str], int]:
+        """(delimiter, names, byte behind it): by the delimiter that finds the most columns."""
+        found = [(delimiter, *self._header_by(delimiter)) for delimiter in DELIMITERS]
+        delimiter, row, end = max(found, key=lambda each: len(each[1]) if isinstance(each[1], list) else 0)
+        if isinstance(row, Broken):
+            raise Unreadable(f"The header cannot be read: {row.reason}")
+        names = [" ".join(name.split()) for name in row]
+        while not names[-1]:
+            names.pop()
+        return delimiter, names, end
+
+    def _header_by(self, delimiter: str) -> tuple[Row, int]:
+        for row, end in self.rows(0, delimiter):
+            if isinstance(row, Broken) or any(row):
+                return row, end
+        raise Unreadable("The file is empty.")
+
+    def rows(self, start: int, delimiter: str = "") -> Iterator[tuple[Row, int]]:
+        """(row, byte behind it) from the byte `start` on."""
+        lines = _Lines(self.file, start)
+        while True:
+            reader = csv.reader(lines, delimiter=delimiter or self.delimiter, strict=True)
+            try:
+                for row in reader:
+                    yield row, lines.end
+                    lines.next_row()
+            except csv.Error as error:
+                broken = lines.give_up(error)
+                yield broken, lines.end
+                lines = _Lines(self.file, lines.end)
+            else:
+                return
+
+    def chunks(self, start: int, most: int) -> Iterator[Chunk]:
+        """The records of the rows from the byte `start` on, at most so many at once."""
+        most = max(1, min(most, CHUNK_NAMES // sum(len(column.key) + 8 for column in self.columns)))
+        rows: list[Row] = []
+        begin = start = end = max(start, self.first_row)
+        for row, end in self.rows(start):
+            if isinstance(row, list) and not any(row):
+                continue
+            rows.append(row)
+            if len(rows) >= most or end - begin >= CHUNK_BYTES:
+                yield self._chunk(rows, end)
+                rows, begin = [], end
+        if rows:
+            yield self._chunk(rows, end)
+
+    def _chunk(self, rows: list[Row], end: int) -> Chunk:
+        whole = iter(self._records([row for row in rows if self._is_whole(row)]))
+        records = [next(whole) if self._is_whole(row) else self._odd(row) for row in rows]
+        return Chunk("\n".join(records).encode(), len(records), end)
+
+    def _is_whole(self, row: Row) -> TypeGuard[list[str]]:
+        return type(row) is list and len(row) == len(self.columns)
+
+    def _records(self, rows: list[list[str]]) -> list[str]:
+        """Column by column: many cells of a column are alike, and are then read once."""
+        parts = [
+            list(map(_Cells(column).__getitem__, cells))
+            for column, cells in zip(self.columns, zip(*rows, strict=True), strict=False)
+        ]
+        return [f"{{{','.join(filter(None, record))}}}" for record in zip(*parts, strict=True)]
+
+    def _odd(self, row: Row) -> str:
+        if isinstance(row, Broken):
+            return dump(unreadable(row.reason, row.text))
+        width = len(self.columns)
+        [record] = self._records([(row + [""] * width)[:width]])
+        if not any(row[width:]) and len(row) > width:
+            return record  # no more than a delimiter too many
+        reason = f"The row has {len(row)} cells, the header {width}."
+        return dump({**json.loads(record), **unreadable(reason, row)})
+
+
+class _Cells(dict[str, str]):
+    """cell → the JSON of the member that it makes, empty for none; filled as cells are asked for."""
+
+    def __init__(self, column: Column) -> None:
+        super().__init__()
+        self.name = f"{dump(column.key)}:"
+        self.read = column.read
+
+    def __missing__(self, cell: str) -> str:
+        value = self.read(cell)
+        member = self[cell] = f"{self.name}{value}" if value else ""
+        return member
+
+
+class _RowTooLong(csv.Error):
+    pass
+
+
+class _Lines:
+    """The lines of a file as text, for csv.reader, which takes no more of them than the row needs."""
+
+    def __init__(self, file: BinaryIO, start: int) -> None:
+        file.seek(start)
+        self.file = file
+        self.row = self.end = start
+        """The byte at which the present row begins, and the one behind what was read of it."""
+        self.at_end = False
+
+    def next_row(self) -> None:
+        self.row = self.end
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.file:
+            self.end += len(line)
+            if self.end - self.row > MAX_ROW:
+                raise _RowTooLong(f"The row has more than {MAX_ROW} bytes.")
+            yield line.decode("utf-8-sig" if self.row == 0 else "utf-8")
+        self.at_end = True
+
+    def give_up(self, error: csv.Error) -> Broken:
+        """What was read of the row; its first line alone where a quote was never closed, so that the rest is read."""
+        unclosed = self.at_end or isinstance(error, _RowTooLong)
+        self.file.seek(self.row)
+        taken = self.file.readline() if unclosed else self.file.read(self.end - self.row)
+        self.end = self.row + len(taken)
+        reason = "A quotation mark is not closed." if unclosed else f"Not CSV: {error}."
+        return Broken(taken.decode().rstrip("\r\n"), reason)

@@ -1,0 +1,249 @@
+"""Files of records: spooled, unpacked, examined to their end before anything of them is kept, then read in chunks.
+
+Nothing here holds a file in memory, but for JSON, which cannot be read in parts.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import hashlib
+import json
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import IO, Any, BinaryIO, cast
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadhandler import FileUploadHandler
+
+from ingestion.csv_reader import MAX_ROW, Chunk, CsvFile
+from ingestion.models import Upload
+from ingestion.readers import TooLarge, Unreadable, dump, parse_json, unreadable
+from ingestion.streams import Stream
+
+CHUNK_ROWS = 2000
+CHUNK_BYTES = 2_000_000
+"""Of NDJSON."""
+PIECE = 1_000_000
+"""Bytes that are read at once."""
+HEAD = 65_536
+BEGINNING = 512
+"""Bytes in which a file that is no text shows a NUL."""
+BY_EXTENSION = {"csv": "csv", "tsv": "csv", "ndjson": "ndjson", "jsonl": "ndjson", "json": "json"}
+BY_CONTENT_TYPE = {"text/csv": "csv", "application/x-ndjson": "ndjson", "application/json": "json"}
+BINARY = {
+    b"PK\x03\x04": "a ZIP archive, as .xlsx is: unpack it, or save the table as CSV (UTF-8)",
+    b"\xff\xfe": "UTF-16: save it as UTF-8",
+    b"\xfe\xff": "UTF-16: save it as UTF-8",
+}
+
+Format = Upload.Format
+
+
+class SpoolHandler(FileUploadHandler):
+    """Files of a form go to the disk, into files without a name."""
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        super().new_file(*args, **kwargs)
+        self.file = unnamed_file()
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        self.file.write(raw_data)
+
+    def file_complete(self, file_size: int) -> UploadedFile[bytes]:
+        self.file.seek(0)
+        return UploadedFile(self.file, self.file_name, self.content_type, file_size, self.charset)
+
+    def upload_interrupted(self) -> None:
+        if hasattr(self, "file"):
+            self.file.close()
+
+
+def spool(stream: IO[bytes]) -> BinaryIO:
+    """What is left of the stream, on the disk."""
+    file = unnamed_file()
+    shutil.copyfileobj(stream, file, PIECE)
+    file.seek(0)
+    return file
+
+
+def unnamed_file() -> BinaryIO:
+    """In the directory for temporary files (TMPDIR); gone when it is closed, or the process ends, however that is."""
+    return cast("BinaryIO", tempfile.TemporaryFile())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordFile:
+    """A file of records of one stream that has been examined."""
+
+    file: BinaryIO
+    name: str
+    stream: Stream
+    format: Upload.Format
+    size: int
+    """Bytes, unpacked."""
+    sha256: str
+    """In hex, unpacked."""
+    csv: CsvFile | None
+
+    @property
+    def columns(self) -> list[str]:
+        return [column.name for column in self.csv.taken] if self.csv else []
+
+    @property
+    def missing_fields(self) -> list[str]:
+        """The required fields of which there is no column."""
+        if self.csv is None:
+            return []
+        found = {column.field for column in self.csv.columns}
+        fields = self.stream.schema.model_fields
+        return [name for name, field in fields.items() if field.is_required() and name not in found]
+
+    def chunks(self, offset: int = 0, rows: int = 0, most: int = CHUNK_ROWS) -> Iterator[Chunk]:
+        """The records behind the byte `offset` and the row `rows`, as chunks told before; at most so many at once."""
+        if self.csv:
+            return self.csv.chunks(offset, most)
+        if self.format == Format.JSON:
+            return self._json_chunks(rows, most)
+        return _ndjson_chunks(self.file, offset, most)
+
+    def _json_chunks(self, rows: int, most: int) -> Iterator[Chunk]:
+        """By position in the list: the byte that is told only says how far that is."""
+        items = _json_items(self.file)
+        for start in range(rows, len(items), most):
+            lines = [dump(item) for item in items[start : start + most]]
+            end = self.size * (start + len(lines)) // len(items)
+            yield Chunk("\n".join(lines).encode(), len(lines), end)
+
+
+def examine(file: BinaryIO, name: str, stream: Stream, content_type: str = "") -> RecordFile:
+    """Reads the whole file once. Raises Unreadable, and TooLarge where it, or one of its lines, is."""
+    file = _unpacked(file)
+    head = _head(file)
+    fmt = format_of(name, content_type, head)
+    sha256, size = _read_to_end(file, longest=None if fmt == Format.JSON else MAX_ROW)
+    if fmt == Format.JSON and size > settings.MAX_BODY_BYTES:
+        message = f"The JSON has {size} bytes; at most {settings.MAX_BODY_BYTES} are taken. Send it as NDJSON or CSV."
+        raise TooLarge(message)
+    csv = CsvFile(file, stream) if fmt == Format.CSV else None
+    if csv and not any(column.field for column in csv.columns):
+        fields = ", ".join(stream.schema.model_fields)
+        raise Unreadable(f"No column is a field of {stream.name}. Its fields: {fields}.")
+    examined = RecordFile(file=file, name=name, stream=stream, format=fmt, size=size, sha256=sha256, csv=csv)
+    if next(examined.chunks(), None) is None:
+        raise Unreadable("The file has no rows.")
+    return examined
+
+
+def format_of(name: str, content_type: str, head: bytes) -> Upload.Format:
+    """By the name's extension, else the content type; what may be JSON and what is unknown, by how it begins."""
+    extension = name.lower().removesuffix(".gz").rpartition(".")[2]
+    told = BY_EXTENSION.get(extension) or BY_CONTENT_TYPE.get(content_type.partition(";")[0].strip().lower())
+    if told in ("csv", "ndjson"):
+        return Format(told)
+    start = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if start[:1] == b"{":  # one object in the first line: one in each
+        with suppress(ValueError, RecursionError):
+            json.loads(start.partition(b"\n")[0])
+            return Format.NDJSON
+    return Format.JSON if told or start[:1] in (b"[", b"{") else Format.CSV
+
+
+def first_records(file: RecordFile, number: int) -> list[Any]:
+    lines = (line for chunk in file.chunks() for line in chunk.body.split(b"\n"))
+    return [json.loads(line) for line in islice(lines, number)]
+
+
+def _unpacked(file: BinaryIO) -> BinaryIO:
+    """The file itself, or where it is gzip, another one with what it holds."""
+    file.seek(0)
+    if file.read(2) != b"\x1f\x8b":
+        return file
+    file.seek(0)
+    limit, unpacked = settings.MAX_UPLOAD_BYTES, unnamed_file()
+    try:
+        with gzip.GzipFile(fileobj=file) as packed:
+            while piece := packed.read(PIECE):
+                unpacked.write(piece)
+                if unpacked.tell() > limit:
+                    raise TooLarge(f"The file unpacks to more than {limit} bytes.")
+    except EOFError:
+        raise Unreadable("The gzip file ends early.") from None
+    except (OSError, zlib.error) as error:
+        raise Unreadable(f"The gzip file is damaged: {error}.") from None
+    return unpacked
+
+
+def _head(file: BinaryIO) -> bytes:
+    """The beginning of the file. Raises Unreadable where it is plainly no text."""
+    file.seek(0)
+    head = file.read(HEAD)
+    for magic, what in BINARY.items():
+        if head.startswith(magic):
+            raise Unreadable(f"The file is {what}.")
+    if not head.strip():
+        raise Unreadable("The file is empty.")
+    if b"\0" in head[:BEGINNING]:
+        raise Unreadable(f"The file is no text: there is a NUL at byte {head.index(0)}. Save it as UTF-8.")
+    return head
+
+
+def _read_to_end(file: BinaryIO, longest: int | None) -> tuple[str, int]:
+    """(SHA-256, bytes) of the whole file. Raises Unreadable where it is not UTF-8, and TooLarge, naming the line."""
+    digest, decoder = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
+    size = lines = unended = 0
+    file.seek(0)
+    while True:
+        piece = file.read(PIECE)
+        before = size - len(decoder.getstate()[0])
+        try:
+            decoder.decode(piece, final=not piece)
+        except UnicodeDecodeError as error:
+            raise Unreadable(f"The file is not UTF-8 (byte {before + error.start}). Save it as UTF-8.") from None
+        if not piece:
+            return digest.hexdigest(), size
+        digest.update(piece)
+        size += len(piece)
+        if size > settings.MAX_UPLOAD_BYTES:
+            raise TooLarge(f"The file has more than {settings.MAX_UPLOAD_BYTES} bytes.")
+        first = piece.find(b"\n")
+        if longest and unended + (len(piece) if first < 0 else first) > longest:
+            raise TooLarge(f"Line {lines + 1} has more than {longest} bytes.")
+        unended = unended + len(piece) if first < 0 else len(piece) - piece.rfind(b"\n") - 1
+        lines += piece.count(b"\n")
+
+
+def _ndjson_chunks(file: BinaryIO, offset: int, most: int) -> Iterator[Chunk]:
+    lines: list[bytes] = []
+    file.seek(offset)
+    begin = end = offset
+    for line in file:
+        end += len(line)
+        if stripped := line.strip():
+            lines.append(_readable(stripped))
+        if lines and (len(lines) >= most or end - begin >= CHUNK_BYTES):
+            yield Chunk(b"\n".join(lines), len(lines), end)
+            lines, begin = [], end
+    if lines:
+        yield Chunk(b"\n".join(lines), len(lines), end)
+
+
+def _readable(line: bytes) -> bytes:
+    """The line; where it is no JSON, a record that says so and will be a dead letter."""
+    try:
+        parse_json(line)
+    except Unreadable as error:
+        return dump(unreadable(str(error), line.decode())).encode()
+    return line.removeprefix(codecs.BOM_UTF8)
+
+
+def _json_items(file: BinaryIO) -> list[Any]:
+    file.seek(0)
+    value = parse_json(file.read())
+    return value if isinstance(value, list) else [value]

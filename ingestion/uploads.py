@@ -1,0 +1,157 @@
+"""Uploads: a file is kept as many deliveries, each committed together with how far the file has been read.
+
+Whatever ends the process, sending the same file again goes on where it stopped: no row twice, none lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import QuerySet, Sum
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from ingestion import backlog, bell
+from ingestion.csv_reader import Chunk
+from ingestion.errors import Refused
+from ingestion.files import RecordFile, first_records
+from ingestion.models import Delivery, Upload
+from ingestion.services import check, key_of
+
+DELIVERY_RECORDS = {"postgresql": 2000, "sqlite": 200}
+"""As many as the pipeline works on together."""
+PREVIEWED = 100
+"""Rows of which a preview tells what is wrong."""
+
+
+class TakenInAlready(Refused):
+    def __init__(self, file: RecordFile, earlier: Upload) -> None:
+        when = timezone.localtime(earlier.created_at).strftime("%Y-%m-%d %H:%M")
+        self.told = f"{file.name} was taken in already, as upload {earlier.pk} on {when}."
+        super().__init__(409, f"{self.told} With again=true it is taken in once more.")
+
+
+def take_in_all(
+    files: Sequence[RecordFile],
+    client: str,
+    *,
+    again: bool = False,
+    tell: Callable[[int], object] = lambda offset: None,
+) -> list[Upload]:
+    """Keeps the files; what comes back is kept durably, whole. `tell` is called with how far each has been read.
+
+    Refuses (409) a file that was taken in before, unless `again`, and one that someone else is taking in right now;
+    (422) one that lacks required columns; all before anything is kept.
+    """
+    for number, file in enumerate(files):
+        if file.missing_fields:
+            _refuse_missing(file)
+        if any(file.sha256 == other.sha256 for other in files[:number]):
+            raise Refused(400, f"{file.name} is here twice.")
+        if not again and not _same_file(file, client).filter(finished_at=None).exists():
+            _refuse_known(file, client)
+    return [_take_in(file, client, tell) for file in files]
+
+
+def _refuse_missing(file: RecordFile) -> None:
+    fields = {name: ["is required, and the file has no such column"] for name in file.missing_fields}
+    raise Refused(422, f"{file.name} lacks columns of {file.stream.name}: {', '.join(fields)}.", fields=fields)
+
+
+def _refuse_known(file: RecordFile, client: str) -> None:
+    if earlier := _same_file(file, client).exclude(finished_at=None).order_by("-pk").first():
+        raise TakenInAlready(file, earlier)
+
+
+def _same_file(file: RecordFile, client: str) -> QuerySet[Upload]:
+    return Upload.objects.filter(client=client, stream=file.stream.name, sha256=file.sha256)
+
+
+def _take_in(file: RecordFile, client: str, tell: Callable[[int], object]) -> Upload:
+    upload = _begin(file, client)
+    rows = upload.deliveries.aggregate(rows=Sum("count"))["rows"] or 0
+    tell(upload.offset)
+    for chunk in file.chunks(upload.offset, rows, DELIVERY_RECORDS[connection.vendor]):
+        _keep(upload, chunk, first_row=rows + 1)
+        rows += chunk.count
+        tell(upload.offset)
+    _move(upload, file.size, finished_at=Now())
+    return upload
+
+
+def _begin(file: RecordFile, client: str) -> Upload:
+    """The upload of this file that is not finished, else a new one."""
+    try:
+        with transaction.atomic():
+            return Upload.objects.create(
+                stream=file.stream.name,
+                client=client,
+                name=file.name[:255],
+                format=file.format,
+                size=file.size,
+                sha256=file.sha256,
+                columns=file.columns,
+            )
+    except IntegrityError:
+        if unfinished := _same_file(file, client).filter(finished_at=None).first():
+            return unfinished
+        raise Refused(409, f"{file.name} has just been taken in by another request.") from None
+
+
+def _keep(upload: Upload, chunk: Chunk, first_row: int) -> None:
+    with transaction.atomic(durable=True):
+        _move(upload, chunk.end)
+        Delivery.objects.create(
+            stream=upload.stream,
+            client=upload.client,
+            format=Delivery.Format.NDJSON,
+            body=chunk.body,
+            size=len(chunk.body),
+            count=chunk.count,
+            upload=upload,
+            first_row=first_row,
+        )
+    backlog.note_accepted(chunk.count)
+    bell.ring()
+
+
+def _move(upload: Upload, offset: int, **changes: Any) -> None:
+    """Moves the offset, unless someone else has: of two who are at the same file one goes on, the other is refused."""
+    present = Upload.objects.filter(pk=upload.pk, offset=upload.offset, finished_at=None)
+    if not present.update(offset=offset, changed_at=Now(), **changes):
+        raise Refused(409, f"Another request is taking in the same file: see upload {upload.pk}.")
+    upload.offset = offset
+
+
+def preview(file: RecordFile) -> dict[str, Any]:
+    """How the columns fit, and what would become of the first rows; stores nothing."""
+    records = first_records(file, PREVIEWED + 1)
+    shown = records[:PREVIEWED]
+    checked = check(file.stream, shown, keep_invalid=True)
+    errors = {error["index"]: error["errors"] for error in checked.errors}
+    warnings = {warned["index"]: warned["warnings"] for warned in checked.warnings}
+    return {
+        "name": file.name,
+        "stream": file.stream.name,
+        "format": file.format,
+        "columns": [
+            {"column": column.name, "field": column.field or None} for column in (file.csv.taken if file.csv else [])
+        ],
+        "missing_fields": file.missing_fields,
+        "checked": len(shown),
+        "whole_file": len(records) == len(shown),
+        "valid": len(shown) - len(errors),
+        "invalid": len(errors),
+        "rows": [
+            {
+                "row": index + 1,
+                "id": key_of(file.stream, record),
+                "valid": index not in errors,
+                "errors": errors.get(index, {}),
+                "warnings": warnings.get(index, []),
+            }
+            for index, record in enumerate(shown)
+        ],
+    }
