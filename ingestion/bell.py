@@ -20,9 +20,11 @@ logger = logging.getLogger(__name__)
 def ring() -> None:
     """Wakes the workers unless they are rung already. Call it after the commit; it never raises."""
     try:
+        silent = Doorbell.objects.filter(Q(rung_at=None) | Q(rung_at__lt=Now() - PATIENCE), pk=1)
+        if not silent.exists():  # as nearly always when many post at once: they need not queue up for the row
+            return
         with transaction.atomic():
-            silent = Q(rung_at=None) | Q(rung_at__lt=Now() - PATIENCE)
-            if Doorbell.objects.filter(silent, pk=1).update(rung_at=Now()):
+            if silent.update(rung_at=Now()):
                 call_workers()
     except Exception:
         logger.warning("The doorbell could not be rung; the next sweep will.", exc_info=True)
