@@ -1,32 +1,112 @@
-"""How what is stored is described: rows and filters, from the stream's schema and its model."""
+"""How what is stored is described: rows, filters and lists, from the streams' schemas and models."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import models
-from django_filters.filters import Filter, TypedChoiceFilter
+from django_filters.filters import Filter
 from rest_framework.renderers import JSONRenderer
 
-from enrichment.filters import DecimalFilter, TimeFilter, WholeFilter, exposed_fields, filterset_of
-from ingestion.openapi import Component, Parameter, Schema, json_schema
+from enrichment import reading
+from enrichment.filters import (
+    AnyItemFilter,
+    ChoiceFilter,
+    ChoicesFilter,
+    DecimalFilter,
+    FlagFilter,
+    TimeFilter,
+    WholeFilter,
+    exposed_fields,
+    filters_of_stream,
+)
+from enrichment.formats import FORMATS, as_csv, as_ndjson
+from enrichment.pagination import MAX_PAGE_SIZE, PAGE_SIZE
+from ingestion.openapi import Answer, Body, Component, Parameter, Schema, json_schema, reference
 from ingestion.services import validate
 from ingestion.streams import Context, Stream, all_streams
 
-COMPARED = {"exact": "{text}", "gte": "`{field}` is this or more.", "lte": "`{field}` is this or less."}
-COMPARED_TIMES = {**COMPARED, "gte": "`{field}` is this time or later.", "lte": "`{field}` is this time or earlier."}
+EXAMPLE_TIME = datetime.fromisoformat("2025-03-01T22:10:05+00:00")
+"""When the examples were sent and stored: after all their times."""
+
+MEANINGS = {
+    "exact": "{text}",
+    "in": "{text} One value, or several with commas between.",
+    "gte": "`{field}` is this or more.",
+    "lte": "`{field}` is this or less.",
+    "isnull": "Whether `{field}` is null.",
+    "holds": "`{field}` has this item.",
+}
+MEANINGS_OF_TIMES = MEANINGS | {"gte": "`{field}` is this time or later.", "lte": "`{field}` is this time or earlier."}
 
 
-def filters_of(stream: Stream) -> Iterator[Parameter]:
-    """The parameters that the filters of the stream's list are asked by."""
+def record_parameters(stream: Stream) -> tuple[Parameter, ...]:
+    """What a list of the stream's rows can be asked by."""
     texts = {field.attname: text_of(stream, field) for field in exposed_fields(stream)}
-    for name, each in filterset_of(stream).base_filters.items():
-        compared = COMPARED_TIMES if isinstance(each, TimeFilter) else COMPARED
-        text = compared[each.lookup_expr].format(field=each.field_name, text=texts[each.field_name])
-        yield Parameter(name=name, schema=schema_of_filter(each), description=text)
+    return (
+        *list_parameters(reading.names_of(stream), [each.name for each in reading.orderings_of(stream, {})]),
+        *([search_in(stream.search)] if stream.search else []),
+        *filter_parameters(filters_of_stream(stream), texts),
+    )
+
+
+def search_in(columns: Sequence[str]) -> Parameter:
+    text = f"Text that {' or '.join(f'`{column}`' for column in columns)} contains, in any case."
+    return Parameter(name="search", schema={"type": "string", "minLength": 1}, description=text)
+
+
+def list_parameters(fields: Sequence[str], orderings: Sequence[str]) -> tuple[Parameter, ...]:
+    """Those of every list."""
+    return (
+        Parameter(
+            name="page_size",
+            schema={"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": PAGE_SIZE},
+            description="How many rows a page has. Not with CSV and NDJSON, which have no pages.",
+        ),
+        Parameter(
+            name="cursor",
+            schema={"type": "string", "minLength": 1},
+            description="Where a page begins: follow `next` and `previous` as they are.",
+        ),
+        Parameter(
+            name="count",
+            schema={"type": "boolean", "default": False},
+            description="Also say how many rows there are on all pages.",
+        ),
+        Parameter(
+            name="ordering",
+            schema={"type": "string", "enum": list(orderings)},
+            description=f"What comes first; with a minus the other way round. Without it: `{orderings[0]}`.",
+        ),
+        fields_parameter(fields),
+        Parameter(
+            name="format",
+            schema={"type": "string", "enum": list(FORMATS)},
+            description="Goes before the header Accept. CSV and NDJSON have all that is filtered, in one answer.",
+        ),
+    )
+
+
+def fields_parameter(fields: Sequence[str]) -> Parameter:
+    items = {"type": "string", "enum": list(fields)}
+    text = "The fields wanted, with commas between; without it all."
+    return Parameter(name="fields", schema={"type": "array", "items": items, "minItems": 1}, description=text)
+
+
+def filter_parameters(filters: Mapping[str, Filter], texts: Mapping[str, str]) -> Iterator[Parameter]:
+    """The parameters of filters; `texts` say what their columns are."""
+    for name, each in filters.items():
+        yield Parameter(name=name, schema=schema_of_filter(each), description=meaning_of(each, texts))
+
+
+def meaning_of(each: Filter, texts: Mapping[str, str]) -> str:
+    if isinstance(each, AnyItemFilter):
+        return f"Whether `{each.field_name}` has an item at all."
+    meanings = MEANINGS_OF_TIMES if isinstance(each, TimeFilter) else MEANINGS
+    return meanings[each.lookup_expr].format(field=each.field_name, text=texts.get(each.field_name, "")).strip()
 
 
 def schema_of_filter(each: Filter) -> Schema:
@@ -38,29 +118,22 @@ def schema_of_filter(each: Filter) -> Schema:
             return {"type": "integer", "format": "int64", "minimum": least, "maximum": most}
         case DecimalFilter():
             return {"type": "number"}
-        case TypedChoiceFilter(extra={"choices": choices}):
-            values = [value for value, _ in choices]
-            return {"type": "boolean"} if values == ["true", "false"] else {"type": "string", "enum": values}
+        case FlagFilter():
+            return {"type": "boolean"}
+        case ChoiceFilter(extra={"choices": choices}):
+            return {"type": "string", "enum": [value for value, _ in choices]}
+        case ChoicesFilter(extra={"allowed": allowed}):
+            return {"type": "array", "items": {"type": "string", "enum": allowed}, "minItems": 1}
     return {"type": "string", "minLength": 1}
 
 
+def rows_answer() -> Answer:
+    """What a stream's list answers."""
+    return Answer(page_of_rows, example=example_of_page, media=rows_as_text, headers=())
+
+
 def row_of(stream: Stream) -> Component:
-    """The row as a detail answers it: nothing is absent."""
-    part = part_of_row(stream)
-    required = [field.attname for field in exposed_fields(stream)]
-    return Component(
-        name=name_of(stream),
-        schema={
-            "description": f"{part.schema['description']} Times are UTC, if not said otherwise.",
-            "allOf": [{"$ref": f"#/components/schemas/{part.name}"}],
-            "required": required,
-            "$defs": {part.name: part.schema},
-        },
-    )
-
-
-def part_of_row(stream: Stream) -> Component:
-    """The row as a list answers it: what ?fields= leaves out is absent."""
+    """The row as it is answered: the record as sent, what was derived from it, and where it came from."""
     sent = json_schema(stream.schema)["properties"]
     properties = {
         field.attname: {
@@ -69,68 +142,80 @@ def part_of_row(stream: Stream) -> Component:
         }
         for field in exposed_fields(stream)
     }
-    text = f"A row of {stream.name}: the record as sent, what was derived from it, and where it came from."
-    return Component(
-        name=f"{name_of(stream)}Fields", schema={"type": "object", "description": text, "properties": properties}
-    )
+    text = f"A row of {stream.name}. Only what `?fields=` leaves out is absent; what there is no value for is null."
+    name = stream.schema.__name__.removesuffix("Record")
+    schema = {"type": "object", "description": text, "properties": properties, "additionalProperties": False}
+    return Component(name=name, schema=schema)
 
 
-def page_of(stream: Stream) -> Component:
-    part = part_of_row(stream)
-    return page(f"{name_of(stream)}Page", {"$ref": f"#/components/schemas/{part.name}"}, {part.name: part.schema})
+def page_of_rows(stream: Stream) -> Component:
+    return page_of(row_of(stream))
 
 
-def page(name: str, item: Schema, parts: dict[str, Schema]) -> Component:
-    """What every list answers."""
+def page_of(item: Component) -> Component:
+    """What every list answers as JSON."""
     link = {"type": ["string", "null"], "format": "uri"}
-    return Component(
-        name=name,
-        schema={
-            "type": "object",
-            "required": ["next", "previous", "results"],
-            "properties": {
-                "next": {**link, "description": "The address of the next page; null on the last."},
-                "previous": {**link, "description": "The address of the page before; null on the first."},
-                "count": {"type": "integer", "minimum": 0, "description": "Of all pages; only with `count=true`."},
-                "results": {"type": "array", "items": item},
-            },
-            "additionalProperties": False,
-            "$defs": parts,
-        },
-    )
+    properties = {
+        "next": {**link, "description": "The address of the next page; null on the last."},
+        "previous": {**link, "description": "The address of the page before; null on the first."},
+        "count": {"type": "integer", "minimum": 0, "description": "Rows on all pages; only with `count=true`."},
+        "results": {"type": "array", "items": reference(item.name)},
+    }
+    schema = {
+        "type": "object",
+        "required": ["next", "previous", "results"],
+        "properties": properties,
+        "additionalProperties": False,
+        "$defs": {item.name: item.schema},
+    }
+    return Component(name=f"{item.name}Page", schema=schema)
+
+
+def example_of_page(stream: Stream) -> dict[str, Any]:
+    return {"next": None, "previous": None, "results": [example_of_row(stream)]}
+
+
+def rows_as_text(stream: Stream) -> dict[str, Body]:
+    return list_as_text(example_of_row(stream))
+
+
+def list_as_text(example: Mapping[str, Any]) -> dict[str, Body]:
+    """The other forms of a list of which `example` is an item."""
+    as_they_are = "All that is filtered, not a page of it"
+    return {
+        "text/csv": Body(
+            example="".join(as_csv([[example]], list(example))), description=f"{as_they_are}, with a header."
+        ),
+        "application/x-ndjson": Body(
+            example="".join(as_ndjson([[example]], list(example))), description=f"{as_they_are}: an object per line."
+        ),
+    }
 
 
 def example_of_row(stream: Stream) -> dict[str, Any]:
     """What becomes of the stream's example, by the rules themselves."""
-    records = {each.name: validate(each, dict(each.example), EXAMPLE_TIME) for each in all_streams()}
-    rows = {(each.name, str(each.example[each.key])): dict(records[each.name]) for each in all_streams()}
-    record = records[stream.name]
+    records = {each.name: dict(validate(each, dict(each.example), EXAMPLE_TIME)) for each in all_streams()}
+    rows = {(each.name, str(each.example[each.key])): records[each.name] for each in all_streams()}
+    record = validate(stream, dict(stream.example), EXAMPLE_TIME)
     derived = stream.enrich(record, Context(now=EXAMPLE_TIME, rows=rows))
-    row = stream.model(**dict(record), **derived, delivery=7, stored_at=EXAMPLE_TIME)
-    values = {field.attname: getattr(row, field.attname) for field in exposed_fields(stream)}
-    answered: dict[str, Any] = json.loads(JSONRenderer().render({**values, **_as_sent(stream, row)}))
+    columns = {**dict(record), **derived, "delivery": 7, "stored_at": EXAMPLE_TIME}
+    row: Any = stream.model(**{name: as_read_back(value) for name, value in columns.items()})
+    shown = {name: row.shown(name) for name in reading.names_of(stream)}
+    answered: dict[str, Any] = json.loads(JSONRenderer().render(shown))
     return answered
 
 
-EXAMPLE_TIME = datetime.fromisoformat("2025-03-01T22:10:05Z")
-"""When the examples were sent and stored: after all their times."""
-
-
-def _as_sent(stream: Stream, row: Any) -> dict[str, Any]:
-    return dict(row.as_record(stream.schema))
-
-
-def name_of(stream: Stream) -> str:
-    return stream.schema.__name__.removesuffix("Record")
+def as_read_back(value: Any) -> Any:
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 def text_of(stream: Stream, field: models.Field[Any, Any]) -> str:
     sent = stream.schema.model_fields.get(field.attname)
-    return (sent.description if sent else None) or str(field.help_text) or field.attname
+    return (sent.description if sent else None) or str(field.help_text)
 
 
 def as_stored(sent: Schema, field: models.Field[Any, Any]) -> Schema:
-    """The schema of a field of the record, once it is stored: absent ones are null, or what stands for them."""
+    """The schema of a field of the record, once it is stored: an absent one is null, or what stands for it."""
     schema = {name: value for name, value in sent.items() if name != "default"}
     if "anyOf" in schema and not field.null:
         schema |= next(each for each in schema.pop("anyOf") if each != {"type": "null"})

@@ -39,7 +39,8 @@ class Parameter:
     example: Any = None
 
     def described(self) -> dict[str, Any]:
-        return {"name": self.name, "in": self.location, **self.as_header()}
+        with_commas = {"style": "form", "explode": False} if self.schema.get("type") == "array" else {}
+        return {"name": self.name, "in": self.location, **self.as_header(), **with_commas}
 
     def as_header(self) -> dict[str, Any]:
         example = {} if self.example is None else {"example": self.example}
@@ -229,6 +230,10 @@ def json_schema(shape: Any) -> Schema:
     """What pydantic makes of the shape, its parts to be found among the components."""
     template = "#/components/schemas/{model}"
     return TypeAdapter(shape).json_schema(ref_template=template, schema_generator=WithoutTitles)
+
+
+def reference(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
 
 
 class PathsWithoutSlash(EndpointEnumerator):
