@@ -173,16 +173,20 @@ def _quote(name: str) -> str:
 
 
 def update(stream: Stream, rows: Sequence[Row], names: Sequence[str]) -> None:
-    """Sets these columns of stored rows, which the caller has locked, in one statement; a row has its key as well."""
+    """Sets these columns of stored rows, which the caller has locked, in one statement; a row has its key as well.
+
+    `stored_at` is the database's clock during the statement, as in an upsert: who reads what has changed relies on it.
+    """
     fields = [field for field in stream.model._meta.concrete_fields if field.attname in {stream.key, *names}]
     wanted = [_quote(field.attname) for field in fields]
     params: list[Any]
     if connection.vendor == "postgresql":
-        source, params = _from_arrays(fields, rows)
+        now, (source, params) = "clock_timestamp()", _from_arrays(fields, rows)
     else:
-        source, params = _from_json(fields, rows)
+        now, (source, params) = "%s", _from_json(fields, rows)
+        params = [_sqlite_time(timezone.now()), *params]
     table, key = _quote(stream.model._meta.db_table), _quote(stream.key)
-    changes = ", ".join(f"{name} = incoming.{name}" for name in wanted if name != key)
+    changes = ", ".join([*(f"{name} = incoming.{name}" for name in wanted if name != key), f"stored_at = {now}"])
     with connection.cursor() as cursor:
         statement = f"UPDATE {table} SET {changes} FROM {source} WHERE {table}.{key} = incoming.{key}"  # noqa: S608
         cursor.execute(statement, params)

@@ -42,7 +42,7 @@ def refresh(stream: Stream, among: models.Q, progress: Callable[[int], object] =
 def refresh_rows(stream: Stream, rows: Sequence[StoredRecord], context: Context) -> int:
     """Enriches stored rows, which the caller has locked, again; returns how many changed."""
     changed: list[dict[str, Any]] = []
-    names = {"stored_at"}
+    names: set[str] = set()
     for row in rows:
         record = row.as_record(stream.schema)
         try:
@@ -53,7 +53,7 @@ def refresh_rows(stream: Stream, rows: Sequence[StoredRecord], context: Context)
         different = {name for name, value in fresh.items() if getattr(row, name) != value}
         if different:
             names |= different
-            changed.append({stream.key: row.pk, **fresh, "stored_at": context.now})
+            changed.append({stream.key: row.pk, **fresh})
     if changed:
         persist.update(stream, changed, sorted(names))
     return len(changed)
