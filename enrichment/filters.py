@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -10,12 +10,16 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Q, QuerySet
+from django.db.models.sql.compiler import SQLCompiler
 from django_filters import FilterSet
 from django_filters.filters import CharFilter, Filter, TypedChoiceFilter
 from pydantic import TypeAdapter
 from pydantic import ValidationError as Invalid
 
 from enrichment.models import StoredRecord
+from ingestion.errors import Refused
 from ingestion.fields import Time
 from ingestion.streams import Stream
 
@@ -38,6 +42,20 @@ class TimeField(forms.Field):
             raise ValidationError(error.errors()[0]["msg"]) from None
 
 
+class ChoicesField(forms.Field):
+    """One of a closed list, or several with commas between them."""
+
+    def __init__(self, *, allowed: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.allowed = allowed
+
+    def to_python(self, value: str | None) -> list[str]:
+        values = value.split(",") if value else []
+        if not set(values) <= set(self.allowed):
+            raise ValidationError(f"must be one of: {', '.join(self.allowed)}")
+        return values
+
+
 class TimeFilter(Filter):  # type: ignore[misc]
     field_class = TimeField
 
@@ -50,6 +68,60 @@ class DecimalFilter(Filter):  # type: ignore[misc]
     field_class = forms.FloatField
 
 
+class ChoicesFilter(Filter):  # type: ignore[misc]
+    """By any of the values given."""
+
+    field_class = ChoicesField
+
+    def __init__(self, field_name: str, allowed: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(field_name, "in", allowed=list(allowed), **kwargs)
+
+
+class ChoiceFilter(TypedChoiceFilter):  # type: ignore[misc]
+    """By one of a closed list; `values` are what the texts stand for."""
+
+    def __init__(self, field_name: str, values: Mapping[str, Any], lookup_expr: str = "exact", **kwargs: Any) -> None:
+        super().__init__(
+            field_name=field_name,
+            lookup_expr=lookup_expr,
+            choices=[(text, text) for text in values],
+            coerce=values.__getitem__,
+            error_messages={"invalid_choice": f"must be one of: {', '.join(values)}"},
+            **kwargs,
+        )
+
+
+class FlagFilter(ChoiceFilter):
+    """true or false."""
+
+    def __init__(self, field_name: str, lookup_expr: str = "exact", **kwargs: Any) -> None:
+        super().__init__(field_name, {"true": True, "false": False}, lookup_expr, **kwargs)
+
+
+class AnyItemFilter(FlagFilter):
+    """Whether a list has an item at all; null has none."""
+
+    def filter(self, rows: QuerySet[Any], value: bool | str) -> QuerySet[Any]:
+        if value == "":
+            return rows
+        empty = Q(**{self.field_name: []}) | Q(**{f"{self.field_name}__isnull": True})
+        return rows.exclude(empty) if value else rows.filter(empty)
+
+
+@models.JSONField.register_lookup
+class Holds(models.Lookup):
+    """The list has this text as an item. (Django's `contains` is not for SQLite.)"""
+
+    lookup_name = "holds"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
+        column, params = self.process_lhs(compiler, connection)
+        if connection.vendor == "postgresql":
+            return f"{column} @> to_jsonb(%s::text)", (*params, self.rhs)
+        return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = %s)", (*params, self.rhs)  # noqa: S608
+
+
 def exposed_fields(stream: Stream) -> list[models.Field[Any, Any]]:
     """The columns that a client sees: the record's own, the derived ones, then warnings, delivery and stored_at."""
     hidden = {"version_at", "position", *stream.hidden}
@@ -58,26 +130,34 @@ def exposed_fields(stream: Stream) -> list[models.Field[Any, Any]]:
     return sorted(fields, key=lambda field: field.name in ours)
 
 
-def filterset_of(stream: Stream) -> type[FilterSet]:
-    return _filterset(tuple(exposed_fields(stream)))
-
-
 @cache
-def _filterset(fields: tuple[models.Field[Any, Any], ...]) -> type[FilterSet]:
-    return type("RecordFilters", (FilterSet,), {name: each for field in fields for name, each in filters_of(field)})
+def filters_of_stream(stream: Stream) -> dict[str, Filter]:
+    return {name: each for field in exposed_fields(stream) for name, each in filters_of(field)}
+
+
+def filterset_of(stream: Stream) -> type[FilterSet]:
+    return type("RecordFilters", (FilterSet,), filters_of_stream(stream))
 
 
 def filters_of(field: models.Field[Any, Any]) -> Iterator[tuple[str, Filter]]:
-    """(parameter, filter) for one column; none for lists."""
+    """(parameter, filter) for one column."""
     name = field.attname
     value = field.target_field if isinstance(field, models.ForeignKey) else field
-    match value:
-        case models.JSONField():
-            return
+    if isinstance(value, models.JSONField):
+        yield name, CharFilter(field_name=name, lookup_expr="holds", strip=False)
+        yield f"has_{name}", AnyItemFilter(name)
+        return
+    yield from _by_value(name, value)
+    if field.null:
+        yield f"{name}_missing", FlagFilter(name, "isnull")
+
+
+def _by_value(name: str, field: models.Field[Any, Any]) -> Iterator[tuple[str, Filter]]:
+    match field:
         case models.BooleanField():
-            yield name, _one_of(name, {"true": True, "false": False})
+            yield name, FlagFilter(name)
         case models.Field(choices=choices) if choices:
-            yield name, _one_of(name, {str(choice): choice for choice, _ in choices})
+            yield name, ChoicesFilter(name, [str(choice) for choice, _ in choices])
         case models.DateTimeField():
             yield name, TimeFilter(field_name=name)
             stem = "stored" if name == "stored_at" else name
@@ -93,16 +173,22 @@ def filters_of(field: models.Field[Any, Any]) -> Iterator[tuple[str, Filter]]:
             raise TypeError(f"There is no filter for {field} yet.")
 
 
-def _one_of(name: str, values: dict[str, Any]) -> Filter:
-    return TypedChoiceFilter(
-        field_name=name,
-        choices=[(text, text) for text in values],
-        coerce=values.__getitem__,
-        error_messages={"invalid_choice": f"must be one of: {', '.join(values)}"},
-    )
-
-
 def _range(name: str, kind: type[Filter], **limits: Any) -> Iterator[tuple[str, Filter]]:
     yield name, kind(field_name=name, **limits)
     yield f"{name}_min", kind(field_name=name, lookup_expr="gte", **limits)
     yield f"{name}_max", kind(field_name=name, lookup_expr="lte", **limits)
+
+
+def filtered(rows: QuerySet[Any], filters: Mapping[str, Filter], query: Mapping[str, str]) -> QuerySet[Any]:
+    """The rows that every filter in the query lets through. Refuses (400) values that are none, naming each."""
+    wrong: dict[str, list[str]] = {}
+    for name in filters.keys() & query.keys():
+        try:
+            value = filters[name].field.clean(query[name])
+        except ValidationError as error:
+            wrong[name] = [str(message) for message in error.messages]
+        else:
+            rows = filters[name].filter(rows, value)
+    if wrong:
+        raise Refused(400, f"Not a value of {', '.join(wrong)}.", fields=wrong)
+    return rows

@@ -37,7 +37,11 @@ class StoredRecord(models.Model):
 
     def as_record(self, schema: type[BaseModel]) -> BaseModel:
         """The record this row was stored from, so that it can be enriched again."""
-        return schema.model_construct(**{name: getattr(self, name) for name in schema.model_fields})
+        return schema.model_construct(**{name: self.shown(name) for name in schema.model_fields})
+
+    def shown(self, name: str) -> Any:
+        """What clients read as this field."""
+        return getattr(self, name)
 
 
 class HeldRecordQuerySet(models.QuerySet["HeldRecord"]):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 CHUNK = 2000
 """Rows that are read at once where all are wanted."""
-PARAMETERS = ("page_size", "cursor", "ordering", "count")
+PARAMETERS = ("page_size", "cursor", "count")
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 
@@ -145,7 +145,7 @@ def stream_orderings(key: str, *times: str) -> list[Ordering]:
     return [Ordering(sign + column, key) for column in (key, *times) for sign in ("", "-")]
 
 
-def read_ordering(query: dict[str, str], allowed: Sequence[Ordering]) -> Ordering:
+def read_ordering(query: Mapping[str, str], allowed: Sequence[Ordering]) -> Ordering:
     """The one that ?ordering= names, the first where it is absent."""
     by_name = {ordering.name: ordering for ordering in allowed}
     return by_name[read_choice(query, "ordering", list(by_name))]

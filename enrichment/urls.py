@@ -1,10 +1,13 @@
 from django.urls import re_path
 
-from enrichment.views import DeliveryView, QueueStatsView, RecordsView, RecordView
+from enrichment.own_views import DeadLettersView, DeliveriesView, DeliveryView
+from enrichment.views import QueueStatsView, RecordsView, RecordView
 from ingestion.streams import all_streams
 
 urlpatterns = [
+    re_path(r"^deliveries/?$", DeliveriesView.as_view(), name="deliveries"),
     re_path(r"^deliveries/(?P<id>[0-9]{1,18})/?$", DeliveryView.as_view(), name="delivery"),
+    re_path(r"^dead-letters/?$", DeadLettersView.as_view(), name="dead-letters"),
     re_path(r"^queue/stats/?$", QueueStatsView.as_view(), name="queue-stats"),
 ]
 for stream in all_streams():

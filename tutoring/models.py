@@ -1,10 +1,10 @@
 """What is stored: the record's own fields, then the derived ones. CHECK constraints repeat the rules of the schemas."""
 
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from django.db import models
 from django.db.models import F, Q
-from pydantic import BaseModel
 
 from enrichment.models import StoredRecord
 
@@ -228,9 +228,8 @@ class TutoringSession(StoredRecord):
     def __str__(self) -> str:
         return self.session_id
 
-    def as_record(self, schema: type[BaseModel]) -> BaseModel:
-        """The record, scheduled_start in the offset it was sent with."""
-        return super().as_record(schema).model_copy(update={"scheduled_start": self.scheduled_start_as_sent})
+    def shown(self, name: str) -> Any:
+        return self.scheduled_start_as_sent if name == "scheduled_start" else super().shown(name)
 
     @property
     def scheduled_start_as_sent(self) -> datetime:

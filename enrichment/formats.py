@@ -1,0 +1,193 @@
+"""Lists as CSV and NDJSON: all that is filtered, read in chunks and sent as it is read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.encoders import JSONEncoder
+
+from enrichment.pagination import PARAMETERS, Ordering, in_chunks, paginate
+from ingestion.errors import Refused
+from ingestion.readers import dump
+from ingestion.views import ApiView, read_choice, read_query
+
+SEPARATOR = ";"
+FORMATS = ("json", "csv", "ndjson")
+CUT = "The list is cut short here by an error: ask again."
+
+Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a list answers: rows in an order, and the fields of the object that each is shown as."""
+
+    rows: QuerySet[Any]
+    ordering: Ordering
+    fields: Sequence[str]
+    shown: Callable[[Sequence[Any]], list[Item]]
+    """Rows → objects with these fields, in a constant number of queries."""
+
+    def chunks(self) -> Iterator[list[Item]]:
+        return map(self.shown, in_chunks(self.rows, self.ordering))
+
+
+def read_fields(query: Mapping[str, str], allowed: Sequence[str], default: Sequence[str] = ()) -> list[str]:
+    """The fields that ?fields= names, in that order. Refuses (400) a name that is none."""
+    if "fields" not in query:
+        return list(default or allowed)
+    names = list(dict.fromkeys(query["fields"].split(",")))
+    if not set(names) <= set(allowed):
+        message = f"must be some of, with commas between: {', '.join(allowed)}"
+        raise Refused(400, f"fields {message}.", fields={"fields": [message]})
+    return names
+
+
+# Each turns chunks of objects into chunks of text.
+
+
+def as_ndjson(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
+    """In ASCII, since some readers end a line at more characters than one."""
+    encode = JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+    for chunk in chunks:
+        yield "".join([encode(item) + "\n" for item in chunk])
+
+
+def as_csv(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
+    """With a header, also when there are no rows. Cells are what the reader of uploads takes back."""
+    yield _csv([fields])
+    for chunk in chunks:
+        yield _csv([[cell(item[name]) for name in fields] for item in chunk])
+
+
+def _csv(rows: Iterable[Iterable[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def cell(value: Any) -> Any:
+    """null is empty, true and false are JSON's; a list has its items separated, or is JSON where that is not plain.
+
+    A text is left as it is, be it a formula to some spreadsheet: the file is data for programs.
+    """
+    match value:
+        case None | str():
+            return value
+        case list() if value and all(map(_is_plain, value)):
+            return SEPARATOR.join(value)
+        case bool() | list() | dict():
+            return dump(value)
+        case _:
+            return JSONEncoder().default(value) if hasattr(value, "isoformat") else value
+
+
+def _is_plain(item: Any) -> bool:
+    """Reads back as one item of a list with separators."""
+    return isinstance(item, str) and item == item.strip() != "" and not set(item) & set(";|") and item[0] not in "[{"
+
+
+class Streamed(BaseRenderer):
+    """Stands for a format in the negotiation; what is written does not pass through it."""
+
+    write: Callable[[Iterable[list[Item]], Sequence[str]], Iterator[str]]
+    cut: str
+    """What an error in the midst of a list leaves behind: no line that could pass for a row."""
+
+
+class Csv(Streamed):
+    media_type = "text/csv"
+    format = "csv"
+    write = staticmethod(as_csv)
+    cut = f'"{CUT}'
+
+
+class Ndjson(Streamed):
+    media_type = "application/x-ndjson"
+    format = "ndjson"
+    write = staticmethod(as_ndjson)
+    cut = f'{{"error":"{CUT}'
+
+
+STREAMED = {renderer.format: renderer for renderer in (Csv, Ndjson)}
+
+
+class ByFormat(DefaultContentNegotiation):
+    """?format= goes before Accept. What is no format is left to the view, which refuses it once it knows who asks."""
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderers = list(renderers)
+        asked = request.query_params.get("format")
+        for renderer in renderers:
+            if renderer.format == asked and asked in FORMATS:
+                return renderer, renderer.media_type
+        found: tuple[BaseRenderer, str] = super().select_renderer(request, renderers, format_suffix)
+        return found
+
+
+class ListView(ApiView):
+    """A list: a page as JSON, or all of it as CSV or NDJSON."""
+
+    content_negotiation_class = ByFormat
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        streamed = [Csv(), Ndjson()] if self.request.method in ("GET", "HEAD") else []
+        return [*super().get_renderers(), *streamed]
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(getattr(self.request, "accepted_renderer", None), Streamed):
+            self.request.accepted_renderer = JSONRenderer()
+            self.request.accepted_media_type = JSONRenderer.media_type
+        return super().handle_exception(exc)
+
+    def read_query(self, request: Request, allowed: Iterable[str]) -> dict[str, str]:
+        """The parameters: these, those of every list, and those of a page, which a list as a whole has not."""
+        of_page = () if isinstance(request.accepted_renderer, Streamed) else PARAMETERS
+        query = read_query(request.query_params, [*of_page, "ordering", "fields", "format", *allowed])
+        read_choice(query, "format", FORMATS)
+        return query
+
+    def answer_list(self, request: Request, query: dict[str, str], listing: Listing, name: str) -> HttpResponseBase:
+        if isinstance(request.accepted_renderer, Streamed):
+            return stream(request, request.accepted_renderer, listing, name)
+        page = paginate(request.build_absolute_uri(request.path), listing.rows, query, listing.ordering)
+        return Response({**page, "results": listing.shown(page["results"])})
+
+
+def stream(request: Request, form: Streamed, listing: Listing, name: str) -> HttpResponseBase:
+    """All of the list; its first chunk is read before the answer begins, so that most errors have a status."""
+    chunks = begun(listing.chunks()) if request.method == "GET" else iter(())
+    text = form.write(chunks, listing.fields) if request.method == "GET" else iter(())
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{form.format}"'}
+    return StreamingHttpResponse(
+        cut_loudly(text, form.cut), content_type=f"{form.media_type}; charset=utf-8", headers=headers
+    )
+
+
+def begun(items: Iterator[Any]) -> Iterator[Any]:
+    return itertools.chain(list(itertools.islice(items, 1)), items)
+
+
+def cut_loudly(text: Iterator[str], cut: str) -> Iterator[str]:
+    """An error ends the connection without the end of the body; behind a proxy that speaks HTTP/1.0 that looks like
+    one, so the last line says it as well.
+    """
+    try:
+        yield from text
+    except Exception:
+        yield cut
+        raise

@@ -1,0 +1,241 @@
+"""What a client asks of what it has sent: its deliveries, and what could not be stored of them."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet
+from django.http.response import HttpResponseBase
+from django_filters.filters import CharFilter, Filter
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from enrichment.answers import DELIVERIES_ANSWER, DELIVERY_ANSWER, DELIVERY_ID, HELD_ANSWER, PAYLOAD
+from enrichment.filters import ChoiceFilter, ChoicesFilter, TimeFilter, WholeFilter, filtered
+from enrichment.formats import Item, Listing, ListView, read_fields
+from enrichment.models import HeldRecord
+from enrichment.openapi import filter_parameters, list_parameters
+from enrichment.pagination import NEWEST_FIRST, read_ordering
+from ingestion.auth import client_of, is_staff
+from ingestion.errors import Refused
+from ingestion.models import ApiKey, Delivery
+from ingestion.openapi import describe
+from ingestion.readers import parse_json
+from ingestion.streams import names
+from ingestion.views import ApiView, read_choice, read_query
+
+MAX_HELD = 1000
+"""Held records named in a delivery's answer."""
+UNREAD = ("body", "answer", "refused", "trouble")
+"""Columns of a delivery that no list shows, and that may be long."""
+
+
+DELIVERY_FIELDS = (
+    "id",
+    "stream",
+    "status",
+    "count",
+    "inserted",
+    "updated",
+    "stale",
+    *HeldRecord.Status.values,
+    "pending",
+    "received_at",
+    "processed_at",
+)
+HELD_FIELDS = (
+    "delivery",
+    "index",
+    "id",
+    "stream",
+    "status",
+    "stage",
+    "code",
+    "messages",
+    "missing_stream",
+    "missing_key",
+    "attempts",
+    "held_at",
+    "changed_at",
+    "payload",
+)
+
+# The streams are registered by now: urls.py, which imports this, has a path for each.
+DELIVERY_FILTERS: dict[str, Filter] = {
+    "status": ChoiceFilter("processed_at", {"pending": True, "processed": False}, "isnull"),
+    "stream": ChoicesFilter("stream", names()),
+    "since": TimeFilter("received_at", "gte"),
+}
+HELD_FILTERS: dict[str, Filter] = {
+    "status": ChoicesFilter("status", HeldRecord.Status.values),
+    "stream": ChoicesFilter("stream", names()),
+    "code": ChoicesFilter("code", HeldRecord.Code.values),
+    "since": TimeFilter("held_at", "gte"),
+    "key": CharFilter("key", strip=False),
+    "delivery": WholeFilter("delivery", min_value=0, max_value=2**63 - 1),
+}
+
+ORDERINGS = [each.name for each in NEWEST_FIRST]
+DELIVERY_PARAMETERS = (
+    *list_parameters(DELIVERY_FIELDS, ORDERINGS),
+    *filter_parameters(
+        DELIVERY_FILTERS,
+        {
+            "processed_at": "Whether there are records not yet worked on.",
+            "stream": "What its records are.",
+        },
+    ),
+)
+HELD_PARAMETERS = (
+    *list_parameters(HELD_FIELDS, ORDERINGS),
+    PAYLOAD,
+    *filter_parameters(
+        HELD_FILTERS,
+        {
+            "status": "What they are now; without it: dead.",
+            "stream": "Where they belong.",
+            "code": "Why they are held.",
+            "key": "The record's key.",
+            "delivery": "The delivery in which they came.",
+        },
+    ),
+)
+
+
+class DeliveriesView(ListView):
+    """The deliveries that the client has sent."""
+
+    any_scope = True
+
+    @describe(DELIVERIES_ANSWER, parameters=DELIVERY_PARAMETERS, tag="deliveries")
+    def get(self, request: Request) -> HttpResponseBase:
+        """Your deliveries, newest first."""
+        query = self.read_query(request, DELIVERY_FILTERS)
+        rows = filtered(own_deliveries(request), DELIVERY_FILTERS, query)
+        fields = read_fields(query, DELIVERY_FIELDS)
+        listing = Listing(rows, read_ordering(query, NEWEST_FIRST), fields, deliveries_shown_by(fields))
+        return self.answer_list(request, query, listing, "deliveries")
+
+
+class DeliveryView(ApiView):
+    """What became of the records of one delivery; the client that sent it may ask."""
+
+    any_scope = True
+
+    @describe(DELIVERY_ANSWER, parameters=(DELIVERY_ID,), tag="deliveries")
+    def get(self, request: Request, id: str) -> Response:
+        """What became of the records of one delivery; the client that sent it may ask."""
+        read_query(request.query_params, [])
+        delivery = own_deliveries(request).filter(pk=int(id)).first()
+        if delivery is None:
+            raise Refused(404, "You have sent no such delivery.")
+        return Response(delivery_body(delivery))
+
+
+class DeadLettersView(ListView):
+    """What could not be stored of the client's deliveries."""
+
+    any_scope = True
+
+    @describe(HELD_ANSWER, parameters=HELD_PARAMETERS, tag="deliveries")
+    def get(self, request: Request) -> HttpResponseBase:
+        """Your records that could not be stored, newest first: those that are dead, or of another status."""
+        if is_staff(request.user) and not request.user.has_perm("enrichment.view_heldrecord"):
+            raise Refused(403, "You lack the right to view held records.")
+        query = self.read_query(request, ["payload", *HELD_FILTERS])
+        rows = filtered(own_held_records(request), HELD_FILTERS, {"status": HeldRecord.Status.DEAD.value, **query})
+        with_payload = read_choice(query, "payload", ["false", "true"]) == "true"
+        fields = read_fields(query, HELD_FIELDS, default=HELD_FIELDS if with_payload else HELD_FIELDS[:-1])
+        if "payload" not in fields:
+            rows = rows.defer("payload", "original_payload")
+        listing = Listing(rows, read_ordering(query, NEWEST_FIRST), fields, held_shown_by(fields))
+        return self.answer_list(request, query, listing, "dead-letters")
+
+
+def own_deliveries(request: Request) -> QuerySet[Delivery]:
+    """Those that the asking client has sent, of the streams that its key is limited to; all, for staff."""
+    rows = Delivery.objects.defer(*UNREAD)
+    return rows if is_staff(request.user) else rows.filter(of_client(request))
+
+
+def own_held_records(request: Request) -> QuerySet[HeldRecord]:
+    rows = HeldRecord.objects.all()
+    return rows if is_staff(request.user) else rows.filter(of_client(request, "delivery__"))
+
+
+def of_client(request: Request, prefix: str = "") -> Q:
+    mine = Q(**{f"{prefix}client": client_of(request)})
+    streams = streams_of(request)
+    return mine & Q(stream__in=streams) if streams else mine
+
+
+def streams_of(request: Request) -> list[str]:
+    """The streams that the key is limited to; none: it is not."""
+    return list(request.auth.streams) if isinstance(request.auth, ApiKey) else []
+
+
+def deliveries_shown_by(fields: Sequence[str]) -> Callable[[Sequence[Delivery]], list[Item]]:
+    def shown(deliveries: Sequence[Delivery]) -> list[Item]:
+        held = held_by_status([delivery.pk for delivery in deliveries if delivery.held])
+        items = [counts_of(delivery, held[delivery.pk]) for delivery in deliveries]
+        return [{name: item[name] for name in fields} for item in items]
+
+    return shown
+
+
+def held_by_status(deliveries: Collection[int]) -> Mapping[int, dict[str, int]]:
+    """delivery → {status: held records of it}"""
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    rows = HeldRecord.objects.filter(delivery__in=deliveries) if deliveries else HeldRecord.objects.none()
+    for delivery, status, number in rows.values_list("delivery", "status").annotate(Count("pk")):
+        found[delivery][status] = number
+    return found
+
+
+def counts_of(delivery: Delivery, held: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "id": delivery.pk,
+        "stream": delivery.stream,
+        "status": delivery.status,
+        "count": delivery.count,
+        "inserted": delivery.inserted,
+        "updated": delivery.updated,
+        "stale": delivery.stale,
+        **{status: held.get(status, 0) for status in HeldRecord.Status.values},
+        "pending": delivery.pending,
+        "received_at": delivery.received_at,
+        "processed_at": delivery.processed_at,
+    }
+
+
+def delivery_body(delivery: Delivery) -> dict[str, Any]:
+    held = held_by_status([delivery.pk])[delivery.pk]
+    first = HeldRecord.objects.filter(delivery=delivery).order_by("position")
+    return {
+        **counts_of(delivery, held),
+        "held": [
+            {
+                "index": each.position,
+                "id": each.key,
+                "status": each.status,
+                "code": each.code,
+                "message": "; ".join(f"{field}: {' '.join(texts)}" for field, texts in each.messages.items()),
+            }
+            for each in first.only("position", "key", "status", "code", "messages")[:MAX_HELD]
+        ],
+        "held_is_cut": sum(held.values()) > MAX_HELD,
+    }
+
+
+def held_shown_by(fields: Sequence[str]) -> Callable[[Sequence[HeldRecord]], list[Item]]:
+    read: Mapping[str, Any] = {
+        "delivery": lambda held: held.delivery_id,
+        "index": lambda held: held.position,
+        "id": lambda held: held.key,
+        "payload": lambda held: parse_json(held.payload.encode()),
+    }
+
+    def shown(rows: Sequence[HeldRecord]) -> list[Item]:
+        return [{name: read[name](row) if name in read else getattr(row, name) for name in fields} for row in rows]
+
+    return shown

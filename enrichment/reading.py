@@ -1,0 +1,85 @@
+"""What is stored of a stream, read as a query asks: for the API's lists and for export_data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import Q, QuerySet
+
+from enrichment.filters import exposed_fields, filtered, filters_of_stream
+from enrichment.formats import Item, Listing, read_fields
+from enrichment.models import StoredRecord
+from enrichment.pagination import Ordering, read_ordering, stream_orderings
+from ingestion.streams import Stream
+
+Rows = QuerySet[StoredRecord]
+
+
+def parameters(stream: Stream) -> list[str]:
+    """What chooses rows."""
+    return [*(["search"] if stream.search else []), *filters_of_stream(stream)]
+
+
+def read(stream: Stream, query: Mapping[str, str]) -> Listing:
+    """The list that the query asks for. Refuses (400) values that make no sense."""
+    fields = read_fields(query, names_of(stream))
+    ordering = read_ordering(query, orderings_of(stream, query))
+    rows = filtered(stream.model._default_manager.all(), filters_of_stream(stream), query)
+    rows = searched(rows, stream, query.get("search"))
+    if ordering.name == "stored_at" and (until := settled_until()):
+        rows = rows.filter(stored_at__lt=until)
+    return Listing(only(rows, stream, [*fields, ordering.column]), ordering, fields, shown_by(fields))
+
+
+def names_of(stream: Stream) -> list[str]:
+    return [field.attname for field in exposed_fields(stream)]
+
+
+def orderings_of(stream: Stream, query: Mapping[str, str]) -> Sequence[Ordering]:
+    """The first is the default: by the key, or of what has changed since a time, as it changed."""
+    found = stream_orderings(stream.key, "stored_at", *([stream.time] if stream.time else []))
+    return sorted(found, key=lambda each: each.name != "stored_at") if "stored_after" in query else found
+
+
+def settled_until() -> datetime | None:
+    """The time up to which all that is stored can be seen: rows of a transaction that is under way may be older than
+    rows that are there already. None where all can be seen.
+
+    On PostgreSQL a transaction has a number before it stores, and stores later than it began. SQLite has one writer.
+    """
+    if connection.vendor != "postgresql":
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT least(statement_timestamp(), min(xact_start)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()"
+        )
+        until: datetime = cursor.fetchone()[0]
+    return until
+
+
+def only(rows: QuerySet[Any], stream: Stream, names: Sequence[str]) -> Rows:
+    """Reads these columns, and the hidden ones, by which others are shown."""
+    return rows.only(*dict.fromkeys((stream.key, *names, *stream.hidden)))
+
+
+def shown_by(names: Sequence[str]) -> Callable[[Iterable[StoredRecord]], list[Item]]:
+    def shown(rows: Iterable[StoredRecord]) -> list[Item]:
+        return [{name: row.shown(name) for name in names} for row in rows]
+
+    return shown
+
+
+def searched(rows: Rows, stream: Stream, text: str | None) -> Rows:
+    """The rows of which a searched column contains `text`, in any case."""
+    if text is None:
+        return rows
+    found = Q()
+    for column in stream.search:
+        field = stream.model._meta.get_field(column)
+        name = f"{field.name}__pk" if field.is_relation else field.name  # of a reference the key is searched
+        found |= Q(**{f"{name}__icontains": text})
+    return rows.filter(found)
