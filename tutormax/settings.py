@@ -98,7 +98,8 @@ def database(url: str) -> dict[str, Any]:
         raise ImproperlyConfigured("DATABASE_URL must be like postgres://user:password@host/name.") from None
     match config["ENGINE"]:
         case "django.db.backends.postgresql":
-            config["OPTIONS"] = {"connect_timeout": 4, **config.get("OPTIONS", {})}
+            config["ENGINE"] = "tutormax.postgresql"
+            config["OPTIONS"] = {"connect_timeout": 3, **config.get("OPTIONS", {})}
         case "django.db.backends.sqlite3":
             config["OPTIONS"] = {
                 "transaction_mode": "IMMEDIATE",
@@ -179,6 +180,7 @@ SPECTACULAR_SETTINGS = {
 """,
     "OAS_VERSION": "3.1.0",
     "DEFAULT_GENERATOR_CLASS": "ingestion.openapi.Generator",
+    "POSTPROCESSING_HOOKS": [],  # they would take enums out of the schemas, and change what is shared
     "SERVE_PUBLIC": True,
     "SERVE_PERMISSIONS": ["ingestion.auth.DocsReadable"],
     "SWAGGER_UI_DIST": "SIDECAR",
