@@ -7,6 +7,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from enrichment.models import HeldRecord
+from enrichment.openapi import list_as_text, page_of
 from ingestion.answers import Id, Index, Messages
 from ingestion.openapi import Answer, Component, Parameter, json_schema
 from ingestion.streams import all_streams
@@ -145,6 +146,21 @@ HELD_ROW_EXAMPLE = {
     "held_at": "2025-03-01T22:10:01Z",
     "changed_at": "2025-03-01T22:10:01Z",
 }
+PAYLOAD = Parameter(
+    name="payload",
+    schema={"type": "boolean", "default": False},
+    description="Also answer the records themselves.",
+)
+DELIVERIES_ANSWER = Answer(
+    page_of(partial(DeliveryCounts)),
+    example={"next": None, "previous": None, "results": [COUNTS_EXAMPLE]},
+    media=list_as_text(COUNTS_EXAMPLE),
+)
+HELD_ANSWER = Answer(
+    page_of(partial(HeldRecordRow)),
+    example={"next": None, "previous": None, "results": [HELD_ROW_EXAMPLE]},
+    media=list_as_text(HELD_ROW_EXAMPLE),
+)
 QUEUE_STATS_ANSWER = Answer(
     QueueStats,
     example={

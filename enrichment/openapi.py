@@ -127,11 +127,6 @@ def schema_of_filter(each: Filter) -> Schema:
     return {"type": "string", "minLength": 1}
 
 
-def rows_answer() -> Answer:
-    """What a stream's list answers."""
-    return Answer(page_of_rows, example=example_of_page, media=rows_as_text, headers=())
-
-
 def row_of(stream: Stream) -> Component:
     """The row as it is answered: the record as sent, what was derived from it, and where it came from."""
     sent = json_schema(stream.schema)["properties"]
@@ -228,8 +223,9 @@ def schema_of_column(field: models.Field[Any, Any]) -> Schema:
     """Of a column that clients do not send."""
     if field.choices:
         values = [str(value) for value, _ in field.choices]
-        return {"enum": [*values, None] if field.null else values}
-    schema = _type_of(field)
+        schema: Schema = {"type": "string", "enum": [*values, None] if field.null else values}
+    else:
+        schema = _type_of(field)
     return {**schema, "type": [schema["type"], "null"]} if field.null else schema
 
 
@@ -246,3 +242,14 @@ def _type_of(field: models.Field[Any, Any]) -> Schema:
         case models.JSONField():  # the warnings
             return {"type": "array", "items": {"type": "string"}}
     raise TypeError(f"There is no description of {field} yet.")
+
+
+ROW = Answer(row_of, example=example_of_row)
+ROWS = Answer(page_of_rows, example=example_of_page, media=rows_as_text)
+
+
+def key_and_fields(stream: Stream) -> tuple[Parameter, ...]:
+    text = f"The row's `{stream.key}`."
+    schema, example = {"type": "string", "minLength": 1}, stream.example[stream.key]
+    key = Parameter(name="key", location="path", required=True, schema=schema, description=text, example=example)
+    return (key, fields_parameter(reading.names_of(stream)))

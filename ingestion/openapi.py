@@ -172,12 +172,12 @@ ERROR = Component(
         "description": "The one shape of every error.",
         "required": ["success", "error", "timestamp"],
         "properties": {
-            "success": {"const": False},
+            "success": {"type": "boolean", "const": False},
             "error": {
                 "type": "object",
                 "required": ["code", "message"],
                 "properties": {
-                    "code": {"enum": list(CODES.values()), "description": "One for each status."},
+                    "code": {"type": "string", "enum": list(CODES.values()), "description": "One for each status."},
                     "message": {"type": "string", "description": "For a person."},
                     "fields": {**_messages, "description": "Of each field or parameter that is wrong, why."},
                 },
