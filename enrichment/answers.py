@@ -92,7 +92,9 @@ class QueueStats(TypedDict):
 def partial(shape: Any) -> Component:
     """The shape as a list answers it: what ?fields= leaves out is absent."""
     schema = json_schema(shape)
-    return Component(name=shape.__name__, schema={name: value for name, value in schema.items() if name != "required"})
+    return Component(
+        name=f"{shape.__name__}Fields", schema={name: value for name, value in schema.items() if name != "required"}
+    )
 
 
 DELIVERY_ID = Parameter(

@@ -163,7 +163,7 @@ def page_of(item: Component) -> Component:
         "additionalProperties": False,
         "$defs": {item.name: item.schema},
     }
-    return Component(name=f"{item.name}Page", schema=schema)
+    return Component(name=f"{item.name.removesuffix('Fields')}Page", schema=schema)
 
 
 def example_of_page(stream: Stream) -> dict[str, Any]:
