@@ -1,28 +1,22 @@
 from __future__ import annotations
 
-import json
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 from urllib.parse import urlencode
 
-from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
-from django.contrib.admin.utils import quote, unquote
-from django.contrib.admin.views.main import ChangeList
-from django.contrib.contenttypes.models import ContentType
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.core.paginator import Paginator
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Length, Substr
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from ingestion import streams
-from ingestion.models import ApiKey, Delivery
+from ingestion.models import Delivery
 from ingestion.readers import Unreadable, parse_json
 from ingestion.templatetags.shown import MOST_SHOWN, age, badge, cut, moment, plain, pretty, thousands
 
@@ -215,129 +209,3 @@ def _prettier(text: str) -> str:
         return pretty(parse_json(text.encode()))
     except Unreadable:  # kept as it came all the same
         return text
-
-
-class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
-    streams = forms.MultipleChoiceField(
-        choices=lambda: [(name, name) for name in streams.names()],
-        widget=forms.CheckboxSelectMultiple,
-        required=False,
-        help_text="The streams it is limited to; none ticked: all.",
-    )
-
-    class Meta:
-        model = ApiKey
-        fields = ("name", "can_ingest", "can_read", "streams", "expiry_date", "revoked")
-
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        scopes = [
-            cleaned.get(name, True) for name in ("can_ingest", "can_read")
-        ]  # those of a revoked key are not asked
-        if not any(scopes):
-            raise forms.ValidationError("A key that may neither post nor read is of no use: tick at least one.")
-        return cleaned
-
-
-class ByPrefix(ChangeList):
-    """Links to keys by their prefix: the primary key contains the hash."""
-
-    def url_for_result(self, result: Model) -> str:
-        return reverse("admin:ingestion_apikey_change", args=[quote(getattr(result, "prefix", ""))])
-
-
-@admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    form = ApiKeyForm
-    list_display = ("name", "prefix", "scopes", "for_streams", "state", "last_used", "created_")
-    search_fields = ("name", "prefix")
-    search_help_text = "Name or prefix."
-    ordering = ("name", "prefix")
-    sortable_by = ()
-    show_facets = admin.ShowFacets.NEVER
-    actions = None  # a box to tick would carry the primary key
-    scope_fields: ClassVar = (("Scopes", {"fields": ["can_ingest", "can_read", "streams"]}),)
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return ByPrefix
-
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> ApiKey | None:
-        return self.get_queryset(request).filter(prefix=object_id).first() if object_id.isalnum() else None
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # keys are revoked: what they sent names them
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        if obj is None:
-            return [(None, {"fields": ["name"]}), *self.scope_fields, ("Until", {"fields": ["expiry_date"]})]
-        told = ["name", "prefix", "created_", "last_used"]
-        return [(None, {"fields": told}), *self.scope_fields, ("Until", {"fields": ["expiry_date", "revoked"]})]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        told = ["prefix", "created_", "last_used"]
-        if obj is not None and obj.revoked:
-            return [*told, "name", "can_ingest", "can_read", "streams", "expiry_date", "revoked"]
-        return told
-
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        if change:
-            obj.save()
-            return
-        key = ApiKey.objects.assign_key(obj)
-        obj.save()
-        text = format_html(
-            "The key of {} is <code class='secret'>{}</code> Keep it somewhere safe now: it is shown this once.",
-            obj.name,
-            key,
-        )
-        self.message_user(request, text, messages.WARNING)
-
-    def render_change_form(  # the key is shown on the list, so that is where to go
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        context |= {"show_save_and_continue": False, "show_save_and_add_another": False}
-        return super().render_change_form(request, context, *args, **kwargs)
-
-    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
-        # Django's own message would link to the primary key.
-        return HttpResponseRedirect(reverse("admin:ingestion_apikey_changelist"))
-
-    def log_addition(self, request: HttpRequest, obj: ApiKey, message: Any) -> LogEntry:
-        return _log(request, obj, ADDITION, message)
-
-    def log_change(self, request: HttpRequest, obj: ApiKey, message: Any) -> LogEntry:
-        return _log(request, obj, CHANGE, message)
-
-    @admin.display(description="scopes")
-    def scopes(self, key: ApiKey) -> str:
-        return ", ".join(name for name, may in [("ingest", key.can_ingest), ("read", key.can_read)] if may)
-
-    @admin.display(description="streams")
-    def for_streams(self, key: ApiKey) -> str:
-        return ", ".join(key.streams) or "all"
-
-    @admin.display(description="status")
-    def state(self, key: ApiKey) -> SafeString:
-        if key.revoked:
-            return badge("discarded", "revoked")
-        return badge("stale", "expired") if key.has_expired else badge("processed", "valid")
-
-    @admin.display(description="last used")
-    def last_used(self, key: ApiKey) -> str:
-        return f"{key.last_used_on:%Y-%m-%d}" if key.last_used_on else "never"
-
-    @admin.display(description="created")
-    def created_(self, key: ApiKey) -> str:
-        return f"{timezone.localtime(key.created):%Y-%m-%d}"
-
-
-def _log(request: HttpRequest, key: ApiKey, flag: int, message: Any) -> LogEntry:
-    """As Django's, but under the key's prefix."""
-    return LogEntry.objects.create(
-        user_id=request.user.id,  # type: ignore[misc]  # of a person who is logged in
-        content_type=ContentType.objects.get_for_model(key),
-        object_id=key.prefix,
-        object_repr=f"{key.name} ({key.prefix})",
-        action_flag=flag,
-        change_message=json.dumps(message) if isinstance(message, list) else message,
-    )

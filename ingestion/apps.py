@@ -1,3 +1,4 @@
+from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
@@ -11,6 +12,7 @@ class IngestionConfig(AppConfig):
     name = "ingestion"
 
     def ready(self) -> None:
+        import_module("ingestion.key_admin")
         post_migrate.connect(hang_doorbell, sender=self)
         post_migrate.connect(leave_throttle_out_of_the_log, sender=self)
         connection_created.connect(commit_to_disk)

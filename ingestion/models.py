@@ -34,8 +34,17 @@ class ApiKey(AbstractAPIKey):
     )
     last_used_on = models.DateField(null=True, blank=True, editable=False)
 
+    shown_once = ""
+    """All of the key, here on the instance that has just been made and nowhere else."""
+
     class Meta(AbstractAPIKey.Meta):
         abstract = False
+
+    def make(self) -> None:
+        """Gives it its secret and stores it."""
+        self.shown_once = str(ApiKey.objects.assign_key(self))
+        self.full_clean()
+        self.save(force_insert=True)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.client = self.client or self.prefix
@@ -65,6 +74,9 @@ class Throttle(models.Model):
 
     key = models.CharField(max_length=8, primary_key=True, help_text="Its prefix.")
     due = models.FloatField(help_text="Unix time, by the database's clock.")
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):

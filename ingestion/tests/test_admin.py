@@ -1,30 +1,23 @@
-"""Deliveries and API keys in the admin."""
+"""Deliveries in the admin."""
 
 import re
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 
 from ingestion.admin import NewestPaginator
-from ingestion.models import ApiKey, Delivery
+from ingestion.models import Delivery
 from tests.people import browser_of, person, text_of
 
 pytestmark = pytest.mark.django_db
 
 DELIVERIES = "/admin/ingestion/delivery/"
-KEYS = "/admin/ingestion/apikey/"
 
 
 @pytest.fixture
 def viewer() -> Client:
     return browser_of(person("viewer"))
-
-
-@pytest.fixture
-def administrator() -> Client:
-    return browser_of(person("administrator"))
 
 
 def deliver(body: bytes = b'[{"tutor_id":"T-1"}]', **fields: object) -> Delivery:
@@ -115,65 +108,3 @@ def test_deliveries_cannot_be_written() -> None:
     root.post(DELIVERIES, {"action": "delete_selected", "_selected_action": delivery.pk, "post": "yes"})
     delivery.refresh_from_db()
     assert delivery.stream == "tutors"
-
-
-def new_key(client: Client, **fields: object) -> tuple[ApiKey, str]:
-    """The key made in the admin, and the text of the page that follows."""
-    data = {"name": "platform", "can_ingest": "on", "can_read": "on", "expiry_date_0": "", "expiry_date_1": ""}
-    text = text_of(client.post(f"{KEYS}add/", {**data, **fields}, follow=True))
-    return ApiKey.objects.get(), text
-
-
-def test_a_key_is_shown_once_and_works(administrator: Client) -> None:
-    key, text = new_key(administrator, streams=["tutors", "sessions"])
-    shown = re.findall(r"<code class='secret'>([^<]*)</code>", text)
-    assert len(shown) == 1
-    assert key.is_valid(shown[0])
-    assert key.streams == ["tutors", "sessions"]
-    for page in (KEYS, f"{KEYS}{key.prefix}/change/", f"{KEYS}{key.prefix}/history/", "/admin/"):
-        again = text_of(administrator.get(page))
-        assert shown[0] not in again
-        assert key.hashed_key not in again
-        assert key.prefix in again
-    assert LogEntry.objects.get().object_id == key.prefix
-
-
-def test_a_page_of_a_key_is_found_by_its_prefix_alone(administrator: Client) -> None:
-    key, _ = new_key(administrator)
-    for name in (key.pk, key.name, "\0", "x"):
-        assert administrator.get(f"{KEYS}{name}/change/").status_code in (302, 404)
-
-
-def test_a_key_is_revoked_for_good(administrator: Client) -> None:
-    key, _ = new_key(administrator)
-    page = f"{KEYS}{key.prefix}/change/"
-    data = {"name": "platform", "can_read": "on", "expiry_date_0": "", "expiry_date_1": ""}
-    administrator.post(page, data | {"revoked": "on"})
-    key.refresh_from_db()
-    assert (key.revoked, key.can_ingest, key.can_read) == (True, False, True)
-    administrator.post(page, data | {"name": "other"})
-    key.refresh_from_db()
-    assert (key.revoked, key.name) == (True, "platform")
-    assert administrator.post(f"{KEYS}{key.prefix}/delete/", {"post": "yes"}).status_code == 403
-    assert "revoked" in text_of(administrator.get(KEYS))
-
-
-def test_a_key_that_may_do_nothing_is_refused(administrator: Client) -> None:
-    text = text_of(administrator.post(f"{KEYS}add/", {"name": "x", "expiry_date_0": "", "expiry_date_1": ""}))
-    assert "tick at least one" in text
-    assert not ApiKey.objects.exists()
-
-
-def test_a_stream_that_is_not_registered_is_refused(administrator: Client) -> None:
-    data = {"name": "x", "can_read": "on", "streams": ["planets"], "expiry_date_0": "", "expiry_date_1": ""}
-    assert "planets is not one of the available choices" in text_of(administrator.post(f"{KEYS}add/", data))
-
-
-@pytest.mark.parametrize("group", ["viewer", "operator"])
-def test_keys_are_for_administrators(group: str) -> None:
-    client = browser_of(person(group))
-    key, _ = ApiKey.objects.create_key(name="platform")
-    for page in (KEYS, f"{KEYS}add/", f"{KEYS}{key.prefix}/change/"):
-        assert client.get(page).status_code == 403
-        assert client.post(page, {"name": "mine", "can_ingest": "on"}).status_code == 403
-    assert ApiKey.objects.count() == 1

@@ -32,24 +32,39 @@ class Command(BaseCommand):
         parser.add_argument("name", help="what the key is for, at most 50 characters")
         parser.add_argument("--scope", action="append", choices=SCOPES, help="may be repeated; without it both")
         parser.add_argument("--stream", action="append", choices=names(), help="may be repeated; without it all")
+        parser.add_argument("--replaces", metavar="PREFIX", help="a key of the same client, scopes and streams")
         parser.add_argument("--expires", type=future, metavar="DATE", help="ISO 8601; a date alone is its midnight")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        scopes = options["scope"] or SCOPES
-        key = ApiKey(
-            name=options["name"],
-            can_ingest="ingest" in scopes,
-            can_read="read" in scopes,
-            streams=options["stream"] or [],
-            expiry_date=options["expires"],
-        )
-        secret = ApiKey.objects.assign_key(key)
+        key = replacing(options) if options["replaces"] else from_scratch(options)
         try:
-            key.full_clean()
+            key.make()
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from None
-        key.save(force_insert=True)
+        scopes = [scope for scope in SCOPES if getattr(key, f"can_{scope}")]
         streams = ", ".join(key.streams) or "all streams"
         until = f", until {key.expiry_date.isoformat()}" if key.expiry_date else ""
-        self.stderr.write(f"{key.name}: {' and '.join(scopes)}, {streams}{until}. It is shown this once.", str)
-        self.stdout.write(secret)
+        instead = f", instead of {options['replaces']}" if options["replaces"] else ""
+        told = f"{key.name}: {' and '.join(scopes)}, {streams}{until}{instead}. It is shown this once."
+        self.stderr.write(told, str)
+        self.stdout.write(key.shown_once)
+
+
+def from_scratch(options: dict[str, Any]) -> ApiKey:
+    scopes = options["scope"] or SCOPES
+    return ApiKey(
+        name=options["name"],
+        can_ingest="ingest" in scopes,
+        can_read="read" in scopes,
+        streams=options["stream"] or [],
+        expiry_date=options["expires"],
+    )
+
+
+def replacing(options: dict[str, Any]) -> ApiKey:
+    if options["scope"] or options["stream"]:
+        raise CommandError("A key that replaces another has its scopes and streams: leave --scope and --stream out.")
+    old: ApiKey | None = ApiKey.objects.filter(prefix=options["replaces"]).first()
+    if old is None:
+        raise CommandError(f"There is no key {options['replaces']}: name one by what stands before its dot.")
+    return old.successor(options["name"], options["expires"])
