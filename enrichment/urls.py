@@ -1,6 +1,7 @@
 from django.urls import re_path
 
 from enrichment.own_views import DeadLettersView, DeliveriesView, DeliveryView
+from enrichment.upload_views import RejectedRowsView, UploadsView, UploadView
 from enrichment.views import QueueStatsView, RecordsView, RecordView
 from ingestion.streams import all_streams
 
@@ -8,6 +9,9 @@ urlpatterns = [
     re_path(r"^deliveries/?$", DeliveriesView.as_view(), name="deliveries"),
     re_path(r"^deliveries/(?P<id>[0-9]{1,18})/?$", DeliveryView.as_view(), name="delivery"),
     re_path(r"^dead-letters/?$", DeadLettersView.as_view(), name="dead-letters"),
+    re_path(r"^uploads/?$", UploadsView.as_view(), name="uploads"),
+    re_path(r"^uploads/(?P<id>[0-9]{1,18})/?$", UploadView.as_view(), name="upload"),
+    re_path(r"^uploads/(?P<id>[0-9]{1,18})/errors/?$", RejectedRowsView.as_view(), name="upload-errors"),
     re_path(r"^queue/stats/?$", QueueStatsView.as_view(), name="queue-stats"),
 ]
 for stream in all_streams():

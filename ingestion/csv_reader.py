@@ -99,9 +99,10 @@ def _check(names: Sequence[str]) -> None:
 
 
 def _without_doubles(columns: list[Column]) -> list[Column]:
-    for key, number in Counter(column.key for column in columns).items():
+    taken = [column for column in columns if column.read is not csv_cells.ignore]
+    for key, number in Counter(column.key for column in taken).items():
         if number > 1:
-            names = " and ".join(f"“{column.name}”" for column in columns if column.key == key)
+            names = " and ".join(f"“{column.name}”" for column in taken if column.key == key)
             raise Unreadable(f"The columns {names} stand for the same field, {key}: leave one.")
     return columns
 

@@ -1,0 +1,75 @@
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
+from tqdm import tqdm
+
+from enrichment import stats
+from enrichment.progress import progress_of
+from ingestion.backlog import Full, refuse_when_full
+from ingestion.errors import Refused
+from ingestion.files import RecordFile, examine
+from ingestion.models import Upload
+from ingestion.readers import TooLarge, Unreadable
+from ingestion.streams import get, names
+from ingestion.uploads import TakenInAlready, preview, take_in_all
+
+CLIENT = "command"
+
+
+class Command(BaseCommand):
+    help = "Takes in a file of records: CSV, NDJSON or JSON, also as gzip. Run again after a crash, it goes on."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("path", type=Path, metavar="PATH")
+        parser.add_argument("--stream", choices=names(), required=True, help="what the rows are")
+        parser.add_argument("--again", action="store_true", help="also when the file was taken in before")
+        parser.add_argument("--dry-run", action="store_true", help="look at the first rows, store nothing")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        path: Path = options["path"]
+        try:
+            with open(path, "rb") as opened:
+                file = examine(opened, path.name, get(options["stream"]))
+                if options["dry_run"]:
+                    self.tell_preview(preview(file))
+                else:
+                    self.tell(self.take_in(file, again=options["again"]))
+        except TakenInAlready as refusal:
+            raise CommandError(f"{refusal.told} With --again it is taken in once more.") from None
+        except (OSError, Unreadable, TooLarge, Full, Refused) as error:
+            raise CommandError(str(error)) from None
+        except KeyboardInterrupt:
+            raise CommandError("Stopped. Run it again: it goes on where it stopped.", returncode=130) from None
+        except Error as error:
+            raise CommandError(f"The database failed: {error} Run it again: it goes on where it stopped.") from error
+
+    def take_in(self, file: RecordFile, *, again: bool) -> Upload:
+        refuse_when_full()
+        with tqdm(total=file.size, unit="B", unit_scale=True, disable=None) as bar:
+            [upload] = take_in_all([file], CLIENT, again=again, tell=lambda offset: bar.update(offset - bar.n))
+            bar.update(file.size - bar.n)
+        return upload
+
+    def tell(self, upload: Upload) -> None:
+        progress = progress_of([upload])[upload.pk]
+        self.stdout.write(
+            f"Upload {upload.pk}: {progress.total} rows kept; of these {progress.inserted} inserted, "
+            f"{progress.updated} updated, {progress.stale} stale, {progress.waiting} waiting, {progress.dead} dead, "
+            f"{progress.pending} pending."
+        )
+        if progress.pending and not stats.cluster_alive():
+            self.stdout.write("No qcluster is alive: start one, or work them off with enrich_pending.")
+
+    def tell_preview(self, found: dict[str, Any]) -> None:
+        for column in found["columns"]:
+            self.stdout.write(f"{column['column']}: {column['field'] or 'no field, ignored'}")
+        if found["missing_fields"]:
+            self.stdout.write(f"Missing: {', '.join(found['missing_fields'])}")
+        which = "all rows" if found["whole_file"] else f"the first {found['checked']} rows"
+        self.stdout.write(f"Of {which} {found['valid']} are valid, {found['invalid']} invalid. Nothing is stored.")
+        for row in found["rows"]:
+            for field, messages in row["errors"].items():
+                self.stdout.write(f"Row {row['row']} {row['id']}: {field}: {' '.join(messages)}")

@@ -1,0 +1,177 @@
+"""How far uploads are: sums over their deliveries and the held records of those, in two queries for any number."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from enrichment.models import HeldRecord
+from ingestion import streams
+from ingestion.csv_cells import cell_of, shield
+from ingestion.csv_reader import OURS, match
+from ingestion.models import Delivery, Upload
+from ingestion.readers import AS_IT_CAME, clean
+
+STALLED = timedelta(minutes=10)
+"""An unfinished upload that has not moved for so long was interrupted."""
+RECENT = timedelta(minutes=1)
+"""What was processed in it tells how fast the workers are."""
+MOST_TOLD = 1000
+"""Characters of a row that is no CSV, beside its message."""
+
+INTERRUPTED = "Interrupted before the whole file was kept. Send the same file again: it goes on where it stopped."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Records of one upload: total = pending + inserted + updated + stale + waiting + dead + resolved + discarded."""
+
+    upload: Upload
+    total: int = 0
+    """Rows kept so far."""
+    inserted: int = 0
+    updated: int = 0
+    stale: int = 0
+    held: int = 0
+    recent: int = 0
+    """Processed in the last minute."""
+    by_status: dict[str, int] = field(default_factory=dict)
+    at: datetime
+
+    @property
+    def processed(self) -> int:
+        return self.inserted + self.updated + self.stale + self.held
+
+    @property
+    def pending(self) -> int:
+        return self.total - self.processed
+
+    @property
+    def waiting(self) -> int:
+        return self.by_status.get(HeldRecord.Status.WAITING, 0)
+
+    @property
+    def dead(self) -> int:
+        return self.by_status.get(HeldRecord.Status.DEAD, 0)
+
+    @property
+    def resolved(self) -> int:
+        return self.by_status.get(HeldRecord.Status.RESOLVED, 0)
+
+    @property
+    def discarded(self) -> int:
+        return self.by_status.get(HeldRecord.Status.DISCARDED, 0)
+
+    @property
+    def status(self) -> str:
+        if self.upload.finished_at:
+            return "enriching" if self.pending else "completed"
+        return "failed" if self.at - self.upload.changed_at > STALLED else "receiving"
+
+    @property
+    def message(self) -> str:
+        return INTERRUPTED if self.status == "failed" else ""
+
+    @property
+    def expected(self) -> float:
+        """The rows of the whole file, judged by the part that is kept."""
+        read = self.upload.offset / self.upload.size if self.upload.size else 1
+        return self.total / read if read and not self.upload.finished_at else self.total
+
+    @property
+    def percent(self) -> float:
+        """Of the whole file; 100 only when all is processed."""
+        if self.status == "completed":
+            return 100.0
+        return min(99.9, math.floor(1000 * self.processed / self.expected) / 10) if self.expected else 0.0
+
+    @property
+    def eta_seconds(self) -> int | None:
+        """As fast as in the last minute; None where nothing moves."""
+        if self.status == "completed":
+            return 0
+        seconds = min(RECENT, self.at - self.upload.created_at).total_seconds()
+        if self.status == "failed" or not self.recent or seconds <= 0:
+            return None
+        return math.ceil((self.expected - self.processed) * seconds / self.recent)
+
+
+def progress_of(uploads: Sequence[Upload]) -> dict[int, Progress]:
+    """upload → how far it is."""
+    now = timezone.now()
+    pks = [upload.pk for upload in uploads]
+    names = ("inserted", "updated", "stale", "held")
+    recent = Sum("count", filter=Q(processed_at__gte=now - RECENT), default=0)
+    of_uploads = Delivery.objects.filter(upload__in=pks).values("upload")
+    rows = of_uploads.annotate(*map(Sum, names), total=Sum("count"), recent=recent)
+    asked = rows.values_list("upload", "total", "recent", *(f"{name}__sum" for name in names))
+    told = {pk: dict(zip(("total", "recent", *names), sums, strict=True)) for pk, *sums in asked}
+    held = _held([pk for pk, sums in told.items() if sums["held"]])
+    return {
+        upload.pk: Progress(upload=upload, at=now, by_status=held[upload.pk], **told.get(upload.pk, {}))
+        for upload in uploads
+    }
+
+
+def _held(pks: Sequence[int]) -> dict[int, dict[str, int]]:
+    """upload → status → held records."""
+    held: dict[int, dict[str, int]] = defaultdict(dict)
+    of_uploads = HeldRecord.objects.filter(delivery__upload__in=pks, delivery__held__gt=0)
+    for upload, status, number in of_uploads.values_list("delivery__upload", "status").annotate(Count("pk")):
+        held[upload][status] = number
+    return held
+
+
+# The rejected rows as CSV, to be mended and uploaded again.
+
+
+def rejected_rows(upload: Upload) -> Iterator[str]:
+    """The upload's dead letters as lines of CSV, in order of the file: row, error, then the file's columns.
+
+    One delivery at a time. What a spreadsheet would take for a formula has an apostrophe in front, which is taken
+    away when the file comes back (ingestion.csv_cells).
+    """
+    columns = _columns(upload)
+    yield _line([*OURS, *columns])
+    with_held = upload.deliveries.filter(held__gt=0).order_by("pk").values_list("pk", Coalesce("first_row", 1))
+    for delivery, first_row in with_held:
+        dead = HeldRecord.objects.dead().filter(delivery=delivery).order_by("position")
+        for position, payload, messages in dead.values_list("position", "payload", "messages"):
+            yield _line(_cells(first_row + position, json.loads(payload), messages, columns))
+
+
+def _columns(upload: Upload) -> dict[str, str]:
+    """column → the member of a record that it holds; of a file without a header, the stream's fields."""
+    if upload.stream not in streams.names():
+        return {name: name for name in upload.columns}
+    stream = streams.get(upload.stream)
+    names = upload.columns or list(stream.schema.model_fields)
+    return {column.name: column.key for column in match(names, stream)}
+
+
+def _cells(row: int, record: Any, messages: dict[str, list[str]], columns: dict[str, str]) -> list[str]:
+    error = "; ".join(f"{name}: {' '.join(texts)}" for name, texts in messages.items())
+    record = record if isinstance(record, dict) else {AS_IT_CAME: json.dumps(record)}
+    came = record.get(AS_IT_CAME)
+    if isinstance(came, list):  # the row's cells, which are more or fewer than the columns
+        return [str(row), shield(error), *map(shield, map(str, came))]
+    if came is not None:
+        error = f"{error} It came as: {clean(str(came), MOST_TOLD)}"
+    return [str(row), shield(error), *(clean(cell_of(record.get(key))) for key in columns.values())]
+
+
+def _line(cells: Sequence[str]) -> str:
+    file = io.StringIO()
+    csv.writer(file).writerow(cells)
+    return file.getvalue()
