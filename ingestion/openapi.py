@@ -10,7 +10,6 @@ from operator import itemgetter
 from types import FunctionType
 from typing import Any, TypeVar
 
-from drf_spectacular.authentication import SessionScheme
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
@@ -275,18 +274,10 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
             "description": (
                 "The header `Authorization: Api-Key <prefix>.<secret>`. A key has the scope `ingest` (POST), `read`"
                 " (GET) or both, and may be limited to streams; an administrator makes it in the admin or with"
-                " `manage.py create_api_key`. In this page the key alone will do."
+                " `manage.py create_api_key`. On this page the key alone will do, and who is logged in to the admin"
+                " needs none."
             ),
         }
-
-
-class StaffSessionScheme(SessionScheme):  # type: ignore[no-untyped-call]
-    target_class = "ingestion.auth.StaffSessionAuthentication"
-
-    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
-        definition: dict[str, Any] = super().get_security_definition(auto_schema)  # type: ignore[no-untyped-call]
-        text = "A member of staff's session of the admin; a POST also needs the header X-CSRFToken."
-        return {**definition, "description": text}
 
 
 class JsonSchema(AutoSchema):

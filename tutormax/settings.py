@@ -181,7 +181,7 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "DEFAULT_GENERATOR_CLASS": "ingestion.openapi.Generator",
     "POSTPROCESSING_HOOKS": [],  # they would take enums out of the schemas, and change what is shared
-    "POSTPROCESSING_HOOKS": [],  # they would take enums out of the schemas, and change what is shared
+    "AUTHENTICATION_WHITELIST": ["ingestion.auth.ApiKeyAuthentication"],  # sessions are for people
     "SERVE_PUBLIC": True,
     "SERVE_PERMISSIONS": ["ingestion.auth.DocsReadable"],
     "SWAGGER_UI_DIST": "SIDECAR",
