@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import IO, Any
 
 from django.conf import settings
@@ -44,7 +45,7 @@ class FileBody(BaseParser):
         if meta.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in ("", "identity", "gzip"):
             headers = {"Accept-Encoding": "gzip"}
             raise Refused(415, "Send the body as it is, or with Content-Encoding: gzip.", headers=headers)
-        file, length = spool(stream), int(meta["CONTENT_LENGTH"])
+        file, length = spool(stream, parser_context["view"].opened), int(meta["CONTENT_LENGTH"])
         if (came := file.seek(0, 2)) < length:
             raise Refused(400, f"The body ended after {came} of {length} bytes.")
         return file
@@ -62,6 +63,10 @@ class UploadsView(ListView):
     """Files of records."""
 
     parser_classes = [MultiPartParser, FileBody, NdjsonFileBody, JsonFileBody]
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        with ExitStack() as self.opened:  # the temporary files of this request
+            return super().dispatch(request, *args, **kwargs)
 
     @property
     def any_scope(self) -> bool:
@@ -104,7 +109,7 @@ class UploadsView(ListView):
         again, dry_run = (read_choice(query, name, ["false", "true"]) == "true" for name in ("again", "dry_run"))
         if not dry_run:
             backlog.refuse_when_full()
-        files = read_files(request, query)
+        files = read_files(request, query, self.opened)
         if dry_run:
             previews = [preview(file) for file in files]
             return Response({"success": True, "dry_run": True, "uploads": previews, "timestamp": timezone.now()})
@@ -205,16 +210,16 @@ def body_of(request: Request, progress: Progress) -> Item:
 # What was sent.
 
 
-def read_files(request: Request, query: dict[str, str]) -> list[RecordFile]:
+def read_files(request: Request, query: dict[str, str], opened: ExitStack) -> list[RecordFile]:
     """The files, examined. Refuses what is no file of a stream that the client may post to."""
     refuse_length(request)
     sent: Any = request.data
     if isinstance(sent, dict):  # a form
-        return files_of_form(request, query)
+        return files_of_form(request, query, opened)
     if "stream" not in query:
         raise Refused(400, "Say what the rows are: ?stream=", fields={"stream": ["is required"]})
     stream = read_stream(request, query["stream"])
-    return [examine(sent, clean(query.get("name", "unnamed"), 255), stream, request.content_type)]
+    return [examine(sent, clean(query.get("name", "unnamed"), 255), stream, opened, request.content_type)]
 
 
 def refuse_length(request: Request) -> None:
@@ -227,7 +232,7 @@ def refuse_length(request: Request) -> None:
         raise Refused(413, f"The body has {length} bytes; at most {settings.MAX_UPLOAD_BYTES} are taken at once.")
 
 
-def files_of_form(request: Request, query: dict[str, str]) -> list[RecordFile]:
+def files_of_form(request: Request, query: dict[str, str], opened: ExitStack) -> list[RecordFile]:
     if unknown := [name for name in request.data if name not in FORM]:
         fields = {clean(name, 100): ["unknown field"] for name in unknown}
         raise Refused(400, "The form has the fields stream and file, no others.", fields=fields)
@@ -240,7 +245,7 @@ def files_of_form(request: Request, query: dict[str, str]) -> list[RecordFile]:
     files = request.FILES.getlist("file")
     if not files:
         raise Refused(400, "There is no file in the field file.", fields={"file": ["is required"]})
-    return [examine(file.file, clean(file.name, 255), stream, file.content_type or "") for file in files]
+    return [examine(file.file, clean(file.name, 255), stream, opened, file.content_type or "") for file in files]
 
 
 def read_stream(request: Request, name: str) -> Stream:

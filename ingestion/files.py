@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import IO, Any, BinaryIO, cast
@@ -33,7 +33,7 @@ CHUNK_BYTES = 2_000_000
 PIECE = 1_000_000
 """Bytes that are read at once."""
 HEAD = 65_536
-BEGINNING = 512
+BEGINNING = 100
 """Bytes in which a file that is no text shows a NUL."""
 BY_EXTENSION = {"csv": "csv", "tsv": "csv", "ndjson": "ndjson", "jsonl": "ndjson", "json": "json"}
 BY_CONTENT_TYPE = {"text/csv": "csv", "application/x-ndjson": "ndjson", "application/json": "json"}
@@ -51,7 +51,7 @@ class SpoolHandler(FileUploadHandler):
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         super().new_file(*args, **kwargs)
-        self.file = unnamed_file()
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 (Django closes it with the request)
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         self.file.write(raw_data)
@@ -65,17 +65,17 @@ class SpoolHandler(FileUploadHandler):
             self.file.close()
 
 
-def spool(stream: IO[bytes]) -> BinaryIO:
+def spool(stream: IO[bytes], opened: ExitStack) -> BinaryIO:
     """What is left of the stream, on the disk."""
-    file = unnamed_file()
+    file = unnamed_file(opened)
     shutil.copyfileobj(stream, file, PIECE)
     file.seek(0)
     return file
 
 
-def unnamed_file() -> BinaryIO:
-    """In the directory for temporary files (TMPDIR); gone when it is closed, or the process ends, however that is."""
-    return cast("BinaryIO", tempfile.TemporaryFile())
+def unnamed_file(opened: ExitStack) -> BinaryIO:
+    """In the directory for temporary files (TMPDIR); gone with `opened`, or with the process, however that ends."""
+    return cast("BinaryIO", opened.enter_context(tempfile.TemporaryFile()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +122,12 @@ class RecordFile:
             yield Chunk("\n".join(lines).encode(), len(lines), end)
 
 
-def examine(file: BinaryIO, name: str, stream: Stream, content_type: str = "") -> RecordFile:
-    """Reads the whole file once. Raises Unreadable, and TooLarge where it, or one of its lines, is."""
-    file = _unpacked(file)
+def examine(file: BinaryIO, name: str, stream: Stream, opened: ExitStack, content_type: str = "") -> RecordFile:
+    """Reads the whole file once; it stays open as long as `opened`.
+
+    Raises Unreadable, and TooLarge where it, or one of its lines, is.
+    """
+    file = _unpacked(file, opened)
     head = _head(file)
     fmt = format_of(name, content_type, head)
     sha256, size = _read_to_end(file, longest=None if fmt == Format.JSON else MAX_ROW)
@@ -160,13 +163,13 @@ def first_records(file: RecordFile, number: int) -> list[Any]:
     return [json.loads(line) for line in islice(lines, number)]
 
 
-def _unpacked(file: BinaryIO) -> BinaryIO:
+def _unpacked(file: BinaryIO, opened: ExitStack) -> BinaryIO:
     """The file itself, or where it is gzip, another one with what it holds."""
     file.seek(0)
     if file.read(2) != b"\x1f\x8b":
         return file
     file.seek(0)
-    limit, unpacked = settings.MAX_UPLOAD_BYTES, unnamed_file()
+    limit, unpacked = settings.MAX_UPLOAD_BYTES, unnamed_file(opened)
     try:
         with gzip.GzipFile(fileobj=file) as packed:
             while piece := packed.read(PIECE):
@@ -225,7 +228,7 @@ def _ndjson_chunks(file: BinaryIO, offset: int, most: int) -> Iterator[Chunk]:
     begin = end = offset
     for line in file:
         end += len(line)
-        if stripped := line.strip():
+        if stripped := line.removeprefix(codecs.BOM_UTF8).strip():
             lines.append(_readable(stripped))
         if lines and (len(lines) >= most or end - begin >= CHUNK_BYTES):
             yield Chunk(b"\n".join(lines), len(lines), end)
@@ -240,7 +243,7 @@ def _readable(line: bytes) -> bytes:
         parse_json(line)
     except Unreadable as error:
         return dump(unreadable(str(error), line.decode())).encode()
-    return line.removeprefix(codecs.BOM_UTF8)
+    return line
 
 
 def _json_items(file: BinaryIO) -> list[Any]:

@@ -78,6 +78,7 @@ def _take_in(file: RecordFile, client: str, tell: Callable[[int], object]) -> Up
         rows += chunk.count
         tell(upload.offset)
     _move(upload, file.size, finished_at=Now())
+    upload.refresh_from_db()
     return upload
 
 

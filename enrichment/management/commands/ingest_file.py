@@ -1,4 +1,5 @@
 from argparse import ArgumentParser
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         path: Path = options["path"]
         try:
-            with open(path, "rb") as opened:
-                file = examine(opened, path.name, get(options["stream"]))
+            with ExitStack() as opened:
+                file = examine(opened.enter_context(open(path, "rb")), path.name, get(options["stream"]), opened)
                 if options["dry_run"]:
                     self.tell_preview(preview(file))
                 else:
