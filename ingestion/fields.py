@@ -23,6 +23,9 @@ from pydantic_core import PydanticCustomError
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 CLOCK_TOLERANCE = timedelta(minutes=5)
+MINUTE = timedelta(minutes=1)
+WIDEST_OFFSET = timedelta(hours=16)
+"""PostgreSQL reads no time with this offset or more; the world has -12 to +14 hours."""
 
 
 class Record(BaseModel):
@@ -82,15 +85,33 @@ def _time(value: Any) -> datetime:
 def _with_offset(moment: datetime) -> datetime:
     offset = moment.utcoffset()
     if offset is None:
-        return moment.replace(tzinfo=timezone.get_default_timezone())
-    if offset.seconds % 60 or offset.microseconds:
-        raise PydanticCustomError("time", "must have an offset of whole minutes")
+        return _in_default_zone(moment)
+    if offset.seconds % 60 or offset.microseconds or abs(offset) >= WIDEST_OFFSET:
+        raise PydanticCustomError("time", "must have an offset of whole minutes, less than 16 hours")
     return moment
 
 
+def _in_default_zone(moment: datetime) -> datetime:
+    """The moment a naive time stands for, with an offset of its own.
+
+    With the zone itself Python would compare and subtract by the wall clock, which jumps twice a year.
+    """
+    _check_year(moment)
+    offset = moment.replace(tzinfo=timezone.get_default_timezone()).utcoffset() or timedelta(0)
+    minutes, seconds = divmod(offset, MINUTE)  # seconds: Liberia until 1972
+    return moment.replace(tzinfo=timezone.get_fixed_timezone(minutes)) - seconds
+
+
 def _check_range(moment: datetime) -> None:
-    """Raises unless 1970 ≤ moment < 2100, by UTC; the year alone first, since the year 9999 has no UTC everywhere."""
-    if abs(moment.year - EARLIEST.year) > LATEST.year - EARLIEST.year or not EARLIEST <= moment < LATEST:
+    """Raises unless 1970 ≤ moment < 2100, by UTC."""
+    _check_year(moment)
+    if not EARLIEST <= moment < LATEST:
+        raise PydanticCustomError("time_range", "must lie between 1970 and 2100")
+
+
+def _check_year(moment: datetime) -> None:
+    """Raises when the year is beyond doubt out of range: near the years 1 and 9999 there is no UTC everywhere."""
+    if not EARLIEST.year - 1 <= moment.year <= LATEST.year:
         raise PydanticCustomError("time_range", "must lie between 1970 and 2100")
 
 

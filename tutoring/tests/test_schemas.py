@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from pytest_django import Settings
 
 from ingestion.services import field_errors, validate
 from ingestion.streams import get
@@ -363,3 +364,28 @@ def test_what_is_no_object_is_an_error_of_the_whole(stream: str, item: Any) -> N
 def test_unknown_fields_are_ignored(stream: str) -> None:
     item = {**record(stream), "unknown": {"\ud800": ["\0", HUGE]}, "\ud800": 1, "tenure_days": "many", "": None}
     assert errors(stream, item) == {}
+
+
+@pytest.mark.parametrize(("stream", "field"), TIMES)
+def test_an_offset_is_less_than_16_hours(stream: str, field: str) -> None:
+    """PostgreSQL takes no other."""
+    for good in ("+15:59", "-15:59", "-00:00", "+0530", "-08"):
+        assert errors_of(stream, field, f"2025-03-01T15:00:00{good}") == {}
+    for bad in ("+16:00", "-16:00", "+23:59", "-23:59"):
+        assert set(errors_of(stream, field, f"2025-03-01T15:00:00{bad}")) == {field}
+
+
+def test_naive_times_are_compared_as_moments(settings: Settings) -> None:
+    """Python compares two times of one zone by the wall clock, which was put forward at 2:00 on that day."""
+    settings.TIME_ZONE = "America/New_York"
+    item = record("sessions", actual_start="2024-03-10T02:30:00", actual_end="2024-03-10T03:15:00")
+    assert errors("sessions", item) == {"actual_end": ["must be after actual_start"]}
+    made: Any = validate(get("sessions"), {**item, "actual_start": "2024-03-10T01:45:00"}, NOW)
+    assert made.actual_end - made.actual_start == timedelta(minutes=30)
+
+
+def test_a_zone_of_odd_seconds_gives_an_offset_of_whole_minutes(settings: Settings) -> None:
+    settings.TIME_ZONE = "Africa/Monrovia"
+    made: Any = validate(get("sessions"), record("sessions", scheduled_start="1971-06-01T12:00:00"), NOW)
+    assert made.scheduled_start == datetime(1971, 6, 1, 12, 44, 30, tzinfo=UTC)
+    assert made.scheduled_start.utcoffset() == timedelta(minutes=-45)
