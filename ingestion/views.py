@@ -89,8 +89,8 @@ class IngestView(ApiView):
     def take_in(self, request: Request) -> Response:
         keep_invalid, dry_run = read_options(request.query_params)
         body = read_body(request)
-        repeatable = None if dry_run else read_repeatable(request, client_of(request), body)
-        if repeatable and (first := repeatable.first_answer()):
+        repeatable = read_repeatable(request, client_of(request), body)
+        if repeatable and not dry_run and (first := repeatable.first_answer()):
             return Response(first, status=202)
         fmt, items = self.read_items(request, body)
         try:

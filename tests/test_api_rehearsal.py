@@ -51,6 +51,10 @@ class TestDryRun:
         answer = post(client, "/api/tutors?dry_run=true&invalid=dead-letter", tutor(email="nobody")).json()
         assert (answer["queued"], set(answer["errors"])) == (False, {"email"})
 
+    def test_it_refuses_a_key_that_is_none(self, client: Client) -> None:
+        headers = {"idempotency-key": "é"}
+        assert "Key" in refusal(post(client, "/api/tutors?dry_run=true", tutor(), headers=headers), 400)["message"]
+
     @pytest.mark.parametrize("value", ["", "yes", "True", "1"])
     def test_it_is_true_or_false(self, client: Client, value: str) -> None:
         error = refusal(post(client, f"/api/tutors?dry_run={value}", tutor()), 400)
