@@ -248,3 +248,8 @@ class MinuteStat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stream} {self.minute:%Y-%m-%d %H:%M}"
+
+    @property
+    def records(self) -> int:
+        """Worked on in this minute, held ones sent through again among them."""
+        return sum(getattr(self, name) for name in self.OUTCOMES)

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, F, Min, Sum
+from django.db.models import Count, F, Min, Q, Sum
 from django.utils import timezone
 
+from enrichment import latency
 from enrichment.models import HeldRecord, MinuteStat
 from ingestion import bell, streams
 from ingestion.models import Delivery
 
 ALIVE = timedelta(minutes=3)
 """A cluster of which no task has run for so long is not alive: the sweep rings one every minute."""
+RATE_OVER = timedelta(minutes=5)
+"""The last full minutes, which "now" is for a rate."""
+HOUR = timedelta(hours=1)
+
+Only = Collection[str]
+"""The streams that whoever asks may know of; empty: all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +33,8 @@ class Depth:
     records: int
     oldest: datetime
     """When the oldest of them came."""
+    sent: int
+    """Of the records those that a client sent and that have not been worked on before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +56,15 @@ class StreamNumbers:
 
 def depths() -> dict[str, Depth]:
     """Of the streams that have pending deliveries."""
-    done = F("inserted") + F("updated") + F("stale") + F("held") + F("skipped")
+    pending = F("count") - F("inserted") - F("updated") - F("stale") - F("held") - F("skipped")
+    sent = Sum(pending, filter=Q(source=Delivery.Source.CLIENT), default=0)
     rows = (
         Delivery.objects.pending()
         .values("stream")
-        .annotate(records=Sum(F("count") - done), oldest=Min("received_at"))
-        .values_list("stream", "records", "oldest")
+        .annotate(records=Sum(pending), oldest=Min("received_at"), sent=sent)
+        .values_list("stream", "records", "oldest", "sent")
     )
-    return {stream: Depth(records=records, oldest=oldest) for stream, records, oldest in rows}
+    return {stream: Depth(records=records, oldest=oldest, sent=sent) for stream, records, oldest, sent in rows}
 
 
 def open_held() -> Counter[tuple[str, str, str]]:
@@ -97,18 +107,76 @@ def total(streams: Sequence[StreamNumbers]) -> StreamNumbers:
     return StreamNumbers(stream="", oldest=oldest, **sums)
 
 
-def queue_stats() -> dict[str, Any]:
+def queue_stats(only: Only = ()) -> dict[str, Any]:
     """For the API: {"queues": {stream: records}, "oldest_age_seconds": {stream: seconds or None},
     "waiting": {stream: records}, "dead_letters": records}."""
     depth, held = depths(), open_held()
-    waiting = _per_stream(held, HeldRecord.Status.WAITING)
-    names, now = _names(depth, waiting), timezone.now()
+    waiting, dead = (_per_stream(held, status) for status in (HeldRecord.Status.WAITING, HeldRecord.Status.DEAD))
+    names, now = _names(depth, waiting, dead, only=only), timezone.now()
     return {
         "queues": {name: depth[name].records if name in depth else 0 for name in names},
         "oldest_age_seconds": {name: _age(depth[name].oldest, now) if name in depth else None for name in names},
         "waiting": {name: waiting[name] for name in names},
-        "dead_letters": _per_stream(held, HeldRecord.Status.DEAD).total(),
+        "dead_letters": sum(dead[name] for name in names),
     }
+
+
+def work_stats(only: Only = ()) -> dict[str, Any]:
+    """For the API: {"streams": {stream: numbers}, "total": numbers, "per_minute": [{"minute", "records"}, ...]}.
+
+    The tables are read one after another: while records are on their way the numbers may be a batch apart.
+    """
+    this_minute = timezone.now().replace(second=0, microsecond=0)
+    depth, held, done = depths(), open_held(), sums()
+    recent = list(MinuteStat.objects.filter(minute__gte=this_minute - HOUR))
+    waiting, dead = (_per_stream(held, status) for status in (HeldRecord.Status.WAITING, HeldRecord.Status.DEAD))
+    numbers = {
+        name: Counter(waiting=waiting[name], dead=dead[name]) for name in _names(depth, waiting, dead, done, only=only)
+    }
+    for name, counted in numbers.items():
+        of_all_time = done.get(name, {})
+        counted.update({outcome: of_all_time.get(outcome, 0) for outcome in ("inserted", "updated", "stale")})
+        counted["accepted"] = sum(of_all_time.get(column, 0) for column in latency.COLUMNS)
+        if name in depth:
+            counted.update(pending=depth[name].records, accepted=depth[name].sent)
+    minutes = {this_minute - timedelta(minutes=ago): 0 for ago in range(60, 0, -1)}
+    for row in recent:
+        if row.stream in numbers:
+            numbers[row.stream].update({column: getattr(row, column) for column in latency.COLUMNS})
+            if row.minute in minutes:
+                minutes[row.minute] += row.records
+                numbers[row.stream]["now"] += row.records if row.minute >= this_minute - RATE_OVER else 0
+    return {
+        "streams": {name: _told(counted) for name, counted in numbers.items()},
+        "total": _told(sum(numbers.values(), Counter())),
+        "per_minute": [{"minute": minute, "records": records} for minute, records in minutes.items()],
+    }
+
+
+def _told(numbers: Counter[str]) -> dict[str, Any]:
+    took = [numbers[column] for column in latency.COLUMNS]
+    return {
+        "accepted": numbers["accepted"],
+        "processed": numbers["inserted"] + numbers["updated"] + numbers["stale"],
+        **{name: numbers[name] for name in ("inserted", "updated", "stale", "pending", "waiting", "dead")},
+        "rate_per_second": round(numbers["now"] / RATE_OVER.total_seconds(), 3),
+        "latency_p50_seconds": latency.quantile(took, 0.5),
+        "latency_p95_seconds": latency.quantile(took, 0.95),
+    }
+
+
+def sums() -> dict[str, dict[str, Any]]:
+    """stream → the sum of each number in MinuteStat, of all time: it never falls."""
+    names = MinuteStat.OUTCOMES + MinuteStat.LATENCIES
+    rows = MinuteStat.objects.values("stream").annotate(*map(Sum, names))
+    found = rows.values_list("stream", *[f"{name}__sum" for name in names])
+    return {stream: dict(zip(names, numbers, strict=True)) for stream, *numbers in found}
+
+
+def troubled() -> dict[str, int]:
+    """Whose fault ("store", "code") → pending deliveries whose last try ended in an error that is not of a record."""
+    faults = {fault: Count("pk", filter=Q(trouble__startswith=f"{fault}:")) for fault in ("store", "code")}
+    return Delivery.objects.pending().aggregate(**faults)
 
 
 def came_of(redrives: Sequence[int]) -> dict[int, dict[str, int]]:
@@ -141,10 +209,11 @@ def _per_stream(held: Counter[tuple[str, str, str]], wanted: str) -> Counter[str
     return numbers
 
 
-def _names(*found: Iterable[str]) -> list[str]:
+def _names(*found: Iterable[str], only: Only = ()) -> list[str]:
     """The registered streams, then those no longer registered of which something is left."""
     registered = streams.names()
-    return registered + sorted({name for names in found for name in names} - set(registered))
+    names = registered + sorted({name for names in found for name in names} - set(registered))
+    return [name for name in names if not only or name in only]
 
 
 def _age(oldest: datetime, now: datetime) -> int:

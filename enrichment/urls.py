@@ -1,8 +1,9 @@
 from django.urls import re_path
 
 from enrichment.own_views import DeadLettersView, DeliveriesView, DeliveryView
+from enrichment.status_views import QueueStatsView, StatsView, WorkerView
 from enrichment.upload_views import RejectedRowsView, UploadsView, UploadView
-from enrichment.views import QueueStatsView, RecordsView, RecordView
+from enrichment.views import RecordsView, RecordView
 from ingestion.streams import all_streams
 
 urlpatterns = [
@@ -13,6 +14,8 @@ urlpatterns = [
     re_path(r"^uploads/(?P<id>[0-9]{1,18})/?$", UploadView.as_view(), name="upload"),
     re_path(r"^uploads/(?P<id>[0-9]{1,18})/errors/?$", RejectedRowsView.as_view(), name="upload-errors"),
     re_path(r"^queue/stats/?$", QueueStatsView.as_view(), name="queue-stats"),
+    re_path(r"^stats/?$", StatsView.as_view(), name="stats"),
+    re_path(r"^worker/?$", WorkerView.as_view(), name="worker"),
 ]
 for stream in all_streams():
     urlpatterns += [

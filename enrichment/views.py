@@ -1,12 +1,10 @@
-"""Reading: lists and details of what is stored, the queue."""
+"""Reading: lists and details of what is stored."""
 
 from django.http.response import HttpResponseBase
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from enrichment import reading, stats
-from enrichment.answers import QUEUE_STATS_ANSWER
+from enrichment import reading
 from enrichment.formats import ListView, read_fields
 from enrichment.models import HeldRecord
 from enrichment.openapi import ROW, ROWS, key_and_fields, record_parameters
@@ -49,16 +47,6 @@ class RecordView(ApiView):
             return Response(found[0])
         held = HeldRecord.objects.open().filter(stream=self.stream.name, key=key).order_by("-id").first()
         raise Refused(404, f"Not stored: the record with this key is {fate(held)}." if held else "Not stored.")
-
-
-class QueueStatsView(ApiView):
-    """Records not yet processed, how old the oldest is, and what is held."""
-
-    @describe(QUEUE_STATS_ANSWER, tag="operations")
-    def get(self, request: Request) -> Response:
-        """Records not yet processed, how old the oldest is, and what is held."""
-        read_query(request.query_params, [])
-        return Response({"timestamp": timezone.now(), **stats.queue_stats()})
 
 
 def fate(held: HeldRecord) -> str:

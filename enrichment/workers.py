@@ -1,0 +1,61 @@
+"""Who is at work: the clusters as django-q2 tells of them, and what is to run when."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+from django_q.models import Schedule
+from django_q.status import Stat
+
+from enrichment import stats
+from ingestion import bell
+
+logger = logging.getLogger(__name__)
+
+
+def worker_stats() -> dict[str, Any]:
+    """For the API. `alive` and `last_run` are what a task wrote into the database; `clusters` is what the clusters say
+    of themselves in the cache every few seconds: None where that cannot be read.
+    """
+    last_run, found = bell.heartbeat(), clusters()
+    alive = stats.is_alive(last_run)
+    interval = timedelta(seconds=settings.SWEEP_INTERVAL)
+    return {
+        "alive": alive,
+        "last_run": last_run,
+        "next_run": max(last_run + interval, timezone.now()) if alive and last_run else None,
+        "interval_seconds": settings.SWEEP_INTERVAL,
+        "clusters": found,
+        "workers": None if found is None else sum(cluster["workers"] for cluster in found),
+        "paused_streams": [],
+        "paused_providers": [],
+        "schedules": list(Schedule.objects.order_by("next_run", "pk").values("name", "func", "next_run", "repeats")),
+    }
+
+
+def clusters() -> list[dict[str, Any]] | None:
+    """Of this installation (signed with our SECRET_KEY). None when the cache holds something that is no such thing."""
+    try:
+        return [_cluster(stat) for stat in Stat.get_all()]
+    except (OperationalError, InterfaceError):  # the database is away
+        raise
+    except Exception:  # whatever can come of unpickling what some other version, or somebody else, left there
+        logger.warning("What the cache says of the clusters cannot be read.", exc_info=True)
+        return None
+
+
+def _cluster(stat: Stat) -> dict[str, Any]:
+    return {
+        "id": str(stat.cluster_id),
+        "host": str(stat.host),
+        "pid": int(stat.pid),
+        "status": str(stat.status).lower(),
+        "workers": len(stat.workers),
+        "started_at": stat.tob.astimezone(UTC),
+        "reincarnations": int(stat.reincarnations),
+    }
