@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from django.db.models import Model, Q, QuerySet
+from django.db import connection
+from django.db.models import F, Func, Model, Q, QuerySet
+from django.db.models.expressions import OrderBy
 
 from ingestion.errors import Refused
 from ingestion.readers import clean
@@ -36,6 +38,10 @@ class Ordering:
     """As in ?ordering=: the column, with a minus in front where it descends."""
     key: str
     keys: type[str | int] = str
+    by_scan: bool = False
+    """Pages are found by reading all rows, not along the index of this order. For conditions of which PostgreSQL cannot
+    guess how few rows meet them: along the index it reads row by row all over the table, 8 times as slow for none.
+    """
 
     @property
     def column(self) -> str:
@@ -45,9 +51,12 @@ class Ordering:
     def descending(self) -> bool:
         return self.name.startswith("-")
 
-    def columns(self, *, reverse: bool = False) -> list[str]:
-        sign = "-" if self.descending != reverse else ""
-        return [sign + column for column in dict.fromkeys((self.column, self.key))]
+    def columns(self, *, reverse: bool = False, by_scan: bool = False) -> list[OrderBy]:
+        terms = [
+            Func(F(column), function="GREATEST") if by_scan else F(column)  # the greatest of one: no index has it
+            for column in dict.fromkeys((self.column, self.key))
+        ]
+        return [OrderBy(term, descending=self.descending != reverse) for term in terms]
 
     def beyond(self, cursor: Cursor) -> Q:
         """Rows that come after the cursor's row, or before it where the cursor looks back."""
@@ -114,7 +123,8 @@ def paginate(base_url: str, rows: QuerySet[AnyModel], query: dict[str, str], ord
     cursor = read_cursor(query["cursor"], ordering) if "cursor" in query else None
     back = cursor is not None and cursor.back
     beyond = rows.filter(ordering.beyond(cursor)) if cursor else rows
-    found = list(beyond.order_by(*ordering.columns(reverse=back))[: size + 1])
+    by_scan = ordering.by_scan and connection.vendor == "postgresql"
+    found = list(beyond.order_by(*ordering.columns(reverse=back, by_scan=by_scan))[: size + 1])
     page, more = found[:size], len(found) > size
     if back:
         page.reverse()

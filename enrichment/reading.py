@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +32,7 @@ def read(stream: Stream, query: Mapping[str, str]) -> Listing:
     rows = searched(rows, stream, query.get("search"))
     if ordering.name == "stored_at" and (until := settled_until()):
         rows = rows.filter(stored_at__lt=until)
+    ordering = replace(ordering, by_scan="search" in query)
     return Listing(only(rows, stream, [*fields, ordering.column]), ordering, fields, shown_by(fields))
 
 
