@@ -17,10 +17,20 @@ from django.utils.safestring import SafeString
 from enrichment import held as acts
 from enrichment import held_page, stats
 from enrichment.admin_acts import ActsAdmin, log
-from enrichment.admin_filters import ActFilter, AgeFilter, CodeFilter, DeliveryFilter, StageFilter, StatusFilter
+from enrichment.admin_filters import (
+    ActFilter,
+    AgeFilter,
+    CodeFilter,
+    DeliveryFilter,
+    OfUploadFilter,
+    StageFilter,
+    StatusFilter,
+)
 from enrichment.models import DeadLetter, HeldRecord, HeldRecordQuerySet, Redrive, WaitingRecord
+from enrichment.upload_admin import UploadAdmin
 from ingestion import streams
 from ingestion.admin import ReadOnlyAdmin, StreamFilter
+from ingestion.models import Upload
 from ingestion.templatetags.shown import age, badge, moment, thousands
 
 MOST_LINKS = 100
@@ -33,7 +43,7 @@ class HeldRecordAdmin(ActsAdmin):
 
     empty_text = "No record has been held yet: whatever has arrived is stored or on its way."
     list_display = ["record", "stream", "status_", "code_", "message", "held_ago", "attempts"]
-    list_filter = [StatusFilter, StreamFilter, StageFilter, CodeFilter, AgeFilter, DeliveryFilter]
+    list_filter = [StatusFilter, StreamFilter, StageFilter, CodeFilter, AgeFilter, DeliveryFilter, OfUploadFilter]
     search_fields = ("key",)
     search_help_text = "The whole key of a record."
     change_list_template = "admin/enrichment/held_list.html"
@@ -234,7 +244,7 @@ class DeadLetterAdmin(HeldRecordAdmin):
     status = HeldRecord.Status.DEAD
     empty_text = "No dead letters: whatever has arrived is stored, on its way, or waits for a record it refers to."
     list_display = ["record", "stream", "code_", "message", "held_ago", "attempts"]
-    list_filter = [StreamFilter, CodeFilter, StageFilter, AgeFilter, DeliveryFilter]
+    list_filter = [StreamFilter, CodeFilter, StageFilter, AgeFilter, DeliveryFilter, OfUploadFilter]
 
 
 @admin.register(WaitingRecord)
@@ -242,7 +252,7 @@ class WaitingRecordAdmin(HeldRecordAdmin):
     status = HeldRecord.Status.WAITING
     empty_text = "Nothing waits: every record that has arrived has found the records it refers to."
     list_display = ["record", "stream", "waits_for", "held_ago", "attempts"]
-    list_filter = [StreamFilter, AgeFilter, DeliveryFilter]
+    list_filter = [StreamFilter, AgeFilter, DeliveryFilter, OfUploadFilter]
 
 
 @admin.register(Redrive)
@@ -309,6 +319,9 @@ class RedriveAdmin(ReadOnlyAdmin):
     def deliveries_(self, redrive: Redrive) -> SafeString | str:
         pks = redrive.deliveries.order_by("-pk").values_list("pk", flat=True)[:MOST_LINKS]
         return _links("ingestion_delivery", pks) or "none"
+
+
+admin.site.register(Upload, UploadAdmin)
 
 
 def _links(model: str, pks: Iterable[int]) -> SafeString:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from enrichment.models import HeldRecord, Redrive
-from ingestion.admin import FieldFilter
+from ingestion.admin import FieldFilter, NumberFilter, UploadFilter
 
 
 class StatusFilter(FieldFilter):
@@ -56,18 +55,12 @@ def held_since(span: str) -> datetime | None:
     return timezone.now() - AgeFilter.spans[span] if span in AgeFilter.spans else None
 
 
-class DeliveryFilter(FieldFilter):
-    """Shown only where a link from a delivery has set it."""
-
+class DeliveryFilter(NumberFilter):
     title = parameter_name = "delivery"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        value = request.GET.get("delivery", "")
-        return [(value, f"delivery {value}")] if value else []
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value() or ""
-        return super().queryset(request, queryset) if re.fullmatch(r"[0-9]{1,18}", value) else queryset.none()
+class OfUploadFilter(UploadFilter):
+    field = "delivery__upload"
 
 
 class ActFilter(FieldFilter):

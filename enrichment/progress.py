@@ -10,12 +10,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce
+from django.http import StreamingHttpResponse
 from django.utils import timezone
 
+from enrichment.formats import Csv, cut_loudly
 from enrichment.models import HeldRecord
 from ingestion import streams
 from ingestion.csv_cells import cell_of, shield
@@ -134,6 +137,13 @@ def _held(pks: Sequence[int]) -> dict[int, dict[str, int]]:
 
 
 # The rejected rows as CSV, to be mended and uploaded again.
+
+
+def csv_of_rejected(upload: Upload, *, begins: str = "") -> StreamingHttpResponse:
+    """The rejected rows to be downloaded, sent as they are read."""
+    headers = {"Content-Disposition": f'attachment; filename="rejected-{upload.pk}.csv"'}
+    lines = chain([begins], rejected_rows(upload))
+    return StreamingHttpResponse(cut_loudly(lines, Csv.cut), content_type="text/csv; charset=utf-8", headers=headers)
 
 
 def rejected_rows(upload: Upload) -> Iterator[str]:

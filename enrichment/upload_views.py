@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import IO, Any
 
 from django.conf import settings
 from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
@@ -18,9 +17,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from enrichment import upload_answers as told
-from enrichment.formats import Csv, Item, Listing, ListView, begun, cut_loudly, read_fields
+from enrichment.formats import Csv, Item, Listing, ListView, read_fields
 from enrichment.pagination import NEWEST_FIRST, read_ordering
-from enrichment.progress import Progress, progress_of, rejected_rows
+from enrichment.progress import Progress, csv_of_rejected, progress_of
 from ingestion import backlog, streams
 from ingestion.auth import client_of, is_staff
 from ingestion.errors import Refused
@@ -142,7 +141,8 @@ class RejectedRowsView(ListView):
         return "rejected rows"
 
     def get_renderers(self) -> list[BaseRenderer]:
-        return [Csv(), *super().get_renderers()]
+        renderers = super().get_renderers()
+        return [Csv(), *renderers] if self.request.method in ("GET", "HEAD") else renderers
 
     @describe(told.REJECTED_ROWS, parameters=(told.UPLOAD_ID,), tag="uploads")
     def get(self, request: Request, id: str) -> HttpResponseBase:
@@ -153,15 +153,7 @@ class RejectedRowsView(ListView):
         stored, its dead letter is closed.
         """
         read_query(request.query_params, [])
-        upload = find(request, id)
-        return csv_of_rejected(upload, rejected_rows(upload) if request.method == "GET" else ())
-
-
-def csv_of_rejected(upload: Upload, lines: Iterable[str]) -> StreamingHttpResponse:
-    headers = {"Content-Disposition": f'attachment; filename="rejected-{upload.pk}.csv"'}
-    return StreamingHttpResponse(
-        cut_loudly(begun(iter(lines)), Csv.cut), content_type="text/csv; charset=utf-8", headers=headers
-    )
+        return csv_of_rejected(find(request, id))
 
 
 def own(request: Request) -> QuerySet[Upload]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -40,6 +41,26 @@ class StreamFilter(FieldFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(name, name) for name in streams.names()]
+
+
+class NumberFilter(FieldFilter):
+    """Shown only where a link has set it."""
+
+    field = ""
+    """The column, where it is not called as the parameter is."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = request.GET.get(str(self.parameter_name), "")
+        return [(value, f"{self.parameter_name} {value}")] if value else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value() or ""
+        field = self.field or str(self.parameter_name)
+        return queryset.filter(**{field: value}) if re.fullmatch(r"[0-9]{1,18}", value) else queryset.none()
+
+
+class UploadFilter(NumberFilter):
+    title = parameter_name = "upload"
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -115,11 +136,11 @@ class SourceFilter(FieldFilter):
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
     list_display = ("id", "stream", "source", "client_", "state", "records", "came_to", "received")
-    list_filter = (StreamFilter, DeliveryStatusFilter, SourceFilter)
+    list_filter = (StreamFilter, DeliveryStatusFilter, SourceFilter, UploadFilter)
     paginator = NewestPaginator
     change_list_template = "admin/ingestion/delivery_list.html"
     fieldsets = [
-        (None, {"fields": ["stream", "source", "client_", "received_at_", "format", "refused_items"]}),
+        (None, {"fields": ["stream", "source", "client_", "upload_", "received_at_", "format", "refused_items"]}),
         (
             "What came of it",
             {"fields": ["state", "records", "came_to", "processed_at_", "in_trouble", "held_records_"]},
@@ -137,6 +158,14 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description="client")
     def client_(self, delivery: Delivery) -> str:
         return delivery.client
+
+    @admin.display(description="upload")
+    def upload_(self, delivery: Delivery) -> SafeString | str:
+        if delivery.upload_id is None:
+            return "none"
+        page = reverse("admin:ingestion_upload_change", args=[delivery.upload_id])
+        link = format_html('<a href="{}">upload {}</a>', page, delivery.upload_id)
+        return format_html("{} <span class='quiet'>from row {} on</span>", link, delivery.first_row)
 
     @admin.display(description="status")
     def state(self, delivery: Delivery) -> SafeString:

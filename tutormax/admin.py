@@ -13,7 +13,7 @@ from tutormax.dashboard import dashboard
 # What an operator needs stands first; the domains, which are not named here, come after the held records.
 APPS = {"enrichment": 0, "ingestion": 2, "auth": 3, "django_q": 4, "axes": 5}
 NAMES = {"auth": "People and rights", "axes": "Log-ins"}
-MODELS = {"DeadLetter": 0, "WaitingRecord": 1, "HeldRecord": 2, "Redrive": 3, "Delivery": 0, "ApiKey": 1}
+MODELS = {"DeadLetter": 0, "WaitingRecord": 1, "HeldRecord": 2, "Redrive": 3, "Upload": 0, "Delivery": 1, "ApiKey": 2}
 
 
 class TutorMaxAdminSite(AdminSite):

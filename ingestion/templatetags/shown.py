@@ -55,6 +55,7 @@ def moment(at: datetime | None) -> SafeString | str:
     )
 
 
+@register.filter
 def duration(seconds: float) -> str:
     """In its largest unit; the database's clock is another, so that a negative one is 0 s."""
     for size, unit in _UNITS:

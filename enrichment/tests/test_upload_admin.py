@@ -1,0 +1,170 @@
+"""Uploads in the admin: the list, one upload, the form and its preview."""
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from pytest_django import Settings
+
+from enrichment.models import HeldRecord
+from enrichment.tests.held import valid
+from ingestion.models import Delivery, Upload
+from tests.files import csv_of, streamed
+from tests.people import browser_of, person, text_of
+from tests.records import work_off
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/ingestion/upload/"
+ADD = f"{LIST}add/"
+
+
+@pytest.fixture
+def operator() -> Client:
+    return browser_of(person("operator"))
+
+
+@pytest.fixture
+def viewer() -> Client:
+    return browser_of(person("viewer"))
+
+
+def people(number: int, bad: int = 0) -> bytes:
+    ages = [7] * bad + [30] * (number - bad)
+    return csv_of([valid(tutor_id=f"T-{i}", age=age) for i, age in enumerate(ages)])
+
+
+def send(client: Client, body: bytes, **fields: str) -> Any:
+    file = SimpleUploadedFile("people.csv", body, "text/csv")
+    return client.post(ADD, {"stream": "tutors", "file": file, **fields})
+
+
+def uploaded(client: Client, number: int = 3, bad: int = 0) -> Upload:
+    assert send(client, people(number, bad)).status_code == 302
+    return Upload.objects.latest("pk")
+
+
+def test_an_operator_uploads_a_file_and_sees_what_came_of_it(operator: Client) -> None:
+    response = send(operator, people(3, bad=1))
+    upload = Upload.objects.get()
+    page = f"{LIST}{upload.pk}/change/"
+    assert response["Location"] == page
+    assert (upload.client, upload.name, LogEntry.objects.get().change_message) == (
+        "user:operator",
+        "people.csv",
+        "Uploaded people.csv.",
+    )
+    text = text_of(operator.get(page))
+    assert "enriching" in text and 'data-refresh="3"' in text
+    work_off()
+    text = text_of(operator.get(page))
+    assert "completed" in text and "data-refresh" not in text
+    assert f'href="/admin/enrichment/deadletter/?upload={upload.pk}">1<' in text
+    assert "Download the 1 rejected row as CSV" in text
+
+
+def test_the_rejected_rows_are_downloaded(operator: Client, viewer: Client) -> None:
+    upload = uploaded(operator, 3, bad=2)
+    work_off()
+    body = streamed(viewer.get(f"{LIST}{upload.pk}/rejected/"))
+    assert body.startswith("\ufeffrow,error,tutor_id".encode())
+    assert body.count(b"\r\n") == 3
+    assert send(operator, body.replace(b",7,", b",27,")).status_code == 302
+    work_off()
+    assert not HeldRecord.objects.open().exists()
+
+
+def test_the_list_shows_progress_in_as_many_queries_however_long_it_is(
+    operator: Client, django_assert_num_queries: Any
+) -> None:
+    for number in range(3, 6):
+        uploaded(operator, number, bad=1)
+        work_off()
+    with django_assert_num_queries(8):
+        text = text_of(operator.get(LIST))
+    assert text.count("<progress") == 3
+    assert re.findall(r'<td class="field-dead"><a href="[^"]*\?upload=\d+">(\d)</a>', text) == ["1", "1", "1"]
+    assert "data-refresh" not in text
+    uploaded(operator, 9)
+    with django_assert_num_queries(8):
+        assert "data-refresh" in text_of(operator.get(LIST))
+
+
+def test_dead_letters_and_deliveries_are_filtered_by_upload(operator: Client) -> None:
+    first, second = uploaded(operator, 3, bad=1), uploaded(operator, 4, bad=2)
+    work_off()
+
+    def found(page: str, upload: object) -> int:
+        text = text_of(operator.get(page, {"upload": str(upload)}))
+        return len(re.findall(r'<th class="field-\w+"><a', text))
+
+    dead, deliveries = "/admin/enrichment/deadletter/", "/admin/ingestion/delivery/"
+    assert [found(dead, each) for each in (first.pk, second.pk, 0, "x")] == [1, 2, 0, 0]
+    assert [found(deliveries, each) for each in (first.pk, second.pk, 0, "x")] == [1, 1, 0, 0]
+    delivery = Delivery.objects.get(upload=second)
+    assert f"upload {second.pk}</a>" in text_of(operator.get(f"{deliveries}{delivery.pk}/change/"))
+
+
+def test_a_preview_stores_nothing(operator: Client) -> None:
+    text = text_of(send(operator, people(3, bad=1), _preview="1"))
+    assert "<html" in text and "choose the file again" in text
+    assert "2 are valid" in text and "1 would be dead letter" in text
+    assert not Upload.objects.exists()
+
+
+def test_a_script_is_given_the_preview_alone(operator: Client) -> None:
+    text = text_of(send(operator, people(3, bad=1), _preview="1", _part="1"))
+    assert "<html" not in text and "2 are valid" in text and "choose the file again" not in text
+    text = text_of(send(operator, b"\xff\xfe", _preview="1", _part="1"))
+    assert "UTF-16" in text
+    text = text_of(operator.post(ADD, {"stream": "", "_preview": "1", "_part": "1"}))
+    assert "This field is required" in text
+
+
+def test_what_is_refused_says_why(operator: Client, settings: Settings) -> None:
+    uploaded(operator)
+    assert "was taken in already, as upload" in text_of(send(operator, people(3)))
+    assert send(operator, people(3), again="on").status_code == 302
+    assert "The file is empty" in text_of(send(operator, b""))
+    assert "lacks columns" in text_of(send(operator, b"tutor_id\nT-1"))
+    settings.MAX_UPLOAD_BYTES = 10
+    assert "more than 10 bytes" in text_of(send(operator, people(4)))
+
+
+def test_names_in_files_are_no_markup(operator: Client) -> None:
+    body = csv_of([valid(age=7) | {"<b>column</b>": "<i>cell</i>"}])
+    file = SimpleUploadedFile("<u>name</u>.csv", body, "text/csv")
+    sent = {"stream": "tutors", "file": file}
+    assert "<b>" not in text_of(operator.post(ADD, {**sent, "_preview": "1"}))
+    file.seek(0)
+    operator.post(ADD, sent)
+    for page in (LIST, f"{LIST}{Upload.objects.get().pk}/change/"):
+        text = text_of(operator.get(page))
+        assert "<b>" not in text and "<u>" not in text
+
+
+def test_a_viewer_sees_and_cannot_upload(viewer: Client, operator: Client) -> None:
+    upload = uploaded(operator)
+    assert "Upload a file" not in text_of(viewer.get(LIST))
+    assert viewer.get(f"{LIST}{upload.pk}/change/").status_code == 200
+    assert viewer.get(ADD).status_code == 403
+    assert send(viewer, people(4)).status_code == 403
+    assert Upload.objects.count() == 1
+
+
+def test_who_has_no_right_sees_nothing(operator: Client) -> None:
+    upload = uploaded(operator)
+    nobody = browser_of(person())
+    for page in (LIST, ADD, f"{LIST}{upload.pk}/change/", f"{LIST}{upload.pk}/rejected/"):
+        assert nobody.get(page).status_code == 403
+    assert operator.post(f"{LIST}{upload.pk}/change/").status_code == 403
+    assert operator.get(f"{LIST}9999/rejected/").status_code == 404
+
+
+def test_an_empty_list_says_what_to_do(operator: Client, viewer: Client) -> None:
+    assert "Upload one here" in text_of(operator.get(LIST))
+    assert "No file has been uploaded yet" in text_of(viewer.get(LIST))
+    assert "No upload matches" in text_of(viewer.get(LIST, {"stream": "students"}))
