@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet
 from django.http.response import HttpResponseBase
 from django_filters.filters import CharFilter, Filter
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -22,7 +23,7 @@ from ingestion.models import ApiKey, Delivery
 from ingestion.openapi import describe
 from ingestion.readers import parse_json
 from ingestion.streams import names
-from ingestion.views import ApiView, read_choice, read_query
+from ingestion.views import ApiView, PrefilledForm, read_choice, read_query
 
 MAX_HELD = 1000
 """Held records named in a delivery's answer."""
@@ -132,9 +133,16 @@ class DeliveryView(ApiView):
         return Response(delivery_body(delivery))
 
 
+class EscapedJson(JSONRenderer):
+    """A payload may have what is no UTF-8: lone surrogates."""
+
+    ensure_ascii = True
+
+
 class DeadLettersView(ListView):
     """What could not be stored of the client's deliveries."""
 
+    renderer_classes = [EscapedJson, PrefilledForm]
     any_scope = True
 
     @describe(HELD_ANSWER, parameters=HELD_PARAMETERS, tag="deliveries")
