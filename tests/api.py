@@ -44,13 +44,15 @@ def refusal(response: Any, status: int) -> Any:
     return body["error"]
 
 
-def ask(url: str, key: str = "", body: Any = None) -> tuple[int, Any, Any]:
-    """(status, headers, JSON) of a server of ours (tests/servers.py); with a body it is a POST."""
-    headers = {"Authorization": f"Api-Key {key}", "Content-Type": "application/json"}
+def ask(url: str, key: str = "", body: Any = None, **headers: str) -> tuple[int, Any, Any]:
+    """(status, headers, JSON or text) of a server of ours (tests/servers.py); with a body it is a POST."""
+    headers = {"Authorization": f"Api-Key {key}", "Content-Type": "application/json", **headers}
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
     data = None if body is None else json.dumps(body).encode()
     try:
         response = urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30)
     except urllib.error.HTTPError as error:
         response = error
     with response:
-        return response.status, response.headers, json.load(response)
+        is_json = response.headers["Content-Type"].startswith("application/json")
+        return response.status, response.headers, json.load(response) if is_json else response.read().decode()

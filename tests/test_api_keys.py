@@ -10,8 +10,12 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
 
+from ingestion.auth import ApiKeyAuthentication, visible_streams
 from ingestion.models import ApiKey, Delivery
+from ingestion.streams import names
 from tests.api import api, new_key, post, refusal
 from tutoring.tests.factories import tutor
 
@@ -112,10 +116,47 @@ def test_a_refused_use_is_not_noted() -> None:
     assert ApiKey.objects.get().last_used_on is None
 
 
+def test_that_a_key_is_about_to_expire_is_logged_once_a_day(caplog: pytest.LogCaptureFixture) -> None:
+    with time_machine.travel("2026-03-01T12:00Z"):
+        end = timezone.now() + timedelta(days=8)
+        clients = [api(new_key(expiry_date=end)), api(new_key())]
+
+    def warnings(day: str) -> list[str]:
+        caplog.clear()
+        with time_machine.travel(f"{day}T13:00Z"):
+            for client in clients * 2:
+                client.get("/api/tutors")
+        return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+    assert warnings("2026-03-01") == []
+    for day in ("2026-03-03", "2026-03-08"):
+        (warning,) = warnings(day)
+        assert "expires at 2026-03-09 12:00:00+00:00" in warning
+        assert ApiKey.objects.get(expiry_date=end).prefix in warning
+    assert warnings("2026-03-10") == []
+
+
+def test_whoever_notes_the_day_first_warns(caplog: pytest.LogCaptureFixture) -> None:
+    new_key(expiry_date=timezone.now() + timedelta(days=1))
+    seen_by_two = [ApiKey.objects.get(), ApiKey.objects.get()]
+    for key in seen_by_two:
+        ApiKeyAuthentication().note_use(key)
+    assert len([record for record in caplog.records if "expires at" in record.getMessage()]) == 1
+
+
 def test_deliveries_name_the_key_by_its_prefix() -> None:
     key = new_key()
     post(api(key), "/api/tutors", tutor())
     assert Delivery.objects.get().client == f"key:{key.partition('.')[0]}"
+
+
+def test_the_numbers_of_other_streams_are_not_for_a_limited_key() -> None:
+    def visible(key: str) -> list[str]:
+        request = APIRequestFactory().get("/", headers={"authorization": f"Api-Key {key}"})
+        return visible_streams(Request(request, authenticators=[ApiKeyAuthentication()]))
+
+    assert visible(new_key()) == names()
+    assert visible(new_key(streams=["feedback", "tutors", "gone"])) == ["tutors", "feedback"]
 
 
 class TestStaff:
@@ -212,6 +253,37 @@ class TestCommand:
         key = ApiKey.objects.get()
         assert (key.can_ingest, key.can_read, key.streams) == (False, True, ["tutors", "students"])
         assert key.expiry_date and timezone.localtime(key.expiry_date).isoformat().startswith(f"{day}T00:00:00")
+
+    def test_a_key_that_replaces_another_is_of_the_same_client(self, capsys: pytest.CaptureFixture[str]) -> None:
+        call_command("create_api_key", "billing", "--scope", "ingest", "--stream", "tutors")
+        old = capsys.readouterr().out.strip()
+        prefix = old.partition(".")[0]
+        delivery = post(api(old), "/api/tutors", tutor()).json()["delivery"]
+        call_command("create_api_key", "billing 2", "--replaces", prefix)
+        out, err = capsys.readouterr()
+        new = ApiKey.objects.get(prefix=out.partition(".")[0])
+        assert (new.name, new.client, new.can_ingest, new.can_read, new.streams) == (
+            "billing 2",
+            prefix,
+            True,
+            False,
+            ["tutors"],
+        )
+        assert f"instead of {prefix}" in err
+        for key in (old, out.strip()):  # both work, and what either sent is the client's
+            assert api(key).get(f"/api/deliveries/{delivery}").status_code == 200
+        refusal(api().get(f"/api/deliveries/{delivery}"), 404)
+        ApiKey.objects.filter(prefix=prefix).update(revoked=True)
+        assert api(out.strip()).get(f"/api/deliveries/{delivery}").status_code == 200
+
+    def test_what_a_new_key_takes_over_is_not_chosen_again(self) -> None:
+        prefix = new_key().partition(".")[0]
+        for more in (["--scope", "read"], ["--stream", "tutors"]):
+            with pytest.raises(CommandError, match="leave --scope and --stream out"):
+                call_command("create_api_key", "a", "--replaces", prefix, *more)
+        with pytest.raises(CommandError, match="no key unknown"):
+            call_command("create_api_key", "a", "--replaces", "unknown")
+        assert ApiKey.objects.count() == 1
 
     @pytest.mark.parametrize(
         "arguments",

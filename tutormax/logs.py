@@ -10,7 +10,8 @@ from typing import Any
 from django.http import HttpRequest
 
 MAX_PATH = 200
-sane_id = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# Not what looks like a key: ids are written into the log.
+sane_id = re.compile(r"(?![A-Za-z0-9]{8}\.[A-Za-z0-9]{32}$)[A-Za-z0-9._-]{1,128}")
 logger = logging.getLogger("tutormax.requests")
 
 

@@ -117,13 +117,14 @@ def test_a_key_is_replaced_by_one_of_the_same_client(administrator: Client) -> N
 
 def test_what_expires_is_seen_at_a_glance(administrator: Client) -> None:
     now = timezone.now()
-    for name, fields in {
+    keys: dict[str, dict[str, Any]] = {
         "for ever": {},
         "for long": {"expiry_date": now + timedelta(days=8)},
         "not for long": {"expiry_date": now + timedelta(days=6, minutes=1)},
         "gone": {"expiry_date": now - timedelta(days=1)},
         "ended": {"revoked": True, "expiry_date": now + timedelta(days=1)},
-    }.items():
+    }
+    for name, fields in keys.items():
         ApiKey.objects.create_key(name=name, **fields)
 
     def listed(status: str) -> set[str]:
