@@ -5,10 +5,10 @@ PYTHON := $(VENV)/bin/python
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
 
-.PHONY: help run test check bench lock format chromium
+.PHONY: help run test check bench schemathesis lock format chromium
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 run: $(RUNTIME) ## install, migrate, post demo data on first start (DEMO=no: none), serve until Ctrl-C
 	@$(PYTHON) manage.py run
@@ -29,6 +29,9 @@ check: $(DEVELOPMENT) ## formatting, lint, types, migrations, imports, deploymen
 
 bench: $(DEVELOPMENT) ## records per second end to end, beside bare COPY (see bench/README.md)
 	$(PYTHON) -m bench
+
+schemathesis: $(DEVELOPMENT) ## thousands of requests made from the API's description, other ones each time
+	EXAMPLES=50 $(PYTHON) -m pytest -n 2 -q tests/test_schemathesis.py
 
 format: $(DEVELOPMENT) ## format the code and mend what the linter can
 	$(PYTHON) -m ruff format .

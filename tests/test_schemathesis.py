@@ -69,6 +69,7 @@ def key(db: None) -> Iterator[str]:
         signal.connect(close_old_connections)
 
 
+@pytest.mark.parametrize("key", ["a key for all"], indirect=True)  # without a parameter all tests have one name
 @schema.parametrize()
 @hypothesis_settings(
     max_examples=EXAMPLES,
