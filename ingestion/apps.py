@@ -1,8 +1,9 @@
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
-from django.db import connections
+from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
@@ -15,6 +16,7 @@ class IngestionConfig(AppConfig):
         import_module("ingestion.key_admin")
         post_migrate.connect(hang_doorbell, sender=self)
         post_migrate.connect(leave_throttle_out_of_the_log, sender=self)
+        post_migrate.connect(pack_bodies_fast, sender=self)
         connection_created.connect(commit_to_disk)
 
 
@@ -43,3 +45,17 @@ def leave_throttle_out_of_the_log(using: str, **kwargs: Any) -> None:
         cursor.execute("SELECT relpersistence = 'p' FROM pg_class WHERE oid = 'ingestion_throttle'::regclass")
         if cursor.fetchone() == (True,):
             cursor.execute("ALTER TABLE ingestion_throttle SET UNLOGGED")
+
+
+def pack_bodies_fast(using: str, **kwargs: Any) -> None:
+    """lz4 takes a tenth of the time that PostgreSQL's own packing takes. Where it is not built in, that has to do."""
+    connection = connections[using]
+    if connection.vendor != "postgresql":
+        return
+    with suppress(Error), transaction.atomic(using), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT attcompression FROM pg_attribute"
+            " WHERE attrelid = 'ingestion_delivery'::regclass AND attname = 'body'"
+        )
+        if cursor.fetchone() != ("l",):
+            cursor.execute("ALTER TABLE ingestion_delivery ALTER COLUMN body SET COMPRESSION lz4")

@@ -3,9 +3,10 @@
 import logging
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 from django_q.tasks import async_task
 
 from ingestion.models import Doorbell
@@ -20,14 +21,22 @@ logger = logging.getLogger(__name__)
 def ring() -> None:
     """Wakes the workers unless they are rung already. Call it after the commit; it never raises."""
     try:
-        silent = Doorbell.objects.filter(Q(rung_at=None) | Q(rung_at__lt=Now() - PATIENCE), pk=1)
-        if not silent.exists():  # as nearly always when many post at once: they need not queue up for the row
+        if is_rung():  # as nearly always when many post at once: they need not queue up for the row
             return
         with transaction.atomic():
-            if silent.update(rung_at=Now()):
+            silent = Q(rung_at=None) | Q(rung_at__lt=Now() - PATIENCE)
+            if Doorbell.objects.filter(silent, pk=1).update(rung_at=Now()):
                 call_workers()
     except Exception:
         logger.warning("The doorbell could not be rung; the next sweep will.", exc_info=True)
+
+
+def is_rung() -> bool:
+    """Asked once for each post, and so in plain SQL: the ORM takes ten times as long to write the statement."""
+    since = connection.ops.adapt_datetimefield_value(timezone.now() - PATIENCE)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM ingestion_doorbell WHERE id = 1 AND rung_at > %s", [since])
+        return cursor.fetchone() is not None
 
 
 def call_workers() -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 from django.conf import settings
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -79,8 +81,30 @@ class Throttle(models.Model):
         return self.key
 
 
+@contextmanager
+def binding_cursor() -> Iterator[Any]:
+    """A cursor that sends values apart from the statement, where Django's for PostgreSQL writes them into it."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.cursor() as cursor:
+        yield psycopg.Cursor(connection.connection) if connection.vendor == "postgresql" else cursor
+
+
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     """The queue's verbs. A delivery is pending until `processed_at` is set; a mark is a `started_at`."""
+
+    def keep(self, **columns: Any) -> Delivery:
+        """Inserts one with these columns, the others by the database's defaults: a single statement.
+
+        A third of what create() costs, and a body is sent as it is, not as a literal of twice its length.
+        """
+        delivery = Delivery(**columns)
+        fields = [field for field in Delivery._meta.concrete_fields if field.name in columns]
+        values = [field.get_db_prep_save(getattr(delivery, field.attname), connection) for field in fields]
+        names, places = ", ".join(str(field.column) for field in fields), ", ".join(["%s"] * len(fields))
+        with binding_cursor() as cursor:
+            cursor.execute(f"INSERT INTO ingestion_delivery ({names}) VALUES ({places}) RETURNING id", values)  # noqa: S608
+            delivery.pk = cursor.fetchone()[0]
+        return delivery
 
     def pending(self) -> DeliveryQuerySet:
         return self.filter(processed_at=None)
@@ -203,12 +227,14 @@ class Delivery(models.Model):
         HELD = "held", "ids of held records"
 
     stream = models.CharField(max_length=64)
-    source = models.PositiveSmallIntegerField(choices=Source, default=Source.CLIENT)
+    source = models.PositiveSmallIntegerField(choices=Source, default=Source.CLIENT, db_default=Source.CLIENT)
     client = models.CharField(max_length=200, help_text="key:<prefix>, user:<name> or system.")
-    format = models.CharField(max_length=10, choices=Format, default=Format.JSON)
+    format = models.CharField(max_length=10, choices=Format, default=Format.JSON, db_default=Format.JSON)
     body = models.BinaryField(editable=True)
-    size = models.PositiveIntegerField(default=0, help_text="Bytes of the body.")
-    refused = models.TextField(default="[]", help_text="JSON: positions in the body that were refused.")
+    size = models.PositiveIntegerField(default=0, db_default=0, help_text="Bytes of the body.")
+    refused = models.TextField(
+        default="[]", db_default="[]", help_text="JSON: positions in the body that were refused."
+    )
     count = models.PositiveIntegerField(help_text="Accepted records.")
     received_at = models.DateTimeField(db_default=Now())
     processed_at = models.DateTimeField(null=True)
@@ -220,23 +246,31 @@ class Delivery(models.Model):
 
     # Safe to retry: what tells a repeated request, and the answer it gets again.
     idempotency_key = models.CharField(max_length=255, null=True)
-    request_hash = models.CharField(max_length=64, default="", help_text="SHA-256 of method, path, query and body.")
-    answer = models.TextField(default="", help_text="JSON, as first sent.")
+    request_hash = models.CharField(
+        max_length=64, default="", db_default="", help_text="SHA-256 of method, path, query and body."
+    )
+    answer = models.TextField(default="", db_default="", help_text="JSON, as first sent.")
 
     # The mark and how far the work is. In no index and no index predicate, so that updates stay cheap.
     started_at = models.DateTimeField(null=True)
-    position = models.PositiveIntegerField(default=0, help_text="Items of the body before this one are done.")
+    position = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Items of the body before this one are done."
+    )
     part = models.PositiveIntegerField(null=True, help_text="Since a crash or timeout: claimed alone, so many records.")
-    tries = models.PositiveIntegerField(default=0, help_text="Crashes of the present part of one record.")
-    pauses = models.PositiveIntegerField(default=0, help_text="Errors in a row that were not the record's.")
+    tries = models.PositiveIntegerField(default=0, db_default=0, help_text="Crashes of the present part of one record.")
+    pauses = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Errors in a row that were not the record's."
+    )
     paused_until = models.DateTimeField(null=True)
-    trouble = models.TextField(default="", help_text="The last such error.")
+    trouble = models.TextField(default="", db_default="", help_text="The last such error.")
 
-    inserted = models.PositiveIntegerField(default=0)
-    updated = models.PositiveIntegerField(default=0)
-    stale = models.PositiveIntegerField(default=0)
-    held = models.PositiveIntegerField(default=0)
-    skipped = models.PositiveIntegerField(default=0, help_text="Held records that were closed or mended meanwhile.")
+    inserted = models.PositiveIntegerField(default=0, db_default=0)
+    updated = models.PositiveIntegerField(default=0, db_default=0)
+    stale = models.PositiveIntegerField(default=0, db_default=0)
+    held = models.PositiveIntegerField(default=0, db_default=0)
+    skipped = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Held records that were closed or mended meanwhile."
+    )
 
     objects = DeliveryQuerySet.as_manager()
 

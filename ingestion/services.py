@@ -66,7 +66,7 @@ def accept(
     backlog.refuse_when_full()
     checked = check(stream, items, keep_invalid=keep_invalid)
     with transaction.atomic(durable=True) if in_transaction else one_statement():
-        delivery = Delivery.objects.create(
+        delivery = Delivery.objects.keep(
             stream=stream.name,
             client=client,
             format=fmt,

@@ -104,7 +104,7 @@ def _begin(file: RecordFile, client: str) -> Upload:
 def _keep(upload: Upload, chunk: Chunk, first_row: int) -> None:
     with transaction.atomic(durable=True):
         _move(upload, chunk.end)
-        Delivery.objects.create(
+        Delivery.objects.keep(
             stream=upload.stream,
             client=upload.client,
             format=Delivery.Format.NDJSON,
