@@ -12,6 +12,7 @@ attempts in one request nor the requests that wait for a thread add up.
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from collections.abc import Generator
@@ -88,11 +89,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def is_usable(self) -> bool:
-        """The health check, one SELECT 1: not worth asking twice, since a new connection asks as well."""
-        if self.connection is None:
+        """The health check before a request's first statement, without a round trip where nothing speaks against it.
+
+        A server that has gone has closed the connection, and so there is something to read. What is asked then, a
+        SELECT 1, is not worth asking twice, since a new connection asks as well.
+        """
+        if self.connection is None or self.connection.closed:
             return False
+        if not self.errors_occurred and not something_to_read(self.connection.fileno()):
+            return True
         self.connection.asks = False
         try:
             return bool(super().is_usable())
         finally:
             self.connection.asks = True
+
+
+def something_to_read(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
