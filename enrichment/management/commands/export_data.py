@@ -1,0 +1,106 @@
+import os
+import signal
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
+from django.http import QueryDict
+from tqdm import tqdm
+
+from enrichment import reading
+from enrichment.formats import STREAMED, Item, Listing
+from ingestion.errors import Refused
+from ingestion.readers import clean
+from ingestion.streams import Stream, get, names
+from ingestion.views import read_query
+
+
+class Command(BaseCommand):
+    help = "Writes the stored records of a stream to a file, which is there only when it is complete."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--stream", required=True, choices=names(), help="the records' stream")
+        parser.add_argument("--format", required=True, choices=list(STREAMED), help="what to write")
+        parser.add_argument("--out", required=True, metavar="PATH", help="the file; - stands for standard output")
+        parser.add_argument(
+            "--filter",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="a parameter of the API's list (a filter, search, ordering, fields); may be repeated",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stream = get(options["stream"])
+        listing = read(stream, options["filter"])
+        try:
+            with opened(options["out"]) as file:
+                number = write(listing, options["format"], file)
+        except KeyboardInterrupt:
+            raise CommandError("Stopped; nothing is left behind.", returncode=130) from None
+        except (Error, OSError) as error:
+            raise CommandError(f"The export failed, and nothing is left behind: {error}") from error
+        if options["out"] != "-":
+            self.stdout.write(f"{options['out']}: {number} {stream.name}.")
+
+
+def read(stream: Stream, filters: Sequence[str]) -> Listing:
+    """The list that the API answers to these parameters. Raises CommandError."""
+    query = QueryDict(mutable=True)
+    for each in filters:
+        name, sign, value = clean(each).partition("=")
+        if not sign:
+            raise CommandError(f"--filter must be NAME=VALUE, not {each!r}.")
+        query.appendlist(name, value)
+    try:
+        return reading.read(stream, read_query(query, ["ordering", "fields", *reading.parameters(stream)]))
+    except Refused as refusal:
+        raise CommandError("\n".join([str(refusal.detail), *_details(refusal)])) from None
+
+
+def _details(refusal: Refused) -> list[str]:
+    return [f"{name}: {' '.join(messages)}" for name, messages in (refusal.fields or {}).items()]
+
+
+@contextmanager
+def opened(out: str) -> Iterator[BinaryIO]:
+    """The file to write: beside the one that is wanted, which it becomes at the end."""
+    if out == "-":
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as of any program whose reader goes
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(out).resolve()
+    if path.exists() and not path.is_file():
+        raise CommandError(f"{out} is no file.")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write(listing: Listing, form: str, file: BinaryIO) -> int:
+    """Writes all, with a progress bar on a terminal; returns how many rows."""
+    total = listing.rows.count() if sys.stderr.isatty() else None
+    with tqdm(total=total, unit=" rows", disable=None) as bar:
+        number = 0
+
+        def chunks() -> Iterator[list[Item]]:
+            nonlocal number
+            for chunk in listing.chunks():
+                yield chunk
+                number += len(chunk)
+                bar.update(len(chunk))
+
+        file.writelines(text.encode() for text in STREAMED[form].write(chunks(), listing.fields))
+    return number
