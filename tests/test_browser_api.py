@@ -14,11 +14,15 @@ PASSWORD = "correct horse"
 
 
 @pytest.fixture
-def site(new_database: NewDatabase) -> Iterator[str]:
-    url = new_database()
+def database(new_database: NewDatabase) -> str:
+    return new_database()
+
+
+@pytest.fixture
+def site(database: str) -> Iterator[str]:
     user = ("--noinput", "--username=ada", "--email=ada@example.com")
-    manage("createsuperuser", *user, database_url=url, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
-    with WebServer(url) as server:
+    manage("createsuperuser", *user, database_url=database, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
+    with WebServer(database) as server:
         yield server.url
 
 
@@ -82,6 +86,20 @@ def test_home_leads_to_the_documentation(page: Page, site: str, complaints: list
     expect(page.get_by_text("/api/feedback/batch")).to_be_visible()
     page.goto(site)
     page.get_by_role("link", name="one page").click()
-    expect(page.get_by_text("What became of the records of one delivery")).to_be_visible()
+    expect(page.get_by_text("What became of the records of one delivery")).to_be_visible(timeout=60_000)  # it is long
     expect(page.get_by_text("API docs by Redocly")).to_be_visible()
     assert page.get_by_alt_text("redocly logo").count() == 0
+
+
+def test_a_request_is_tried_with_an_api_key(page: Page, site: str, database: str, complaints: list[str]) -> None:
+    key = manage("create_api_key", "docs", database_url=database).stdout.strip()
+    page.goto(f"{site}/docs")
+    page.get_by_role("button", name="Authorize").first.click()
+    page.get_by_label("Value:").fill(key)  # without the scheme
+    page.get_by_role("button", name="Apply credentials").click()
+    page.get_by_role("button", name="Close").last.click()
+    operation = page.locator("#operations-tutors-post_tutors")
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Try it out").click()
+    operation.get_by_role("button", name="Execute").click()
+    expect(operation.locator(".live-responses-table").get_by_text('"queued": true')).to_be_visible()
