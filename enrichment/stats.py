@@ -107,10 +107,10 @@ def total(streams: Sequence[StreamNumbers]) -> StreamNumbers:
     return StreamNumbers(stream="", oldest=oldest, **sums)
 
 
-def queue_stats(only: Only = ()) -> dict[str, Any]:
+def queue_stats(only: Only = (), held: Counter[tuple[str, str, str]] | None = None) -> dict[str, Any]:
     """For the API: {"queues": {stream: records}, "oldest_age_seconds": {stream: seconds or None},
-    "waiting": {stream: records}, "dead_letters": records}."""
-    depth, held = depths(), open_held()
+    "waiting": {stream: records}, "dead_letters": records}. `held` is what open_held() said, if it has been asked."""
+    depth, held = depths(), open_held() if held is None else held
     waiting, dead = (_per_stream(held, status) for status in (HeldRecord.Status.WAITING, HeldRecord.Status.DEAD))
     names, now = _names(depth, waiting, dead, only=only), timezone.now()
     return {

@@ -23,6 +23,7 @@ CORS_ORIGINS = env.origins("CORS_ORIGINS")
 THROTTLE = env.whole("THROTTLE", 0, most=100_000)
 LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
 DOCS_PUBLIC = env.flag("DOCS_PUBLIC", True)
+METRICS_PUBLIC = env.flag("METRICS_PUBLIC", False)
 
 # What the pipeline goes by: durations in seconds, sizes in records and bytes.
 REFERENCE_WAIT = env.whole("REFERENCE_WAIT", 86_400)

@@ -3,12 +3,14 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from ingestion.errors import unknown_path
+from tutormax.metrics import MetricsView
 from tutormax.views import DocsView, HealthView, HomeView, LiveView, RedocView, SchemaView
 
 urlpatterns = [
     path("", HomeView.as_view(), name="home"),
     re_path(r"^health/?$", HealthView.as_view(), name="health"),
     re_path(r"^health/live/?$", LiveView.as_view(), name="health-live"),
+    re_path(r"^metrics/?$", MetricsView.as_view(), name="metrics"),
     re_path(r"^openapi\.json/?$", SchemaView.as_view(), name="schema"),
     re_path(r"^docs/?$", DocsView.as_view(), name="docs"),
     re_path(r"^redoc/?$", RedocView.as_view(), name="redoc"),
