@@ -91,7 +91,7 @@ class StateFilter(FieldFilter):
 @admin.register(ApiKey)
 class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = ApiKeyForm
-    list_display = ("name", "prefix", "state", "scopes", "for_streams", "expires", "last_used", "created_")
+    list_display = ("name", "prefix", "state", "expires", "last_used", "scopes", "for_streams")
     list_filter = (StateFilter,)
     search_fields = ("name", "prefix", "client")
     search_help_text = "Name, prefix, or the prefix of the client's first key."
@@ -107,6 +107,9 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ByPrefix
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "API keys"} | (extra_context or {}))
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> ApiKey | None:
         return self.get_queryset(request).filter(prefix=object_id).first() if object_id.isalnum() else None
