@@ -3,12 +3,13 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from enrichment.models import HeldRecord
+from ingestion import backlog
 from ingestion.models import Delivery, Doorbell
 from tests.api import api, ask
-from tests.records import deliver, send
+from tests.records import deliver, send, work_off
 from tests.servers import PostgreSQL, WebServer, manage
 from tutoring.tests.factories import session, tutor
 from tutormax import __version__
@@ -27,8 +28,8 @@ class TestHealth:
         health = response.json()
         assert response.status_code == 200
         assert health.pop("timestamp").endswith("Z")
-        expected = {"status": "healthy", "version": __version__, "database": True, "queue": True, "cluster": True}
-        assert health == expected
+        well = {"database": True, "queue": True, "cluster": True, "accepting": True}
+        assert health == {"status": "healthy", "version": __version__, **well}
 
     def test_it_is_degraded_without_a_cluster(self) -> None:
         health = Client().get("/health").json()
@@ -51,10 +52,21 @@ class TestHealth:
         Delivery.objects.update(trouble="code: KeyError", processed_at=timezone.now(), inserted=1)
         assert Client().get("/health").json()["status"] == "healthy"
 
+    def test_it_says_when_too_much_is_pending_to_take_in_more(self, cluster: None, settings: Settings) -> None:
+        deliver("tutors", tutor(tutor_id="a"), tutor(tutor_id="b"))
+        settings.MAX_PENDING_RECORDS = 2
+        backlog.forget()
+        response = Client().get("/health")
+        health = response.json()
+        assert (response.status_code, health["status"], health["accepting"]) == (200, "degraded", False)
+        work_off()
+        backlog.forget()
+        assert Client().get("/health").json()["status"] == "healthy"
+
     def test_it_asks_no_more_than_it_must(
         self, cluster: None, django_assert_max_num_queries: DjangoAssertNumQueries
     ) -> None:
-        with django_assert_max_num_queries(2):
+        with django_assert_max_num_queries(3):
             Client().get("/health", headers={"authorization": "Api-Key wrong.key"})
 
 
@@ -68,6 +80,13 @@ class TestHome:
         home = Client().get("/").json()
         assert (home["name"], home["version"]) == ("TutorMax", __version__)
         assert {"/api/tutors", "/api/feedback/batch", "/api/deliveries/{id}", "/health"} <= set(home["endpoints"])
+
+    def test_what_it_tells_of_is_there(self) -> None:
+        client = api()
+        for path in client.get("/").json()["endpoints"]:
+            if "{" not in path:
+                status = client.get(path).status_code
+                assert status == (405 if path.endswith("/batch") else 302 if path == "/admin/" else 200), path
 
     def test_a_browser_is_shown_links(self) -> None:
         response = Client().get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
@@ -107,8 +126,8 @@ def test_without_its_database_it_says_so_and_recovers(postgres: PostgreSQL) -> N
         postgres.stop("immediate")
         status, _, health = ask(f"{server.url}/health")
         assert (status, health["status"], health["database"]) == (503, "unhealthy", False)
-        for path, body in [("tutors", None), ("tutors/T1", None), ("queue/stats", None), ("tutors", tutor())]:
-            status, headers, answer = ask(f"{server.url}/api/{path}", key, body)
+        for path in ("/api/tutors", "/api/tutors/T1", "/api/queue/stats", "/api/stats", "/api/worker", "/metrics", ""):
+            status, headers, answer = ask(server.url + (path or "/api/tutors"), key, None if path else tutor())
             assert (status, answer["error"]["code"]) == (503, "unavailable")
             assert int(headers["Retry-After"]) > 0
         assert ask(f"{server.url}/health/live")[0] == 200

@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from typing_extensions import TypedDict
 
 from enrichment import stats
+from ingestion import backlog
 from ingestion.models import Delivery
 from ingestion.openapi import Answer, Body, JsonSchema, describe
 from ingestion.streams import names
@@ -28,8 +29,15 @@ HEALTHY = {
     "database": True,
     "queue": True,
     "cluster": True,
+    "accepting": True,
 }
-UNHEALTHY = {**HEALTHY, "status": "unhealthy", "database": False, "queue": False, "cluster": False}
+DOWN = {"status": "unhealthy", "database": False, "queue": False, "cluster": False, "accepting": False}
+ENDPOINTS = (
+    *("/api/deliveries", "/api/deliveries/{id}", "/api/dead-letters", "/api/uploads", "/api/uploads/{id}"),
+    *("/api/queue/stats", "/api/stats", "/api/worker", "/metrics", "/health", "/health/live"),
+    *("/docs", "/redoc", "/openapi.json", "/admin/"),
+)
+"""Beside those of the streams."""
 HOME = {"name": "TutorMax", "version": __version__, "status": "running", "endpoints": ["/health", "/docs"]}
 
 
@@ -58,30 +66,35 @@ class HomeView(OpenView):
     def get(self, request: Request) -> Response:
         """What this is and what it offers: JSON for a client, links for a person."""
         streams = [f"/api/{name}{rest}" for name in names() for rest in ("", "/batch", "/{key}")]
-        others = ["/api/deliveries/{id}", "/api/queue/stats", "/health", "/docs", "/redoc", "/openapi.json", "/admin/"]
-        home = {"name": "TutorMax", "version": __version__, "status": "running", "endpoints": [*streams, *others]}
+        home = {"name": "TutorMax", "version": __version__, "status": "running", "endpoints": [*streams, *ENDPOINTS]}
         return Response({**home, "streams": names()} if is_html(request) else home, template_name="home.html")
 
 
 class Health(TypedDict):
     status: Annotated[
         Literal["healthy", "degraded", "unhealthy"],
-        Field(description="unhealthy: nothing is taken in; degraded: what is taken in is not worked on."),
+        Field(
+            description=(
+                "unhealthy: the database is away, nothing is taken in; degraded: nobody works on what is taken in, not"
+                " all of it can be worked on, or too much of it is pending to take in more."
+            )
+        ),
     ]
     timestamp: datetime
     version: str
     database: Annotated[bool, Field(description="The database answers.")]
     queue: Annotated[bool, Field(description="The queue, which is in the database, answers.")]
     cluster: Annotated[bool, Field(description="Workers are alive.")]
+    accepting: Annotated[bool, Field(description="Records are taken in; false: so much is pending that they are not.")]
 
 
 class HealthView(OpenView):
     @describe(
-        Answer(Health, 200, "Records are taken in.", example=HEALTHY),
-        Answer(Health, 503, "Records are not taken in.", example=UNHEALTHY),
+        Answer(Health, 200, "The database answers.", example=HEALTHY),
+        Answer(Health, 503, "The database is away.", example={**HEALTHY, **DOWN}),
     )
     def get(self, request: Request) -> Response:
-        """Whether records are taken in (503 if not) and worked on ("degraded" if not)."""
+        """Whether the database is there (503 if not), and records are taken in and worked on ("degraded" if not)."""
         health = look_after()
         return Response(health, status=503 if health["status"] == "unhealthy" else 200)
 
@@ -124,11 +137,12 @@ def is_html(request: Request) -> bool:
 
 def look_after() -> dict[str, Any]:
     """The answer of /health: `database` and `queue` as they answer now, `cluster` by its last heartbeat."""
-    health = {"status": "unhealthy", "timestamp": timezone.now(), "version": __version__}
+    health = {"timestamp": timezone.now(), "version": __version__}
     try:
         cluster = stats.cluster_alive()
         our_mistake = Delivery.objects.pending().filter(trouble__startswith="code:").exists()
+        accepting = not backlog.is_full()
     except (DatabaseError, InterfaceError):
-        return {**health, "database": False, "queue": False, "cluster": False}
-    status = "healthy" if cluster and not our_mistake else "degraded"
-    return {**health, "status": status, "database": True, "queue": True, "cluster": cluster}
+        return {**health, **DOWN}
+    status = "healthy" if cluster and accepting and not our_mistake else "degraded"
+    return {**health, "status": status, "database": True, "queue": True, "cluster": cluster, "accepting": accepting}
