@@ -285,7 +285,9 @@ class TestLog:
             assert ask(server.url + "/api/tutors", key, x_request_id="good")[0] == 200
             with psycopg.connect(url) as connection:
                 connection.execute("DROP TABLE tutoring_tutor CASCADE")
-            assert ask(server.url + "/api/tutors", key, x_request_id="bad")[0] == 500
+            status, headers, _ = ask(server.url + "/api/tutors", key, x_request_id="bad")
+            assert (status, headers["X-Request-ID"]) == (500, "bad")
+            assert "default-src 'self'" in headers["Content-Security-Policy"]
             assert ask(server.url + "/api/nothing", key, x_request_id="wrong")[0] == 404
             log = wait_until(lambda: "bad" in self.lines(server.log()) and server.log(), "the line is there")
         assert list(self.lines(log)) == ["bad"]
