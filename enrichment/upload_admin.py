@@ -44,7 +44,7 @@ class UploadForm(forms.Form):
 
 
 class UploadAdmin(ReadOnlyAdmin):
-    list_display = ("file", "stream", "client_", "status_", "records", "bar", "dead", "received")
+    list_display = ("file", "stream_", "status_", "bar", "records", "dead", "received")
     list_filter = (StreamFilter,)
     paginator = NewestPaginator
     change_list_template = "admin/enrichment/upload_list.html"
@@ -65,9 +65,9 @@ class UploadAdmin(ReadOnlyAdmin):
     def file(self, upload: Upload) -> str:
         return upload.name
 
-    @admin.display(description="client")
-    def client_(self, upload: Upload) -> str:
-        return upload.client
+    @admin.display(description="stream, client")
+    def stream_(self, upload: Upload) -> SafeString:
+        return format_html('{}<br><span class="quiet">{}</span>', upload.stream, upload.client)
 
     @admin.display(description="status")
     def status_(self, upload: Any) -> SafeString:
@@ -141,7 +141,7 @@ class UploadAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = UploadForm(request.POST or None, request.FILES or None)
+        form = UploadForm(request.POST or None, request.FILES or None, label_suffix="")
         found = None
         if request.method == "POST" and form.is_valid():
             with ExitStack() as opened:
