@@ -1,7 +1,7 @@
 """/metrics: for Prometheus, from our own tables, so that it is the same whichever process or machine is asked.
 
-A counter of Prometheus must never fall. Ours are sums over MinuteStat, whose rows are merged into fewer when they get
-old, not deleted, and written by the work's own transaction: what is rolled back is not counted.
+A counter of Prometheus must never fall. Ours are sums over MinuteStat, whose rows are merged when they get old, never
+deleted, and written by the work's own transaction: what is rolled back is not counted.
 """
 
 from __future__ import annotations
@@ -151,6 +151,9 @@ class OpenMetricsIfNamed(DefaultContentNegotiation):
 class MetricsView(ApiView):
     renderer_classes = [PlainText, OpenMetrics]
     content_negotiation_class = OpenMetricsIfNamed
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        return super().get_renderers() if self.request.method in ("GET", "HEAD") else [JSONRenderer()]
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         return [] if settings.METRICS_PUBLIC else super().get_authenticators()
