@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Self
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
-from django.db import connection, models
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db import connection, models, transaction
+from django.db.models import Count, Q
+from django.db.models.functions import Now, TruncDay
 from django.utils import timezone
 from pydantic import BaseModel
 
@@ -28,6 +28,9 @@ class StoredRecord(models.Model):
         default=timezone.now, db_index=True, editable=False, help_text="When the row last changed."
     )
 
+    shown_as: ClassVar[Mapping[str, str]] = {}
+    """field: the attribute that clients read as this field, where it is another."""
+
     class Meta:
         abstract = True
 
@@ -41,7 +44,7 @@ class StoredRecord(models.Model):
 
     def shown(self, name: str) -> Any:
         """What clients read as this field."""
-        return getattr(self, name)
+        return getattr(self, self.shown_as.get(name, name))
 
 
 class HeldRecordQuerySet(models.QuerySet["HeldRecord"]):
@@ -207,13 +210,28 @@ class MinuteStatQuerySet(models.QuerySet["MinuteStat"]):
                 ],
             )
 
+    def merge_days(self) -> None:
+        """Makes one row, at its midnight, of all rows of a stream and day that are older than MINUTES_KEPT."""
+        today = timezone.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        old = self.filter(minute__lt=today - self.model.MINUTES_KEPT)
+        days = old.values_list("stream", TruncDay("minute", tzinfo=UTC)).annotate(rows=Count("pk")).filter(rows__gt=1)
+        for stream, day, _ in list(days):
+            of_day = self.filter(stream=stream, minute__gte=day, minute__lt=day + timedelta(days=1))
+            with transaction.atomic():
+                rows = list(of_day.order_by("pk").select_for_update())
+                names = self.model.OUTCOMES + self.model.LATENCIES
+                numbers = {name: sum(getattr(row, name) for row in rows) for name in names}
+                self.filter(pk__in=[row.pk for row in rows]).delete()
+                self.add(stream, day, numbers)
+
 
 class MinuteStat(models.Model):
     """What was processed in one minute, by stream: the sums of the deliveries' counts, added in the work's transaction.
 
-    Totals and /metrics are sums over all rows and may never fall: old rows may be merged into fewer, in one
-    transaction, but not deleted.
+    Totals and /metrics are sums over all rows and may never fall: old rows are merged into one a day, never deleted.
     """
+
+    MINUTES_KEPT = timedelta(days=2)
 
     OUTCOMES = ("inserted", "updated", "stale", "waiting", "dead")
     LATENCIES = (*latency.COLUMNS, "seconds")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import cast
 
 from enrichment import held
+from enrichment.models import MinuteStat
 from enrichment.refresh import refresh_daily
 from ingestion import bell
 
@@ -13,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 def sweep() -> None:
     """One round. Each step is independent: one that fails is logged and made up for by the next round."""
-    for step in (held.expire_waiting, held.look_everywhere, refresh_daily, bell.ring):
+    for step in (held.expire_waiting, held.look_everywhere, refresh_daily, MinuteStat.objects.merge_days, bell.ring):
         try:
             cast("Callable[[], object]", step)()
         except Exception:  # a mistake in one step must not keep the bell from being rung

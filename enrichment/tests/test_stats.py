@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
@@ -102,3 +102,25 @@ def test_a_cluster_is_alive_while_its_tasks_run(minutes: int | None, alive: bool
     answered = None if minutes is None else timezone.now() - timedelta(minutes=minutes)
     Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": answered})
     assert stats.cluster_alive() is alive
+
+
+def test_old_minutes_become_days_and_the_sums_stay() -> None:
+    now = timezone.now().astimezone(UTC).replace(second=0, microsecond=0)
+    midnight = now.replace(hour=0, minute=0)
+    for minutes in (0, 1, 600, 1439):
+        for stream in ("tutors", "students"):
+            for days in (1, 5, 6):
+                minute = midnight - timedelta(days=days) + timedelta(minutes=minutes)
+                MinuteStat.objects.create(minute=minute, stream=stream, inserted=minutes + 1, within_1s=2, seconds=0.5)
+    before = stats.sums()
+    for _ in range(2):
+        MinuteStat.objects.merge_days()
+        assert stats.sums() == before
+        assert sorted(MinuteStat.objects.filter(stream="tutors").values_list("minute", "inserted")) == [
+            (midnight - timedelta(days=6), 2044),
+            (midnight - timedelta(days=5), 2044),
+            *[(midnight - timedelta(days=1) + timedelta(minutes=n), n + 1) for n in (0, 1, 600, 1439)],
+        ]
+    MinuteStat.objects.add("tutors", midnight - timedelta(days=5, minutes=-3), {"inserted": 1})  # a worker that slept
+    MinuteStat.objects.merge_days()
+    assert MinuteStat.objects.get(stream="tutors", minute=midnight - timedelta(days=5)).inserted == 2045
