@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -16,14 +18,13 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.utils.encoders import JSONEncoder
 
 from enrichment.pagination import PARAMETERS, Ordering, in_chunks, paginate
+from ingestion.csv_cells import SEPARATORS
 from ingestion.errors import Refused
 from ingestion.readers import dump
 from ingestion.views import ApiView, read_choice, read_query
 
-SEPARATOR = ";"
 FORMATS = ("json", "csv", "ndjson")
 CUT = "The list is cut short here by an error: ask again."
 
@@ -60,9 +61,15 @@ def read_fields(query: Mapping[str, str], allowed: Sequence[str], default: Seque
 
 def as_ndjson(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
     """In ASCII, since some readers end a line at more characters than one."""
-    encode = JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+    encode = json.JSONEncoder(default=_time, separators=(",", ":")).encode
     for chunk in chunks:
         yield "".join([encode(item) + "\n" for item in chunk])
+
+
+def _time(value: Any) -> str:
+    """As DRF writes it into lists of JSON."""
+    text: str = value.isoformat()
+    return f"{text[:-6]}Z" if text.endswith("+00:00") else text
 
 
 def as_csv(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
@@ -83,20 +90,27 @@ def cell(value: Any) -> Any:
 
     A text is left as it is, be it a formula to some spreadsheet: the file is data for programs.
     """
-    match value:
-        case None | str():
-            return value
-        case list() if value and all(map(_is_plain, value)):
-            return SEPARATOR.join(value)
-        case bool() | list() | dict():
-            return dump(value)
-        case _:
-            return JSONEncoder().default(value) if hasattr(value, "isoformat") else value
+    write = CELLS.get(type(value))
+    return write(value) if write else value
+
+
+def _list(items: list[Any]) -> str:
+    return SEPARATORS[0].join(items) if items and all(map(_is_plain, items)) else dump(items)
 
 
 def _is_plain(item: Any) -> bool:
     """Reads back as one item of a list with separators."""
-    return isinstance(item, str) and item == item.strip() != "" and not set(item) & set(";|") and item[0] not in "[{"
+    if not isinstance(item, str) or item == "" or item != item.strip():
+        return False
+    return not item.startswith("[") and not any(separator in item for separator in SEPARATORS)
+
+
+CELLS: dict[type, Callable[[Any], str]] = {
+    bool: {True: "true", False: "false"}.__getitem__,
+    dict: dump,
+    list: _list,
+    datetime: _time,
+}
 
 
 class Streamed(BaseRenderer):

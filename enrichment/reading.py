@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.db import connection
 from django.db.models import Q, QuerySet
@@ -33,7 +33,7 @@ def read(stream: Stream, query: Mapping[str, str]) -> Listing:
     if ordering.name == "stored_at" and (until := settled_until()):
         rows = rows.filter(stored_at__lt=until)
     ordering = replace(ordering, by_scan="search" in query)
-    return Listing(only(rows, stream, [*fields, ordering.column]), ordering, fields, shown_by(fields))
+    return Listing(only(rows, stream, [*fields, ordering.column]), ordering, fields, shown_by(stream, fields))
 
 
 def names_of(stream: Stream) -> list[str]:
@@ -68,9 +68,14 @@ def only(rows: QuerySet[Any], stream: Stream, names: Sequence[str]) -> Rows:
     return rows.only(*dict.fromkeys((stream.key, *names, *stream.hidden)))
 
 
-def shown_by(names: Sequence[str]) -> Callable[[Iterable[StoredRecord]], list[Item]]:
+def shown_by(stream: Stream, names: Sequence[str]) -> Callable[[Iterable[StoredRecord]], list[Item]]:
+    shown_as = cast("type[StoredRecord]", stream.model).shown_as
+    attributes = [shown_as.get(name, name) for name in names]
+
     def shown(rows: Iterable[StoredRecord]) -> list[Item]:
-        return [{name: row.shown(name) for name in names} for row in rows]
+        return [
+            {name: getattr(row, attribute) for name, attribute in zip(names, attributes, strict=True)} for row in rows
+        ]
 
     return shown
 

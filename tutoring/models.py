@@ -1,7 +1,6 @@
 """What is stored: the record's own fields, then the derived ones. CHECK constraints repeat the rules of the schemas."""
 
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from django.db import models
 from django.db.models import F, Q
@@ -192,6 +191,8 @@ class TutoringSession(StoredRecord):
     week_of_year = models.SmallIntegerField(editable=False, help_text="ISO week of scheduled_start, where it was.")
     month_of_year = models.SmallIntegerField(editable=False, help_text="Of scheduled_start, where it was: 1 to 12.")
 
+    shown_as = {"scheduled_start": "scheduled_start_as_sent"}
+
     class Meta:
         verbose_name = "session"
         indexes = [
@@ -227,9 +228,6 @@ class TutoringSession(StoredRecord):
 
     def __str__(self) -> str:
         return self.session_id
-
-    def shown(self, name: str) -> Any:
-        return self.scheduled_start_as_sent if name == "scheduled_start" else super().shown(name)
 
     @property
     def scheduled_start_as_sent(self) -> datetime:
