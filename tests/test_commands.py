@@ -72,14 +72,13 @@ class TestEnrichPending:
         send("tutors", tutor())
         delivery = deliver("tutors", tutor(name="Newer"))
         command = (sys.executable, "manage.py", "enrich_pending")
-        with Process(command, {"DATABASE_URL": database_url()}) as process:
-            with transaction.atomic():
-                Tutor.objects.select_for_update().get()
-                wait_until(_somebody_waits_for_a_lock, "it is in the middle of its upsert")
-                process.popen.send_signal(signal.SIGINT)
-                wait_until(lambda: "Stopping after this batch" in process.log(), "it has heard the first")
-                process.popen.send_signal(signal.SIGINT)
-                assert process.popen.wait(20) == 130, process.log()
+        with Process(command, {"DATABASE_URL": database_url()}) as process, transaction.atomic():
+            Tutor.objects.select_for_update().get()
+            wait_until(_somebody_waits_for_a_lock, "it is in the middle of its upsert")
+            process.popen.send_signal(signal.SIGINT)
+            wait_until(lambda: "Stopping after this batch" in process.log(), "it has heard the first")
+            process.popen.send_signal(signal.SIGINT)
+            assert process.popen.wait(20) == 130, process.log()
         delivery.refresh_from_db()
         assert (delivery.started_at, delivery.pending) == (None, 1)
 
