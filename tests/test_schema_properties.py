@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -227,14 +228,17 @@ def beyond(node: Node) -> Values:
 # Records.
 
 
+@cache
 def fields(stream: Stream) -> dict[str, Node]:
     return stream.schema.model_json_schema()["properties"]  # type: ignore[no-any-return]
 
 
+@cache
 def required(stream: Stream) -> set[str]:
     return set(stream.schema.model_json_schema()["required"])
 
 
+@cache
 def good_records(stream: Stream) -> Values:
     names = {stream.key, *(reference.field for reference in stream.references)}
     values = {name: identifiers() if name in names else good(node) for name, node in fields(stream).items()}
@@ -283,7 +287,8 @@ class Sent:
 
 
 def batches(stream: Stream) -> Values:
-    some = st.lists(records(stream), min_size=1, max_size=6, unique_by=lambda record: repr(record.get(stream.key)))
+    sizes = {"min_size": 10, "max_size": 16} if LONG else {"min_size": 1, "max_size": 6}
+    some = st.lists(records(stream), **sizes, unique_by=lambda record: repr(record.get(stream.key)))
     flag = st.booleans()
     return st.builds(Sent, records=some, ndjson=flag, raw=flag, zone=st.sampled_from(ZONES), copied=flag)
 
@@ -395,7 +400,7 @@ def assert_equal(stream: Stream, sent: Mapping[str, Any], read: Mapping[str, Any
 def test_a_wrong_value_is_named_by_its_field_alone(stream: Stream) -> None:
     client, seen = api(), Counter[str]()
 
-    @hypothesis_settings(runs, max_examples=5 * runs.max_examples)
+    @hypothesis_settings(runs, max_examples=max(75, runs.max_examples))
     @given(data=st.data())
     def run(data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(list(fields(stream))), "field")
