@@ -12,6 +12,7 @@ from enrichment.openapi import list_as_text, list_parameters, page_of
 from enrichment.pagination import NEWEST_FIRST
 from ingestion.answers import Id, Messages, Stamp, StatusUrl
 from ingestion.openapi import Answer, Body, Component, Parameter
+from ingestion.streams import names
 
 
 class UploadStatus(TypedDict):
@@ -92,7 +93,11 @@ class Previewed(TypedDict):
     timestamp: Stamp
 
 
-STREAM = Parameter(name="stream", schema={"type": "string"}, description="What the rows are; or a field of the form.")
+STREAM = Parameter(
+    name="stream",
+    schema={"type": "string", "enum": names()},
+    description="What the rows are. Required for a raw body; a form may have it as a field.",
+)
 NAME = Parameter(name="name", schema={"type": "string"}, description="What the file of a raw body is called.")
 AGAIN = Parameter(
     name="again",
@@ -177,7 +182,7 @@ _FORM = Component(
         "type": "object",
         "required": ["stream", "file"],
         "properties": {
-            "stream": {"type": "string", "description": "What the rows are."},
+            "stream": {"type": "string", "enum": names(), "description": "What the rows are."},
             "file": {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "One or many."},
         },
     },

@@ -56,7 +56,7 @@ class Component:
 
 
 Shape = Any
-"""What pydantic makes a schema of (a model, a TypedDict, list[…] of them), a Component, or None: text."""
+"""What pydantic makes a schema of (a TypedDict, a model, list[…] of them), a Component, or None: text."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,19 @@ class describe:  # noqa: N801  # a decorator
 REQUEST_ID = Parameter(
     name="X-Request-ID",
     schema={"type": "string"},
-    description="Names this request in our logs: tell it when you report a problem.",
+    description=(
+        "Names this request in the server's log: tell it when you report a problem. It is the one that the request"
+        " brought in this header (1 to 128 letters, digits, `-`, `_`, `.`), or else a new one."
+    ),
     location="header",
     example="5f0c9f1e7c6b4a0fb1c0d0a3f7e2b9d4",
+)
+EXPIRES = Parameter(
+    name="X-Api-Key-Expires",
+    schema={"type": "string", "format": "date-time"},
+    description="When the API key ends: said from a week before.",
+    location="header",
+    example="2025-03-08T00:00:00Z",
 )
 RETRY = Parameter(
     name="Retry-After",
@@ -318,7 +328,7 @@ class JsonSchema(AutoSchema):
         for answer in described.answers:
             shape, example, media = map(self.of_stream, (answer.shape, answer.example, answer.media))
             forms = {JSON: Body(shape=shape, example=example)} if shape is not None else {}
-            headers = self.headers_of(*answer.headers)
+            headers = self.headers_of(*([EXPIRES] if self.view.authentication_classes else []), *answer.headers)
             content = self.content_of({**forms, **media})
             yield str(answer.status), {"description": answer.says, "headers": headers, "content": content}
         for status in {*self.common_errors(), *described.errors} - {answer.status for answer in described.answers}:
