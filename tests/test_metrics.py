@@ -1,8 +1,10 @@
 """/metrics, read as Prometheus does."""
 
+import re
 from datetime import timedelta
 
 import pytest
+import yaml
 from django.test import Client
 from django.utils import timezone
 from prometheus_client.openmetrics import parser as openmetrics
@@ -15,6 +17,7 @@ from ingestion import backlog
 from ingestion.models import Delivery, Doorbell
 from tests.api import api, new_key, refusal
 from tests.records import deliver, send, work_off
+from tests.servers import ROOT
 from tutoring.tests.factories import session, tutor
 from tutormax import __version__
 
@@ -159,3 +162,18 @@ def test_a_key_limited_to_streams_sees_no_other() -> None:
     found = scrape(api(new_key(streams=["sessions"])))
     assert found["tutormax_records_total{outcome=waiting,stream=sessions}"] == 1
     assert not [name for name in found if "tutors" in name or "students" in name]
+
+
+def test_the_readme_watches_what_there_is() -> None:
+    Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": timezone.now()})
+    send("tutors", tutor(tutor_id="a"), tutor(tutor_id="bad", age=1), keep_invalid=True)
+    names = {name.partition("{")[0] for name in scrape()}
+    readme = (ROOT / "README.md").read_text()
+    named = set(
+        re.findall(r"tutormax_[a-z_]+(?=[^\w/.-]|$)", readme.partition("## Watching it")[2].partition("\n## ")[0])
+    )
+    assert len(named) > 5
+    assert named <= names
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)]
+    assert [list(block) for block in blocks] == [["scrape_configs"], ["groups"]]
+    assert all({"alert", "expr"} <= set(rule) for rule in blocks[1]["groups"][0]["rules"])
