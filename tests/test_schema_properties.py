@@ -287,8 +287,10 @@ class Sent:
 
 
 def batches(stream: Stream) -> Values:
-    sizes = {"min_size": 10, "max_size": 16} if LONG else {"min_size": 1, "max_size": 6}
-    some = st.lists(records(stream), **sizes, unique_by=lambda record: repr(record.get(stream.key)))
+    least, most = (10, 16) if LONG else (1, 6)
+    some = st.lists(
+        records(stream), min_size=least, max_size=most, unique_by=lambda record: repr(record.get(stream.key))
+    )
     flag = st.booleans()
     return st.builds(Sent, records=some, ndjson=flag, raw=flag, zone=st.sampled_from(ZONES), copied=flag)
 
