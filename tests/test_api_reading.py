@@ -539,3 +539,34 @@ def test_nothing_is_pending_of_what_is_not_delivered(client: Client) -> None:
     delivery = deliver("tutors", tutor())
     assert delivery.pending == 1
     refusal(client.get("/api/tutors/T-1001"), 404)
+
+
+def test_every_read_path_that_clients_know_answers(client: Client, family: None) -> None:
+    """The paths of the API for which many clients were written first."""
+    for path in (
+        "/",
+        "/health",
+        "/docs",
+        "/redoc",
+        "/api/queue/stats",
+        "/api/tutors",
+        "/api/sessions",
+        "/api/feedback",
+    ):
+        for slash in ("", "/") if path != "/" else ("",):
+            assert client.get(path + slash).status_code == 200
+            assert client.head(path + slash).status_code == 200
+    assert "feedback" in client.get("/api/queue/stats").json()["queues"]
+    for stream in all_streams():
+        assert client.head(f"/api/{stream.name}/{stream.example[stream.key]}").status_code == 200
+        refusal(client.get(f"/api/{stream.name}/batch"), 405)
+
+
+def test_filters_are_combined_across_record_and_derived_fields(client: Client, family: None) -> None:
+    query = {"scheduled_start_after": "2025-03-01T15:00:00-05:00", "is_late_start": "false", "is_weekend": "true"}
+    assert found(client, "sessions", **query) == ["S-3001"]
+    assert found(client, "sessions", **{**query, "scheduled_start_after": "2025-03-01T20:00:01Z"}) == []
+    assert found(client, "feedback", overall_rating_min=5, submitted_at_before="2025-03-02", is_poor="false") == [
+        "F-4001"
+    ]
+    assert found(client, "tutors", experience_level="junior,mid,senior", stored_after="2025-01-01") == ["T-1001"]
