@@ -8,7 +8,7 @@ from conftest import NewDatabase
 from tests.api import ask
 from tests.servers import WebServer, manage
 
-LIMIT = 5
+LIMIT = 2
 
 
 def test_all_processes_together_let_through_no_more_than_the_limit(new_database: NewDatabase) -> None:
