@@ -16,7 +16,6 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from ingestion.models import ApiKey, Delivery
-from ingestion.streams import all_streams, names
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # whose module imports this one
@@ -108,13 +107,6 @@ def _staff_may(request: Request, view: APIView) -> bool:
 
 def _may_view(user: Any, model: type[Model]) -> bool:
     return bool(user.has_perm(f"{model._meta.app_label}.view_{model._meta.model_name}"))
-
-
-def visible_streams(request: Request) -> list[str]:
-    """The streams whose numbers this client may see: all, those a key is limited to, those a member of staff views."""
-    if isinstance(request.auth, ApiKey):
-        return [name for name in names() if not request.auth.streams or name in request.auth.streams]
-    return [stream.name for stream in all_streams() if _may_view(request.user, stream.model)]
 
 
 class DocsReadable(BasePermission):

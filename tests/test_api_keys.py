@@ -10,12 +10,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
-from rest_framework.request import Request
-from rest_framework.test import APIRequestFactory
 
-from ingestion.auth import ApiKeyAuthentication, visible_streams
+from ingestion.auth import ApiKeyAuthentication
 from ingestion.models import ApiKey, Delivery
-from ingestion.streams import names
 from tests.api import api, new_key, post, refusal
 from tutoring.tests.factories import tutor
 
@@ -148,15 +145,6 @@ def test_deliveries_name_the_key_by_its_prefix() -> None:
     key = new_key()
     post(api(key), "/api/tutors", tutor())
     assert Delivery.objects.get().client == f"key:{key.partition('.')[0]}"
-
-
-def test_the_numbers_of_other_streams_are_not_for_a_limited_key() -> None:
-    def visible(key: str) -> list[str]:
-        request = APIRequestFactory().get("/", headers={"authorization": f"Api-Key {key}"})
-        return visible_streams(Request(request, authenticators=[ApiKeyAuthentication()]))
-
-    assert visible(new_key()) == names()
-    assert visible(new_key(streams=["feedback", "tutors", "gone"])) == ["tutors", "feedback"]
 
 
 class TestStaff:
