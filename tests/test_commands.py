@@ -76,7 +76,7 @@ class TestEnrichPending:
             Tutor.objects.select_for_update().get()
             wait_until(_somebody_waits_for_a_lock, "it is in the middle of its upsert")
             process.popen.send_signal(signal.SIGINT)
-            wait_until(lambda: "Stopping after this batch" in process.log(), "it has heard the first")
+            wait_until(lambda: "Stopping after this round" in process.log(), "it has heard the first")
             process.popen.send_signal(signal.SIGINT)
             assert process.popen.wait(20) == 130, process.log()
         delivery.refresh_from_db()

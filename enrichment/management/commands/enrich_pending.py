@@ -1,7 +1,6 @@
 import json
 import os
 import signal
-import sys
 import time
 from argparse import ArgumentParser
 from collections import Counter
@@ -17,6 +16,7 @@ from enrichment.pipeline import process_batch
 from ingestion.models import Delivery
 from ingestion.streams import Stream, all_streams, get, names
 
+STDERR = 2
 POLL = 0.2
 ROUNDS_WITHOUT_PROGRESS = 20
 """Failing rounds in a row, with growing pauses, before the command gives up."""
@@ -62,7 +62,7 @@ class CtrlC:
         if self.pressed:
             raise KeyboardInterrupt
         self.pressed = True
-        os.write(sys.__stderr__.fileno(), b"\nStopping after this batch; Ctrl-C again stops at once.\n")
+        os.write(STDERR, b"\nStopping after this round; Ctrl-C again stops at once.\n")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         signal.signal(signal.SIGINT, self.before)
