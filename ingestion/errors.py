@@ -111,7 +111,7 @@ def _refusal(exc: Exception) -> Refused | None:
     database's.
     """
     if isinstance(exc, DATABASE_AWAY):
-        logger.warning("The database is away or busy.", exc_info=exc)
+        logger.warning("The database is away or busy: %s", exc)
         return Refused(503, AWAY)
     if isinstance(exc, Full):
         return Refused(503, str(exc), headers={"Retry-After": str(RETRY_WHEN_FULL)})

@@ -74,9 +74,7 @@ def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None, ct
     failed_rounds = 0
     with tqdm(total=_pending(chosen), unit=" records", disable=None) as bar:
         while not ctrl_c.pressed and (limit is None or done.total() < limit):
-            batches = [
-                process_batch(stream, records=batch_size, heed_pauses=False) for stream in chosen if not ctrl_c.pressed
-            ]
+            batches = [process_batch(stream, records=batch_size, heed_pauses=False) for stream in chosen]
             worked = [batch for batch in batches if batch]
             progress = sum((batch.outcomes for batch in worked), Counter[str]())
             done += progress
