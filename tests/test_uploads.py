@@ -311,6 +311,9 @@ def test_progress_is_judged_by_the_part_of_the_file_that_is_kept(client: Client)
 
 def test_it_says_100_only_when_all_is_processed(client: Client) -> None:
     told = upload(client, csv_of(tutors(4)))
+    Upload.objects.update(finished_at=None)  # the last row is kept and processed, the end of the file not yet seen
+    assert progress(client, told["id"])["progress_percent"] == 99.9
+    Upload.objects.update(finished_at=timezone.now())
     Delivery.objects.update(processed_at=None, inserted=3)
     told = progress(client, told["id"])
     assert (told["status"], told["progress_percent"], told["eta_seconds"]) == ("enriching", 75.0, None)
