@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import connection, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
@@ -58,6 +58,12 @@ class ChoicesField(forms.Field):
 
 class TimeFilter(Filter):  # type: ignore[misc]
     field_class = TimeField
+
+    def filter(self, rows: QuerySet[Any], value: datetime | None) -> QuerySet[Any]:
+        if value and self.lookup_expr == "gte" and connection.vendor == "sqlite":
+            value -= timedelta(microseconds=1)  # its own clock writes milliseconds, and as texts .123 < .123000
+        found: QuerySet[Any] = super().filter(rows, value)
+        return found
 
 
 class WholeFilter(Filter):  # type: ignore[misc]
