@@ -307,7 +307,7 @@ class JsonSchema(AutoSchema):
         operation = {
             "operationId": self.get_operation_id(),
             "summary": summary.rstrip("."),
-            "description": text.strip() or summary,
+            **({"description": text.strip()} if text else {}),
             "tags": [described.tag or (stream.name if stream else "system")],
             "parameters": [each.described() for each in self.of_stream(described.parameters)],
             "security": self.get_auth(),
