@@ -368,6 +368,17 @@ class TestPages:
             last = following
         assert all_pages(client, last, "previous") == pages[::-1]
 
+    @pytest.mark.parametrize("ordering", ["tutor_id", "-stored_at", "onboarding_date"])
+    def test_pages_of_a_search_have_the_same_order(self, client: Client, ordering: str) -> None:
+        send("tutors", tutor(tutor_id="a-longer-one", onboarding_date="2025-01-01"))
+        url = f"/api/tutors?page_size=7&ordering={ordering}"
+        pages = all_pages(client, url)
+        assert all_pages(client, f"{url}&search=ada") == pages
+        last = client.get(f"{url}&search=ada").json()
+        while last["next"]:
+            last = client.get(last["next"]).json()
+        assert all_pages(client, last["previous"], "previous") == pages[-2::-1]
+
     def test_the_ends_have_no_links(self, client: Client) -> None:
         answer = client.get("/api/tutors").json()
         assert set(answer) == {"next", "previous", "results"}
