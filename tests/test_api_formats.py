@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -357,11 +358,12 @@ class TestCutShort:
         key = manage("create_api_key", "test", database_url=url).stdout.strip()
         with psycopg.connect(url, autocommit=True) as database:
             database.execute(STUDENTS)
-            with WebServer(url) as server:
+            with WebServer(url) as server, ExitStack() as stack:
                 address = urlsplit(server.url)
                 caller = http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)
+                stack.callback(caller.close)
                 caller.request("GET", f"/api/students?format={form}", headers={"Authorization": f"Api-Key {key}"})
-                answer = caller.getresponse()
+                answer = stack.enter_context(caller.getresponse())
                 assert (answer.status, answer.read(1000) != b"") == (200, True)
                 database.execute(  # the server has sent what the sockets hold, and waits
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
