@@ -192,7 +192,13 @@ BODIES = {
     "text/csv": Body(example=f"{FIRST.key},name\nX-1,Ada\n", description="With a header; the columns in any order."),
     "application/x-ndjson": Body(example=json.dumps(dict(FIRST.example)) + "\n", description="One object in a line."),
     "application/json": Body(
-        shape=Component(name="Records", schema={"type": "array", "items": {"type": "object"}, "minItems": 1}),
+        shape=Component(
+            name="Records",
+            schema={
+                "description": "A list of objects, or one. What in a list is no object becomes a dead letter.",
+                "anyOf": [{"type": "array", "minItems": 1, "items": {}}, {"type": "object"}],
+            },
+        ),
         example=[dict(FIRST.example)],
     ),
 }

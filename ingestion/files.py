@@ -249,4 +249,6 @@ def _readable(line: bytes) -> bytes:
 def _json_items(file: BinaryIO) -> list[Any]:
     file.seek(0)
     value = parse_json(file.read())
+    if not isinstance(value, list | dict):
+        raise Unreadable("The JSON is neither a list nor an object.")
     return value if isinstance(value, list) else [value]

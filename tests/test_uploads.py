@@ -400,6 +400,12 @@ def test_a_file_that_is_none_is_refused_and_nothing_kept(client: Client, body: b
     assert not Upload.objects.exists() and not Delivery.objects.exists()
 
 
+@pytest.mark.parametrize("body", [b"1171", b'"text"', b"null", b"[]", b"[1", b"{}{}"])
+def test_json_that_is_no_list_is_refused(client: Client, body: bytes) -> None:
+    refusal(post(client, PATH, body), 400)
+    assert not Upload.objects.exists()
+
+
 def test_refusals_name_what_is_wrong(client: Client) -> None:
     def message(body: bytes) -> str:
         return str(refusal(post(client, PATH, body, CSV), 400)["message"])
