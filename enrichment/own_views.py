@@ -17,9 +17,9 @@ from enrichment.formats import Item, Listing, ListView, read_fields
 from enrichment.models import HeldRecord
 from enrichment.openapi import filter_parameters, list_parameters
 from enrichment.pagination import NEWEST_FIRST, read_ordering
-from ingestion.auth import client_of, is_staff
+from ingestion.auth import client_of, is_staff, visible_streams
 from ingestion.errors import Refused
-from ingestion.models import ApiKey, Delivery
+from ingestion.models import Delivery
 from ingestion.openapi import describe
 from ingestion.readers import parse_json
 from ingestion.streams import names
@@ -173,13 +173,8 @@ def own_held_records(request: Request) -> QuerySet[HeldRecord]:
 
 def of_client(request: Request, prefix: str = "") -> Q:
     mine = Q(**{f"{prefix}client": client_of(request)})
-    streams = streams_of(request)
+    streams = visible_streams(request)
     return mine & Q(stream__in=streams) if streams else mine
-
-
-def streams_of(request: Request) -> list[str]:
-    """The streams that the key is limited to; none: it is not."""
-    return list(request.auth.streams) if isinstance(request.auth, ApiKey) else []
 
 
 def deliveries_shown_by(fields: Sequence[str]) -> Callable[[Sequence[Delivery]], list[Item]]:

@@ -1,6 +1,5 @@
 """How it stands: the queue, what was done, and who is at work."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from typing_extensions import TypedDict
 from enrichment import stats, workers
 from enrichment.answers import QUEUE_STATS_ANSWER, Count
 from ingestion.answers import Stamp
-from ingestion.models import ApiKey
+from ingestion.auth import visible_streams
 from ingestion.openapi import Answer, describe
 from ingestion.streams import names
 from ingestion.views import ApiView, read_query
@@ -171,9 +170,3 @@ class WorkerView(ApiView):
         """Which clusters and workers are alive, and what runs when."""
         read_query(request.query_params, [])
         return Response({"timestamp": timezone.now(), **workers.worker_stats()})
-
-
-def visible_streams(request: Request) -> Sequence[str]:
-    """Those that the key is limited to; empty: all."""
-    streams: list[str] = request.auth.streams if isinstance(request.auth, ApiKey) else []
-    return streams

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -123,3 +124,9 @@ def client_of(request: Request) -> str:
     if isinstance(request.auth, ApiKey):
         return f"key:{request.auth.client}"
     return f"user:{request.user.get_username()}"
+
+
+def visible_streams(request: Request) -> Sequence[str]:
+    """Those that the key is limited to; empty: all."""
+    streams: list[str] = request.auth.streams if isinstance(request.auth, ApiKey) else []
+    return streams

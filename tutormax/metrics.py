@@ -28,8 +28,8 @@ from rest_framework.response import Response
 from enrichment import stats
 from enrichment.latency import BOUNDS, COLUMNS
 from enrichment.models import MinuteStat
-from enrichment.status_views import visible_streams
 from ingestion import backlog, bell
+from ingestion.auth import visible_streams
 from ingestion.openapi import Answer, Body, describe
 from ingestion.views import ApiView, read_query
 from tutormax import __version__
