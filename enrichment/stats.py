@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,6 +40,7 @@ class Depth:
 @dataclass(frozen=True, kw_only=True)
 class StreamNumbers:
     stream: str
+    accepted: int = 0
     pending: int = 0
     oldest: datetime | None = None
     inserted: int = 0
@@ -50,8 +51,8 @@ class StreamNumbers:
 
     @property
     def processed(self) -> int:
-        """Records that are stored, or stale because a newer one is."""
-        return self.inserted + self.updated + self.stale
+        """Records that are no longer pending: stored, stale or held."""
+        return self.accepted - self.pending
 
 
 def depths() -> dict[str, Depth]:
@@ -73,27 +74,20 @@ def open_held() -> Counter[tuple[str, str, str]]:
     return Counter({(status, code, stream): number for status, code, stream, number in rows})
 
 
-def outcomes(since: datetime | None = None) -> dict[str, dict[str, int]]:
-    """stream → {"inserted", "updated", "stale"}: records processed, of all time or since a minute."""
-    stats = MinuteStat.objects.all() if since is None else MinuteStat.objects.filter(minute__gte=since)
-    names = ("inserted", "updated", "stale")
-    rows = stats.values("stream").annotate(*map(Sum, names)).values_list("stream", *[f"{name}__sum" for name in names])
-    return {stream: dict(zip(names, sums, strict=True)) for stream, *sums in rows}
-
-
 def by_stream(held: Counter[tuple[str, str, str]] | None = None) -> list[StreamNumbers]:
     """Everything of each stream; `held` is what open_held() said, if it has been asked already."""
     held = open_held() if held is None else held
     waiting, dead = (_per_stream(held, status) for status in (HeldRecord.Status.WAITING, HeldRecord.Status.DEAD))
-    depth, done = depths(), outcomes()
+    depth, done = depths(), sums()
     return [
         StreamNumbers(
             stream=name,
+            accepted=_accepted(done.get(name, {}), depth.get(name)),
             pending=depth[name].records if name in depth else 0,
             oldest=depth[name].oldest if name in depth else None,
             waiting=waiting[name],
             dead=dead[name],
-            **done.get(name, {}),
+            **_outcomes(done.get(name, {})),
         )
         for name in _names(depth, done, waiting, dead)
     ]
@@ -101,7 +95,7 @@ def by_stream(held: Counter[tuple[str, str, str]] | None = None) -> list[StreamN
 
 def total(streams: Sequence[StreamNumbers]) -> StreamNumbers:
     """The sums over streams, and the oldest of all."""
-    counts = ("pending", "inserted", "updated", "stale", "waiting", "dead")
+    counts = ("accepted", "pending", "inserted", "updated", "stale", "waiting", "dead")
     sums = {name: sum(getattr(numbers, name) for numbers in streams) for name in counts}
     oldest = min((numbers.oldest for numbers in streams if numbers.oldest), default=None)
     return StreamNumbers(stream="", oldest=oldest, **sums)
@@ -135,10 +129,9 @@ def work_stats(only: Only = ()) -> dict[str, Any]:
     }
     for name, counted in numbers.items():
         of_all_time = done.get(name, {})
-        counted.update({outcome: of_all_time.get(outcome, 0) for outcome in ("inserted", "updated", "stale")})
-        counted["accepted"] = sum(of_all_time.get(column, 0) for column in latency.COLUMNS)
+        counted.update(accepted=_accepted(of_all_time, depth.get(name)), **_outcomes(of_all_time))
         if name in depth:
-            counted.update(pending=depth[name].records, accepted=depth[name].sent)
+            counted["pending"] = depth[name].records
     minutes = {this_minute - timedelta(minutes=ago): 0 for ago in range(60, 0, -1)}
     for row in recent:
         if row.stream in numbers:
@@ -153,11 +146,20 @@ def work_stats(only: Only = ()) -> dict[str, Any]:
     }
 
 
+def _accepted(done: Mapping[str, int], depth: Depth | None) -> int:
+    """Records that clients sent: those that have been worked on, each counted once, and those that have not."""
+    return sum(done.get(column, 0) for column in latency.COLUMNS) + (depth.sent if depth else 0)
+
+
+def _outcomes(done: Mapping[str, int]) -> dict[str, int]:
+    return {outcome: done.get(outcome, 0) for outcome in ("inserted", "updated", "stale")}
+
+
 def _told(numbers: Counter[str]) -> dict[str, Any]:
     took = [numbers[column] for column in latency.COLUMNS]
     return {
         "accepted": numbers["accepted"],
-        "processed": numbers["inserted"] + numbers["updated"] + numbers["stale"],
+        "processed": numbers["accepted"] - numbers["pending"],
         **{name: numbers[name] for name in ("inserted", "updated", "stale", "pending", "waiting", "dead")},
         "rate_per_second": round(numbers["now"] / RATE_OVER.total_seconds(), 3),
         "latency_p50_seconds": latency.quantile(took, 0.5),

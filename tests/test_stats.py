@@ -51,9 +51,9 @@ class TestStats:
             for measured in ("rate_per_second", "latency_p50_seconds", "latency_p95_seconds"):
                 numbers.pop(measured, None)
         assert told == {
-            "tutors": {"accepted": 5, "processed": 4, "inserted": 2, "updated": 1, "stale": 1, "dead": 1},
+            "tutors": {"accepted": 5, "processed": 5, "inserted": 2, "updated": 1, "stale": 1, "dead": 1},
             "students": {},
-            "sessions": {"accepted": 1, "waiting": 1},
+            "sessions": {"accepted": 1, "processed": 1, "waiting": 1},
             "feedback": {"accepted": 2, "pending": 2},
         }
         assert answer["total"]["accepted"] == 8 == sum(row.count for row in Delivery.objects.filter(source=2))
@@ -67,9 +67,10 @@ class TestStats:
         deliver("sessions", session(session_id="next", tutor_id="absent", student_id="u"))
         pending = stats()
         assert pending["streams"]["tutors"] | {"accepted": 2, "pending": 1, "dead": 1} == pending["streams"]["tutors"]
+        assert [pending["streams"][name]["processed"] for name in ("tutors", "sessions")] == [1, 1]
         work_off()
         answer = stats()
-        for name, accepted, processed, waiting, dead in [("sessions", 2, 1, 1, 0), ("tutors", 2, 1, 0, 1)]:
+        for name, accepted, processed, waiting, dead in [("sessions", 2, 2, 1, 0), ("tutors", 2, 2, 0, 1)]:
             expected = {"accepted": accepted, "processed": processed, "waiting": waiting, "dead": dead, "pending": 0}
             assert answer["streams"][name] | expected == answer["streams"][name]
 
@@ -79,7 +80,7 @@ class TestStats:
         minute = timezone.now() - timedelta(hours=2)
         MinuteStat.objects.create(minute=minute, stream="tutors", inserted=2, within_1s=2)
         numbers = stats()["streams"]["tutors"]
-        assert (numbers["accepted"], numbers["pending"], numbers["inserted"]) == (5, 3, 2)
+        assert (numbers["accepted"], numbers["pending"], numbers["processed"]) == (5, 3, 2)
 
     def test_rate_and_latency_are_of_the_last_minutes_and_hour(self) -> None:
         now = timezone.now().replace(second=0, microsecond=0)
