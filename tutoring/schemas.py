@@ -40,7 +40,7 @@ Rating = Annotated[int, Field(ge=1, le=5), Whole]
 
 
 class TutorRecord(Record):
-    """A tutor. `tenure_days` may be sent and is ignored: it is derived."""
+    """A tutor. `tenure_days` is derived: what is sent as it is ignored."""
 
     tutor_id: Identifier
     """Names the tutor: the key."""
