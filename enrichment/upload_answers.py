@@ -98,7 +98,11 @@ STREAM = Parameter(
     schema={"type": "string", "enum": names()},
     description="What the rows are. Required for a raw body; a form may have it as a field.",
 )
-NAME = Parameter(name="name", schema={"type": "string"}, description="What the file of a raw body is called.")
+NAME = Parameter(
+    name="name",
+    schema={"type": "string"},
+    description="What the file of a raw body is called; its extension says the format where the content type does not.",
+)
 AGAIN = Parameter(
     name="again",
     schema={"type": "boolean", "default": False},
@@ -200,6 +204,10 @@ BODIES = {
             },
         ),
         example=[dict(FIRST.example)],
+    ),
+    "application/octet-stream": Body(
+        example=f"{FIRST.key},name\nX-2,Ada\n",
+        description="Any of these: as the extension of `name` says, else as it begins. Also as `application/gzip`.",
     ),
 }
 """A raw body is one file; its stream stands in the query."""

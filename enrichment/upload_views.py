@@ -32,6 +32,7 @@ from ingestion.uploads import preview, take_in_all
 from ingestion.views import ApiView, read_choice, read_query
 
 FORM = ("stream", "file", "csrfmiddlewaretoken")
+OPTIONS = ("again", "dry_run")
 
 
 class FileBody(BaseParser):
@@ -58,10 +59,25 @@ class JsonFileBody(FileBody):
     media_type = "application/json"
 
 
+class UnnamedFileBody(FileBody):
+    media_type = "application/octet-stream"
+
+
+class GzipFileBody(FileBody):
+    media_type = "application/gzip"
+
+
+class OldGzipFileBody(FileBody):
+    media_type = "application/x-gzip"
+
+
 class UploadsView(ListView):
     """Files of records."""
 
-    parser_classes = [MultiPartParser, FileBody, NdjsonFileBody, JsonFileBody]
+    parser_classes = [
+        *(MultiPartParser, FileBody, NdjsonFileBody, JsonFileBody),
+        *(UnnamedFileBody, GzipFileBody, OldGzipFileBody),
+    ]
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         with ExitStack() as self.opened:  # the temporary files of this request
@@ -104,8 +120,8 @@ class UploadsView(ListView):
         it is kept. Rows that are invalid are kept as well, as dead letters. When the connection breaks, send the same
         file again: it goes on where it stopped. A file that was taken in before is refused (409), unless with `again`.
         """
-        query = read_query(request.query_params, ["stream", "name", "again", "dry_run"])
-        again, dry_run = (read_choice(query, name, ["false", "true"]) == "true" for name in ("again", "dry_run"))
+        query = read_query(request.query_params, ["stream", "name", *OPTIONS])
+        again, dry_run = (read_choice(query, name, ["false", "true"]) == "true" for name in OPTIONS)
         if not dry_run:
             backlog.refuse_when_full()
         files = read_files(request, query, self.opened)
@@ -226,8 +242,13 @@ def refuse_length(request: Request) -> None:
 
 def files_of_form(request: Request, query: dict[str, str], opened: ExitStack) -> list[RecordFile]:
     if unknown := [name for name in request.data if name not in FORM]:
-        fields = {clean(name, 100): ["unknown field"] for name in unknown}
-        raise Refused(400, "The form has the fields stream and file, no others.", fields=fields)
+        fields = {
+            clean(name, 100): [f"belongs into the address: ?{name}=" if name in OPTIONS else "unknown field"]
+            for name in unknown
+        }
+        message = "The form has the fields stream and file, no others"
+        belong = " and ".join(f"?{name}=" for name in OPTIONS if name in unknown)
+        raise Refused(400, f"{message}; {belong} in the address." if belong else f"{message}.", fields=fields)
     if "name" in query:
         raise Refused(400, "In a form each file has its name.", fields={"name": ["is for raw bodies"]})
     names = {*request.POST.getlist("stream"), *([query["stream"]] if "stream" in query else [])}

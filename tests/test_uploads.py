@@ -495,6 +495,32 @@ def test_limits(client: Client, settings: Settings) -> None:
     assert post(client, PATH, ndjson_of(tutors(9)), NDJSON).status_code == 201
 
 
+@pytest.mark.parametrize("content_type", ["application/octet-stream", "application/gzip", "application/x-gzip"])
+@pytest.mark.parametrize(
+    ("name", "body", "kind"),
+    [
+        ("", csv_of(tutors(3)), "csv"),
+        ("", ndjson_of(tutors(3)), "ndjson"),
+        ("", json.dumps(tutors(3)).encode(), "json"),
+        ("&name=t.json", ndjson_of(tutors(3)), "ndjson"),
+        ("&name=t.csv.gz", gzip.compress(csv_of(tutors(3))), "csv"),
+        ("&name=t.ndjson", gzip.compress(ndjson_of(tutors(3))), "ndjson"),
+    ],
+)
+def test_a_content_type_that_says_nothing_is_left_to_name_and_beginning(
+    client: Client, content_type: str, name: str, body: bytes, kind: str
+) -> None:
+    assert upload(client, body, PATH + name, content_type)["inserted"] == 3
+    assert Upload.objects.get().format == kind
+
+
+def test_options_of_a_form_belong_into_the_address(client: Client) -> None:
+    form = {"file": SimpleUploadedFile("t.csv", TUTORS), "again": "true", "colour": "red"}
+    error = refusal(client.post(PATH, form), 400)
+    assert "?again= in the address" in error["message"] and "dry_run" not in error["message"]
+    assert error["fields"] == {"again": ["belongs into the address: ?again="], "colour": ["unknown field"]}
+
+
 def test_other_bodies_are_refused(client: Client) -> None:
     refusal(post(client, PATH, TUTORS, "application/pdf"), 415)
     refusal(post(client, PATH, TUTORS, CSV, headers={"content-encoding": "br"}), 415)
