@@ -22,7 +22,7 @@ from rest_framework.response import Response
 from enrichment.pagination import PARAMETERS, Ordering, in_chunks, paginate
 from ingestion.csv_cells import SEPARATORS
 from ingestion.errors import Refused
-from ingestion.readers import dump
+from ingestion.readers import clean, dump
 from ingestion.views import ApiView, read_choice, read_query
 
 FORMATS = ("json", "csv", "ndjson")
@@ -82,7 +82,7 @@ def as_csv(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]
 def _csv(rows: Iterable[Iterable[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
-    return text.getvalue()
+    return clean(text.getvalue())
 
 
 def cell(value: Any) -> Any:
@@ -170,7 +170,11 @@ class ListView(ApiView):
 
     def read_query(self, request: Request, allowed: Iterable[str]) -> dict[str, str]:
         """The parameters: these, those of every list, and those of a page, which a list as a whole has not."""
-        of_page = () if isinstance(request.accepted_renderer, Streamed) else PARAMETERS
+        whole = isinstance(request.accepted_renderer, Streamed)
+        if whole and (of_pages := [name for name in PARAMETERS if name in request.query_params]):
+            message = f"{', '.join(PARAMETERS)} do not go with csv and ndjson: these have no pages, all rows are sent."
+            raise Refused(400, message, fields={name: ["is for pages"] for name in of_pages})
+        of_page = () if whole else PARAMETERS
         query = read_query(request.query_params, [*of_page, "ordering", "fields", "format", *allowed])
         read_choice(query, "format", FORMATS)
         return query

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import traceback
@@ -24,7 +25,7 @@ from enrichment.errors import Fault, classify, timed_out
 from enrichment.held import Failed
 from enrichment.models import HeldRecord, MinuteStat
 from ingestion.models import PART_DIVISOR, Delivery
-from ingestion.readers import clean, parse_json, reread
+from ingestion.readers import clean, reread
 from ingestion.services import MAX_MESSAGE, field_errors, validate
 from ingestion.streams import Context, Stream
 
@@ -113,7 +114,7 @@ def _sent_items(delivery: Delivery) -> list[Item]:
 
 def _held_items(delivery: Delivery) -> list[Item]:
     """One item for each held record named; those that were closed or taken elsewhere meanwhile are `skipped`."""
-    pks = parse_json(bytes(delivery.body))
+    pks = json.loads(bytes(delivery.body))
     found = HeldRecord.objects.open().filter(queued_in=delivery.pk).in_bulk(pks[delivery.position :])
     items = []
     for position, pk in enumerate(pks):
@@ -123,7 +124,7 @@ def _held_items(delivery: Delivery) -> list[Item]:
                 items.append(Item(delivery, position, None, (delivery.received_at, 0, 0), outcome="skipped"))
             else:
                 origin = (record.received_at, record.delivery_id, record.position)
-                items.append(Item(delivery, position, parse_json(record.payload.encode()), origin, held=record))
+                items.append(Item(delivery, position, json.loads(record.payload), origin, held=record))
     return items
 
 

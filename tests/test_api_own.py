@@ -10,6 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from enrichment import held
 from enrichment.models import HeldRecord
 from enrichment.tests.held import hold, wait
 from ingestion.models import ApiKey, Delivery
@@ -177,6 +178,18 @@ class TestDeadLetters:
         page = browser.get("/api/dead-letters?payload=true", headers={"accept": "text/html"})
         assert page.status_code == 200
         assert r"\ud800" in page.content.decode()
+
+    @pytest.mark.parametrize("payload", [["\ud800"], [["a\ud800"]], json.loads("[" * 101 + "]" * 101)])
+    def test_whatever_the_payload_is_it_can_be_read_and_reprocessed(self, client: Client, payload: Any) -> None:
+        send("tutors", payload, keep_invalid=True)
+        Delivery.objects.update(client=f"key:{ApiKey.objects.get().client}")
+        assert asked(client, "/api/dead-letters", payload="true")[0]["payload"] == payload
+        for form in ("csv", "ndjson"):
+            response = client.get(f"/api/dead-letters?payload=true&format={form}")
+            assert len(response.getvalue().decode().splitlines()) == (2 if form == "csv" else 1)
+        held.reprocess(HeldRecord.objects.all(), by="test", filter={})
+        work_off()
+        assert [again.attempts for again in HeldRecord.objects.dead()] == [2]
 
     def test_all_of_them_come_as_files(self, client: Client) -> None:
         accepted(client, "tutors", *([5] * 3), tutor(tutor_id="a;b", email="nobody"))

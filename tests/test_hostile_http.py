@@ -307,6 +307,10 @@ class TestServer:
             for path in ("/api/tutors?page_size=1", "/admin/login/?next=/", "/?a=1"):
                 status, answer = send(f"GET {path} HTTP/1.1", [f"Content-Type: text/plain; charset={charset}"])
                 assert (status, answer["error"]["code"]) == (415, "unsupported_media_type")
+        for parameter in ("a*=nosuch''%41", "a*=idna''%ff", "a*=undefined''%41"):
+            assert send("GET /health/live HTTP/1.1", [f"Content-Type: x/y; {parameter}"])[0] == 200
+            status, answer = send("POST /api/tutors HTTP/1.1", [f"{JSON}; {parameter}", "Content-Length: 2"], b"{}")
+            assert (status, answer["error"]["code"]) == (415, "unsupported_media_type")
         query = "&".join(["a=1"] * 1001)
         for charset in ("", "; charset=utf-8"):
             status, answer = send(f"GET /api/tutors?{query} HTTP/1.1", [JSON + charset])

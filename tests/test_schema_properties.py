@@ -316,7 +316,8 @@ def test_what_is_accepted_is_read_back_equal(stream: Stream, monkeypatch: pytest
         seen.update(accepted=len(accepted), rejected=len(sent.records) - len(accepted))
 
     run()
-    assert seen["accepted"] > seen["rejected"] > 0, seen
+    assert seen["accepted"], seen
+    assert seen["rejected"], seen
     if LONG:
         print(stream.name, dict(seen))
 

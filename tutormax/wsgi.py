@@ -19,6 +19,14 @@ class PlainRequest(WSGIRequest):
             environ["wsgi.input"] = WholeBody(environ["wsgi.input"], length)
         super().__init__(environ)
 
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        """A parameter in a charset that there is not, or that it is not in, is a 500 as well."""
+        try:
+            super()._set_content_type_params(meta)  # type: ignore[misc]
+        except (LookupError, ValueError):
+            meta["CONTENT_TYPE"] = self.content_type = "unreadable"
+            self.content_params = {}
+
 
 class WholeBody:
     """Raises where a body ends before its Content-Length: Django takes a form that breaks off for a whole one, and the
