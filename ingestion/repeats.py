@@ -91,7 +91,8 @@ def read_repeatable(request: Request, client: str, body: bytes) -> Repeatable | 
         return None
     if not _key.fullmatch(key):
         raise Refused(400, f"{HEADER} must be 1 to 255 printable ASCII characters.")
-    head = [request.method, request.path.rstrip("/"), request.content_type, sorted(request.query_params.items())]
+    kind = request.content_type.partition(";")[0].strip().lower()
+    head = [request.method, request.path.rstrip("/"), kind, sorted(request.query_params.items())]
     digest = hashlib.sha256(json.dumps(head).encode() + b"\n")
     digest.update(body)
     return Repeatable(client, key, digest.hexdigest())

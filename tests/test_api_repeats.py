@@ -72,9 +72,10 @@ def test_the_same_bytes_as_another_kind_are_another_request(client: Client) -> N
     refusal(post(client, "/api/tutors/batch", line), 409)
 
 
-def test_a_slash_at_the_end_and_the_packing_make_no_difference(client: Client) -> None:
+def test_a_slash_at_the_end_and_how_it_is_packed_and_named_make_no_difference(client: Client) -> None:
     body = json.dumps(tutor()).encode()
     first = post(client, "/api/tutors", body)
+    assert post(client, "/api/tutors", body, "APPLICATION/JSON; charset=utf-8").json() == first.json()
     assert post(client, "/api/tutors/", body).json() == first.json()
     packed = post(client, "/api/tutors", gzip.compress(body), headers={"content-encoding": "gzip"})
     assert packed.json() == first.json()
