@@ -144,7 +144,7 @@ CHALLENGED = Parameter(
 ERRORS: dict[int, tuple[str, str]] = {
     400: (
         "The request makes no sense: no JSON, no UTF-8, no body, or an unknown parameter or value (the message helps).",
-        "Unknown parameter. Allowed: invalid.",
+        "Unknown parameter limit. Allowed: invalid, dry_run.",
     ),
     401: ("No API key, or one that is unknown, revoked or expired.", "This API key is not known."),
     403: ("The API key lacks the scope, or is limited to other streams.", "This API key lacks the scope ingest."),

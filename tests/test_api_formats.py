@@ -125,7 +125,8 @@ class TestFormats:
     @pytest.mark.parametrize("query", ["page_size=10", "cursor=x", "count=true"])
     def test_what_belongs_to_a_page_is_refused(self, client: Client, form: str, query: str) -> None:
         error = refusal(client.get(f"/api/tutors?format={form}&{query}"), 400)
-        assert "ordering" in error["message"] and "page_size" not in error["message"]
+        assert "page_size, cursor, count do not go with csv" in error["message"] and "status" not in error["message"]
+        assert error["fields"] == {query.partition("=")[0]: ["is for pages"]}
 
     def test_without_rows_csv_has_its_header(self, client: Client) -> None:
         assert text(client.get("/api/students?format=csv&fields=student_id,name")) == "student_id,name\r\n"

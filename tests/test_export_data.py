@@ -47,8 +47,9 @@ class TestWhatIsWritten:
     @pytest.mark.parametrize(
         ("option", "message"),
         [
-            ("colour=red", "Unknown parameter. Allowed: .*age_min"),
-            ("page_size=5", "Unknown parameter"),
+            ("colour=red", "^Unknown parameter colour. Allowed: .*age_min"),
+            ("page_size=5", "^Unknown parameter page_size. "),
+            ("agemin=5", "^Unknown parameter agemin. Did you mean age_min"),
             ("age=young", "age: Enter a whole number"),
             ("fields=colour", "must be some of"),
             ("status=busy", "must be one of: active"),
