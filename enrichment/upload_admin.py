@@ -160,6 +160,7 @@ class UploadAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "form": form,
             "preview": found,
+            "ignored": sum(column["field"] is None for column in found["columns"]) if found else 0,
         }
         # A script asks for the preview alone: so the form keeps its file.
         part = "upload_preview" if "_part" in request.POST else "upload_form"

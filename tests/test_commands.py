@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from enrichment.models import HeldRecord, Redrive
-from ingestion.models import Delivery
+from ingestion.models import Delivery, Upload
+from tests.files import csv_of
+from tests.people import browser_of, person
 from tests.promises.test_crashes import database_url
 from tests.records import counts, deliver, send, stored
 from tests.servers import ROOT, Process, manage, wait_until
@@ -136,6 +139,39 @@ class TestReprocess:
 
     def test_it_says_so_when_nobody_will_work_them_off(self) -> None:
         assert "enrich_pending" in run("reprocess")
+
+
+class TestIngestFile:
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        rows = [tutor(tutor_id="T-1"), tutor(tutor_id="T-2", age=7), tutor(tutor_id="", age=8)]
+        path = tmp_path / "t.csv"
+        path.write_bytes(csv_of([{**row, "Shoe": 42} for row in rows]))
+        return path
+
+    def test_it_ends_with_where_the_upload_is(self, file: Path) -> None:
+        printed = run("ingest_file", str(file), "--stream=tutors")
+        page = f"/admin/ingestion/upload/{Upload.objects.get().pk}/change/"
+        assert "3 rows kept" in printed and page in printed
+        assert browser_of(person("viewer")).get(page).status_code == 200
+
+    def test_a_dry_run_is_in_plain_words(self, file: Path) -> None:
+        printed = run("ingest_file", str(file), "--stream=tutors", "--dry-run")
+        for told in (
+            "Column tutor_id is the field tutor_id\n",
+            "Column Shoe is no field: kept, and ignored\n",
+            "1 of 3 rows are valid. Nothing is stored.\n",
+            "Row 2 (T-2): age: ",
+            "Row 3: age: ",
+        ):
+            assert told in printed
+        assert not Upload.objects.exists()
+
+    def test_a_file_that_cannot_be_read_is_a_sentence(self, tmp_path: Path) -> None:
+        with pytest.raises(CommandError, match=r"^There is no file .*none\.csv\.$"):
+            run("ingest_file", str(tmp_path / "none.csv"), "--stream=tutors")
+        with pytest.raises(CommandError, match=r" cannot be read: Is a directory\.$"):
+            run("ingest_file", str(tmp_path), "--stream=tutors")
 
 
 class TestRefreshDerived:

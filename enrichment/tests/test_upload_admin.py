@@ -59,6 +59,11 @@ def test_an_operator_uploads_a_file_and_sees_what_came_of_it(operator: Client) -
     )
     text = text_of(operator.get(page))
     assert "enriching" in text and 'data-refresh="3"' in text
+    assert "waiting for a worker" in text
+    Delivery.objects.update(inserted=1)
+    text = text_of(operator.get(page))
+    assert "nothing has been processed in the last minute" in text and "waiting for a worker" not in text
+    Delivery.objects.update(inserted=0)
     work_off()
     text = text_of(operator.get(page))
     assert "completed" in text and "data-refresh" not in text
@@ -112,7 +117,13 @@ def test_a_preview_stores_nothing(operator: Client) -> None:
     text = text_of(send(operator, people(3, bad=1), _preview="1"))
     assert "<html" in text and "choose the file again" in text
     assert "2 are valid" in text and "1 would be dead letter" in text
+    assert "<details><summary>How its columns fit tutors</summary>" in text
     assert not Upload.objects.exists()
+
+
+def test_a_preview_shows_columns_that_are_ignored(operator: Client) -> None:
+    text = text_of(send(operator, csv_of([valid() | {"Shoe": "42", "Hat": "L"}]), _preview="1", _part="1"))
+    assert "<details open><summary>How its columns fit tutors: 2 are ignored</summary>" in text
 
 
 def test_a_script_is_given_the_preview_alone(operator: Client) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
+from django.urls import reverse
 from tqdm import tqdm
 
 from enrichment import stats
@@ -40,7 +41,11 @@ class Command(BaseCommand):
                     self.tell(self.take_in(file, again=options["again"]))
         except TakenInAlready as refusal:
             raise CommandError(f"{refusal.told} With --again it is taken in once more.") from None
-        except (OSError, Unreadable, TooLarge, Full, Refused) as error:
+        except FileNotFoundError:
+            raise CommandError(f"There is no file {path}.") from None
+        except OSError as error:
+            raise CommandError(f"{path} cannot be read: {error.strerror or error}.") from None
+        except (Unreadable, TooLarge, Full, Refused) as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
             raise CommandError("Stopped. Run it again: it goes on where it stopped.", returncode=130) from None
@@ -61,16 +66,20 @@ class Command(BaseCommand):
             f"{progress.updated} updated, {progress.stale} stale, {progress.waiting} waiting, {progress.dead} dead, "
             f"{progress.pending} pending."
         )
+        page = reverse("admin:ingestion_upload_change", args=[upload.pk])
+        self.stdout.write(f"How far it is, and the rejected rows to mend: {page}")
         if progress.pending and not stats.cluster_alive():
             self.stdout.write("No qcluster is alive: start one, or work them off with enrich_pending.")
 
     def tell_preview(self, found: dict[str, Any]) -> None:
         for column in found["columns"]:
-            self.stdout.write(f"{column['column']}: {column['field'] or 'no field, ignored'}")
+            fits = f"is the field {column['field']}" if column["field"] else "is no field: kept, and ignored"
+            self.stdout.write(f"Column {column['column']} {fits}")
         if found["missing_fields"]:
-            self.stdout.write(f"Missing: {', '.join(found['missing_fields'])}")
-        which = "all rows" if found["whole_file"] else f"the first {found['checked']} rows"
-        self.stdout.write(f"Of {which} {found['valid']} are valid, {found['invalid']} invalid. Nothing is stored.")
+            self.stdout.write(f"The file would be refused: it has no column for {', '.join(found['missing_fields'])}")
+        rows = f"{found['checked']} rows" if found["whole_file"] else f"the first {found['checked']} rows"
+        self.stdout.write(f"{found['valid']} of {rows} are valid. Nothing is stored.")
         for row in found["rows"]:
             for field, messages in row["errors"].items():
-                self.stdout.write(f"Row {row['row']} {row['id']}: {field}: {' '.join(messages)}")
+                key = f" ({row['id']})" if row["id"] else ""
+                self.stdout.write(f"Row {row['row']}{key}: {field}: {' '.join(messages)}")
