@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, time
 from typing import Any, ClassVar
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.admin.utils import quote
@@ -28,12 +29,24 @@ from ingestion.models import EXPIRES_SOON, ApiKey
 from ingestion.templatetags.shown import badge, duration
 
 
+class DateOrTime(forms.SplitDateTimeField):
+    """A date alone is its midnight."""
+
+    def compress(self, data_list: Any) -> datetime | None:
+        if data_list and data_list[0] and data_list[1] in self.empty_values:
+            data_list = [data_list[0], time.min]
+        return super().compress(data_list)
+
+
 class Until(forms.Form):
     """A name, and perhaps an end that is still to come."""
 
     name = forms.CharField(max_length=50)
-    expiry_date = forms.SplitDateTimeField(
-        label="Expires", required=False, widget=AdminSplitDateTime, help_text="With none it is valid until revoked."
+    expiry_date = DateOrTime(
+        label="Expires",
+        required=False,
+        widget=AdminSplitDateTime,
+        help_text=f"In {settings.TIME_ZONE}; a date alone is its midnight. With none it is valid until revoked.",
     )
 
     def clean_expiry_date(self) -> datetime | None:
@@ -91,7 +104,7 @@ class StateFilter(FieldFilter):
 @admin.register(ApiKey)
 class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = ApiKeyForm
-    list_display = ("name", "prefix", "state", "expires", "last_used", "scopes", "for_streams")
+    list_display = ("name", "prefix", "client", "state", "expires", "last_used", "scopes", "for_streams")
     list_filter = (StateFilter,)
     search_fields = ("name", "prefix", "client")
     search_help_text = "Name, prefix, or the prefix of the client's first key."
@@ -142,7 +155,12 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def render_change_form(  # a new key is shown, so there is nowhere else to go
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context |= {"show_save_and_continue": False, "show_save_and_add_another": False}
+        key = context.get("original")
+        context |= {
+            "show_save_and_continue": False,
+            "show_save_and_add_another": False,
+            "replaced_by": successor_of(key) if isinstance(key, ApiKey) and key.expires_soon else None,
+        }
         return super().render_change_form(request, context, *args, **kwargs)
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
@@ -211,7 +229,10 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description="expires")
     def expires(self, key: ApiKey) -> str:
-        return _day(key.expiry_date) if key.expiry_date else "never"
+        if key.expiry_date is None:
+            return "never"
+        end = timezone.localtime(key.expiry_date)
+        return f"{end:%Y-%m-%d}" if end.time() == time.min else f"{end:%Y-%m-%d %H:%M}"
 
     @admin.display(description="last used")
     def last_used(self, key: ApiKey) -> str:
@@ -226,6 +247,13 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         others = ApiKey.objects.filter(client=key.client).exclude(pk=key.pk).order_by("-created")[:20]
         told = ((page_of(other.prefix), other.prefix, other.name, self.state(other)) for other in others)
         return format_html_join(", ", '<a href="{}">{}</a> ({}) {}', told) or "none"
+
+
+def successor_of(key: ApiKey) -> ApiKey | None:
+    """The newest valid key of the same client that was made after this one and outlives it."""
+    later = ApiKey.objects.filter(client=key.client, created__gt=key.created, revoked=False)
+    outlives = Q(expiry_date=None) | Q(expiry_date__gt=key.expiry_date) if key.expiry_date else Q(expiry_date=None)
+    return later.filter(outlives).order_by("-created").first()
 
 
 def page_of(prefix: str) -> str:

@@ -144,6 +144,33 @@ def test_what_expires_is_seen_at_a_glance(administrator: Client) -> None:
         assert (warning in told) == (key.name == "not for long")
 
 
+def test_a_key_that_is_replaced_says_by_which(administrator: Client) -> None:
+    old, _ = make(administrator, **in_days(3))
+    page = f"{KEYS}{old.prefix}/change/"
+    shorter, _ = make(administrator, f"{old.prefix}/replace/", **in_days(2))
+    assert "Replace it" in text_of(administrator.get(page))
+    new, _ = make(administrator, f"{old.prefix}/replace/")
+    text = text_of(administrator.get(page))
+    assert "Replace it" not in text
+    assert f'<a href="{KEYS}{new.prefix}/change/">{new.prefix}</a> replaces it.' in text
+    assert f"{shorter.prefix}</a> replaces" not in text
+    assert text_of(administrator.get(KEYS)).count(f'<td class="field-client">{old.prefix}</td>') == 3
+    ApiKey.objects.filter(prefix=new.prefix).update(revoked=True)
+    assert "Replace it" in text_of(administrator.get(page))
+
+
+def test_a_date_alone_is_its_midnight(administrator: Client) -> None:
+    day = timezone.localdate() + timedelta(days=30)
+    assert "In UTC; a date alone is its midnight" in text_of(administrator.get(f"{KEYS}add/"))
+    key, _ = make(administrator, expiry_date_0=f"{day}", expiry_date_1="")
+    assert key.expiry_date and timezone.localtime(key.expiry_date).isoformat() == f"{day}T00:00:00+00:00"
+    assert f'<td class="field-expires">{day}</td>' in text_of(administrator.get(KEYS))
+    make(administrator, expiry_date_0=f"{day}", expiry_date_1="09:30")
+    assert f'<td class="field-expires">{day} 09:30</td>' in text_of(administrator.get(KEYS))
+    error = text_of(administrator.post(f"{KEYS}add/", {"name": "x", "expiry_date_0": "", "expiry_date_1": "09:30"}))
+    assert "Enter a valid date" in error
+
+
 @pytest.mark.parametrize("days", [-1, -0.001])
 def test_an_end_that_is_past_is_refused(administrator: Client, days: float) -> None:
     key, _ = make(administrator)
