@@ -199,7 +199,7 @@ class TestStaff:
 
 
 class TestDocs:
-    PATHS = ("/docs", "/redoc", "/openapi.json")
+    PATHS = ("/guide", "/docs", "/redoc", "/openapi.json")
 
     def test_they_are_open_to_all(self) -> None:
         for path in self.PATHS:

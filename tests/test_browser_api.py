@@ -92,6 +92,20 @@ def test_home_leads_to_the_documentation(page: Page, site: str, complaints: list
     assert page.get_by_alt_text("redocly logo").count() == 0
 
 
+def test_the_guide_is_found_and_fits_a_telephone(page: Page, site: str, complaints: list[str]) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(f"{site}/docs")
+    expect(page.get_by_role("link", name="The client's guide")).to_have_attribute("href", "/guide")
+    page.goto(site)
+    page.get_by_role("link", name="The client's guide").click()
+    expect(page.get_by_role("heading", name="The client's guide")).to_be_visible()
+    page.get_by_role("link", name="Send again").first.click()
+    expect(page.get_by_role("heading", name="Send again")).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390  # what is wider scrolls inside itself
+    wide = page.locator("pre, table").evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth).length")
+    assert wide > 10
+
+
 def test_a_request_is_tried_with_an_api_key(page: Page, site: str, database: str, complaints: list[str]) -> None:
     key = manage("create_api_key", "docs", database_url=database).stdout.strip()
     page.goto(f"{site}/docs")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.test import Client
 from django.urls import Resolver404, resolve
 
 from conftest import NewDatabase
@@ -142,6 +143,30 @@ def masked(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: type(each) if name in MASKED else masked(each) for name, each in value.items()}
     return [masked(each) for each in value] if isinstance(value, list) else value
+
+
+# As a page of the server.
+
+
+@pytest.mark.parametrize("path", ["/guide", "/guide/"])
+def test_it_is_a_page(path: str) -> None:
+    page = Client().get(path).content.decode()
+    assert page.count("<pre>") == GUIDE.count("```") / 2
+    assert page.count("<table>") == len(re.findall(r"^\|[-|]+\|$", GUIDE, re.MULTILINE))
+    assert "```" not in page and "**" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)
+    ids, targets = (re.findall(rf' {name}="#?([\w-]+)"', page) for name in ("id", "href"))
+    assert (
+        len(ids)
+        == len(set(ids))
+        == len(re.findall(r"^#+ ", re.sub("```.*?```", "", GUIDE, flags=re.DOTALL), re.MULTILINE))
+    )
+    assert {"send-again", "errors"} <= set(targets) <= set(ids)
+
+
+def test_the_page_is_html_whatever_a_browser_prefers() -> None:
+    response = Client().get("/guide", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert response["Content-Type"] == "text/html; charset=utf-8"
+    assert "unsafe" not in response["Content-Security-Policy"]
 
 
 # Its tables.

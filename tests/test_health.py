@@ -88,11 +88,27 @@ class TestHome:
                 status = client.get(path).status_code
                 assert status == (405 if path.endswith("/batch") else 302 if path == "/admin/" else 200), path
 
+    def test_a_browser_is_shown_what_a_client_is_told(self) -> None:
+        page = Client().get("/", headers={"accept": "text/html"}).content.decode()
+        told = [path for path in Client().get("/").json()["endpoints"] if path.startswith("/api/") and "{" not in path]
+        links = [path for path in told if not path.endswith("/batch")]
+        assert "/api/uploads/{id}/errors" in Client().get("/").json()["endpoints"]
+        assert [path for path in [*links, "/metrics"] if f'href="{path}"' not in page] == []
+
+    def test_where_nothing_is_there_is_a_way_home(self) -> None:
+        response = Client().get("/nope")
+        assert response.status_code == 404
+        assert "default-src 'self'" in response["Content-Security-Policy"]
+        page = response.content.decode()
+        assert '<a href="/">Home</a>' in page and "page.css" in page
+
     def test_a_browser_is_shown_links(self) -> None:
         response = Client().get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
         page = response.content.decode()
         assert response["Content-Type"].startswith("text/html")
-        assert all(f'href="{path}"' in page for path in ("/admin/", "/docs", "/redoc", "/health", "/api/tutors"))
+        assert all(
+            f'href="{path}"' in page for path in ("/admin/", "/guide", "/docs", "/redoc", "/health", "/api/tutors")
+        )
 
 
 @pytest.mark.django_db(transaction=True)

@@ -4,7 +4,7 @@ from django.views.generic import RedirectView
 
 from ingestion.errors import unknown_path
 from tutormax.metrics import MetricsView
-from tutormax.views import DocsView, HealthView, HomeView, LiveView, RedocView, SchemaView
+from tutormax.views import DocsView, GuideView, HealthView, HomeView, LiveView, RedocView, SchemaView
 
 urlpatterns = [
     path("", HomeView.as_view(), name="home"),
@@ -13,6 +13,7 @@ urlpatterns = [
     re_path(r"^metrics/?$", MetricsView.as_view(), name="metrics"),
     re_path(r"^openapi\.json/?$", SchemaView.as_view(), name="schema"),
     re_path(r"^docs/?$", DocsView.as_view(), name="docs"),
+    re_path(r"^guide/?$", GuideView.as_view(), name="guide"),
     re_path(r"^redoc/?$", RedocView.as_view(), name="redoc"),
     # A batch before a record, whose key may be anything.
     path("api/", include("ingestion.urls")),

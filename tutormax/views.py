@@ -1,12 +1,15 @@
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
+from markdown import markdown
 from pydantic import Field
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import BaseRenderer, JSONRenderer, TemplateHTMLRenderer
@@ -17,6 +20,7 @@ from typing_extensions import TypedDict
 
 from enrichment import stats
 from ingestion import backlog
+from ingestion.auth import DocsReadable
 from ingestion.models import Delivery
 from ingestion.openapi import Answer, Body, JsonSchema, describe
 from ingestion.streams import names
@@ -33,12 +37,13 @@ HEALTHY = {
 }
 DOWN = {"status": "unhealthy", "database": False, "queue": False, "cluster": False, "accepting": False}
 ENDPOINTS = (
-    *("/api/deliveries", "/api/deliveries/{id}", "/api/dead-letters", "/api/uploads", "/api/uploads/{id}"),
+    *("/api/deliveries", "/api/deliveries/{id}", "/api/dead-letters"),
+    *("/api/uploads", "/api/uploads/{id}", "/api/uploads/{id}/errors"),
     *("/api/queue/stats", "/api/stats", "/api/worker", "/metrics", "/health", "/health/live"),
-    *("/docs", "/redoc", "/openapi.json", "/admin/"),
+    *("/guide", "/docs", "/redoc", "/openapi.json", "/admin/"),
 )
 """Beside those of the streams."""
-HOME = {"name": "TutorMax", "version": __version__, "status": "running", "endpoints": ["/health", "/docs"]}
+HOME = {"name": "TutorMax", "version": __version__, "status": "running", "endpoints": ["/health", "/guide"]}
 
 
 class OpenView(APIView):
@@ -109,6 +114,25 @@ class LiveView(OpenView):
     def get(self, request: Request) -> Response:
         """This process runs; nothing else is asked."""
         return Response({"status": "alive", "timestamp": timezone.now()})
+
+
+class GuideView(APIView):
+    permission_classes = [DocsReadable]
+    renderer_classes = [TemplateHTMLRenderer]
+    http_method_names = ["get", "head"]
+    schema = None  # a page for people
+
+    def get(self, request: Request) -> Response:
+        return Response({"guide": guide()}, template_name="guide.html")
+
+
+@cache
+def guide() -> str:
+    """The client's guide as HTML, with its contents before the first section."""
+    text = (settings.BASE_DIR / "docs" / "client-guide.md").read_text(encoding="utf-8")
+    with_contents = text.replace("\n## ", "\n[TOC]\n\n## ", 1)
+    sections = {"toc": {"toc_depth": "2-2"}}
+    return markdown(with_contents, extensions=["tables", "fenced_code", "toc"], extension_configs=sections)
 
 
 class SchemaView(SpectacularJSONAPIView):
