@@ -12,6 +12,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from ingestion.auth import ApiKeyAuthentication
+from ingestion.management.commands import create_api_key
 from ingestion.models import ApiKey, Delivery
 from tests.api import api, new_key, post, refusal
 from tutoring.tests.factories import tutor
@@ -263,6 +264,11 @@ class TestCommand:
         refusal(api().get(f"/api/deliveries/{delivery}"), 404)
         ApiKey.objects.filter(prefix=prefix).update(revoked=True)
         assert api(out.strip()).get(f"/api/deliveries/{delivery}").status_code == 200
+
+    def test_its_help_says_how_a_key_ends_and_what_a_prefix_is(self) -> None:
+        told = " ".join(create_api_key.Command().create_parser("manage.py", "create_api_key").format_help().split())
+        assert "without it the key never expires" in told
+        assert "prefix: what stands before the dot of the key" in told
 
     def test_what_a_new_key_takes_over_is_not_chosen_again(self) -> None:
         prefix = new_key().partition(".")[0]

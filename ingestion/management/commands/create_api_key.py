@@ -13,6 +13,12 @@ from ingestion.models import ApiKey
 from ingestion.streams import names
 
 SCOPES = ("ingest", "read")
+REPLACES = (
+    "the key that this one is to take over from, by its prefix: what stands before the dot of the key, and in the"
+    " admin's list. The new key is of the same client, with the same scopes and streams; the old one goes on working"
+    " until it is revoked"
+)
+EXPIRES = "when it ends: ISO 8601, a date alone is its midnight; without it the key never expires"
 
 
 def future(text: str) -> datetime:
@@ -32,8 +38,8 @@ class Command(BaseCommand):
         parser.add_argument("name", help="what the key is for, at most 50 characters")
         parser.add_argument("--scope", action="append", choices=SCOPES, help="may be repeated; without it both")
         parser.add_argument("--stream", action="append", choices=names(), help="may be repeated; without it all")
-        parser.add_argument("--replaces", metavar="PREFIX", help="a key of the same client, scopes and streams")
-        parser.add_argument("--expires", type=future, metavar="DATE", help="ISO 8601; a date alone is its midnight")
+        parser.add_argument("--replaces", metavar="PREFIX", help=REPLACES)
+        parser.add_argument("--expires", type=future, metavar="DATE", help=EXPIRES)
 
     def handle(self, *args: Any, **options: Any) -> None:
         key = replacing(options) if options["replaces"] else from_scratch(options)
