@@ -1,17 +1,21 @@
 """The client's guide says what is so: its snippets run, and show what it shows; its tables have what the code has."""
 
+import http.client
 import json
 import os
 import re
+import shlex
+import socketserver
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.utils import formatdate
 from pathlib import Path
-from typing import Any
+from subprocess import PIPE
+from typing import Any, Self
 
 import pytest
 from django.conf import settings
@@ -31,10 +35,13 @@ from tests.api import ask
 from tests.database import setting_names
 from tests.servers import ROOT, Cluster, WebServer, manage, wait_until
 from tutoring.schemas import BOOKABLE_AHEAD
+from tutoring.tests.factories import tutor
+from tutormax.credentials import Credentials
 
 GUIDE = (ROOT / "docs" / "client-guide.md").read_text()
 MASKED = {"timestamp", "received_at", "processed_at", "stored_at", "tenure_days", "status_url"}
 """What differs from run to run; of it the type is compared."""
+END = "-- end of the snippet --"
 
 
 @dataclass(frozen=True)
@@ -54,95 +61,171 @@ def blocks() -> Iterator[Block]:
             yield Block(block[1], block[2], shown, GUIDE.count("\n", 0, block.start()) + 1)
 
 
+class Shell:
+    """One for all snippets, as a reader has it: what one sets, the next ones know."""
+
+    def __init__(self, directory: Path) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TUTORMAX_")}
+        self.directory, self.errors = directory, directory / "stderr"
+        with self.errors.open("w") as errors:
+            self.popen = subprocess.Popen(
+                ["sh", "-eu"], cwd=directory, env=environment, text=True, stdin=PIPE, stdout=PIPE, stderr=errors
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.popen.communicate()
+
+    def run(self, block: Block) -> str:
+        """What the snippet prints."""
+        if block.text.startswith("# client.py"):
+            (self.directory / "client.py").write_text(block.text)
+            return ""
+        (self.directory / "snippet").write_text(block.text)
+        command = ". ./snippet" if block.language == "sh" else f"{shlex.quote(sys.executable)} snippet"
+        assert self.popen.stdin and self.popen.stdout
+        self.popen.stdin.write(f"{command} </dev/null; echo {END}\n")
+        self.popen.stdin.flush()
+        output = ""
+        while not output.endswith(f"{END}\n") and (line := self.popen.stdout.readline()):
+            output += line
+        errors = self.errors.read_text()
+        assert output.endswith(f"{END}\n") and not errors, f"Line {block.line}: {errors}{output}"
+        return output.removesuffix(f"{END}\n")
+
+
 def test_the_snippets_do_what_is_shown(new_database: NewDatabase, tmp_path: Path) -> None:
+    """Beside demo data, after which the deliveries are numbered."""
     database = new_database()
     key = manage("create_api_key", "guide", database_url=database).stdout.split()[-1]
-    shorthand, *rest = blocks()
     others: list[str] = []
-    with WebServer(database) as web, Cluster(database):
-        for block in rest:
-            output = run(block, shorthand.text, tmp_path, {"TUTORMAX_URL": web.url, "TUTORMAX_API_KEY": key})
-            if block.shown is not None and comparable(output) != comparable(block.shown):
-                others.append(f"Line {block.line}:\n{output}")
-            wait_until(lambda: is_idle(web.url, key), f"what line {block.line} sent is stored", timeout=60)
+    with WebServer(database) as web:
+        small = ("--tutors=5", "--students=9", "--days=3", "--faults")
+        manage("generate_data", *small, f"--post={web.url}", f"--key={key}", database_url=database)
+        manage("enrich_pending", database_url=database)
+        idle = ask(f"{web.url}/api/queue/stats", key)[2]["waiting"]
+        before = ask(f"{web.url}/api/tutors", key, tutor())[2]["delivery"]
+        (tmp_path / ".run").mkdir()
+        Credentials(url=web.url, api_key=key).write(tmp_path / ".run" / "credentials.env")
+        with Cluster(database), Shell(tmp_path) as shell:
+            for block in blocks():
+                output = shell.run(block)
+                if block.shown is not None and comparable(output, before) != comparable(block.shown):
+                    others.append(f"Line {block.line}:\n{output}")
+                wait_until(lambda: is_idle(web.url, key, idle), f"line {block.line} is worked off", timeout=60)
     assert not others, "\n".join(others)
-    assert len(rest) > 10
+    assert any(idle.values())
 
 
-def test_its_client_sends_again_what_it_advises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under one Idempotency-Key, after pauses that grow; what is refused is not sent again."""
-    sent: list[tuple[str, bytes]] = []
+class Script(socketserver.ThreadingTCPServer):
+    """Answers each request with the next of `answers`, byte by byte as given, and closes the connection."""
+
+    daemon_threads = True
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = list(answers)
+        self.sent: list[tuple[str, bytes]] = []
+        """The Idempotency-Key and the body of each request."""
+        super().__init__(("127.0.0.1", 0), ScriptedAnswer)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class ScriptedAnswer(socketserver.StreamRequestHandler):
+    server: Script
+
+    def handle(self) -> None:
+        self.rfile.readline()
+        headers = http.client.parse_headers(self.rfile)
+        self.server.sent.append((headers["Idempotency-Key"], self.rfile.read(int(headers["Content-Length"]))))
+        self.wfile.write(self.server.answers.pop(0))
+
+
+def answer(status: int, body: bytes = b"{}", **headers: str) -> bytes:
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} .\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode() + body
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Those that the client would have made."""
     pauses: list[float] = []
-    answers = [(503, {"Retry-After": "9"}), None, (429, {}), (500, {}), (202, {}), (422, {})]
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    return pauses
 
-    class Server(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            sent.append((self.headers["Idempotency-Key"], self.rfile.read(int(self.headers["Content-Length"]))))
-            if answer := answers.pop(0):  # else the connection ends without one
-                self.send_response(answer[0])
-                for name, value in {**answer[1], "Content-Length": "2"}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(b"{}")
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
-        threading.Thread(target=server.serve_forever).start()
-        monkeypatch.setenv("TUTORMAX_URL", f"http://127.0.0.1:{server.server_port}")
-        monkeypatch.setenv("TUTORMAX_API_KEY", "key")
-        monkeypatch.setattr(time, "sleep", pauses.append)
-        [source] = [block.text for block in blocks() if block.text.startswith("# client.py")]
-        client: dict[str, Any] = {}
-        exec(source, client)
+def post_to(server: Script, monkeypatch: pytest.MonkeyPatch, *records: Any) -> list[tuple[int, Any]]:
+    """What the guide's client answers when it posts these."""
+    monkeypatch.setenv("TUTORMAX_URL", server.url)
+    monkeypatch.setenv("TUTORMAX_API_KEY", "key")
+    [source] = [block.text for block in blocks() if block.text.startswith("# client.py")]
+    client: dict[str, Any] = {}
+    exec(source, client)
+    with server:
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
         try:
-            statuses = [client["call"]("/api/tutors", {"tutor_id": str(number)})[0] for number in range(2)]
+            return [client["call"]("/api/tutors", record) for record in records]
         finally:
             server.shutdown()
-    assert statuses == [202, 422]
-    assert len(set(sent[:5])) == 1
-    assert sent[5][0] != sent[0][0]
+
+
+def test_its_client_sends_again_what_it_advises(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
+    """Under one Idempotency-Key, after pauses that grow; what is refused is not sent again."""
+    server = Script(answer(503, Retry_After="9"), b"", answer(429), answer(500), answer(202), answer(422))
+    answers = post_to(server, monkeypatch, {"tutor_id": "0"}, {"tutor_id": "1"})
+    assert [status for status, _ in answers] == [202, 422]
+    assert len(set(server.sent[:5])) == 1
+    assert server.sent[5][0] != server.sent[0][0]
     assert len(pauses) == 4
     assert pauses[0] == 9
     assert all(0.5 * 2**n <= pause <= 2**n for n, pause in enumerate(pauses) if n)
 
 
-def run(block: Block, shorthand: str, directory: Path, environment: dict[str, str]) -> str:
-    if block.text.startswith("# client.py"):
-        (directory / "client.py").write_text(block.text)
-        return ""
-    script = directory / f"line-{block.line}"
-    script.write_text(shorthand + block.text if block.language == "sh" else block.text)
-    command = ["sh", "-eu", str(script)] if block.language == "sh" else [sys.executable, str(script)]
-    done = subprocess.run(
-        command, cwd=directory, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=120
+def test_its_client_bears_what_breaks_off_and_what_proxies_say(
+    monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    page = b"<h1>Bad Gateway</h1>"
+    in_an_hour = formatdate(time.time() + 3600, usegmt=True)
+    server = Script(
+        answer(202, b'{"success": true}')[:-5],  # cut off
+        b"no HTTP at all\r\n\r\n",
+        answer(502, page),
+        answer(503, page, Retry_After=in_an_hour),
+        answer(503, page, Retry_After="soon"),
+        answer(202, b'{"delivery": 1}'),
+        answer(403, page),
     )
-    assert (done.returncode, done.stderr) == (0, ""), f"Line {block.line}: {done.stderr}{done.stdout}"
-    return done.stdout
+    answers = post_to(server, monkeypatch, {"tutor_id": "0"}, {"tutor_id": "1"})
+    assert answers == [(202, {"delivery": 1}), (403, {"error": {"message": page.decode()}})]
+    assert len(set(server.sent[:6])) == 1
+    assert [pause > 3000 for pause in pauses] == [False, False, False, True, False]
 
 
-def is_idle(url: str, key: str) -> bool:
+def is_idle(url: str, key: str, waiting: dict[str, int]) -> bool:
+    """Nothing is pending, and no more waits than did."""
     status, _, told = ask(f"{url}/api/queue/stats", key)
-    return status == 200 and not any(told["queues"].values()) and not any(told["waiting"].values())
+    return status == 200 and not any(told["queues"].values()) and told["waiting"] == waiting
 
 
-def comparable(text: str) -> Any:
-    """The words; or where it is JSON, the values, without what differs from run to run."""
+def comparable(text: str, before: int = 0) -> Any:
+    """The words; or where it is JSON, the values, without what differs from run to run; deliveries as counted."""
     if not text.startswith('{"'):
         return text.split()
     values, decoder, left = [], json.JSONDecoder(), text.strip()
     while left:
         value, end = decoder.raw_decode(left)
-        values.append(masked(value))
+        values.append(masked(value, before))
         left = left[end:].lstrip()
     return values
 
 
-def masked(value: Any) -> Any:
+def masked(value: Any, before: int) -> Any:
     if isinstance(value, dict):
-        return {name: type(each) if name in MASKED else masked(each) for name, each in value.items()}
-    return [masked(each) for each in value] if isinstance(value, list) else value
+        return {name: type(each) if name in MASKED else masked(each, before) for name, each in value.items()} | {
+            name: value[name] - before for name in ("delivery", "id") if isinstance(value.get(name), int)
+        }
+    return [masked(each, before) for each in value] if isinstance(value, list) else value
 
 
 # As a page of the server.
@@ -155,11 +238,7 @@ def test_it_is_a_page(path: str) -> None:
     assert page.count("<table>") == len(re.findall(r"^\|[-|]+\|$", GUIDE, re.MULTILINE))
     assert "```" not in page and "**" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)
     ids, targets = (re.findall(rf' {name}="#?([\w-]+)"', page) for name in ("id", "href"))
-    assert (
-        len(ids)
-        == len(set(ids))
-        == len(re.findall(r"^#+ ", re.sub("```.*?```", "", GUIDE, flags=re.DOTALL), re.MULTILINE))
-    )
+    assert len(ids) == len(set(ids)) == page.count("<h1") + page.count("<h2")
     assert {"send-again", "errors"} <= set(targets) <= set(ids)
 
 
