@@ -19,8 +19,9 @@ from ingestion.streams import all_streams, get
 from tests.api import api, post, refusal
 from tests.records import send
 from tutoring.tests.factories import feedback, session, student, tutor
+from tutormax.views import GuideView
 
-DOCUMENTATION = (SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView)
+DOCUMENTATION = (GuideView, SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView)
 MOMENT = "2025-03-01T15:00:00Z"
 
 Operation = tuple[str, str, dict[str, Any]]
