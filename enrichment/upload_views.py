@@ -117,8 +117,9 @@ class UploadsView(ListView):
         """Upload one or many files of records.
 
         CSV and NDJSON of any size, JSON up to the limit of other bodies; each also as gzip. It is answered when all of
-        it is kept. Rows that are invalid are kept as well, as dead letters. When the connection breaks, send the same
-        file again: it goes on where it stopped. A file that was taken in before is refused (409), unless with `again`.
+        it is kept. Rows that are invalid are kept as well, as dead letters. When there is no answer, send the same file
+        again: what had not arrived whole was not kept at all and begins anew; what was being kept when the server
+        stopped goes on where that stopped. A file that was taken in before is refused (409), unless with `again`.
         """
         query = read_query(request.query_params, ["stream", "name", *OPTIONS])
         again, dry_run = (read_choice(query, name, ["false", "true"]) == "true" for name in OPTIONS)
@@ -166,7 +167,7 @@ class RejectedRowsView(ListView):
 
         The columns `row` and `error` say which and why; they are ignored when the file comes back. A text that a
         spreadsheet would take for a formula has an apostrophe in front, which is taken away then. When a mended row is
-        stored, its dead letter is closed.
+        stored, the dead letter with its key is closed. All rejected rows are known when the upload is `completed`.
         """
         read_query(request.query_params, [])
         return csv_of_rejected(find(request, id))
