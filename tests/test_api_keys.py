@@ -102,11 +102,25 @@ def test_it_notes_the_day_of_the_last_use_and_asks_the_database_once(
     with time_machine.travel("2026-03-01T12:00Z"):
         client.get("/api/tutors")
         assert ApiKey.objects.get().last_used_on == date(2026, 3, 1)
+        client.get("/api/tutors")  # sees the row as it is now
         with django_assert_num_queries(2):  # the key, the rows
             client.get("/api/tutors")
     with time_machine.travel("2026-03-02T12:00Z"):
         client.get("/api/tutors")
         assert ApiKey.objects.get().last_used_on == date(2026, 3, 2)
+
+
+def test_what_is_done_to_a_key_counts_from_the_next_request_on() -> None:
+    key = new_key()
+    client = api(key)
+    assert client.get("/api/tutors").status_code == 200
+    mine = ApiKey.objects.filter(prefix=key.partition(".")[0])
+    mine.update(can_read=False)
+    refusal(client.get("/api/tutors"), 403)
+    mine.update(can_read=True, revoked=True)
+    refusal(client.get("/api/tutors"), 401)
+    mine.delete()
+    refusal(client.get("/api/tutors"), 401)
 
 
 def test_a_refused_use_is_not_noted() -> None:
