@@ -21,6 +21,7 @@ from typing_extensions import TypedDict
 from enrichment import stats
 from ingestion import backlog
 from ingestion.auth import DocsReadable
+from ingestion.errors import RETRY_AFTER
 from ingestion.models import Delivery
 from ingestion.openapi import Answer, Body, JsonSchema, describe
 from ingestion.streams import names
@@ -101,7 +102,9 @@ class HealthView(OpenView):
     def get(self, request: Request) -> Response:
         """Whether the database is there (503 if not), and records are taken in and worked on ("degraded" if not)."""
         health = look_after()
-        return Response(health, status=503 if health["status"] == "unhealthy" else 200)
+        if health["status"] == "unhealthy":
+            return Response(health, status=503, headers={"Retry-After": str(RETRY_AFTER)})
+        return Response(health)
 
 
 class Alive(TypedDict):
