@@ -167,7 +167,8 @@ class RejectedRowsView(ListView):
 
         The columns `row` and `error` say which and why; they are ignored when the file comes back. A text that a
         spreadsheet would take for a formula has an apostrophe in front, which is taken away then. When a mended row is
-        stored, the dead letter with its key is closed. All rejected rows are known when the upload is `completed`.
+        stored, the dead letter with its key is closed. When the upload is `completed`, all are known but
+        those that wait in vain.
         """
         read_query(request.query_params, [])
         return csv_of_rejected(find(request, id))
