@@ -70,7 +70,7 @@ def _places(login: Credentials) -> list[str]:
         f"            user {login.admin_user}, password {password}",
         f"  API       {login.url}/api/sessions (in a browser: log in to the admin first)",
         f"            key {login.api_key}",
-        f"  Docs      {login.url}/docs",
+        f"  Docs      {login.url}/guide, and every path and field at {login.url}/docs",
         f"  Kept in   {settings.RUN_DIR}: credentials.env, web.log, qcluster.log",
         "",
         "  Post a tutor of your own:",
