@@ -178,8 +178,8 @@ SPECTACULAR_SETTINGS = {
   became of each record.
 - Errors have one shape; an unknown parameter or value is one, and the message names those there are.
 - After 429, 503 and no answer at all send the request again; with an `Idempotency-Key` nothing is kept twice.
-- Times are ISO 8601 with an offset (or without one: as the server's `TIME_ZONE`); answers are in UTC, but `scheduled_start`
-  in the offset it was sent with.
+- Times are ISO 8601 with an offset (or without one: as the server's `TIME_ZONE`); answers are in UTC, but
+  `scheduled_start` in the offset it was sent with.
 - Every path works with and without a slash at its end.
 """,
     "OAS_VERSION": "3.1.0",
