@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from ingestion.readers import Unreadable, dump, parse_json
+from ingestion.readers import MAX_DEPTH, Unreadable, dump, parse_json
 
 Read: TypeAlias = "Callable[[str], str]"
 """A cell → the JSON of its value; empty where the cell is, which means that the field is absent."""
@@ -77,7 +77,7 @@ def list_reader(read_item: Read) -> Read:
         text = cell.strip()
         if text.startswith("["):
             try:
-                value = parse_json(text.encode())
+                value = parse_json(text.encode(), MAX_DEPTH - 1)  # in a record
             except Unreadable:
                 return read_text(cell)
             return dump(value)

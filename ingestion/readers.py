@@ -32,9 +32,9 @@ def unpack(body: bytes, limit: int) -> bytes:
     return unpacked
 
 
-def parse_json(body: bytes) -> Any:
-    """The value that `body` holds. Raises Unreadable with a message for the client."""
-    return _parse(_decode(body))
+def parse_json(body: bytes, depth: int = MAX_DEPTH) -> Any:
+    """The value that `body` holds, nested no deeper than `depth`. Raises Unreadable with a message for the client."""
+    return _parse(_decode(body), depth)
 
 
 def parse_ndjson(body: bytes) -> list[Any]:
@@ -80,20 +80,20 @@ def _decode(body: bytes) -> str:
         raise Unreadable(f"The text is not UTF-8 (byte {error.start}).") from None
 
 
-def _parse(text: str) -> Any:
+def _parse(text: str, depth: int = MAX_DEPTH) -> Any:
     try:
         value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         what = error.msg.removesuffix(" at")
         raise Unreadable(f"Not JSON: {what} at line {error.lineno}, column {error.colno}.") from None
     except RecursionError:
-        raise Unreadable(f"Nested deeper than {MAX_DEPTH}.") from None
+        raise Unreadable(f"Nested deeper than {depth}.") from None
     except Unreadable:
         raise
     except ValueError:  # an integer of more digits than Python reads
         raise Unreadable("A number has too many digits.") from None
-    if _deeper_than(value, MAX_DEPTH):
-        raise Unreadable(f"Nested deeper than {MAX_DEPTH}.")
+    if _deeper_than(value, depth):
+        raise Unreadable(f"Nested deeper than {depth}.")
     return value
 
 
