@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import BinaryIO, TypeAlias, TypeGuard
 
 from ingestion import csv_cells
@@ -21,6 +22,8 @@ from ingestion.streams import Stream
 
 MAX_ROW = 1_000_000
 """Bytes of one row or line."""
+SPARE = 4 * MAX_ROW
+"""Bytes that even a small file may have read again for quotation marks that are not closed."""
 MAX_COLUMNS = 1000
 MAX_NAME = 100
 """Characters of a column's name."""
@@ -50,6 +53,8 @@ class Broken:
 
     text: str
     reason: str
+    again: int = 0
+    """Bytes behind it that were read in vain, and so are read again."""
 
 
 Row: TypeAlias = "list[str] | Broken"
@@ -127,15 +132,36 @@ class CsvFile:
         if isinstance(row, Broken):
             raise Unreadable(f"The header cannot be read: {row.reason}")
         names = [" ".join(name.split()) for name in row]
-        while not names[-1]:
+        while not names[-1]:  # ends, since a row of blanks is no header
             names.pop()
         return delimiter, names, end
 
     def _header_by(self, delimiter: str) -> tuple[Row, int]:
         for row, end in self.rows(0, delimiter):
-            if isinstance(row, Broken) or any(row):
+            if isinstance(row, Broken) or any(cell.strip() for cell in row):
                 return row, end
         raise Unreadable("The file is empty.")
+
+    def check_quotes(self, size: int) -> None:
+        """Reads the rows once. Raises Unreadable where the quotation marks left open would have a file of so many
+        bytes read more than once again: each costs up to MAX_ROW, and a file may consist of them.
+        """
+        left, first = size + SPARE, 0
+        for row, end in self.rows(self.first_row):
+            if isinstance(row, Broken) and row.again:
+                first, left = first or end, left - row.again
+                if left < 0:
+                    raise Unreadable(f"Too many quotation marks are not closed, the first in line {self._line(first)}.")
+
+    def _line(self, end: int) -> int:
+        """The number of the line that ends at this byte."""
+        self.file.seek(0)
+        number = 0
+        for line in self.file:
+            number, end = number + 1, end - len(line)
+            if end <= 0:
+                break
+        return number
 
     def rows(self, start: int, delimiter: str = "") -> Iterator[tuple[Row, int]]:
         """(row, byte behind it) from the byte `start` on."""
@@ -155,16 +181,18 @@ class CsvFile:
 
     def chunks(self, start: int, most: int) -> Iterator[Chunk]:
         """The records of the rows from the byte `start` on, at most so many at once."""
-        most = max(1, min(most, CHUNK_NAMES // sum(len(column.key) + 8 for column in self.columns)))
+        lengths = [0, *accumulate(len(column.key) + 8 for column in self.columns)]
         rows: list[Row] = []
+        names = 0
         begin = start = end = max(start, self.first_row)
         for row, end in self.rows(start):
             if isinstance(row, list) and not any(row):
                 continue
             rows.append(row)
-            if len(rows) >= most or end - begin >= CHUNK_BYTES:
+            names += lengths[min(len(row), len(self.columns))] if isinstance(row, list) else 0
+            if len(rows) >= most or end - begin >= CHUNK_BYTES or names >= CHUNK_NAMES:
                 yield self._chunk(rows, end)
-                rows, begin = [], end
+                rows, begin, names = [], end, 0
         if rows:
             yield self._chunk(rows, end)
 
@@ -188,11 +216,13 @@ class CsvFile:
         if isinstance(row, Broken):
             return dump(unreadable(row.reason, row.text))
         width = len(self.columns)
-        [record] = self._records([(row + [""] * width)[:width]])
+        # No more than its own cells are looked at: there may be a million rows of one cell under a thousand columns.
+        cells = zip(self.columns, row, strict=False)
+        record = {column.key: json.loads(value) for column, cell in cells if (value := column.read(cell))}
         if not any(row[width:]) and len(row) > width:
-            return record  # no more than a delimiter too many
+            return dump(record)  # no more than a delimiter too many
         reason = f"The row has {len(row)} cells, the header {width}."
-        return dump({**json.loads(record), **unreadable(reason, row)})
+        return dump({**record, **unreadable(reason, row)})
 
 
 class _Cells(dict[str, str]):
@@ -239,6 +269,7 @@ class _Lines:
         unclosed = self.at_end or isinstance(error, _RowTooLong)
         self.file.seek(self.row)
         taken = self.file.readline() if unclosed else self.file.read(self.end - self.row)
+        again = self.end - self.row - len(taken)
         self.end = self.row + len(taken)
         reason = "A quotation mark is not closed." if unclosed else f"Not CSV: {error}."
-        return Broken(taken.decode().rstrip("\r\n"), reason)
+        return Broken(taken.decode().rstrip("\r\n"), reason, again)

@@ -123,7 +123,7 @@ class RecordFile:
 
 
 def examine(file: BinaryIO, name: str, stream: Stream, opened: ExitStack, content_type: str = "") -> RecordFile:
-    """Reads the whole file once; it stays open as long as `opened`.
+    """Reads the whole file, in time that grows as its size; it stays open as long as `opened`.
 
     Raises Unreadable, and TooLarge where it, or one of its lines, is.
     """
@@ -138,6 +138,8 @@ def examine(file: BinaryIO, name: str, stream: Stream, opened: ExitStack, conten
     if csv and not any(column.field for column in csv.columns):
         fields = ", ".join(stream.schema.model_fields)
         raise Unreadable(f"No column is a field of {stream.name}. Its fields: {fields}.")
+    if csv:
+        csv.check_quotes(size)
     examined = RecordFile(file=file, name=name, stream=stream, format=fmt, size=size, sha256=sha256, csv=csv)
     if next(examined.chunks(), None) is None:
         raise Unreadable("The file has no rows.")

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ingestion import streams
 from ingestion.csv_cells import cell_of, read_boolean, read_number, readers_of, shield, unshield
-from ingestion.csv_reader import CHUNK_BYTES, CsvFile, match
+from ingestion.csv_reader import CHUNK_BYTES, Column, CsvFile, match
 from ingestion.files import format_of
 from ingestion.readers import Unreadable, reread
 
@@ -244,6 +244,27 @@ def test_reading_goes_on_at_the_end_of_any_chunk(text: str, most: int) -> None:
     assert done == len(whole)
 
 
+def test_of_a_short_row_no_more_than_its_cells_are_read() -> None:
+    """A header of many columns above many short rows would cost their product."""
+
+    def read_none(cell: str) -> str:
+        raise AssertionError("There is no such cell.")
+
+    file = csv_file(HEADER + b"T-1,a\n" * 3)
+    file.columns[2:] = [Column(column.name, column.field, read_none) for column in file.columns[2:]]
+    [chunk] = file.chunks(0, 2000)
+    assert [record["name"] for record in read(chunk)] == ["a"] * 3
+
+
+def test_what_is_read_in_vain_is_bounded() -> None:
+    lines = b'",a","\n'
+    csv_file(HEADER + lines * 1000).check_quotes(len(lines) * 1000)
+    for before, line in [(b"", 2), (b"T-1,a,1,,\n" * 3, 5), (b'T-1,"a\n\nb",1,,\n', 5)]:
+        content = HEADER + before + lines * 2000
+        with pytest.raises(Unreadable, match=f"the first in line {line}\\."):
+            csv_file(content).check_quotes(len(content))
+
+
 def test_chunks_are_bounded_in_rows_bytes_and_names() -> None:
     content = HEADER + b"T,x,1,,\r\n" * 5000
     assert [chunk.count for chunk in csv_file(content).chunks(0, 2000)] == [2000, 2000, 1000]
@@ -252,6 +273,8 @@ def test_chunks_are_bounded_in_rows_bytes_and_names() -> None:
     names = ",".join(["tutor_id", *(f"{'c' * 90}{i}" for i in range(900))]).encode()
     content = names + b"\n" + (b"T" + b",1" * 900 + b"\n") * 100
     assert max(len(chunk.body) for chunk in csv_file(content).chunks(0, 2000)) < 3_000_000
+    [chunk] = csv_file(names + b"\n" + b"T\n" * 1000).chunks(0, 2000)  # which have but one of the names each
+    assert chunk.count == 1000
 
 
 @pytest.mark.parametrize(
