@@ -43,16 +43,18 @@ def take_in_all(
     """Keeps the files; what comes back is kept durably, whole. `tell` is called with how far each has been read.
 
     Refuses (409) a file that was taken in before, unless `again`, and one that someone else is taking in right now;
-    (422) one that lacks required columns; all before anything is kept.
+    (422) one that lacks required columns; all before anything is kept. Of several files those that were taken in before
+    stay as they are, as long as one was not: so what was interrupted goes on when all of it comes again.
     """
     for number, file in enumerate(files):
         if file.missing_fields:
             _refuse_missing(file)
         if any(file.sha256 == other.sha256 for other in files[:number]):
             raise Refused(400, f"{file.name} is here twice.")
-        if not again and not _same_file(file, client).filter(finished_at=None).exists():
-            _refuse_known(file, client)
-    return [_take_in(file, client, tell) for file in files]
+    known = {} if again else {file.sha256: earlier for file in files if (earlier := _known(file, client))}
+    if len(known) == len(files):
+        raise TakenInAlready(files[0], known[files[0].sha256])
+    return [known.get(file.sha256) or _take_in(file, client, again=again, tell=tell) for file in files]
 
 
 def _refuse_missing(file: RecordFile) -> None:
@@ -60,17 +62,30 @@ def _refuse_missing(file: RecordFile) -> None:
     raise Refused(422, f"{file.name} lacks columns of {file.stream.name}: {', '.join(fields)}.", fields=fields)
 
 
-def _refuse_known(file: RecordFile, client: str) -> None:
-    if earlier := _same_file(file, client).exclude(finished_at=None).order_by("-pk").first():
-        raise TakenInAlready(file, earlier)
+def _known(file: RecordFile, client: str) -> Upload | None:
+    """The upload as which the file was taken in before, unless there is one to go on with."""
+    return None if _unfinished(file, client) else _finished(file, client)
+
+
+def _finished(file: RecordFile, client: str) -> Upload | None:
+    return _same_file(file, client).filter(format=file.format).exclude(finished_at=None).order_by("-pk").first()
+
+
+def _unfinished(file: RecordFile, client: str) -> Upload | None:
+    """Refuses (409) to go on with it in another format: the rest of the rows would be others."""
+    found = _same_file(file, client).filter(finished_at=None).first()
+    if found and found.format != file.format:
+        told = f"{file.name} is being taken in as {found.get_format_display()}, as upload {found.pk}"
+        raise Refused(409, f"{told}, and is not finished: send it as that once more, then as {file.format.label}.")
+    return found
 
 
 def _same_file(file: RecordFile, client: str) -> QuerySet[Upload]:
     return Upload.objects.filter(client=client, stream=file.stream.name, sha256=file.sha256)
 
 
-def _take_in(file: RecordFile, client: str, tell: Callable[[int], object]) -> Upload:
-    upload = _begin(file, client)
+def _take_in(file: RecordFile, client: str, *, again: bool, tell: Callable[[int], object]) -> Upload:
+    upload = _begin(file, client, again=again)
     rows = upload.deliveries.aggregate(rows=Sum("count"))["rows"] or 0
     tell(upload.offset)
     for chunk in file.chunks(upload.offset, rows, DELIVERY_RECORDS[connection.vendor]):
@@ -82,11 +97,15 @@ def _take_in(file: RecordFile, client: str, tell: Callable[[int], object]) -> Up
     return upload
 
 
-def _begin(file: RecordFile, client: str) -> Upload:
-    """The upload of this file that is not finished, else a new one."""
+def _begin(file: RecordFile, client: str, *, again: bool) -> Upload:
+    """The upload of this file that is not finished, else a new one.
+
+    Whether the file is known is asked again behind the insert: the constraint lets that pass only once every other
+    upload of the file is finished or gone, and who finishes after it cannot have begun.
+    """
     try:
         with transaction.atomic():
-            return Upload.objects.create(
+            upload = Upload.objects.create(
                 stream=file.stream.name,
                 client=client,
                 name=file.name[:255],
@@ -95,8 +114,11 @@ def _begin(file: RecordFile, client: str) -> Upload:
                 sha256=file.sha256,
                 columns=file.columns,
             )
+            if not again and (earlier := _finished(file, client)):
+                raise TakenInAlready(file, earlier)
+            return upload
     except IntegrityError:
-        if unfinished := _same_file(file, client).filter(finished_at=None).first():
+        if unfinished := _unfinished(file, client):
             return unfinished
         raise Refused(409, f"{file.name} has just been taken in by another request.") from None
 
