@@ -12,16 +12,15 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 from rest_framework.parsers import BaseParser, MultiPartParser
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from enrichment import upload_answers as told
-from enrichment.formats import Csv, Item, Listing, ListView, read_fields
+from enrichment.formats import Item, Listing, ListView, read_fields
 from enrichment.pagination import NEWEST_FIRST, read_ordering
 from enrichment.progress import Progress, csv_of_rejected, progress_of
 from ingestion import backlog, streams
-from ingestion.auth import client_of, is_staff
+from ingestion.auth import client_of, is_staff, visible_streams
 from ingestion.errors import Refused
 from ingestion.files import RecordFile, examine, spool
 from ingestion.models import ApiKey, Upload
@@ -157,10 +156,6 @@ class RejectedRowsView(ListView):
     def get_view_name(self) -> str:
         return "rejected rows"
 
-    def get_renderers(self) -> list[BaseRenderer]:
-        renderers = super().get_renderers()
-        return [Csv(), *renderers] if self.request.method in ("GET", "HEAD") else renderers
-
     @describe(told.REJECTED_ROWS, parameters=(told.UPLOAD_ID,), tag="uploads")
     def get(self, request: Request, id: str) -> HttpResponseBase:
         """The rejected rows as CSV, to mend and upload again.
@@ -175,8 +170,10 @@ class RejectedRowsView(ListView):
 
 
 def own(request: Request) -> QuerySet[Upload]:
-    """Those of the client that asks; all for a member of staff."""
-    return Upload.objects.all() if is_staff(request.user) else Upload.objects.filter(client=client_of(request))
+    """Those of the client that asks, of the streams that its key may see; all for a member of staff."""
+    uploads = Upload.objects.all() if is_staff(request.user) else Upload.objects.filter(client=client_of(request))
+    seen = visible_streams(request)
+    return uploads.filter(stream__in=seen) if seen else uploads
 
 
 def find(request: Request, id: str) -> Upload:

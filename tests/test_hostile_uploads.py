@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
 
 from enrichment.models import HeldRecord
-from ingestion.models import Delivery, Upload
-from tests.api import api, post, refusal
-from tests.files import csv_of
+from ingestion import streams, uploads
+from ingestion.files import examine
+from ingestion.models import ApiKey, Delivery, Upload
+from tests.api import NDJSON, api, new_key, post, refusal
+from tests.files import csv_of, streamed
 from tests.records import assert_nothing_vanished, work_off
 from tutoring.tests.factories import tutor
 
@@ -66,3 +74,107 @@ def test_a_cell_is_nested_no_deeper_than_the_record_around_it_may_be(client: Cli
     deep, too_deep = [json.loads(held.payload)["subjects"] for held in HeldRecord.objects.order_by("pk")]
     assert isinstance(deep, list)
     assert too_deep == rows[1]["subjects"]
+
+
+# The same file, at once or once more.
+
+
+def begin_only(name: str, body: bytes, client_name: str, content_type: str = CSV) -> Upload:
+    """What an upload leaves behind that was interrupted before its first row."""
+    with ExitStack() as opened:
+        file = examine(io.BytesIO(body), name, streams.get("tutors"), opened, content_type)
+        return uploads._begin(file, client_name, again=False)
+
+
+def test_who_comes_second_is_refused_though_the_first_finishes_before_it_begins(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = uploads._begin
+
+    def overtaken(*args: Any, **how: Any) -> Upload:
+        monkeypatch.setattr(uploads, "_begin", begin)
+        assert post(client, PATH, HEADER + ROW, CSV).status_code == 201
+        return begin(*args, **how)
+
+    monkeypatch.setattr(uploads, "_begin", overtaken)
+    assert "already, as upload" in refusal(post(client, PATH, HEADER + ROW, CSV), 409)["message"]
+    assert Upload.objects.count() == Delivery.objects.count() == 1
+    assert post(client, f"{PATH}&again=true", HEADER + ROW, CSV).status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_with_the_same_file_at_once_one_takes_it_in(client: Client) -> None:
+    together = threading.Barrier(6)
+
+    def send(number: int) -> int:
+        try:
+            together.wait()
+            return int(post(client, PATH, HEADER + ROW.replace(b"T-1", b"T-%d" % number), CSV).status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as senders:
+        for number in range(10):
+            statuses = sorted(senders.map(send, [number] * 6))
+            assert statuses == [201, *[409] * 5]
+    assert Upload.objects.exclude(finished_at=None).count() == Upload.objects.count() == 10
+    assert Delivery.objects.count() == 10
+
+
+def test_several_files_go_on_when_one_of_them_is_not_finished(client: Client) -> None:
+    bodies = {f"{i}.csv": HEADER + ROW.replace(b"T-1", b"T-%d" % i) for i in range(3)}
+    [first] = post(client, f"{PATH}&name=0.csv", bodies["0.csv"], CSV).json()["uploads"]
+    second = begin_only("1.csv", bodies["1.csv"], Upload.objects.get().client)
+
+    def form() -> dict[str, Any]:
+        return {"file": [SimpleUploadedFile(name, body) for name, body in bodies.items()]}
+
+    response = client.post(PATH, form())
+    assert response.status_code == 201, response.content
+    told = response.json()["uploads"]
+    assert [each["name"] for each in told] == list(bodies)
+    assert [each["id"] for each in told[:2]] == [first["id"], second.pk]
+    assert [each["rows"] for each in told] == [1, 1, 1]
+    assert Upload.objects.exclude(finished_at=None).count() == Delivery.objects.count() == 3
+    assert "0.csv was taken in already" in refusal(client.post(PATH, form()), 409)["message"]
+    assert Delivery.objects.count() == 3
+
+
+def test_an_unfinished_file_does_not_go_on_in_another_format(client: Client) -> None:
+    body = b"tutor_id,name,email,subjects,onboarding_date\n" + b"T,a,b,c,d\n" * 2
+    post(client, PATH, HEADER + ROW, CSV)
+    began = begin_only("t.ndjson", body, Upload.objects.get().client, NDJSON)
+    error = refusal(post(client, PATH, body, CSV), 409)
+    assert f"NDJSON, as upload {began.pk}" in error["message"]
+    assert Delivery.objects.count() == 1
+    assert post(client, PATH, body, NDJSON).json()["uploads"][0]["id"] == began.pk
+    assert post(client, PATH, body, CSV).status_code == 201
+    refusal(post(client, PATH, body, CSV), 409)
+
+
+# Who asks, and for what.
+
+
+@pytest.mark.parametrize("accept", ["application/xml", "image/png", "a/b/c", ";;;"])
+def test_rejected_rows_in_what_they_cannot_be_are_not_acceptable(client: Client, accept: str) -> None:
+    told = upload(client, HEADER + ROW)
+    refusal(client.get(told["errors_url"], headers={"accept": accept}), 406)
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/csv", "application/json", "text/html,*/*;q=0.8"])
+def test_rejected_rows_are_csv_and_their_errors_json(client: Client, accept: str) -> None:
+    told = upload(client, HEADER + ROW)
+    response = client.get(told["errors_url"], headers={"accept": accept})
+    assert response["Content-Type"] == "text/csv; charset=utf-8" and streamed(response).startswith(b"row,error,")
+    assert client.get("/api/uploads/999/errors", headers={"accept": accept}).status_code == 404
+
+
+def test_a_key_limited_to_streams_sees_no_uploads_of_others(client: Client) -> None:
+    told = upload(client, HEADER + ROW)
+    owner = ApiKey.objects.get()
+    limited, same = [api(new_key(client=owner.client, streams=[name])) for name in ("students", "tutors")]
+    assert limited.get("/api/uploads").json()["results"] == []
+    for path in ("", "/errors"):
+        refusal(limited.get(f"/api/uploads/{told['id']}{path}"), 404)
+        assert same.get(f"/api/uploads/{told['id']}{path}").status_code == 200
+    assert len(same.get("/api/uploads").json()["results"]) == 1
