@@ -119,6 +119,8 @@ class UploadsView(ListView):
         it is kept. Rows that are invalid are kept as well, as dead letters. When there is no answer, send the same file
         again: what had not arrived whole was not kept at all and begins anew; what was being kept when the server
         stopped goes on where that stopped. A file that was taken in before is refused (409), unless with `again`.
+        Of several files those that were taken in before are answered as they are, as long as another is new or not
+        finished: so a form that was interrupted can be sent again as it was.
         """
         query = read_query(request.query_params, ["stream", "name", *OPTIONS])
         again, dry_run = (read_choice(query, name, ["false", "true"]) == "true" for name in OPTIONS)
