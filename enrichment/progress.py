@@ -177,11 +177,11 @@ def _cells(row: int, record: Any, messages: dict[str, list[str]], columns: dict[
     if isinstance(came, list):  # the row's cells, which are more or fewer than the columns
         return [str(row), shield(error), *map(shield, map(str, came))]
     if came is not None:
-        error = f"{error} It came as: {clean(str(came), MOST_TOLD)}"
-    return [str(row), shield(error), *(clean(cell_of(record.get(key))) for key in columns.values())]
+        error = f"{error} It came as: {str(came)[:MOST_TOLD]}"
+    return [str(row), shield(error), *(cell_of(record.get(key)) for key in columns.values())]
 
 
 def _line(cells: Sequence[str]) -> str:
     file = io.StringIO()
-    csv.writer(file).writerow(cells)
+    csv.writer(file).writerow(map(clean, cells))
     return file.getvalue()

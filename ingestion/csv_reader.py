@@ -17,7 +17,7 @@ from typing import BinaryIO, TypeAlias, TypeGuard
 
 from ingestion import csv_cells
 from ingestion.csv_cells import Read
-from ingestion.readers import Unreadable, dump, unreadable
+from ingestion.readers import OUR_NAMES, Unreadable, dump, unreadable
 from ingestion.streams import Stream
 
 MAX_ROW = 1_000_000
@@ -101,6 +101,8 @@ def _check(names: Sequence[str]) -> None:
             raise Unreadable(f"Column {position} has no name in the header.")
         if len(name) > MAX_NAME or not name.isprintable():
             raise Unreadable(f"The name of column {position} is longer than {MAX_NAME} characters, or not printable.")
+        if name in OUR_NAMES:
+            raise Unreadable(f"Column {position} may not be called {name}.")
 
 
 def _without_doubles(columns: list[Column]) -> list[Column]:

@@ -24,7 +24,7 @@ from django.core.files.uploadhandler import FileUploadHandler
 
 from ingestion.csv_reader import MAX_ROW, Chunk, CsvFile
 from ingestion.models import Upload
-from ingestion.readers import TooLarge, Unreadable, dump, parse_json, unreadable
+from ingestion.readers import TooLarge, Unreadable, dump, parse_json, refuse_our_names, unreadable
 from ingestion.streams import Stream
 
 CHUNK_ROWS = 2000
@@ -117,7 +117,7 @@ class RecordFile:
         """By position in the list: the byte that is told only says how far that is."""
         items = _json_items(self.file)
         for start in range(rows, len(items), most):
-            lines = [dump(item) for item in items[start : start + most]]
+            lines = [_line_of(item) for item in items[start : start + most]]
             end = self.size * (start + len(lines)) // len(items)
             yield Chunk("\n".join(lines).encode(), len(lines), end)
 
@@ -242,9 +242,18 @@ def _ndjson_chunks(file: BinaryIO, offset: int, most: int) -> Iterator[Chunk]:
 def _readable(line: bytes) -> bytes:
     """The line; where it is no JSON, a record that says so and will be a dead letter."""
     try:
-        parse_json(line)
+        refuse_our_names(parse_json(line))
     except Unreadable as error:
         return dump(unreadable(str(error), line.decode())).encode()
+    return line
+
+
+def _line_of(item: Any) -> str:
+    line = dump(item)
+    try:
+        refuse_our_names(item)
+    except Unreadable as error:
+        return dump(unreadable(str(error), line))
     return line
 
 

@@ -121,6 +121,13 @@ def _deeper_than(value: Any, depth: int) -> bool:
 UNREADABLE = "(unreadable)"
 """The member of a record made from what could not be read in a file: why. Such a record is invalid."""
 AS_IT_CAME = "(as it came)"
+OUR_NAMES = (UNREADABLE, AS_IT_CAME)
+
+
+def refuse_our_names(item: Any) -> None:
+    """Raises Unreadable where a client's record has a member of ours: it would be told, and shown, as what we say."""
+    if type(item) is dict and any(name in item for name in OUR_NAMES):
+        raise Unreadable(f"A member may not be called {' or '.join(OUR_NAMES)}.")
 
 
 def unreadable(reason: str, as_it_came: Any) -> dict[str, Any]:

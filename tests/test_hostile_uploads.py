@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import threading
@@ -19,7 +20,7 @@ from ingestion import streams, uploads
 from ingestion.files import examine
 from ingestion.models import ApiKey, Delivery, Upload
 from tests.api import NDJSON, api, new_key, post, refusal
-from tests.files import csv_of, streamed
+from tests.files import csv_of, ndjson_of, read_csv, streamed
 from tests.records import assert_nothing_vanished, work_off
 from tutoring.tests.factories import tutor
 
@@ -178,3 +179,38 @@ def test_a_key_limited_to_streams_sees_no_uploads_of_others(client: Client) -> N
         refusal(limited.get(f"/api/uploads/{told['id']}{path}"), 404)
         assert same.get(f"/api/uploads/{told['id']}{path}").status_code == 200
     assert len(same.get("/api/uploads").json()["results"]) == 1
+
+
+# The names of the members that we make of what cannot be read.
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"(as it came)": ["\ud800"]},
+        {"(as it came)": "\ud800\0"},
+        {"(unreadable)": "Pay here", "(as it came)": {}},
+        {**tutor(), "(as it came)": ["=1"]},
+        {**tutor(), "(unreadable)": None},
+    ],
+)
+def test_records_with_names_of_ours_are_invalid_and_say_so(client: Client, record: Any) -> None:
+    for content_type, body in [(NDJSON, ndjson_of([record])), ("application/json", json.dumps([record]).encode())]:
+        told = upload(client, body, content_type=content_type)
+        assert told["dead"] == 1
+        [row] = read_csv(streamed(client.get(told["errors_url"])))
+        assert row["error"].startswith("(unreadable): A member may not be called (unreadable) or (as it came).")
+        assert row["row"] == "1" and set(row.values()) == {"1", row["error"], ""}
+
+
+def test_columns_with_names_of_ours_are_refused(client: Client) -> None:
+    for name in (b"(unreadable)", b"(as  it came)"):
+        body = HEADER.strip() + b"," + name + b"\r\n" + ROW.strip() + b",x\r\n"
+        assert "Column 15" in refusal(post(client, PATH, body, CSV), 400)["message"]
+
+
+def test_what_a_held_record_was_made_into_can_be_shown(client: Client) -> None:
+    told = upload(client, ndjson_of([tutor(age=7)]), content_type=NDJSON)
+    HeldRecord.objects.update(payload=json.dumps({"(as it came)": ["\ud800", {"a": "\0"}]}))
+    [_, row] = csv.reader(io.StringIO(streamed(client.get(told["errors_url"])).decode()))
+    assert row[2] == "?"
