@@ -26,7 +26,7 @@ from enrichment.admin_filters import (
     StageFilter,
     StatusFilter,
 )
-from enrichment.models import DeadLetter, HeldRecord, HeldRecordQuerySet, Redrive, WaitingRecord
+from enrichment.models import CHOSEN_BY, DeadLetter, HeldRecord, HeldRecordQuerySet, Redrive, WaitingRecord
 from enrichment.upload_admin import UploadAdmin
 from ingestion import streams
 from ingestion.admin import ReadOnlyAdmin, StreamFilter
@@ -51,6 +51,10 @@ class HeldRecordAdmin(ActsAdmin):
     def get_queryset(self, request: HttpRequest) -> HeldRecordQuerySet:
         records: HeldRecordQuerySet = self.model._default_manager.all()
         return records.filter(status=self.status) if self.status else records
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """None but by the list's own filters: acts on all that match go by what those choose (filter_of)."""
+        return lookup in {*CHOSEN_BY, AgeFilter.parameter_name}
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -207,7 +211,7 @@ class HeldRecordAdmin(ActsAdmin):
             return self.mend_page(request, held, text, version, {}, overtaken=True)
         log(request, held, "Mended.")
         if "_reprocess" in request.POST:
-            self.do(request, HeldRecord.objects.filter(pk=held.pk), "reprocess", {"ids": [held.pk]})
+            self.do(request, "reprocess", {"ids": [held.pk]})
         else:
             self.message_user(request, "Mended. Reprocess it to have it stored.", messages.SUCCESS)
         return HttpResponseRedirect(self.page("change", held.pk, query=self.get_preserved_filters(request)))

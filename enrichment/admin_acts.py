@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.admin.utils import quote
-from django.contrib.admin.views.main import IGNORED_PARAMS, PAGE_VAR, SEARCH_VAR
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Count, Max, Model
@@ -19,9 +19,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
-from enrichment import held, held_page
-from enrichment.admin_filters import held_since
-from enrichment.models import HeldRecord, HeldRecordQuerySet, Redrive
+from enrichment import held_page, redrives
+from enrichment.admin_filters import AgeFilter, held_since
+from enrichment.models import CHOSEN_BY, HeldRecord, HeldRecordQuerySet, Redrive
 from ingestion.admin import ReadOnlyAdmin
 from ingestion.templatetags.shown import thousands
 
@@ -87,9 +87,8 @@ class ActsAdmin(ReadOnlyAdmin):
         form = form_class(request.POST)
         if not form.is_valid():
             return self.ask(request, chosen, act, form)
-        # Of all that match, what came after the page was shown has not been confirmed.
-        confirmed = chosen.filter(pk__lte=form.cleaned_data["up_to"])
-        redrive = self.do(request, confirmed, act, self.filter_of(request), form.cleaned_data.get("reason", ""))
+        data = form.cleaned_data
+        redrive = self.do(request, act, self.filter_of(request), data["up_to"], data.get("reason", ""))
         one = len(selected(request)) == 1
         return HttpResponseRedirect(self.back(request) if one else redrive_page(redrive))
 
@@ -116,39 +115,52 @@ class ActsAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/enrichment/confirm.html", context)
 
     def do(
-        self, request: HttpRequest, chosen: HeldRecordQuerySet, act: str, which: dict[str, Any], reason: str = ""
+        self, request: HttpRequest, act: str, chosen: dict[str, Any], up_to: int | None = None, reason: str = ""
     ) -> Redrive:
-        """Does it, and writes it into the history of the redrive and, where it is one, of the held record."""
-        who = {"by": f"user:{request.user.get_username()}", "user": request.user}
-        if act == "reprocess":
-            redrive = held.reprocess(chosen, filter=which, **who)  # type: ignore[arg-type]
-        else:
-            redrive = held.discard(chosen, filter=which, reason=reason, **who)  # type: ignore[arg-type]
-        done = f"{DONE[act]}: {counted(redrive.count)}"
+        """Begins the act on the chosen, as far as `up_to`: what came later has not been confirmed. Its first step is
+        done at once, so that a small one is done when the page answers; the workers do the others.
+        """
+        redrive = redrives.begin(
+            act,
+            chosen,
+            by=f"user:{request.user.get_username()}",
+            user=request.user,  # type: ignore[arg-type]  # of a person who is logged in
+            up_to=up_to,
+            reason=reason,
+        )
+        redrives.carry_on(Redrive.objects.filter(pk=redrive.pk))
+        redrive.refresh_from_db()
+        self.tell(request, redrive)
+        return redrive
+
+    def tell(self, request: HttpRequest, redrive: Redrive) -> None:
+        """Writes it into the history of the redrive and, where it is one, of the held record; says what was done."""
+        done = f"{DONE[redrive.act]}: {counted(redrive.count)}"
+        if not redrive.finished_at:
+            done = f"{done} of {thousands(redrive.total)}; the workers go on"
         log(request, redrive, f"{done}.", ADDITION)
-        pks = which.get("ids", [])
+        pks = redrive.filter.get("ids", [])
         if redrive.count and len(pks) == 1:
-            log(request, HeldRecord.objects.get(pk=pks[0]), f"{DONE[act]} (redrive {redrive.pk}).")
+            log(request, HeldRecord.objects.get(pk=pks[0]), f"{DONE[redrive.act]} (redrive {redrive.pk}).")
         link = format_html('<a href="{}">redrive {}</a>', redrive_page(redrive), redrive.pk)
         if redrive.count:
             self.message_user(request, format_html("{} ({}).", done, link), messages.SUCCESS)
         else:
             text = "Nothing was left to do: someone was faster, or they are on their way ({})."
             self.message_user(request, format_html(text, link), messages.WARNING)
-        return redrive
 
     def filter_of(self, request: HttpRequest) -> dict[str, Any]:
         """What chose the records, for the redrive: their ids, or the filter of the list."""
         if pks := selected(request):
             return {"ids": pks}
         which: dict[str, Any] = {"status": str(self.status)} if self.status else {}
-        for name, values in request.GET.lists():
-            if name not in (*IGNORED_PARAMS, PAGE_VAR):
-                which[name] = values[0] if len(values) == 1 else values
-        if key := request.GET.get(SEARCH_VAR):
-            which["key"] = key.strip()
-        if since := held_since(str(which.get("age"))):
-            which["held_after"] = since.isoformat(timespec="seconds")
+        which |= {name: value for name, value in request.GET.items() if name in CHOSEN_BY and value}
+        if key := request.GET.get(SEARCH_VAR, "").strip():
+            which["key"] = key
+        if age := request.GET.get(AgeFilter.parameter_name):
+            if age not in AgeFilter.spans:
+                raise BadRequest("Held records are chosen by an age that the list offers.")
+            which["held_after"] = held_since(age)
         return which
 
     def back(self, request: HttpRequest) -> str:

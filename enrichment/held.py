@@ -1,4 +1,4 @@
-"""What happens to held records: recorded, looked for, revived, reprocessed, mended, discarded (P3, P6, P11).
+"""What happens to held records: recorded, looked for, revived, mended (P3, P6, P11).
 
 A held record changes its status only by an update guarded by its status; nothing changed means that someone was faster.
 """
@@ -12,14 +12,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from pydantic import TypeAdapter, ValidationError
 
-from enrichment.models import Failure, HeldRecord, HeldRecordQuerySet, Redrive
+from enrichment.models import Failure, HeldRecord, HeldRecordQuerySet
 from ingestion import bell, streams
 from ingestion.fields import PastTime
 from ingestion.models import Delivery
@@ -126,6 +125,7 @@ def _new(stream: Stream, item: Item, failed: Failed, now: datetime) -> HeldRecor
     held = HeldRecord(
         stream=stream.name,
         key=key_of(stream, item.payload),
+        client=item.delivery.client,
         delivery_id=delivery,
         position=position,
         received_at=received_at,
@@ -207,9 +207,9 @@ def revive(missing_stream: str, among: HeldRecordQuerySet) -> int:
     referred = streams.get(missing_stream).model._default_manager.filter(pk=OuterRef("missing_key"))
     ready = among.open().filter(Exists(referred), missing_stream=missing_stream, code=Code.MISSING_REFERENCE)
     revived = 0
-    for name, pks in _by_stream(ready.filter(queued_in=None)).items():
+    for name, pks in by_stream(ready.filter(queued_in=None)).items():
         for chunk in _chunks(pks):
-            revived += sum(delivery.count for delivery in _queue(name, chunk, Delivery.Source.REVIVAL))
+            revived += sum(delivery.count for delivery in queue(name, chunk, Delivery.Source.REVIVAL))
     if revived:
         bell.ring()
     return revived
@@ -252,37 +252,7 @@ def expire_waiting() -> int:
     return expired.update(status=Status.DEAD, changed_at=now)
 
 
-# Acts of a person.
-
-
-def reprocess(among: HeldRecordQuerySet, *, by: str, filter: dict[str, Any], user: User | None = None) -> Redrive:
-    """Sends the open records among these through again; those on their way already are left out."""
-    redrive = Redrive.objects.create(act=Redrive.Act.REPROCESS, by=by, user=user, filter=filter)
-    for name, pks in _by_stream(among.open().filter(queued_in=None)).items():
-        for chunk in _chunks(pks):
-            with transaction.atomic():
-                deliveries = _queue(name, chunk, Delivery.Source.REDRIVE)
-                redrive.deliveries.add(*deliveries)
-                redrive.count += sum(delivery.count for delivery in deliveries)
-                redrive.save(update_fields=["count"])
-    bell.ring()
-    return redrive
-
-
-def discard(
-    among: HeldRecordQuerySet, *, by: str, filter: dict[str, Any], reason: str, user: User | None = None
-) -> Redrive:
-    """Closes the open records among these for good."""
-    redrive = Redrive.objects.create(act=Redrive.Act.DISCARD, by=by, user=user, filter=filter, reason=reason)
-    changes = {"status": Status.DISCARDED, "discard_reason": reason, "queued_in": None}
-    for chunk in _chunks(among.open().order_by("pk").values_list("pk", flat=True)):
-        with transaction.atomic():
-            locked = HeldRecord.objects.open().filter(pk__in=chunk).order_by("pk").select_for_update()
-            pks = list(locked.values_list("pk", flat=True))
-            done = HeldRecord.objects.open().filter(pk__in=pks).update(**changes, changed_at=timezone.now())
-            redrive.count += done
-            redrive.save(update_fields=["count"])
-    return redrive
+# Mending.
 
 
 def check_payload(stream: Stream, text: str) -> dict[str, list[str]]:
@@ -324,7 +294,7 @@ def mend(held: HeldRecord, payload: str, payload_version: int) -> None:
         raise SomeoneWasFaster(f"{held} was mended or closed meanwhile.")
 
 
-def _by_stream(among: HeldRecordQuerySet) -> dict[str, list[int]]:
+def by_stream(among: HeldRecordQuerySet) -> dict[str, list[int]]:
     """stream → ids in order, of the records among these."""
     pks: dict[str, list[int]] = defaultdict(list)
     for name, pk in among.order_by("pk").values_list("stream", "pk"):
@@ -337,7 +307,7 @@ def _chunks(pks: Iterable[int]) -> Iterator[Sequence[int]]:
     return (everything[start : start + CHUNK] for start in range(0, len(everything), CHUNK))
 
 
-def _queue(stream: str, pks: Collection[int], source: Delivery.Source) -> list[Delivery]:
+def queue(stream: str, pks: Collection[int], source: Delivery.Source) -> list[Delivery]:
     """Puts those of these records that are still open and in no delivery into one; none where none are."""
     with transaction.atomic():
         free = HeldRecord.objects.open().filter(pk__in=pks, queued_in=None).order_by("pk").select_for_update()

@@ -57,6 +57,27 @@ class HeldRecordQuerySet(models.QuerySet["HeldRecord"]):
     def waiting(self) -> Self:
         return self.filter(status=HeldRecord.Status.WAITING)
 
+    def chosen_by(self, chosen: Mapping[str, Any]) -> Self:
+        """Those that a redrive's filter means. KeyError for a name that is not in CHOSEN_BY: it must not mean more."""
+        return self.filter(**{CHOSEN_BY[name]: value for name, value in chosen.items()})
+
+
+CHOSEN_BY = {
+    "ids": "pk__in",
+    "status": "status",
+    "stream": "stream",
+    "stage": "stage",
+    "code": "code",
+    "key": "key",
+    "client": "client",
+    "delivery": "delivery",
+    "upload": "delivery__upload",
+    "missing_stream": "missing_stream",
+    "missing_key": "missing_key",
+    "held_after": "held_at__gte",
+}
+"""What the filter of a redrive may name: the lookup it stands for."""
+
 
 class HeldRecord(models.Model):
     """A record that could not be stored yet. Its status changes only by updates guarded by the status."""
@@ -88,6 +109,7 @@ class HeldRecord(models.Model):
 
     stream = models.CharField(max_length=64)
     key = models.CharField(max_length=64, blank=True, help_text="Cleaned; empty where the record has none.")
+    client = models.CharField(max_length=200, help_text="Who sent it, as in its delivery.")
     delivery = models.ForeignKey(Delivery, models.PROTECT, related_name="held_records")
     position = models.PositiveIntegerField(help_text="Position in the delivery, from 0.")
     received_at = models.DateTimeField(help_text="When the delivery came.")
@@ -119,12 +141,19 @@ class HeldRecord(models.Model):
             ("reprocess", "Can reprocess held records"),
             ("discard", "Can discard held records"),
             ("mend", "Can mend held records"),
+            ("refresh", "Can refresh derived fields"),
         ]
         constraints = [models.UniqueConstraint(fields=["delivery", "position"], name="held_once")]
         indexes = [
             models.Index(fields=["stream", "key"], name="held_open_key", condition=Q(status__in=("waiting", "dead"))),
+            models.Index(fields=["key"], name="held_key"),
             models.Index(
-                fields=["missing_stream", "missing_key"],
+                fields=["status", "client", "-id"],
+                name="held_open_client",
+                condition=Q(status__in=("waiting", "dead")),
+            ),
+            models.Index(
+                fields=["missing_stream", "missing_key", "status", "waiting_since"],
                 name="held_open_missing",
                 condition=Q(status__in=("waiting", "dead")) & ~Q(missing_stream=""),
             ),
@@ -173,24 +202,62 @@ class Failure(models.Model):
         return f"{self.code} in {self.stage}"
 
 
+class RedriveQuerySet(models.QuerySet["Redrive"]):
+    def unfinished(self) -> Self:
+        return self.filter(finished_at=None)
+
+
 class Redrive(models.Model):
-    """The audit row of one act on held records: who, which filter, how many, what came of it."""
+    """One act on held records, which is done in steps, and its audit row: who, which filter, how many, what came of it.
+
+    What is left to do are the open records among the chosen with ids above `reached` and up to `up_to`.
+    """
 
     class Act(models.TextChoices):
         REPROCESS = "reprocess", "reprocess"
         DISCARD = "discard", "discard"
+        MEND = "mend", "mend"
 
     act = models.CharField(max_length=10, choices=Act)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True)
     by = models.CharField(max_length=200, help_text="user:<name> or command.")
-    filter = models.JSONField(default=dict, help_text="What chose the records.")
+    filter = models.JSONField(default=dict, help_text="What chose the records: names of CHOSEN_BY.")
+    change = models.JSONField(default=dict, help_text="Of a mend: what was changed.")
     reason = models.TextField(blank=True)
+    total = models.PositiveIntegerField(default=0, help_text="Held records that were chosen when it began.")
     count = models.PositiveIntegerField(default=0, help_text="Held records acted on.")
     deliveries = models.ManyToManyField(Delivery)
     at = models.DateTimeField(db_default=Now())
 
+    up_to = models.BigIntegerField(default=0, help_text="The newest held record that is meant.")
+    reached = models.BigIntegerField(default=0, help_text="Held records up to this one are done.")
+    finished_at = models.DateTimeField(null=True)
+    trouble = models.TextField(blank=True, help_text="The error for which the last step is to be done again.")
+
+    objects = RedriveQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["id"], name="redrive_unfinished", condition=Q(finished_at=None))]
+
     def __str__(self) -> str:
         return f"{self.act} {self.pk}"
+
+
+class Pruning(models.Model):
+    """One run of retention: what was done with before `before` is deleted, in small steps."""
+
+    by = models.CharField(max_length=200, help_text="user:<name>, command or schedule.")
+    before = models.DateTimeField()
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+    deleted = models.JSONField(default=dict, help_text="Rows by what they are: {'deliveries': n, …}.")
+
+    class Meta:
+        default_permissions = ("view",)
+        permissions = [("prune", "Can delete what is older than the retention")]
+
+    def __str__(self) -> str:
+        return f"pruning {self.pk}"
 
 
 class MinuteStatQuerySet(models.QuerySet["MinuteStat"]):

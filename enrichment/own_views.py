@@ -168,11 +168,11 @@ def own_deliveries(request: Request) -> QuerySet[Delivery]:
 
 def own_held_records(request: Request) -> QuerySet[HeldRecord]:
     rows = HeldRecord.objects.all()
-    return rows if is_staff(request.user) else rows.filter(of_client(request, "delivery__"))
+    return rows if is_staff(request.user) else rows.filter(of_client(request))
 
 
-def of_client(request: Request, prefix: str = "") -> Q:
-    mine = Q(**{f"{prefix}client": client_of(request)})
+def of_client(request: Request) -> Q:
+    mine = Q(client=client_of(request))
     streams = visible_streams(request)
     return mine & Q(stream__in=streams) if streams else mine
 

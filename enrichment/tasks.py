@@ -1,12 +1,17 @@
 """What django-q2 calls. Tasks carry no data, so that one lost or run twice does no harm."""
 
+import logging
 import time
 
+from enrichment import redrives
+from enrichment.models import Redrive
 from enrichment.pipeline import process_batch
 from ingestion import bell
 from ingestion.streams import all_streams
 
 DRAIN_SECONDS = 2.0
+
+logger = logging.getLogger(__name__)
 
 
 def drain() -> None:
@@ -14,7 +19,17 @@ def drain() -> None:
     bell.answer()
     end = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < end:
+        acted = _carry_on()
         batches = [process_batch(stream) for stream in all_streams()]  # streams take turns
-        if not any(batches):
+        if not acted and not any(batches):
             return
     bell.ring()
+
+
+def _carry_on() -> bool:
+    """A step of a redrive; one that fails must not keep the records from their work."""
+    try:
+        return redrives.carry_on(Redrive.objects.all())
+    except Exception:
+        logger.exception("A step of a redrive failed; the next ring will try it again.")
+        return False

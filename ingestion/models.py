@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import connection, models, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey
@@ -89,6 +89,22 @@ def binding_cursor() -> Iterator[Any]:
         yield psycopg.Cursor(connection.connection) if connection.vendor == "postgresql" else cursor
 
 
+class PausedStream(models.Model):
+    """A stream of which no delivery is claimed while this row is there; what arrives is kept."""
+
+    stream = models.CharField(max_length=64, primary_key=True)
+    by = models.CharField(max_length=200, help_text="user:<name>.")
+    reason = models.TextField(blank=True)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        default_permissions = ("view",)
+        permissions = [("control_streams", "Can pause, resume and run streams")]
+
+    def __str__(self) -> str:
+        return self.stream
+
+
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     """The queue's verbs. A delivery is pending until `processed_at` is set; a mark is a `started_at`."""
 
@@ -110,9 +126,12 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self.filter(processed_at=None)
 
     def due(self, *, heed_pauses: bool = True) -> DeliveryQuerySet:
-        """Pending, not marked (or by a worker that has died since), and not in a pause after an error."""
+        """Pending, of a stream that is not paused, not marked (or by a worker that has died since), and not in a pause
+        after an error.
+        """
         dead_mark = Q(started_at__lt=Now() - timedelta(seconds=settings.CLAIM_LEASE))
-        due = self.pending().filter(Q(started_at=None) | dead_mark)
+        paused = PausedStream.objects.filter(stream=OuterRef("stream"))
+        due = self.pending().filter(Q(started_at=None) | dead_mark).exclude(Exists(paused))
         return due.filter(Q(paused_until=None) | Q(paused_until__lte=Now())) if heed_pauses else due
 
     def mark(self, stream: str, records: int, *, heed_pauses: bool = True) -> list[Delivery]:

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from enrichment import held
+from enrichment import redrives
 from enrichment.models import HeldRecord
 from enrichment.tests.held import hold, wait
 from ingestion.models import ApiKey, Delivery
@@ -182,12 +182,12 @@ class TestDeadLetters:
     @pytest.mark.parametrize("payload", [["\ud800"], [["a\ud800"]], json.loads("[" * 101 + "]" * 101)])
     def test_whatever_the_payload_is_it_can_be_read_and_reprocessed(self, client: Client, payload: Any) -> None:
         send("tutors", payload, keep_invalid=True)
-        Delivery.objects.update(client=f"key:{ApiKey.objects.get().client}")
+        HeldRecord.objects.update(client=f"key:{ApiKey.objects.get().client}")
         assert asked(client, "/api/dead-letters", payload="true")[0]["payload"] == payload
         for form in ("csv", "ndjson"):
             response = client.get(f"/api/dead-letters?payload=true&format={form}")
             assert len(response.getvalue().decode().splitlines()) == (2 if form == "csv" else 1)
-        held.reprocess(HeldRecord.objects.all(), by="test", filter={})
+        redrives.reprocess({}, by="test")
         work_off()
         assert [again.attempts for again in HeldRecord.objects.dead()] == [2]
 
@@ -213,6 +213,7 @@ class TestWhose:
         prefix = key.partition(".")[0]
         mine = hold()
         Delivery.objects.filter(pk=mine.delivery_id).update(client=f"key:{prefix}")
+        HeldRecord.objects.filter(pk=mine.pk).update(client=f"key:{prefix}")
         hold()
         deliver("tutors", tutor())
         for path, name in zip(PATHS, ("id", "delivery"), strict=True):

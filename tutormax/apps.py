@@ -51,12 +51,14 @@ def make_groups(using: str) -> None:
     ours = Q(content_type__app_label__in={"ingestion", "enrichment", *domains})
     keys = Q(content_type__app_label="ingestion", content_type__model="apikey")
     reading = ours & ~keys & Q(codename__startswith="view_")
-    acts = Q(content_type__app_label="enrichment", codename__in=["reprocess", "discard", "mend"])
+    acts = Q(content_type__app_label="enrichment", codename__in=["reprocess", "discard", "mend", "refresh"])
+    acts |= Q(content_type__app_label="ingestion", codename="control_streams")
     acts |= Q(content_type__app_label="ingestion", codename="add_delivery")  # to post in the browsable API
     written_by_hand = Q(codename__startswith="add_") | Q(codename__startswith="change_")
     of_stored = Q(content_type__model__in=[meta.model_name for meta in stored])
     ruling = (
         keys
+        | Q(content_type__app_label="enrichment", codename="prune")
         | Q(content_type__app_label__in=domains) & ~(of_stored & written_by_hand)
         | Q(content_type__app_label="auth", codename__in=["view_user", "add_user", "change_user", "view_group"])
         | Q(content_type__app_label="django_q", codename__in=["view_success", "view_failure"])

@@ -29,6 +29,7 @@ def hold(payload: Any = None, **fields: Any) -> HeldRecord:
     told: dict[str, Any] = {
         "stream": stream,
         "key": f"T-{number}",
+        "client": delivery.client,
         "delivery": delivery,
         "position": 0,
         "received_at": now,

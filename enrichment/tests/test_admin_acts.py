@@ -8,7 +8,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from enrichment import held
+from enrichment import redrives
 from enrichment.models import HeldRecord, Redrive
 from enrichment.tests.held import hold, valid, wait
 from ingestion.models import Delivery
@@ -103,7 +103,7 @@ def test_all_that_match_the_filter_are_reprocessed(operator: Client) -> None:
     assert redrive.count == 3
     held_after = redrive.filter.pop("held_after")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", held_after)
-    assert redrive.filter == {"status": "dead", "stream": "students", "age": "24h"}
+    assert redrive.filter == {"status": "dead", "stream": "students"}
     assert set(HeldRecord.objects.exclude(queued_in=None).values_list("stream", "status")) == {("students", "dead")}
 
 
@@ -155,7 +155,7 @@ def test_every_act_is_in_the_history(operator: Client) -> None:
 def test_who_was_faster_wins(operator: Client) -> None:
     record = hold()
     asked = fields_of(text_of(operator.post(DEAD, choose("reprocess", record))))
-    held.discard(HeldRecord.objects.filter(pk=record.pk), by="command", filter={}, reason="faster")
+    redrives.discard({"ids": [record.pk]}, by="command", reason="faster")
     text = text_of(operator.post(DEAD, asked, follow=True))
     assert "someone was faster" in text
     record.refresh_from_db()
@@ -165,7 +165,7 @@ def test_who_was_faster_wins(operator: Client) -> None:
 
 def test_what_is_on_its_way_is_left_out_and_said_to_be(operator: Client) -> None:
     hold()
-    held.reprocess(HeldRecord.objects.all(), by="command", filter={})
+    redrives.reprocess({}, by="command")
     assert "1 is on the way already" in text_of(operator.post(DEAD, choose("reprocess")))
     hold()
     text = text_of(operator.post(DEAD, choose("reprocess")))

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from enrichment import held
+from enrichment import redrives
 from enrichment.models import HeldRecord, Redrive
 from enrichment.tests.held import hold, valid, wait
 from ingestion.models import Delivery
@@ -114,13 +114,13 @@ def test_a_list_takes_as_many_queries_however_long_it_is(
     for _ in range(3):
         hold()
         wait()
-        held.reprocess(HeldRecord.objects.all(), by="command", filter={})
+        redrives.reprocess({}, by="command")
     with django_assert_num_queries(queries):
         text_of(operator.get(page))
     for _ in range(10):
         hold()
         wait()
-        held.reprocess(HeldRecord.objects.all(), by="command", filter={})
+        redrives.reprocess({}, by="command")
     with django_assert_num_queries(queries):
         text_of(operator.get(page))
 
@@ -226,7 +226,7 @@ def test_a_long_payload_is_cut(viewer: Client, size: int) -> None:
 
 def test_a_redrive_tells_what_came_of_it(viewer: Client) -> None:
     records = [hold() for _ in range(3)]
-    redrive = held.reprocess(HeldRecord.objects.all(), by="user:ann", filter={"status": "dead", "stream": "tutors"})
+    redrive = redrives.reprocess({"status": "dead", "stream": "tutors"}, by="user:ann")
     delivery = redrive.deliveries.get()
     Delivery.objects.filter(pk=delivery.pk).update(inserted=1, held=1)
     assert redrive.count == len(records)

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from enrichment import held, stats
+from enrichment import redrives, stats
 from enrichment.models import HeldRecord, MinuteStat
 from enrichment.tests.held import hold, valid, wait
 from ingestion.models import Delivery, Doorbell
@@ -85,8 +85,8 @@ def test_the_total_is_the_sum(django_assert_num_queries: Any) -> None:
 def test_what_came_of_redrives_is_summed_over_their_deliveries() -> None:
     for _ in range(3):
         hold()
-    first = held.reprocess(HeldRecord.objects.all(), by="command", filter={})
-    nothing = held.reprocess(HeldRecord.objects.all(), by="command", filter={})
+    first = redrives.reprocess({}, by="command")
+    nothing = redrives.reprocess({}, by="command")
     more = Delivery.objects.create(
         stream="tutors", client="system", format="held", body=b"[]", count=4, stale=1, held=2
     )

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.exceptions import TimeoutException
 
-from enrichment import errors, held, persist, pipeline
+from enrichment import errors, held, persist, pipeline, redrives
 from enrichment.errors import Fault
 from enrichment.models import HeldRecord
 from ingestion import streams
@@ -304,7 +304,7 @@ def test_a_mended_record_that_is_older_than_the_stored_one_says_so() -> None:
     send("tutors", tutor(email="nobody", updated_at=OLDER, name="mended"), keep_invalid=True)
     dead = HeldRecord.objects.get()
     held.mend(dead, dump(tutor(updated_at=OLDER, name="mended")), dead.payload_version)
-    held.reprocess(HeldRecord.objects.all(), by="test", filter={})
+    redrives.reprocess({}, by="test")
     deliver("tutors", tutor(updated_at=NEWER, name="newer"))
     work_off()
     dead.refresh_from_db()
@@ -321,7 +321,7 @@ def test_a_dead_record_reprocessed_after_a_newer_version_was_stored(monkeypatch:
         send("tutors", tutor(updated_at=NEWER, name="new"))
     dead = HeldRecord.objects.get()
     held.mend(dead, dump(tutor(updated_at=OLDER, name="old")), 0)
-    redrive = held.reprocess(HeldRecord.objects.all(), by="test", filter={})
+    redrive = redrives.reprocess({}, by="test")
     work_off()
     dead.refresh_from_db()
     assert (dead.status, dead.outcome) == (Status.RESOLVED, "stale")

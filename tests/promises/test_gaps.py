@@ -20,7 +20,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from enrichment import errors, held, persist, pipeline, references, sweep, tasks
+from enrichment import errors, held, persist, pipeline, redrives, references, sweep, tasks
 from enrichment.errors import Fault
 from enrichment.models import HeldRecord
 from enrichment.refresh import refresh, refresh_daily
@@ -280,7 +280,7 @@ def lose_looks(patch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_discarded_stays_so_when_its_key_is_stored() -> None:
     send("tutors", tutor(email="nobody"), keep_invalid=True)
-    held.discard(HeldRecord.objects.all(), by="test", filter={}, reason="no")
+    redrives.discard({}, by="test", reason="no")
     send("tutors", tutor())
     sweep.sweep()
     assert HeldRecord.objects.get().status == Status.DISCARDED
@@ -305,8 +305,8 @@ def test_of_two_who_send_a_record_on_at_once_one_does() -> None:
     send("tutors", tutor(email="nobody"), keep_invalid=True)
     pks = list(HeldRecord.objects.values_list("pk", flat=True))
     with transaction.atomic():
-        (delivery,) = held._queue("tutors", pks, Delivery.Source.REDRIVE)
-        second = beside(lambda: held._queue("tutors", pks, Delivery.Source.REDRIVE))
+        (delivery,) = held.queue("tutors", pks, Delivery.Source.REDRIVE)
+        second = beside(lambda: held.queue("tutors", pks, Delivery.Source.REDRIVE))
         wait_until_blocked()
     assert second.result(30) == []
     assert HeldRecord.objects.get().queued_in == delivery.pk
@@ -325,7 +325,7 @@ def test_of_two_of_one_delivery_the_later_position_is_newer_even_when_it_was_men
     send("tutors", tutor(name="first"), tutor(name="second", email="nobody"), keep_invalid=True)
     dead = HeldRecord.objects.get()
     held.mend(dead, dump(tutor(name="second")), 0)
-    redrive = held.reprocess(HeldRecord.objects.all(), by="test", filter={})
+    redrive = redrives.reprocess({}, by="test")
     work_off()
     assert counts(redrive.deliveries.get()) == {"updated": 1}
     row = stored("tutors", tutor()["tutor_id"])
@@ -750,7 +750,7 @@ def test_held_records_are_locked_in_order_of_their_ids() -> None:
     send("tutors", *(tutor(tutor_id=key, email="nobody") for key in "abc"), keep_invalid=True)
     found = list(HeldRecord.objects.order_by("pk"))
     HeldRecord.objects.filter(pk=found[0].pk).update(attempts=1)  # now the last in the table
-    again = held.reprocess(HeldRecord.objects.all(), by="test", filter={}).deliveries.get()
+    again = redrives.reprocess({}, by="test").deliveries.get()
     items = pipeline._next_part(again)[::-1]
 
     def lock() -> list[str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from enrichment import held, pipeline
+from enrichment import held, pipeline, redrives
 from enrichment.held import NotMendable, SomeoneWasFaster
 from enrichment.models import HeldRecord, MinuteStat
 from ingestion.models import Delivery
@@ -25,7 +25,7 @@ def dead_letter(**changes: Any) -> HeldRecord:
 
 
 def reprocess() -> Delivery:
-    return held.reprocess(HeldRecord.objects.all(), by="test", filter={}).deliveries.get()
+    return redrives.reprocess({}, by="test").deliveries.get()
 
 
 def test_refused_items_keep_their_places() -> None:
@@ -71,13 +71,13 @@ def test_a_record_that_fails_again_is_held_again() -> None:
 def test_what_is_on_its_way_is_not_sent_twice() -> None:
     dead_letter()
     reprocess()
-    assert held.reprocess(HeldRecord.objects.all(), by="test", filter={}).count == 0
+    assert redrives.reprocess({}, by="test").count == 0
 
 
 def test_a_discarded_record_is_skipped_by_the_delivery_that_names_it() -> None:
     dead = dead_letter()
     again = reprocess()
-    redrive = held.discard(HeldRecord.objects.all(), by="test", filter={}, reason="a test of the client's")
+    redrive = redrives.discard({}, by="test", reason="a test of the client's")
     work_off()
     dead.refresh_from_db()
     assert (dead.status, dead.discard_reason, redrive.count) == (Status.DISCARDED, "a test of the client's", 1)
@@ -109,7 +109,7 @@ def test_what_changed_between_reading_and_work_is_skipped(act: str, monkeypatch:
         if act == "mend":
             held.mend(dead, dump(tutor()), 0)
         else:
-            held.discard(HeldRecord.objects.all(), by="test", filter={}, reason="no")
+            redrives.discard({}, by="test", reason="no")
         return work(*args)
 
     monkeypatch.setattr(pipeline, "_work", slow)
@@ -131,7 +131,7 @@ def test_the_second_mend_of_one_version_changes_nothing() -> None:
 
 def test_a_closed_record_cannot_be_mended() -> None:
     dead = dead_letter()
-    held.discard(HeldRecord.objects.all(), by="test", filter={}, reason="no")
+    redrives.discard({}, by="test", reason="no")
     with pytest.raises(SomeoneWasFaster):
         held.mend(dead, dump(tutor()), 0)
 
@@ -146,7 +146,7 @@ def test_a_mend_must_be_valid(payload: str) -> None:
 def test_a_resolved_record_is_never_discarded() -> None:
     dead = dead_letter()
     send("tutors", tutor())
-    assert held.discard(HeldRecord.objects.all(), by="test", filter={}, reason="no").count == 0
+    assert redrives.discard({}, by="test", reason="no").count == 0
     dead.refresh_from_db()
     assert dead.status == Status.RESOLVED
 

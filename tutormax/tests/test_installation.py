@@ -26,10 +26,11 @@ def test_viewers_read_operators_act_administrators_rule() -> None:
     assert {right.split(".")[1].split("_")[0] for right in viewer} == {"view"}
     assert {"ingestion.view_delivery", "enrichment.view_deadletter", "enrichment.view_redrive"} <= viewer
     assert {"tutoring.view_tutor", "tutoring.view_tutoringsession", "tutoring.view_feedback"} <= viewer
-    acts = {"enrichment.reprocess", "enrichment.discard", "enrichment.mend"}
-    assert operator - viewer == {*acts, "ingestion.add_delivery"}
+    acts = {f"enrichment.{act}" for act in ("reprocess", "discard", "mend", "refresh")}
+    assert operator - viewer == {*acts, "ingestion.add_delivery", "ingestion.control_streams"}
     more = administrator - operator
     assert {"ingestion.view_apikey", "ingestion.add_apikey", "ingestion.change_apikey", "auth.change_user"} <= more
+    assert "enrichment.prune" in more
     assert {"tutoring.delete_tutor", "tutoring.delete_feedback", "tutoring.change_subject"} <= more
     assert not {"tutoring.change_tutor", "tutoring.add_tutor", "auth.delete_user", "auth.change_group"} & more
     assert not {right for right in administrator if "schedule" in right or "ormq" in right}

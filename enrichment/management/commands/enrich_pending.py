@@ -12,6 +12,8 @@ from django.db import Error
 from django.db.models import F, Sum
 from tqdm import tqdm
 
+from enrichment import redrives
+from enrichment.models import Redrive
 from enrichment.pipeline import process_batch
 from ingestion.models import Delivery
 from ingestion.streams import Stream, all_streams, get, names
@@ -74,6 +76,7 @@ def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None, ct
     failed_rounds = 0
     with tqdm(total=_pending(chosen), unit=" records", disable=None) as bar:
         while not ctrl_c.pressed and (limit is None or done.total() < limit):
+            acted = redrives.carry_on(Redrive.objects.all())
             batches = [process_batch(stream, records=batch_size, heed_pauses=False) for stream in chosen]
             worked = [batch for batch in batches if batch]
             progress = sum((batch.outcomes for batch in worked), Counter[str]())
@@ -85,7 +88,7 @@ def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None, ct
             if failed_rounds == ROUNDS_WITHOUT_PROGRESS:
                 raise CommandError(f"Nothing goes through: {errors[0]}")
             if not progress:
-                if not _pending(chosen):
+                if not acted and not _pending(chosen):
                     break
                 time.sleep(POLL * max(1, failed_rounds))  # another process has it in hand, or has just died with it
     outcomes = ("inserted", "updated", "stale", "held", "skipped")

@@ -5,8 +5,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.timezone import is_naive, make_aware
 
-from enrichment import held, stats
-from enrichment.models import HeldRecord
+from enrichment import redrives, stats
+from enrichment.models import HeldRecord, Redrive
 from ingestion.streams import names
 
 
@@ -20,15 +20,15 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="count, change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        chosen = {name: options[name] for name in ("stream", "code", "since") if options[name]}
-        dead = HeldRecord.objects.dead().filter(queued_in=None)
-        dead = dead.filter(**{name: value for name, value in chosen.items() if name != "since"})
+        chosen = {"status": HeldRecord.Status.DEAD.value}
+        chosen |= {name: options[name] for name in ("stream", "code") if options[name]}
         if options["since"]:
-            dead = dead.filter(held_at__gte=_moment(options["since"]))
+            chosen["held_after"] = _moment(options["since"]).isoformat()
         if options["dry_run"]:
-            self.stdout.write(f"{dead.count()} dead letters would be sent through again.")
+            number = redrives.meant(Redrive.Act.REPROCESS, chosen).count()
+            self.stdout.write(f"{number} dead letters would be sent through again.")
             return
-        redrive = held.reprocess(dead, by="command", filter=chosen)
+        redrive = redrives.reprocess(chosen, by="command")
         self.stdout.write(f"Redrive {redrive.pk}: dead letters now on their way: {redrive.count}.")
         if not stats.cluster_alive():
             self.stdout.write("No qcluster is alive: start one, or work them off with enrich_pending.")

@@ -1,0 +1,130 @@
+"""Acts on held records, one or thousands: each kept as a redrive, done in steps, taken up again after a crash."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Count, Max
+from django.utils import timezone
+
+from enrichment import held
+from enrichment.models import HeldRecord, HeldRecordQuerySet, Redrive, RedriveQuerySet
+from ingestion import bell
+from ingestion.models import Delivery
+from ingestion.readers import clean
+from ingestion.services import MAX_MESSAGE
+
+STEP = 1000
+"""Held records of one step, and so of one transaction."""
+
+POLL = 0.1
+
+Act, Status = Redrive.Act, HeldRecord.Status
+
+
+def meant(act: str, chosen: dict[str, Any]) -> HeldRecordQuerySet:
+    """The records that an act with this filter would act on now."""
+    records = HeldRecord.objects.chosen_by(chosen).open()
+    return records.filter(queued_in=None) if act == Act.REPROCESS else records
+
+
+def begin(
+    act: str,
+    chosen: dict[str, Any],
+    *,
+    by: str,
+    user: User | None = None,
+    up_to: int | None = None,
+    reason: str = "",
+    change: dict[str, Any] | None = None,
+) -> Redrive:
+    """Keeps what is to be done. From here on the workers do it; carry_on() does a step at once.
+
+    `up_to` is the newest record that is meant, else the newest there is: what arrives later is not.
+    """
+    records = meant(act, chosen)
+    found = (records if up_to is None else records.filter(pk__lte=up_to)).aggregate(newest=Max("pk"), total=Count("*"))
+    return Redrive.objects.create(
+        act=act,
+        filter=chosen,
+        by=by,
+        user=user,
+        up_to=found["newest"] or 0,
+        total=found["total"],
+        reason=reason,
+        change=change or {},
+    )
+
+
+def reprocess(chosen: dict[str, Any], *, by: str) -> Redrive:
+    """Sends the chosen records through again; those on their way already are left out."""
+    return finish(begin(Act.REPROCESS, chosen, by=by))
+
+
+def discard(chosen: dict[str, Any], *, by: str, reason: str) -> Redrive:
+    """Closes the chosen records for good."""
+    return finish(begin(Act.DISCARD, chosen, by=by, reason=reason))
+
+
+def finish(redrive: Redrive) -> Redrive:
+    """Does what is left of it, or waits for the process that does it."""
+    while redrive.finished_at is None:
+        if not carry_on(Redrive.objects.filter(pk=redrive.pk)):
+            time.sleep(POLL)
+        redrive.refresh_from_db()
+    return redrive
+
+
+def carry_on(among: RedriveQuerySet) -> bool:
+    """One step, wholly or not at all, of the oldest unfinished one that no other process is at; False if there is none.
+
+    An error is kept with the redrive and raised: its step is to be done again, after those that are not in trouble.
+    """
+    locked = None
+    try:
+        with transaction.atomic():
+            free = among.unfinished().order_by("trouble", "pk").select_for_update(skip_locked=True)
+            if (locked := free.first()) is None:
+                return False
+            _step(locked)
+    except Exception as error:
+        if locked:
+            trouble = clean(f"{type(error).__name__}: {error}", MAX_MESSAGE)
+            Redrive.objects.unfinished().filter(pk=locked.pk).update(trouble=trouble)
+        raise
+    bell.ring()
+    return True
+
+
+def _step(redrive: Redrive) -> None:
+    left = meant(redrive.act, redrive.filter).filter(pk__gt=redrive.reached, pk__lte=redrive.up_to).order_by("pk")
+    if pks := list(left.values_list("pk", flat=True)[:STEP]):
+        redrive.count += ACTS[redrive.act](redrive, pks)
+        redrive.reached = pks[-1]
+    if len(pks) < STEP:
+        redrive.finished_at = timezone.now()
+    redrive.trouble = ""
+    redrive.save(update_fields=["count", "reached", "finished_at", "trouble"])
+
+
+def _reprocess(redrive: Redrive, pks: Sequence[int]) -> int:
+    acted = 0
+    for stream, of_stream in held.by_stream(HeldRecord.objects.filter(pk__in=pks)).items():
+        deliveries = held.queue(stream, of_stream, Delivery.Source.REDRIVE)
+        redrive.deliveries.add(*deliveries)
+        acted += sum(delivery.count for delivery in deliveries)
+    return acted
+
+
+def _discard(redrive: Redrive, pks: Sequence[int]) -> int:
+    changes = {"status": Status.DISCARDED, "discard_reason": redrive.reason, "queued_in": None}
+    locked = HeldRecord.objects.open().filter(pk__in=pks).order_by("pk").select_for_update()
+    still_open = HeldRecord.objects.open().filter(pk__in=list(locked.values_list("pk", flat=True)))
+    return still_open.update(**changes, changed_at=timezone.now())
+
+
+ACTS: dict[str, Callable[[Redrive, Sequence[int]], int]] = {Act.REPROCESS: _reprocess, Act.DISCARD: _discard}
