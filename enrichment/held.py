@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Exists, OuterRef, Q, Subquery
 from django.utils import timezone
 from pydantic import TypeAdapter, ValidationError
 
@@ -275,23 +274,34 @@ def mend(held: HeldRecord, payload: str, payload_version: int) -> None:
     stream = streams.get(held.stream)
     if messages := check_payload(stream, payload):
         raise NotMendable(messages)
+    with transaction.atomic():
+        same = HeldRecord.objects.open().filter(pk=held.pk, payload_version=payload_version)
+        locked = same.select_for_update().first()
+        if locked is None:
+            raise SomeoneWasFaster(f"{held} was mended or closed meanwhile.")
+        replace_payloads(stream, [(locked, parse_json(payload.encode()))])
+
+
+def replace_payloads(stream: Stream, mended: Iterable[tuple[HeldRecord, Any]]) -> None:
+    """Writes payloads that pass to open records of that stream, which the caller has locked and read since."""
     now = timezone.now()
-    parsed = parse_json(payload.encode())
-    changed = (
-        HeldRecord.objects.open()
-        .filter(pk=held.pk, payload_version=payload_version)
-        .update(
-            payload=dump(parsed),
-            original_payload=Coalesce("original_payload", "payload"),
-            payload_version=F("payload_version") + 1,
-            key=key_of(stream, parsed),
-            version_at=version_at(stream, parsed, held.received_at, now),
-            queued_in=None,
-            changed_at=now,
-        )
-    )
-    if not changed:
-        raise SomeoneWasFaster(f"{held} was mended or closed meanwhile.")
+    records = []
+    for held, payload in mended:
+        if held.original_payload is None:
+            held.original_payload = held.payload
+        held.payload = dump(payload)
+        held.payload_version += 1
+        held.key = key_of(stream, payload)
+        held.version_at = version_at(stream, payload, held.received_at, now)
+        held.queued_in, held.changed_at = None, now
+        records.append(held)
+    HeldRecord.objects.bulk_update(records, _CHANGED_BY_MENDING, batch_size=200)
+
+
+_CHANGED_BY_MENDING = [
+    *("payload", "original_payload", "payload_version", "key", "version_at"),
+    *("queued_in", "changed_at"),
+]
 
 
 def by_stream(among: HeldRecordQuerySet) -> dict[str, list[int]]:

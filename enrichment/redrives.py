@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -11,17 +11,21 @@ from django.db import transaction
 from django.db.models import Count, Max
 from django.utils import timezone
 
-from enrichment import held
+from enrichment import bulk_mend, held
 from enrichment.models import HeldRecord, HeldRecordQuerySet, Redrive, RedriveQuerySet
-from ingestion import bell
+from ingestion import bell, streams
 from ingestion.models import Delivery
 from ingestion.readers import clean
 from ingestion.services import MAX_MESSAGE
+from ingestion.templatetags.shown import plain
 
 STEP = 1000
 """Held records of one step, and so of one transaction."""
 
 POLL = 0.1
+
+LEFT, AND_REPROCESS = "left", "reprocess"
+"""Names in Redrive.change, of a mend: why records are left as they are → how many; whether it also reprocesses."""
 
 Act, Status = Redrive.Act, HeldRecord.Status
 
@@ -29,6 +33,9 @@ Act, Status = Redrive.Act, HeldRecord.Status
 def meant(act: str, chosen: dict[str, Any]) -> HeldRecordQuerySet:
     """The records that an act with this filter would act on now."""
     records = HeldRecord.objects.chosen_by(chosen).open()
+    if act == Act.DISCARD:
+        return records
+    records = records.filter(stream__in=streams.names())  # no worker takes those of a stream that is gone
     return records.filter(queued_in=None) if act == Act.REPROCESS else records
 
 
@@ -70,12 +77,13 @@ def discard(chosen: dict[str, Any], *, by: str, reason: str) -> Redrive:
     return finish(begin(Act.DISCARD, chosen, by=by, reason=reason))
 
 
-def finish(redrive: Redrive) -> Redrive:
+def finish(redrive: Redrive, after_step: Callable[[Redrive], object] = lambda redrive: None) -> Redrive:
     """Does what is left of it, or waits for the process that does it."""
     while redrive.finished_at is None:
         if not carry_on(Redrive.objects.filter(pk=redrive.pk)):
             time.sleep(POLL)
         redrive.refresh_from_db()
+        after_step(redrive)
     return redrive
 
 
@@ -108,7 +116,7 @@ def _step(redrive: Redrive) -> None:
     if len(pks) < STEP:
         redrive.finished_at = timezone.now()
     redrive.trouble = ""
-    redrive.save(update_fields=["count", "reached", "finished_at", "trouble"])
+    redrive.save(update_fields=["change", "count", "reached", "finished_at", "trouble"])
 
 
 def _reprocess(redrive: Redrive, pks: Sequence[int]) -> int:
@@ -120,6 +128,15 @@ def _reprocess(redrive: Redrive, pks: Sequence[int]) -> int:
     return acted
 
 
+def _mend(redrive: Redrive, pks: Sequence[int]) -> int:
+    """Also sends those mended through again, where that is asked for too."""
+    mended, left = bulk_mend.mend(pks, bulk_mend.Change.of(redrive.change))
+    redrive.change[LEFT] = bulk_mend.add_reasons(redrive.change.get(LEFT, {}), left)
+    if redrive.change.get(AND_REPROCESS):
+        _reprocess(redrive, mended)
+    return len(mended)
+
+
 def _discard(redrive: Redrive, pks: Sequence[int]) -> int:
     changes = {"status": Status.DISCARDED, "discard_reason": redrive.reason, "queued_in": None}
     locked = HeldRecord.objects.open().filter(pk__in=pks).order_by("pk").select_for_update()
@@ -127,4 +144,33 @@ def _discard(redrive: Redrive, pks: Sequence[int]) -> int:
     return still_open.update(**changes, changed_at=timezone.now())
 
 
-ACTS: dict[str, Callable[[Redrive, Sequence[int]], int]] = {Act.REPROCESS: _reprocess, Act.DISCARD: _discard}
+ACTS: dict[str, Callable[[Redrive, Sequence[int]], int]] = {
+    Act.REPROCESS: _reprocess,
+    Act.DISCARD: _discard,
+    Act.MEND: _mend,
+}
+
+
+# In words.
+
+
+def in_words(chosen: Mapping[str, Any]) -> str:
+    """What a filter means, for the history, lists and pages: "dead letters of tutors with code invalid"."""
+    told = {"dead": "dead letters", "waiting": "waiting records"}.get(chosen.get("status", ""), "open held records")
+    if pks := chosen.get("ids", []):
+        told = f"held record {pks[0]}" if len(pks) == 1 else f"{len(pks):,} selected held records"
+    return plain(" ".join([told, *(words.format(chosen[name]) for name, words in WORDS.items() if name in chosen)]))
+
+
+WORDS = {
+    "stream": "of {}",
+    "missing_stream": "that miss {}",
+    "missing_key": "{}",
+    "code": "with code {}",
+    "stage": "in stage {}",
+    "key": "with the key {}",
+    "client": "sent by {}",
+    "delivery": "of delivery {}",
+    "upload": "of upload {}",
+    "held_after": "held since {}",
+}

@@ -1,0 +1,271 @@
+"""One change to many held records: what it would do to each, tried on them, and done in a step of a redrive."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import models
+from django.db.models import Func
+
+from enrichment import held as acts
+from enrichment import held_page
+from enrichment.models import HeldRecord, HeldRecordQuerySet
+from ingestion import streams
+from ingestion.readers import Unreadable, dump, parse_json
+from ingestion.templatetags.shown import plain
+
+MOST_TRIED = 5_000
+"""Held records on which a change is tried before it is confirmed."""
+MOST_BYTES = 16_000_000
+"""Of payloads that are tried on a page."""
+CHUNK_BYTES = 8_000_000
+"""Of payloads that are in memory at once."""
+SAMPLE = 10
+MOST_REASONS = 20
+MOST_VALUE = 300
+"""Characters of a value that a page shows."""
+
+ABSENT = "absent"
+NOT_SO = "have another value in the field, or none: the change is not for them"
+IS_SO = "have that value already"
+NOT_THERE = "do not have the field"
+NO_OBJECT = "are no objects: they have no fields"
+TOO_LARGE = "are too large to be mended here"
+OTHER = "other reasons"
+
+
+class Do(models.TextChoices):
+    SET = "set", "Set a field"
+    REPLACE = "replace", "Replace one value by another"
+    REMOVE = "remove", "Remove a field"
+
+
+class _Bytes(Func):
+    """Of a text in ASCII, without reading it where the database can tell."""
+
+    function = "OCTET_LENGTH"
+    output_field = models.IntegerField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, function="LENGTH", **context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What is done to each record; its values are JSON in ASCII, which every database keeps."""
+
+    do: str
+    field: str
+    value: str = ""
+    old: str = ""
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Change:
+        """That of a redrive."""
+        return cls(**{name: kept.get(name, "") for name in ("do", "field", "value", "old")})
+
+    def as_kept(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if value}
+
+    def on(self, record: dict[str, Any]) -> dict[str, Any] | str:
+        """The record so changed, or why the change is not for it."""
+        present = _canonical(record[self.field]) if self.field in record else None
+        if self.do == Do.REMOVE:
+            if present is None:
+                return NOT_THERE
+            return {name: value for name, value in record.items() if name != self.field}
+        if self.do == Do.REPLACE and present != _canonical(json.loads(self.old)):
+            return NOT_SO
+        value = json.loads(self.value)
+        return IS_SO if present == _canonical(value) else {**record, self.field: value}
+
+    def __str__(self) -> str:
+        field, value, old = plain(self.field), shown(self.value), shown(self.old)
+        if self.do == Do.REMOVE:
+            return f"remove {field}"
+        return f"set {field} to {value}" if self.do == Do.SET else f"replace {field} {old} by {value}"
+
+
+def _canonical(value: Any) -> str:
+    """Equal for what is exactly the same value: 1, 1.0 and true are three."""
+    return json.dumps(value, sort_keys=True)
+
+
+def shown(value: str) -> str:
+    """A value in JSON for a person to read."""
+    try:
+        text = plain(json.dumps(json.loads(value), ensure_ascii=False))
+    except ValueError:
+        return ABSENT
+    return text if len(text) <= MOST_VALUE else f"{text[:MOST_VALUE]}…"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the change would do to one record."""
+
+    held: HeldRecord
+    before: str = ABSENT
+    after: str = ABSENT
+    payload: Any = None
+    """As it would be; meaningless where the change is not for the record."""
+    left: str = ""
+    """Why the change is not for it."""
+    messages: Mapping[str, list[str]] = field(default_factory=dict)
+    """What would be wrong with it, by field."""
+
+    @property
+    def passes(self) -> bool:
+        return not self.left and not self.messages
+
+    @property
+    def reason(self) -> str:
+        """Why it is left as it is."""
+        return self.left or f"would not pass: {held_page.first_message(self.messages)[:200]}"
+
+    @property
+    def complaints(self) -> list[held_page.Complaint]:
+        return held_page.complaints(self.messages)
+
+
+def judge(held: HeldRecord, change: Change) -> Verdict:
+    try:
+        record = parse_json(held.payload.encode())
+    except Unreadable as error:  # by a stricter reader than the one that took it in
+        return Verdict(held=held, messages={"record": [str(error)]})
+    if not isinstance(record, dict):
+        return Verdict(held=held, left=NO_OBJECT)
+    changed = change.on(record)
+    if isinstance(changed, str):
+        return Verdict(held=held, left=changed)
+    messages = acts.check_payload(streams.get(held.stream), dump(changed))
+    before, after = (_field(each, change.field) for each in (record, changed))
+    return Verdict(held=held, before=before, after=after, payload=changed, messages=messages)
+
+
+def _field(record: dict[str, Any], name: str) -> str:
+    return shown(dump(record[name])) if name in record else ABSENT
+
+
+# Before it is confirmed.
+
+
+@dataclass(kw_only=True)
+class DryRun:
+    """What the change would do to the first of the chosen records, by id."""
+
+    total: int
+    """All that are chosen."""
+    tried: int = 0
+    passing: int = 0
+    not_for: Counter[str] = field(default_factory=Counter)
+    """Why the change is not for some → how many."""
+    failing: Counter[str] = field(default_factory=Counter)
+    """First message → how many would not pass."""
+    sample: list[Verdict] = field(default_factory=list)
+
+    @property
+    def concerned(self) -> int:
+        return self.passing + self.failing.total()
+
+    @property
+    def is_whole(self) -> bool:
+        return self.tried == self.total
+
+    @property
+    def most_failing(self) -> list[tuple[str, int]]:
+        return self.failing.most_common(MOST_REASONS)
+
+
+def dry_run(chosen: HeldRecordQuerySet, change: Change) -> DryRun:
+    """Tries the change on the chosen, at most on MOST_TRIED or MOST_BYTES; the sample has some of each kind."""
+    found = DryRun(total=chosen.count())
+    sizes = list(chosen.order_by("pk").values_list("pk", _Bytes("payload"))[:MOST_TRIED])
+    passing: list[Verdict] = []
+    failing: list[Verdict] = []
+    for verdict in _verdicts(_within(sizes, MOST_BYTES), change):
+        found.tried += 1
+        if verdict.passes:
+            found.passing += 1
+            passing += [verdict][: SAMPLE - len(passing)]
+        elif verdict.left:
+            found.not_for[verdict.left] += 1
+        else:
+            found.failing[held_page.first_message(verdict.messages)[:200]] += 1
+            failing += [verdict][: SAMPLE - len(failing)]
+    half = max(SAMPLE // 2, SAMPLE - len(passing))
+    found.sample = sorted(failing[:half] + passing[: SAMPLE - len(failing[:half])], key=lambda verdict: verdict.held.pk)
+    return found
+
+
+def _within(sizes: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]]:
+    """Of these (id, bytes) the first, as many as make `most` bytes; those too large to be read weigh nothing."""
+    taken: list[tuple[int, int]] = []
+    for pk, size in sizes:
+        weight = size if size <= held_page.MOST_MENDED else 0
+        if taken and weight > most:
+            break
+        most -= weight
+        taken.append((pk, size))
+    return taken
+
+
+def _verdicts(sizes: Sequence[tuple[int, int]], change: Change) -> Iterator[Verdict]:
+    """Of each of these (id, bytes), in memory a few at a time."""
+    sizes = list(sizes)
+    while sizes:
+        chunk = _within(sizes, CHUNK_BYTES)[:1000]
+        sizes = sizes[len(chunk) :]
+        large = [pk for pk, size in chunk if size > held_page.MOST_MENDED]
+        small = [pk for pk, size in chunk if size <= held_page.MOST_MENDED]
+        for held in HeldRecord.objects.filter(pk__in=large).defer("payload", "original_payload"):
+            yield Verdict(held=held, left=TOO_LARGE)
+        for held in HeldRecord.objects.filter(pk__in=small).order_by("pk"):
+            yield judge(held, change)
+
+
+# In a step of a redrive.
+
+
+def mend(pks: Sequence[int], change: Change) -> tuple[list[int], Counter[str]]:
+    """(the ids of those mended, why others are left as they are → how many). In the caller's transaction, which keeps
+    the lock on them; those closed meanwhile are in neither.
+    """
+    still_open = HeldRecord.objects.open().filter(pk__in=pks).order_by("pk").select_for_update()
+    sizes = list(still_open.values_list("pk", _Bytes("payload")))
+    mended: list[int] = []
+    left: Counter[str] = Counter()
+    passing: list[Verdict] = []
+    for verdict in _verdicts(sizes, change):
+        if verdict.passes:
+            passing.append(verdict)
+            mended.append(verdict.held.pk)
+        else:
+            left[verdict.reason] += 1
+        if len(passing) == 200:
+            _write(passing)
+    _write(passing)
+    return mended, left
+
+
+def _write(passing: list[Verdict]) -> None:
+    """Empties the list."""
+    by_stream: dict[str, list[tuple[HeldRecord, Any]]] = {}
+    for verdict in passing:
+        by_stream.setdefault(verdict.held.stream, []).append((verdict.held, verdict.payload))
+    for stream, mended in by_stream.items():
+        acts.replace_payloads(streams.get(stream), mended)
+    passing.clear()
+
+
+def add_reasons(kept: Mapping[str, int], left: Mapping[str, int]) -> dict[str, int]:
+    """The sum of both, with no more than MOST_REASONS of their own name."""
+    total = dict(kept)
+    for reason, number in left.items():
+        name = reason if reason in total or len(total) < MOST_REASONS else OTHER
+        total[name] = total.get(name, 0) + number
+    return total
