@@ -153,7 +153,7 @@ class HeldRecord(models.Model):
                 condition=Q(status__in=("waiting", "dead")),
             ),
             models.Index(
-                fields=["missing_stream", "missing_key", "status", "waiting_since"],
+                fields=["missing_stream", "missing_key", "status", "stream", "waiting_since"],
                 name="held_open_missing",
                 condition=Q(status__in=("waiting", "dead")) & ~Q(missing_stream=""),
             ),

@@ -166,7 +166,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='heldrecord',
-            index=models.Index(condition=models.Q(('status__in', ('waiting', 'dead')), models.Q(('missing_stream', ''), _negated=True)), fields=['missing_stream', 'missing_key', 'status', 'waiting_since'], name='held_open_missing'),
+            index=models.Index(condition=models.Q(('status__in', ('waiting', 'dead')), models.Q(('missing_stream', ''), _negated=True)), fields=['missing_stream', 'missing_key', 'status', 'stream', 'waiting_since'], name='held_open_missing'),
         ),
         migrations.AddIndex(
             model_name='heldrecord',
