@@ -249,10 +249,13 @@ class Pruning(models.Model):
     by = models.CharField(max_length=200, help_text="user:<name>, command or schedule.")
     before = models.DateTimeField()
     started_at = models.DateTimeField(db_default=Now())
+    changed_at = models.DateTimeField(db_default=Now(), help_text="When its last step was done.")
     finished_at = models.DateTimeField(null=True)
+    reached = models.JSONField(default=dict, help_text="The table it is at, and the last row looked at.")
     deleted = models.JSONField(default=dict, help_text="Rows by what they are: {'deliveries': n, …}.")
 
     class Meta:
+        verbose_name_plural = "retention"
         default_permissions = ("view",)
         permissions = [("prune", "Can delete what is older than the retention")]
 

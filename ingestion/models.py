@@ -98,6 +98,7 @@ class PausedStream(models.Model):
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        verbose_name_plural = "control"
         default_permissions = ("view",)
         permissions = [("control_streams", "Can pause, resume and run streams")]
 

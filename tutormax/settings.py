@@ -32,6 +32,7 @@ MAX_BATCH_RECORDS = env.whole("MAX_BATCH_RECORDS", 10_000, least=1)
 MAX_BODY_BYTES = env.whole("MAX_BODY_BYTES", 32_000_000, least=1)
 MAX_UPLOAD_BYTES = env.whole("MAX_UPLOAD_BYTES", 10_000_000_000, least=1)
 MAX_PENDING_RECORDS = env.whole("MAX_PENDING_RECORDS", 1_000_000, least=1)
+RETENTION = env.whole("RETENTION", 2_592_000, most=3_153_600_000)  # a hundred years
 CLAIM_LEASE = env.whole("CLAIM_LEASE", 60, least=1)
 WORKERS = env.whole("WORKERS", 2, least=1)
 SWEEP_INTERVAL = env.whole("SWEEP_INTERVAL", 60, least=1)

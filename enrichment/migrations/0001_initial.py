@@ -23,10 +23,13 @@ class Migration(migrations.Migration):
                 ('by', models.CharField(help_text='user:<name>, command or schedule.', max_length=200)),
                 ('before', models.DateTimeField()),
                 ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='When its last step was done.')),
                 ('finished_at', models.DateTimeField(null=True)),
+                ('reached', models.JSONField(default=dict, help_text='The table it is at, and the last row looked at.')),
                 ('deleted', models.JSONField(default=dict, help_text="Rows by what they are: {'deliveries': n, …}.")),
             ],
             options={
+                'verbose_name_plural': 'retention',
                 'permissions': [('prune', 'Can delete what is older than the retention')],
                 'default_permissions': ('view',),
             },

@@ -54,6 +54,7 @@ class Migration(migrations.Migration):
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
+                'verbose_name_plural': 'control',
                 'permissions': [('control_streams', 'Can pause, resume and run streams')],
                 'default_permissions': ('view',),
             },
