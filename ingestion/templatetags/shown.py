@@ -56,6 +56,27 @@ def moment(at: datetime | None) -> SafeString | str:
 
 
 @register.filter
+def clock(at: datetime) -> SafeString:
+    """The time with its offset; the date where it is not today's."""
+    local = timezone.localtime(at)
+    form = "%H:%M:%S" if local.date() == timezone.localdate() else "%Y-%m-%d %H:%M:%S"
+    offset = re.sub(r"(..)$", r":\1", local.strftime("%z"))
+    return format_html('<time datetime="{}">{} {}</time>', local.isoformat(), local.strftime(form), offset)
+
+
+@register.filter
+def rate(number: float) -> str:
+    """Of which there are few, with a decimal."""
+    return f"{number:,.1f}".removesuffix(".0") if number < 10 else f"{number:,.0f}"
+
+
+@register.filter
+def seconds(number: float) -> str:
+    """A short time, to two digits."""
+    return f"{number:.2g} s" if number < 10 else duration(number)
+
+
+@register.filter
 def duration(seconds: float) -> str:
     """In its largest unit; the database's clock is another, so that a negative one is 0 s."""
     for size, unit in _UNITS:
@@ -68,6 +89,7 @@ def badge(kind: str, text: str) -> SafeString:
     return format_html('<span class="badge is-{}">{}</span>', kind, text)
 
 
+@register.filter
 def plain(text: str) -> str:
     r"""`text` with what would not be seen, or would turn the text around it, as \uXXXX: still the same JSON."""
     return _NOT_PLAIN.sub(_escape, text)
