@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import ManyToManyField, QuerySet
+from django.forms import CheckboxSelectMultiple
 from django.http import HttpRequest
 from django_q.admin import QueueAdmin, ScheduleAdmin
 from django_q.models import Failure, OrmQ, Schedule, Success
@@ -18,6 +19,8 @@ from ingestion.admin import ReadOnlyAdmin
 
 class OwnUserAdmin(UserAdmin):  # type: ignore[type-arg]
     """Who is no superuser may give away, and change in others, only rights that they have themselves."""
+
+    filter_horizontal = ()  # Django's two lists with arrows are not open to a screen reader
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_change_permission(request, obj) and (obj is None or _covers(request.user, obj))
@@ -32,7 +35,12 @@ class OwnUserAdmin(UserAdmin):  # type: ignore[type-arg]
     def formfield_for_manytomany(self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "groups" and not _is_superuser(request.user):
             kwargs["queryset"] = _groups_within(request.user)
-        return super().formfield_for_manytomany(db_field, request, **kwargs)
+        return super().formfield_for_manytomany(db_field, request, widget=CheckboxSelectMultiple, **kwargs)
+
+
+class OwnGroupAdmin(GroupAdmin):
+    filter_horizontal = ()
+    formfield_overrides = {ManyToManyField: {"widget": CheckboxSelectMultiple}}
 
 
 def _is_superuser(user: Any) -> bool:
@@ -95,8 +103,9 @@ class OwnQueueAdmin(SuperusersOnly, QueueAdmin):  # type: ignore[misc]
         return False
 
 
-admin.site.unregister([APIKey, User, Success, Failure, Schedule, OrmQ])
+admin.site.unregister([APIKey, User, Group, Success, Failure, Schedule, OrmQ])
 admin.site.register(User, OwnUserAdmin)
+admin.site.register(Group, OwnGroupAdmin)
 admin.site.register([Success, Failure], TaskResultAdmin)
 admin.site.register(Schedule, OwnScheduleAdmin)
 admin.site.register(OrmQ, OwnQueueAdmin)

@@ -46,6 +46,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.forms",
     "rest_framework",
     "django_filters",
     "drf_spectacular",
@@ -76,6 +77,7 @@ MIDDLEWARE = [
 ROOT_URLCONF = "tutormax.urls"
 APPEND_SLASH = False  # every path of the API works with and without; the admin's own site adds its slashes
 WSGI_APPLICATION = "tutormax.wsgi.application"
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"  # our templates come before Django's in forms, too
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
