@@ -148,7 +148,7 @@ class HeldRecord(models.Model):
             models.Index(fields=["stream", "key"], name="held_open_key", condition=Q(status__in=("waiting", "dead"))),
             models.Index(fields=["key"], name="held_key"),
             models.Index(
-                fields=["status", "client", "-id"],
+                fields=["status", "client", "-id", "held_at"],
                 name="held_open_client",
                 condition=Q(status__in=("waiting", "dead")),
             ),
