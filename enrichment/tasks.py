@@ -3,7 +3,9 @@
 import logging
 import time
 
-from enrichment import redrives
+from django.conf import settings
+
+from enrichment import redrives, retention
 from enrichment.models import Redrive
 from enrichment.pipeline import process_batch
 from ingestion import bell
@@ -33,3 +35,22 @@ def _carry_on() -> bool:
     except Exception:
         logger.exception("A step of a redrive failed; the next ring will try it again.")
         return False
+
+
+def prune() -> None:
+    """Begins a run of retention: what the daily schedule calls."""
+    if settings.RETENTION:
+        retention.begin(by="schedule")
+        go_on_pruning()
+
+
+def go_on_pruning() -> None:
+    """As long as a drain, so that records get their turn and a stop is quick; calls itself again while work is left."""
+    end = time.monotonic() + DRAIN_SECONDS
+    try:
+        while retention.carry_on():
+            if time.monotonic() > end:
+                retention.call_workers()
+                return
+    except Exception:
+        logger.exception("A step of retention failed; it will be tried again.")

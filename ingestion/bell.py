@@ -31,6 +31,14 @@ def ring() -> None:
         logger.warning("The doorbell could not be rung; the next sweep will.", exc_info=True)
 
 
+def insist() -> None:
+    """Wakes the workers even if they are rung already: a person wants it. It never raises."""
+    try:
+        call_workers()
+    except Exception:
+        logger.warning("The workers could not be called; the next sweep will.", exc_info=True)
+
+
 def is_rung() -> bool:
     """Asked once for each post, and so in plain SQL: the ORM takes ten times as long to write the statement."""
     since = connection.ops.adapt_datetimefield_value(timezone.now() - PATIENCE)

@@ -154,6 +154,7 @@ class TestWorker:
     def test_without_a_cluster_nobody_is_at_work(self) -> None:
         answer = worker()
         assert answer.pop("timestamp").endswith("Z")
+        assert [schedule["func"] for schedule in answer.pop("schedules")] == ["enrichment.tasks.prune"]
         assert answer == {
             "alive": False,
             "last_run": None,
@@ -163,7 +164,6 @@ class TestWorker:
             "workers": 0,
             "paused_streams": [],
             "paused_providers": [],
-            "schedules": [],
         }
 
     def test_a_heartbeat_is_a_sign_of_life_even_when_no_cluster_tells_of_itself(self) -> None:
@@ -207,6 +207,7 @@ class TestWorker:
         assert worker()["clusters"] is None
 
     def test_it_lists_the_schedules(self) -> None:
+        Schedule.objects.all().delete()
         Schedule.objects.create(name="nightly", func="enrichment.tasks.drain", schedule_type=Schedule.DAILY)
         schedule = worker()["schedules"][0]
         assert schedule.pop("next_run").endswith("Z")

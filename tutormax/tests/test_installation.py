@@ -5,6 +5,9 @@ from django.contrib.auth.models import Group, Permission
 from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection
+from django.utils import timezone
+from django.utils.module_loading import import_string
+from django_q.models import Schedule
 
 pytestmark = pytest.mark.django_db
 
@@ -46,3 +49,18 @@ def test_migrating_again_changes_nothing_and_repairs_what_is_gone() -> None:
     assert Group.objects.count() == 3
     before["operator"].add("auth.view_group")  # what was given by hand is kept
     assert {name: rights(name) for name in before} == before
+
+
+def test_retention_is_scheduled_and_stays_as_it_is_set() -> None:
+    schedule = Schedule.objects.get(func="enrichment.tasks.prune")
+    assert schedule.schedule_type == Schedule.DAILY
+    assert schedule.next_run > timezone.now()
+    Schedule.objects.update(schedule_type=Schedule.WEEKLY, name="my own", repeats=0)
+    call_command("migrate", verbosity=0)
+    schedule.refresh_from_db()
+    assert (schedule.schedule_type, schedule.name, schedule.repeats) == (Schedule.WEEKLY, "my own", 0)
+    assert Schedule.objects.count() == 1
+
+
+def test_what_the_schedule_calls_is_there() -> None:
+    assert callable(import_string(Schedule.objects.get().func))

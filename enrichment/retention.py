@@ -1,0 +1,266 @@
+"""Retention: what was done with longer ago than RETENTION is deleted, in small steps, by whoever comes next.
+
+Kept for ever: stored records, open held records and their deliveries, totals (MinuteStat), redrives and the history.
+A run (Pruning) walks through each table in order of its primary key and ends where the rows are too young, so that it
+costs as much as there is to delete, and as much as there is old and has to stay.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models import DateTimeField, F, QuerySet, Value
+from django.db.models.functions import Now
+from django.utils import timezone
+from django_q.models import Task
+from django_q.tasks import async_task
+
+from enrichment.models import Failure, HeldRecord, Pruning, Redrive
+from ingestion.models import Delivery, Throttle, Upload
+
+STEP = 1000
+"""What one transaction may look at and delete: rows, those that go with them counted."""
+BYTES_A_ROW = 10_000
+"""Of a body: it counts as one more row for each, for the database has to clear them away one by one."""
+LONGEST_REST = 0.1
+"""Seconds between two steps in which something was deleted, so that others get at the database."""
+LEFT_BEHIND = timedelta(minutes=2)
+"""A run that has not moved for so long was left by a crash."""
+A_DAY = timedelta(days=1)
+"""So long what log-ins are locked by is kept in any case."""
+FAILURES = "failures"
+TASK = "enrichment.tasks.go_on_pruning"
+
+Status = HeldRecord.Status
+RedriveDelivery = Redrive.deliveries.through
+Keys = Sequence[Any]
+ONE = Value(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows that are walked through in order of their primary key, and which of them go."""
+
+    rows: Callable[[datetime], QuerySet[Any]]
+    made: str = ""
+    """When a row was made: from the first on that was made after the limit, all are too young. Else: to the end."""
+    weight: Any = ONE
+    """In rows."""
+    going: Callable[[Keys, datetime], Keys] = lambda keys, before: keys
+    """Which of these go; `before` is the limit."""
+    going_then: Callable[[Keys, datetime], Keys] | None = None
+    """Which of these will go when what stands before them in TABLES is gone."""
+
+
+def closed(status: HeldRecord.Status) -> Table:
+    return Table(
+        rows=lambda before: HeldRecord.objects.filter(status=status),  # by the index on (status, id)
+        made="held_at",
+        weight=1 + F("attempts"),  # its failures go with it
+        going=lambda keys, before: _among(HeldRecord.objects.filter(status=status, changed_at__lt=before), keys),
+    )
+
+
+def deliveries_going(keys: Keys, before: datetime, *, then: bool = False) -> Keys:
+    """Processed, their held records gone, in no unfinished redrive, and of no file that may still be gone on with."""
+    processed = Delivery.objects.filter(pk__in=keys, processed_at__lt=before).order_by("pk")
+    uploads = dict(processed.values_list("pk", "upload"))
+    held = HeldRecord.objects.filter(delivery__in=uploads)
+    if then:
+        held = held.exclude(status__in=(Status.RESOLVED, Status.DISCARDED), changed_at__lt=before)
+    redriven = RedriveDelivery.objects.filter(delivery__in=uploads, redrive__finished_at=None)
+    staying = {*held.values_list("delivery", flat=True), *redriven.values_list("delivery", flat=True)}
+    unfinished = _among(Upload.objects.filter(finished_at=None), list(set(uploads.values()) - {None}))
+    return [pk for pk, upload in uploads.items() if pk not in staying and upload not in unfinished]
+
+
+def uploads_going(keys: Keys, before: datetime, *, then: bool = False) -> Keys:
+    """Kept whole, and all their deliveries gone."""
+    finished = _among(Upload.objects.filter(finished_at__lt=before), keys)
+    left = Delivery.objects.filter(upload__in=finished)
+    if then:
+        pks = list(left.values_list("pk", flat=True))
+        left = left.exclude(pk__in=deliveries_going(pks, before, then=True))
+    staying = set(left.order_by().values_list("upload", flat=True).distinct())
+    return [pk for pk in finished if pk not in staying]
+
+
+def _among(rows: QuerySet[Any], keys: Keys) -> list[Any]:
+    return list(rows.filter(pk__in=keys).order_by("pk").values_list("pk", flat=True)) if keys else []
+
+
+TABLES: dict[str, Table] = {
+    "resolved records": closed(Status.RESOLVED),
+    "discarded records": closed(Status.DISCARDED),
+    "deliveries": Table(
+        rows=lambda before: Delivery.objects.all(),
+        made="received_at",
+        weight=1 + F("size") / BYTES_A_ROW,
+        going=deliveries_going,
+        going_then=partial(deliveries_going, then=True),
+    ),
+    "uploads": Table(
+        rows=lambda before: Upload.objects.all(),
+        made="created_at",
+        going=uploads_going,
+        going_then=partial(uploads_going, then=True),
+    ),
+    "throttled keys": Table(rows=lambda before: Throttle.objects.filter(due__lt=before.timestamp())),
+    "finished tasks": Table(rows=lambda before: Task.objects.filter(stopped__lt=before)),
+    "log-in sessions": Table(rows=lambda before: Session.objects.filter(expire_date__lt=Now())),
+    "log-ins": Table(rows=lambda before: AccessLog.objects.all(), made="attempt_time"),
+    "failed log-ins": Table(rows=lambda before: AccessFailureLog.objects.all(), made="attempt_time"),
+    "locked log-ins": Table(
+        rows=lambda before: AccessAttempt.objects.filter(attempt_time__lt=min(before, timezone.now() - A_DAY))
+    ),
+}
+"""In this order: held records before the deliveries that they came in, these before their uploads."""
+
+
+# Doing it.
+
+
+def begin(*, by: str) -> Pruning:
+    """Keeps that a run is to be done; carry_on() does it, step by step."""
+    return Pruning.objects.create(by=by, before=limit())
+
+
+def limit() -> datetime:
+    """What was done with before goes. Not to be asked with RETENTION=0."""
+    return timezone.now() - timedelta(seconds=settings.RETENTION)
+
+
+def finish(run: Pruning) -> Pruning:
+    """Does what is left of it, or waits for the process that does it."""
+    while run.finished_at is None:
+        if not carry_on():
+            time.sleep(LONGEST_REST)
+        run.refresh_from_db()
+    return run
+
+
+def carry_on() -> bool:
+    """One step, wholly or not at all, of the oldest unfinished run that no other process is at; False if there is none.
+
+    Nothing that is deleted is in the pipeline's hands: it locks no row that a worker waits for.
+    """
+    began = time.monotonic()
+    if not settings.RETENTION:
+        return False
+    with transaction.atomic():
+        run = unfinished().order_by("pk").select_for_update(skip_locked=True).first()
+        if run is None:
+            return False
+        number = _step(run)
+    if number:
+        time.sleep(min(LONGEST_REST, time.monotonic() - began))
+    return True
+
+
+def unfinished() -> QuerySet[Pruning]:
+    return Pruning.objects.filter(finished_at=None)
+
+
+def call_if_left() -> None:
+    """Has the workers go on with a run that a crash has left behind."""
+    if settings.RETENTION and unfinished().filter(changed_at__lt=timezone.now() - LEFT_BEHIND).exists():
+        call_workers()
+
+
+def call_workers() -> None:
+    async_task(TASK, q_options={"save": False})
+
+
+def _step(run: Pruning) -> int:
+    """The next window of the table that the run is at; returns how many rows were deleted."""
+    before = min(run.before, limit())  # it may have been made longer since
+    name = run.reached.get("table") or next(iter(TABLES))
+    table = TABLES[name]
+    window = _window(table, before, run.reached.get("after"))
+    keys = table.going(window.keys, before)
+    deleted = _delete(table.rows(before), keys) if keys else {}
+    for what, number in {name: deleted.pop("", 0), **deleted}.items():
+        run.deleted[what] = run.deleted.get(what, 0) + number
+    if window.is_last:
+        later = [*TABLES][[*TABLES].index(name) + 1 :]
+        run.reached = {"table": later[0]} if later else {}
+        run.finished_at = None if later else timezone.now()
+    else:
+        run.reached = {"table": name, "after": window.last}
+    run.changed_at = timezone.now()
+    run.save(update_fields=["reached", "deleted", "changed_at", "finished_at"])
+    return len(keys)
+
+
+@dataclass(frozen=True)
+class Window:
+    keys: Keys
+    """Of the rows that may be old enough."""
+    last: Any
+    is_last: bool
+
+
+def _window(table: Table, before: datetime, after: Any) -> Window:
+    """The rows after that one, as many as make STEP in weight, and at least one."""
+    rows = table.rows(before).order_by("pk")
+    rows = rows if after is None else rows.filter(pk__gt=after)
+    made = F(table.made) if table.made else Value(None, output_field=DateTimeField())
+    found = list(rows.annotate(made_=made, weight_=table.weight).values_list("pk", "made_", "weight_")[:STEP])
+    taken, weight = 0, 0
+    for _, _, each in found:
+        weight += each
+        if taken and weight > STEP:
+            break
+        taken += 1
+    young = any(at and at >= before for _, at, _ in found[:taken])
+    keys = [pk for pk, at, _ in found[:taken] if at is None or at < before]
+    return Window(keys, found[taken - 1][0] if taken else after, is_last=young or taken == len(found) < STEP)
+
+
+def _delete(rows: QuerySet[Any], keys: Keys) -> dict[str, int]:
+    """Deletes them with their failures: "" and FAILURES → how many. (Without reading them: a body may have 32 MB.)"""
+    _, by_model = rows.model._default_manager.filter(pk__in=keys).only("pk").delete()
+    failures = by_model.get(Failure._meta.label, 0)
+    return {"": by_model.get(rows.model._meta.label, 0), **({FAILURES: failures} if failures else {})}
+
+
+# Telling of it.
+
+
+def told(numbers: Mapping[str, int]) -> list[tuple[str, int]]:
+    """What is more than 0, in the order in which it is deleted."""
+    order = [*list(TABLES)[:2], FAILURES, *list(TABLES)[2:]]
+    return [(name, numbers[name]) for name in order if numbers.get(name)]
+
+
+@dataclass(frozen=True)
+class Preview:
+    before: datetime
+    numbers: dict[str, int]
+    is_all: bool
+    """False: it has not looked at everything, there may be more."""
+
+
+def preview(seconds: float = math.inf) -> Preview:
+    """What a run would delete now, by what it is; looks no longer than about so many seconds."""
+    before, end = limit(), time.monotonic() + seconds
+    numbers: dict[str, int] = {}
+    for name, table in TABLES.items():
+        window = Window((), None, is_last=False)
+        while not window.is_last:
+            if time.monotonic() > end:
+                return Preview(before, numbers, is_all=False)
+            window = _window(table, before, window.last)
+            going = (table.going_then or table.going)(window.keys, before)
+            numbers[name] = numbers.get(name, 0) + len(going)
+    return Preview(before, numbers, is_all=True)

@@ -1,0 +1,299 @@
+"""Retention: what goes, what stays for ever, and that it may be interrupted and run beside everything else."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.contrib.admin.models import LogEntry
+from django.contrib.sessions.models import Session
+from django.core.management import call_command
+from django.utils import timezone
+from django_q.models import OrmQ, Task
+from pytest_django import Settings
+
+from enrichment import redrives, retention, sweep, tasks
+from enrichment.models import Failure, HeldRecord, MinuteStat, Pruning, Redrive
+from enrichment.tests.held import hold, valid, wait
+from ingestion.models import Delivery, Throttle, Upload
+from tests.people import person
+from tests.records import assert_nothing_vanished, send
+from tutoring.models import Tutor
+
+pytestmark = pytest.mark.django_db
+
+Status = HeldRecord.Status
+LONG_AGO = timedelta(days=31)
+
+
+def long_ago() -> datetime:
+    return timezone.now() - LONG_AGO
+
+
+def delivery(**fields: Any) -> Delivery:
+    """Processed long ago, unless the fields say otherwise."""
+    told = {"stream": "tutors", "client": "key:abc", "body": b"[]", "count": 1, "inserted": 1}
+    return Delivery.objects.create(**{**told, "received_at": long_ago(), "processed_at": long_ago(), **fields})
+
+
+def grow_old(held: HeldRecord, **fields: Any) -> HeldRecord:
+    """Held long ago, and changed then unless the fields say otherwise."""
+    HeldRecord.objects.filter(pk=held.pk).update(**{"held_at": long_ago(), "changed_at": long_ago(), **fields})
+    Delivery.objects.filter(pk=held.delivery_id).update(received_at=long_ago(), processed_at=long_ago())
+    return held
+
+
+def prune() -> Pruning:
+    return retention.finish(retention.begin(by="test"))
+
+
+def left() -> set[int]:
+    return set(Delivery.objects.values_list("pk", flat=True))
+
+
+def test_what_was_done_with_long_ago_goes() -> None:
+    old = delivery()
+    closed = [grow_old(hold(), status=Status.RESOLVED), grow_old(hold(), status=Status.DISCARDED)]
+    recent = delivery(received_at=timezone.now(), processed_at=timezone.now())
+    run = prune()
+    assert left() == {recent.pk}
+    assert not HeldRecord.objects.exists() and not Failure.objects.exists()
+    numbers = {name: number for name, number in run.deleted.items() if number}
+    assert numbers == {"deliveries": 3, "resolved records": 1, "discarded records": 1, "failures": 2}
+    assert run.finished_at and run.reached == {}
+    assert old.pk not in left() and closed
+
+
+def test_what_is_open_or_under_way_stays_however_old() -> None:
+    open_records = [grow_old(hold()), grow_old(wait())]
+    lately_closed = grow_old(hold(), status=Status.RESOLVED, changed_at=timezone.now())
+    pending = delivery(processed_at=None, inserted=0)
+    lately_done = delivery(processed_at=timezone.now())  # its stream was paused
+    numbers = retention.preview().numbers
+    prune()
+    staying = {record.delivery_id for record in (*open_records, lately_closed)} | {pending.pk, lately_done.pk}
+    assert left() == staying
+    assert HeldRecord.objects.count() == 3 == Failure.objects.count()
+    assert not any(numbers.values())
+    assert_nothing_vanished()
+
+
+def test_one_record_that_stays_keeps_its_delivery_and_the_others_go() -> None:
+    stays = grow_old(hold())
+    Delivery.objects.filter(pk=stays.delivery_id).update(count=2, held=2)
+    grow_old(hold(delivery=stays.delivery, position=1), status=Status.DISCARDED)
+    prune()
+    assert stays.delivery_id in left()
+    assert set(HeldRecord.objects.values_list("pk", flat=True)) == {stays.pk}
+
+
+def test_deliveries_of_a_redrive_stay_until_it_is_finished() -> None:
+    unfinished = Redrive.objects.create(act="reprocess", by="test")
+    finished = Redrive.objects.create(act="reprocess", by="test", finished_at=timezone.now(), count=1)
+    kept, gone = (delivery(source=Delivery.Source.REDRIVE, format="held") for _ in range(2))
+    unfinished.deliveries.add(kept)
+    finished.deliveries.add(gone)
+    prune()
+    assert left() == {kept.pk}
+    assert Redrive.objects.count() == 2  # who did what is kept
+    assert list(finished.deliveries.all()) == []
+
+
+def upload(**fields: Any) -> Upload:
+    told = {"stream": "tutors", "client": "key:abc", "name": "a.csv", "format": "csv", "size": 9, "sha256": "0"}
+    return Upload.objects.create(**{**told, "created_at": long_ago(), "finished_at": long_ago(), **fields})
+
+
+def test_an_upload_goes_with_its_last_delivery_and_one_to_go_on_with_stays() -> None:
+    done, partly, interrupted = upload(), upload(), upload(finished_at=None)
+    delivery(upload=done, first_row=1)
+    delivery(upload=partly, first_row=1)
+    recent = delivery(upload=partly, first_row=2, processed_at=timezone.now())
+    of_interrupted = delivery(upload=interrupted, first_row=1)
+    assert retention.preview().numbers | {"deliveries": 2, "uploads": 1} == retention.preview().numbers
+    prune()
+    assert left() == {recent.pk, of_interrupted.pk}
+    assert set(Upload.objects.all()) == {partly, interrupted}
+
+
+def test_records_totals_and_history_are_kept_for_ever() -> None:
+    send("tutors", valid(tutor_id="T-1"))
+    Delivery.objects.update(received_at=long_ago(), processed_at=long_ago())
+    Tutor.objects.update(stored_at=long_ago())
+    MinuteStat.objects.update(minute=long_ago())
+    user = person("viewer")
+    LogEntry.objects.log_actions(user.pk, [user], 2, change_message="x", single_object=True)
+    LogEntry.objects.update(action_time=long_ago())
+    prune()
+    assert not left()
+    assert (Tutor.objects.count(), MinuteStat.objects.count(), LogEntry.objects.count()) == (1, 1, 1)
+
+
+def test_what_the_libraries_leave_goes_too() -> None:
+    now = timezone.now()
+    for at in (long_ago(), now):
+        Throttle.objects.create(key=f"{at:%m%d}", due=at.timestamp())
+        Session.objects.create(session_key=f"{at}", expire_date=at + timedelta(days=1))
+        Task.objects.create(id=f"{at}"[:32], name="x", func="x", started=at, stopped=at, success=False)
+        told = {"username": f"{at}", "ip_address": "127.0.0.1", "user_agent": "x", "path_info": "/"}
+        AccessLog.objects.create(**told)
+        AccessFailureLog.objects.create(**told)
+        AccessAttempt.objects.create(**told, failures_since_start=9)
+        if at < now:
+            for model in (AccessLog, AccessFailureLog, AccessAttempt):
+                model.objects.update(attempt_time=at)
+    run = prune()
+    for model in (Throttle, Session, Task, AccessLog, AccessFailureLog, AccessAttempt):
+        assert model._default_manager.count() == 1, model
+    assert sum(run.deleted.values()) == 6
+
+
+def test_a_lock_out_outlives_a_short_retention(settings: Settings) -> None:
+    settings.RETENTION = 1
+    AccessAttempt.objects.create(username="x", user_agent="x", path_info="/", failures_since_start=10)
+    AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=10))
+    prune()
+    assert AccessAttempt.objects.exists()
+
+
+# In steps.
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "STEP", 4)
+
+
+def steps() -> int:
+    number = 0
+    while retention.carry_on():
+        number += 1
+    return number
+
+
+def test_it_goes_in_steps_and_on_where_it_stopped(small_steps: None) -> None:
+    for _ in range(10):
+        delivery()
+    run = retention.begin(by="test")
+    for _ in range(3):  # two tables of held records, which are empty
+        assert retention.carry_on()
+    run.refresh_from_db()
+    assert (run.deleted["deliveries"], len(left()), run.finished_at) == (4, 6, None)
+    assert run.reached["table"] == "deliveries"
+    assert steps() > 3
+    run.refresh_from_db()
+    assert (run.deleted["deliveries"], len(left())) == (10, 0)
+    assert run.finished_at
+
+
+def test_a_large_body_is_a_step_of_its_own(small_steps: None) -> None:
+    large = delivery(size=50 * retention.BYTES_A_ROW)
+    small = delivery()
+    run = retention.begin(by="test")
+    for _ in range(3):
+        retention.carry_on()
+    assert left() == {small.pk} and run.pk and large.pk
+
+
+def test_it_ends_where_the_rows_are_too_young(small_steps: None) -> None:
+    for _ in range(5):
+        delivery()
+    for _ in range(40):
+        delivery(received_at=timezone.now(), processed_at=timezone.now())
+    retention.begin(by="test")
+    assert steps() < 20
+    assert len(left()) == 40
+
+
+def test_a_step_that_fails_is_undone_and_tried_again(small_steps: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        delivery()
+    run = retention.begin(by="test")
+
+    def fail(self: Any, **options: Any) -> None:
+        raise RuntimeError("a mistake")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pruning, "save", fail)
+        tasks.go_on_pruning()  # logs it
+    assert len(left()) == 3
+    tasks.go_on_pruning()
+    run.refresh_from_db()
+    assert (left(), run.deleted["deliveries"]) == (set(), 3)
+
+
+def test_the_schedule_begins_it_and_calls_again_while_work_is_left(
+    small_steps: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        delivery()
+    OrmQ.objects.all().delete()
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "DRAIN_SECONDS", -1)
+        tasks.prune()
+    assert OrmQ.objects.count() == 1
+    assert Pruning.objects.get().finished_at is None
+    tasks.go_on_pruning()
+    assert Pruning.objects.get().finished_at
+    assert (OrmQ.objects.count(), left()) == (1, set())
+
+
+def test_the_sweep_has_a_run_taken_up_that_a_crash_left() -> None:
+    run = retention.begin(by="test")
+    OrmQ.objects.all().delete()
+    sweep.sweep()
+    assert not OrmQ.objects.filter(lock__isnull=False).count() > 1
+    called = OrmQ.objects.count()
+    Pruning.objects.filter(pk=run.pk).update(changed_at=timezone.now() - retention.LEFT_BEHIND)
+    sweep.sweep()
+    assert OrmQ.objects.count() == called + 1
+
+
+def test_without_a_retention_nothing_goes(settings: Settings) -> None:
+    kept = delivery()
+    run = retention.begin(by="test")
+    settings.RETENTION = 0
+    tasks.prune()
+    assert not retention.carry_on()
+    assert left() == {kept.pk}
+    assert command() == "RETENTION is 0: everything is kept.\n"
+    assert list(Pruning.objects.all()) == [run]
+
+
+def test_a_retention_made_longer_is_heeded_by_a_run_that_has_begun(settings: Settings) -> None:
+    kept = delivery()
+    run = retention.begin(by="test")
+    settings.RETENTION *= 2
+    retention.finish(run)
+    assert left() == {kept.pk}
+
+
+# The command.
+
+
+def command(*options: str) -> str:
+    output = io.StringIO()
+    call_command("prune", *options, stdout=output)
+    return output.getvalue()
+
+
+def test_the_command_tells_what_it_deleted() -> None:
+    delivery()
+    grow_old(hold(), status=Status.DISCARDED)
+    assert command("--dry-run").startswith("Would delete what was done with before 20")
+    assert command("--dry-run").endswith(": discarded records: 1; deliveries: 2.\n")
+    assert len(left()) == 2
+    assert command().endswith(": discarded records: 1; failures: 1; deliveries: 2.\n")
+    assert command().endswith(": nothing.\n")
+    assert set(Pruning.objects.values_list("by", flat=True)) == {"command"}
+
+
+def test_a_redrive_that_begins_later_finds_what_is_left() -> None:
+    grow_old(hold(), status=Status.DISCARDED)
+    stays = grow_old(hold())
+    prune()
+    assert redrives.reprocess({}, by="test").count == 1
+    assert HeldRecord.objects.get() == stays
