@@ -1,3 +1,4 @@
+from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
@@ -8,6 +9,8 @@ from django.core.signals import request_finished
 from django.db import connections
 from django.db.models import Q
 from django.db.models.signals import post_migrate
+
+PRUNE_TASK = "enrichment.tasks.prune"
 
 
 class TutorMaxConfig(AppConfig):
@@ -30,7 +33,10 @@ class TutorMaxAdminConfig(AdminConfig):
 
 
 def complete_installation(sender: AppConfig, using: str, **kwargs: Any) -> None:
-    """Makes the cache table and the groups, so that `migrate` is the whole installation. Harmless when repeated."""
+    """Makes the cache table, the groups and the daily schedule, so that `migrate` is the whole installation.
+
+    Harmless when repeated.
+    """
     from django.contrib.auth.management import create_permissions
 
     call_command("createcachetable", database=using, verbosity=0)
@@ -38,6 +44,8 @@ def complete_installation(sender: AppConfig, using: str, **kwargs: Any) -> None:
     if {"auth_group", "auth_permission", "django_content_type"} <= tables:
         create_permissions(sender, verbosity=0, using=using)  # its own receiver may be called after this one
         make_groups(using)
+    if "django_q_schedule" in tables:
+        schedule_pruning(using)
 
 
 def make_groups(using: str) -> None:
@@ -70,3 +78,14 @@ def make_groups(using: str) -> None:
     ]:
         group, _ = Group.objects.using(using).get_or_create(name=name)
         group.permissions.add(*Permission.objects.using(using).filter(allowed))
+
+
+def schedule_pruning(using: str) -> None:
+    """Daily, at a quiet hour. One that is there already is left as an administrator has set it."""
+    from django.utils import timezone
+    from django_q.models import Schedule
+
+    tomorrow = timezone.localtime() + timedelta(days=1)
+    first = {"name": "retention", "schedule_type": Schedule.DAILY, "next_run": tomorrow.replace(hour=3, minute=0)}
+    if not Schedule.objects.using(using).filter(func=PRUNE_TASK).exists():
+        Schedule.objects.using(using).create(func=PRUNE_TASK, **first)
