@@ -114,12 +114,14 @@ class DeliveryStatusFilter(FieldFilter):
     title = parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("pending", "pending"), ("processed", "processed")]
+        return [("pending", "pending"), ("trouble", "in trouble"), ("processed", "processed")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
             case "pending":
                 return queryset.filter(processed_at=None)
+            case "trouble":
+                return queryset.filter(processed_at=None).exclude(trouble="")
             case "processed":
                 return queryset.exclude(processed_at=None)
             case other:

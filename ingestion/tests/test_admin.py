@@ -33,8 +33,9 @@ def listed(client: Client, **query: str) -> set[int]:
 def test_deliveries_are_filtered(viewer: Client) -> None:
     pending = deliver().pk
     done = deliver(stream="students", inserted=1, processed_at=timezone.now()).pk
-    redrive = deliver(source=Delivery.Source.REDRIVE).pk
+    redrive = deliver(source=Delivery.Source.REDRIVE, trouble="store: away").pk
     assert listed(viewer) == {pending, done, redrive}
+    assert listed(viewer, status="trouble") == {redrive}
     assert listed(viewer, status="pending") == {pending, redrive}
     assert listed(viewer, status="processed", stream="students") == {done}
     assert listed(viewer, source="1") == {redrive}
