@@ -21,6 +21,7 @@ ALIVE = timedelta(minutes=3)
 RATE_OVER = timedelta(minutes=5)
 """The last full minutes, which "now" is for a rate."""
 HOUR = timedelta(hours=1)
+PACED = ("inserted", "updated", "stale", "dead")
 
 Only = Collection[str]
 """The streams that whoever asks may know of; empty: all."""
@@ -55,6 +56,36 @@ class StreamNumbers:
         return self.accepted - self.pending
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast a stream goes now."""
+
+    done: float = 0
+    """Records stored (or found stale) a minute, over RATE_OVER."""
+    dead: float = 0
+    """Newly dead a minute, over RATE_OVER."""
+    latency_p95: float | None = None
+    """Seconds, of the last hour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missed:
+    """A record that others refer to and that is not stored."""
+
+    stream: str
+    key: str
+    records: int
+    """That wait for it."""
+    since: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sender:
+    client: str
+    dead: int
+    recent: int
+
+
 def depths() -> dict[str, Depth]:
     """Of the streams that have pending deliveries."""
     pending = F("count") - F("inserted") - F("updated") - F("stale") - F("held") - F("skipped")
@@ -70,8 +101,33 @@ def depths() -> dict[str, Depth]:
 
 def open_held() -> Counter[tuple[str, str, str]]:
     """(status, code, stream) → open held records."""
-    rows = HeldRecord.objects.open().values_list("status", "code", "stream").annotate(number=Count("*"))
-    return Counter({(status, code, stream): number for status, code, stream, number in rows})
+    return Counter({kind: numbers[""] for kind, numbers in open_held_within({}).items()})
+
+
+def open_held_within(spans: Mapping[str, timedelta]) -> dict[tuple[str, str, str], dict[str, int]]:
+    """(status, code, stream) → span → open held records that were held within it; "" stands for any time."""
+    now = timezone.now()
+    recent = {f"in_{name}": Count("held_at", filter=Q(held_at__gte=now - span)) for name, span in spans.items()}
+    rows = HeldRecord.objects.open().values_list("status", "code", "stream").annotate(number=Count("*"), **recent)
+    return {
+        (status, code, stream): dict(zip(("", *spans), numbers, strict=True)) for status, code, stream, *numbers in rows
+    }
+
+
+def most_missed(most: int) -> list[Missed]:
+    """What the most records wait for."""
+    waiting = HeldRecord.objects.waiting().exclude(missing_stream="").values_list("missing_stream", "missing_key")
+    rows = waiting.annotate(records=Count("*"), since=Min("waiting_since"))
+    found = rows.order_by("-records", "since", "missing_stream", "missing_key")[:most]
+    return [Missed(stream=stream, key=key, records=records, since=since) for stream, key, records, since in found]
+
+
+def senders(within: timedelta, most: int) -> list[Sender]:
+    """Who sent the most dead letters within that time, then of all time."""
+    recent = Count("held_at", filter=Q(held_at__gte=timezone.now() - within))
+    rows = HeldRecord.objects.dead().values_list("client").annotate(dead=Count("*"), recent=recent)
+    found = rows.order_by("-recent", "-dead", "client")[:most]
+    return [Sender(client=client, dead=dead, recent=recent) for client, dead, recent in found]
 
 
 def by_stream(held: Counter[tuple[str, str, str]] | None = None) -> list[StreamNumbers]:
@@ -144,6 +200,42 @@ def work_stats(only: Only = ()) -> dict[str, Any]:
         "total": _told(sum(numbers.values(), Counter())),
         "per_minute": [{"minute": minute, "records": records} for minute, records in minutes.items()],
     }
+
+
+def paces() -> dict[str, Pace]:
+    """Of the streams that have done anything in the last hour; "" stands for all of them together."""
+    this_minute = timezone.now().replace(second=0, microsecond=0)
+    now = Q(minute__gte=this_minute - RATE_OVER, minute__lt=this_minute)
+    numbers = {f"now_{name}": Sum(name, filter=now, default=0) for name in PACED}
+    took = {f"took_{name}": Sum(name) for name in latency.COLUMNS}
+    rows = MinuteStat.objects.filter(minute__gte=this_minute - HOUR).values_list("stream").annotate(**numbers, **took)
+    found = {stream: counted for stream, *counted in rows}
+    found[""] = [sum(column) for column in zip(*found.values(), strict=True)] or [0] * (len(numbers) + len(took))
+    return {stream: _pace(counted[: len(PACED)], counted[len(PACED) :]) for stream, counted in found.items()}
+
+
+def _pace(now: Sequence[int], took: Sequence[int]) -> Pace:
+    *done, dead = (number / (RATE_OVER / timedelta(minutes=1)) for number in now)
+    return Pace(done=sum(done), dead=dead, latency_p95=latency.quantile(took, 0.95))
+
+
+def by_minute(since: datetime) -> dict[datetime, dict[str, int]]:
+    """minute → outcome → records of all streams; minutes in which nothing was done are left out."""
+    rows = MinuteStat.objects.filter(minute__gte=since).values_list("minute")
+    found = rows.annotate(*map(Sum, MinuteStat.OUTCOMES))
+    return {minute: dict(zip(MinuteStat.OUTCOMES, numbers, strict=True)) for minute, *numbers in found}
+
+
+def in_steps(
+    minutes: Mapping[datetime, Mapping[str, int]], start: datetime, step: timedelta, steps: int
+) -> list[Counter[str]]:
+    """The sums, by outcome, of so many steps from `start` on."""
+    sums: list[Counter[str]] = [Counter() for _ in range(steps)]
+    for minute, numbers in minutes.items():
+        number = (minute - start) // step
+        if 0 <= number < steps:
+            sums[number].update(numbers)
+    return sums
 
 
 def _accepted(done: Mapping[str, int], depth: Depth | None) -> int:

@@ -6,7 +6,7 @@ from django.db.models.signals import post_delete, post_migrate, post_save
 
 class TutoringConfig(AppConfig):
     name = "tutoring"
-    verbose_name = "Tutoring"
+    verbose_name = "Tutoring records"
 
     def ready(self) -> None:
         from tutoring import catalogue

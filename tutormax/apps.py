@@ -30,6 +30,8 @@ class TutorMaxAdminConfig(AdminConfig):
     def ready(self) -> None:
         super().ready()
         import_module("tutormax.replaced_admins")  # when every app has registered its own
+        for label, name in import_module("tutormax.admin").NAMES.items():
+            apps.get_app_config(label).verbose_name = name  # in the menu, and where pages say where they are
 
 
 def complete_installation(sender: AppConfig, using: str, **kwargs: Any) -> None:

@@ -1,21 +1,19 @@
-"""The admin as a whole: the dashboard, rights over people and the task queue, and a page that carries no code."""
+"""The admin as a whole: its menu, rights over people and the task queue, and a page that carries no code."""
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
-from django.utils import timezone
 from django_q.models import Schedule
 
 from enrichment.tests.held import hold, valid, wait
-from ingestion.models import ApiKey, Doorbell
+from ingestion.models import ApiKey
 from tests.people import browser_of, person, text_of
-from tests.records import deliver, send
+from tests.records import send
 
 pytestmark = pytest.mark.django_db
 
@@ -25,90 +23,13 @@ def viewer() -> Client:
     return browser_of(person("viewer"))
 
 
-def beat(minutes: int) -> None:
-    answered = timezone.now() - timedelta(minutes=minutes)
-    Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": answered})
-
-
-def rows_of(text: str, heading: str) -> dict[str, list[str]]:
-    """first cell → the other cells of the table under that heading."""
-    table = text[text.index(f">{heading}</h2>") :]
-    table = table[: table.index("</table>")]
-    rows = {}
-    for row in re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL):
-        first, *cells = [
-            re.sub(r"<[^>]*>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)
-        ]
-        rows[first] = cells
-    return rows
-
-
-def test_the_dashboard_counts_by_stream(viewer: Client) -> None:
-    beat(1)
-    send("tutors", valid())
-    deliver("students", valid("students"), valid("students", student_id="P-2"))
-    hold(stream="feedback")
-    wait()
-    rows = rows_of(text_of(viewer.get("/admin/")), "By stream")
-    assert rows["Stream"] == ["Pending", "Oldest", "Inserted", "Updated", "Stale", "Waiting", "Dead"]
-    assert rows["tutors"] == ["0", "–", "1", "0", "0", "0", "0"]
-    assert [rows["students"][0], rows["sessions"][5], rows["feedback"][6]] == ["2", "1", "1"]
-    assert rows["All"][0] == "2"
-
-
-def test_each_number_of_the_matrix_leads_to_what_it_counts(viewer: Client) -> None:
-    hold()
-    hold()
-    hold(code="conflict", stream="students")
-    text = text_of(viewer.get("/admin/"))
-    rows = rows_of(text, "Dead letters by code")
-    assert rows["Code"] == ["tutors", "students", "sessions", "feedback", "All"]
-    assert list(rows) == ["Code", "invalid", "conflict"]  # the most frequent first
-    assert rows["invalid"] == ["2", "0", "0", "0", "2"]
-    assert rows["conflict"] == ["0", "1", "0", "0", "1"]
-    links = re.findall(r'href="(/admin/enrichment/[^"]*)">(\d+)</a>', text)
-    assert len(links) == 6  # two by stream, two in the matrix, two sums
-    for link, number in links:
-        listed = text_of(viewer.get(link.replace("&amp;", "&")))
-        assert listed.count('<th class="field-record">') == int(number), link
-
-
-def test_a_new_installation_is_told_what_to_do(viewer: Client) -> None:
-    text = text_of(viewer.get("/admin/"))
-    assert "Nothing has arrived yet" in text
-    assert "generate_data" in text
-    assert "No dead letters" in text
-    send("tutors", valid())
-    assert "Nothing has arrived yet" not in text_of(viewer.get("/admin/"))
-
-
-@pytest.mark.parametrize(("minutes", "silent"), [(1, False), (4, True)])
-def test_the_dashboard_says_when_no_cluster_is_alive(viewer: Client, minutes: int, silent: bool) -> None:
-    beat(minutes)
-    text = text_of(viewer.get("/admin/"))
-    assert ("No cluster is alive." in text) is silent
-    assert ("The cluster is alive" in text) is not silent
-
-
-def test_the_dashboard_takes_a_fixed_number_of_queries(viewer: Client, django_assert_num_queries: Any) -> None:
-    for _ in range(3):
-        deliver("tutors", valid())
-        hold()
-        wait()
-    with django_assert_num_queries(9):
-        viewer.get("/admin/")
-
-
-def test_who_may_not_see_the_records_sees_no_numbers() -> None:
-    hold()
-    client = browser_of(person())
-    text = text_of(client.get("/admin/"))
-    assert "dashboard-numbers" not in text
-    assert "You don’t have permission to view or edit anything." in text
-
-
 def test_the_list_of_pages_begins_with_what_operators_need() -> None:
-    text = text_of(browser_of(person(superuser=True)).get("/admin/"))
+    root = browser_of(person(superuser=True))
+    text = text_of(root.get("/admin/"))
+    names = re.findall(r'class="section"[^>]*>([^<]*)</a>', text)
+    assert names[:3] == ["What is held", "Tutoring records", "Deliveries and keys"]
+    assert "What is held</h1>" in text_of(root.get("/admin/enrichment/"))
+    assert "What is held</a>" in text_of(root.get("/admin/enrichment/redrive/"))
     apps = re.findall(r'class="app-(\w+) module"', text)
     assert apps == ["enrichment", "tutoring", "ingestion", "auth", "django_q", "axes"]
     assert text.index(">Dead letters</a>") < text.index(">Waiting records</a>") < text.index(">Held records</a>")
@@ -124,7 +45,7 @@ def test_a_missing_slash_is_added_to_a_page_and_to_nothing_else(viewer: Client) 
 
 
 def every_page(record_pk: int, waiting_pk: int, delivery_pk: int, prefix: str) -> Iterator[str]:
-    yield from ("/admin/", "/admin/password_change/")
+    yield from ("/admin/", "/admin/password_change/", "/admin/find/", "/admin/find/?q=T-1")
     for model in admin.site._registry:
         meta = model._meta
         yield f"/admin/{meta.app_label}/{meta.model_name}/"
