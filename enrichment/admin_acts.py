@@ -1,8 +1,10 @@
-"""Reprocess and discard in the admin: of one held record, of the selected, or of all that match the list's filter."""
+"""Reprocess, mend and discard in the admin: one held record, the selected, or all that match the list's filter."""
 
 from __future__ import annotations
 
+import logging
 import re
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -12,30 +14,32 @@ from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.contrib.contenttypes.models import ContentType
+from django.core import signing
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db.models import Count, Max, Model
+from django.db.models import Count, Max, Model, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
-from enrichment import held_page, redrives
+from enrichment import bulk_mend, held_page, redrives
 from enrichment.admin_filters import AgeFilter, held_since
+from enrichment.bulk_mend_form import ChangeForm
 from enrichment.models import CHOSEN_BY, HeldRecord, HeldRecordQuerySet, Redrive
+from ingestion import streams
 from ingestion.admin import ReadOnlyAdmin
+from ingestion.streams import Stream
 from ingestion.templatetags.shown import thousands
 
-ACTS = ("reprocess", "discard")
-DONE = {"reprocess": "Sent through again", "discard": "Discarded"}
+ACTS = ("reprocess", "mend", "discard")
+CONFIRMED_WITHIN = timedelta(hours=1)
+MOST_SHOWN = 5
+"""Held records that a confirmation shows."""
+
+logger = logging.getLogger(__name__)
 
 
-class Confirmation(forms.Form):
-    """What a person confirms: the act, on no more records than the page has told of."""
-
-    up_to = forms.IntegerField(widget=forms.HiddenInput, max_value=2**63 - 1)
-
-
-class DiscardConfirmation(Confirmation):
+class Reason(forms.Form):
     reason = forms.CharField(
         max_length=1000,
         widget=forms.Textarea(attrs={"rows": 2, "autofocus": True}),
@@ -57,6 +61,9 @@ class ActsAdmin(ReadOnlyAdmin):
     def has_reprocess_permission(self, request: HttpRequest) -> bool:
         return self.may(request, "reprocess")
 
+    def has_mend_permission(self, request: HttpRequest) -> bool:
+        return self.may(request, "mend")
+
     def has_discard_permission(self, request: HttpRequest) -> bool:
         return self.may(request, "discard")
 
@@ -69,99 +76,181 @@ class ActsAdmin(ReadOnlyAdmin):
         allowed = [act for act in ACTS if self.status and self.may(request, act)]
         return super().changelist_view(request, {"acts_on_all": allowed} | (extra_context or {}))
 
+    # Each act goes by filter_of(): Django's own queryset of the chosen is not what a redrive keeps.
+
     @admin.action(description="Reprocess", permissions=["reprocess"])
     def reprocess(self, request: HttpRequest, chosen: HeldRecordQuerySet) -> HttpResponseBase:
-        return self.act(request, chosen, "reprocess", Confirmation)
+        return self.act(request, "reprocess", forms.Form)
 
     @admin.action(description="Discard", permissions=["discard"])
     def discard(self, request: HttpRequest, chosen: HeldRecordQuerySet) -> HttpResponseBase:
-        return self.act(request, chosen, "discard", DiscardConfirmation)
+        return self.act(request, "discard", Reason)
 
-    def act(
-        self, request: HttpRequest, chosen: HeldRecordQuerySet, act: str, form_class: type[Confirmation]
-    ) -> HttpResponseBase:
+    def act(self, request: HttpRequest, act: str, form_class: type[forms.Form]) -> HttpResponseBase:
         """Asks; does it when that is confirmed."""
-        if "confirmed" not in request.POST:
-            newest = chosen.open().order_by().aggregate(pk=Max("pk"))["pk"]
-            return self.ask(request, chosen, act, form_class(initial={"up_to": newest}))
-        form = form_class(request.POST)
-        if not form.is_valid():
-            return self.ask(request, chosen, act, form)
-        data = form.cleaned_data
-        redrive = self.do(request, act, self.filter_of(request), data["up_to"], data.get("reason", ""))
+        form = form_class(request.POST if "confirmed" in request.POST else None, label_suffix="")
+        confirmed = confirmation(request, act)
+        if confirmed is None or not form.is_valid():
+            return self.ask(request, act, form, confirmed or self.proposal(request, act))
+        return self.answer(request, self.do(request, **confirmed, **form.cleaned_data))
+
+    def answer(self, request: HttpRequest, redrive: Redrive) -> HttpResponseBase:
         one = len(selected(request)) == 1
         return HttpResponseRedirect(self.back(request) if one else redrive_page(redrive))
 
-    def ask(self, request: HttpRequest, chosen: HeldRecordQuerySet, act: str, form: Confirmation) -> HttpResponseBase:
-        records = chosen.open().order_by()
-        counts = records.aggregate(open=Count("*"), on_their_way=Count("queued_in"))
-        count = counts["open"] - (counts["on_their_way"] if act == "reprocess" else 0)
-        latest = records.defer("payload", "original_payload").order_by("-pk")[:5]
-        kinds = records.values("stream", "code").annotate(number=Count("*")).order_by("-number", "stream", "code")
+    def proposal(self, request: HttpRequest, act: str, **more: Any) -> dict[str, Any]:
+        """What a page asks to have confirmed: the act, the filter, and the newest record that is there now."""
+        chosen = self.filter_of(request) | more
+        newest = redrives.meant(act, chosen).aggregate(pk=Max("pk"))["pk"]
+        return {"act": act, "chosen": chosen, "up_to": newest or 0}
+
+    def ask(self, request: HttpRequest, act: str, form: forms.Form, proposal: dict[str, Any]) -> HttpResponseBase:
+        records = redrives.meant(act, proposal["chosen"]).filter(pk__lte=proposal["up_to"])
+        kinds = list(records.values_list("stream", "code").annotate(number=Count("*")).order_by("-number", "stream"))
+        count = sum(number for *_, number in kinds)
+        latest = records.defer("payload", "original_payload").order_by("-pk")[:MOST_SHOWN]
         context = {
-            **self.admin_site.each_context(request),
+            **self.page_of_act(request, act, proposal),
             "title": f"{act.capitalize()} {counted(count)}?",
-            "opts": self.opts,
-            "act": act,
             "count": count,
-            "on_their_way": counts["on_their_way"],
             "kinds": kinds[:20],
-            "sample": [(record, held_page.first_message(record.messages)) for record in latest],
-            "filter": {} if selected(request) else self.filter_of(request),
+            "latest": [(held, held_page.first_message(held.messages)[:300]) for held in latest],
+            "left_out": self.left_out(act, proposal, count),
             "form": form,
-            "hidden": _to_send_again(request),
-            "back": self.back(request),
         }
         return TemplateResponse(request, "admin/enrichment/confirm.html", context)
 
-    def do(
-        self, request: HttpRequest, act: str, chosen: dict[str, Any], up_to: int | None = None, reason: str = ""
-    ) -> Redrive:
-        """Begins the act on the chosen, as far as `up_to`: what came later has not been confirmed. Its first step is
-        done at once, so that a small one is done when the page answers; the workers do the others.
+    def left_out(self, act: str, proposal: dict[str, Any], count: int) -> dict[str, int]:
+        """Of the chosen, those that reprocessing leaves alone: why → how many."""
+        if act != Redrive.Act.REPROCESS:
+            return {}
+        others = HeldRecord.objects.chosen_by(proposal["chosen"]).open()
+        found = others.aggregate(open=Count("*"), on_their_way=Count("queued_in", filter=Q(stream__in=streams.names())))
+        gone = others.exclude(stream__in=streams.names()).count() if found["open"] > count else 0
+        return {"on_their_way": found["on_their_way"], "of_no_stream": gone}
+
+    def page_of_act(self, request: HttpRequest, act: str, proposal: dict[str, Any]) -> dict[str, Any]:
+        """What each page has that asks for an act."""
+        return {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "act": act,
+            "which": "" if "ids" in proposal["chosen"] else redrives.in_words(proposal["chosen"]),
+            "confirmed": signing.dumps(proposal, salt=_salt(request), compress=True),
+            "has_expired": "confirmed" in request.POST and confirmation(request, act) is None,
+            "hidden": _to_send_again(request),
+            "back": self.back(request),
+        }
+
+    # Mending many at once: what to change, what would come of it, the confirmation.
+
+    @admin.action(description="Mend", permissions=["mend"])
+    def mend(self, request: HttpRequest, chosen: HeldRecordQuerySet) -> HttpResponseBase:
+        confirmed = confirmation(request, "mend")
+        if confirmed:
+            return self.mend_many(request, confirmed)
+        stream, numbers = self.stream_to_mend(request)
+        if stream is None:
+            return self.ask_for_stream(request, numbers)
+        form = ChangeForm(request.POST if "do" in request.POST else None, stream=stream)
+        proposal = self.proposal(request, "mend", stream=stream.name)
+        records = redrives.meant("mend", proposal["chosen"]).filter(pk__lte=proposal["up_to"])
+        told: dict[str, Any] = {"count": numbers[stream.name]}
+        if form.is_bound and form.is_valid():
+            change = form.change()
+            proposal["change"] = change.as_kept()
+            told = {"change": change, "found": (found := bulk_mend.dry_run(records, change)), "count": found.total}
+        context = {
+            **self.page_of_act(request, "mend", proposal),
+            **told,
+            "title": f"Mend {counted(told['count'])} of {stream.name}",
+            "form": form,
+            "stream": stream,
+            "rules": held_page.rules(stream),
+            "wrong": bulk_mend.what_is_wrong(records),
+            "may_reprocess": self.may(request, "reprocess"),
+        }
+        return TemplateResponse(request, "admin/enrichment/bulk_mend.html", context)
+
+    def mend_many(self, request: HttpRequest, confirmed: dict[str, Any]) -> HttpResponseBase:
+        if "reprocess" in request.POST:
+            if not self.may(request, "reprocess"):
+                raise PermissionDenied
+            confirmed["change"][redrives.AND_REPROCESS] = True
+        return self.answer(request, self.do(request, **confirmed))
+
+    def stream_to_mend(self, request: HttpRequest) -> tuple[Stream | None, dict[str, int]]:
+        """(the one stream of the chosen records, or the one asked for; every stream of theirs → records)."""
+        records = redrives.meant("mend", self.filter_of(request)).order_by("stream")
+        numbers = dict(records.values_list("stream").annotate(number=Count("*")))
+        name = request.POST.get("stream", "") or (next(iter(numbers)) if len(numbers) == 1 else "")
+        return (streams.get(name) if name in numbers else None), numbers
+
+    def ask_for_stream(self, request: HttpRequest, numbers: dict[str, int]) -> HttpResponseBase:
+        context = {
+            **self.page_of_act(request, "mend", {"chosen": self.filter_of(request)}),
+            "title": f"Mend {counted(sum(numbers.values()))}",
+            "numbers": numbers,
+        }
+        return TemplateResponse(request, "admin/enrichment/bulk_mend_stream.html", context)
+
+    # Doing it.
+
+    def do(self, request: HttpRequest, act: str, chosen: dict[str, Any], **more: Any) -> Redrive:
+        """Begins it, with what redrives.begin() takes besides. Its first step is done at once, so that a small one is
+        done when the page answers; the workers do the others.
         """
         redrive = redrives.begin(
             act,
             chosen,
             by=f"user:{request.user.get_username()}",
             user=request.user,  # type: ignore[arg-type]  # of a person who is logged in
-            up_to=up_to,
-            reason=reason,
+            **more,
         )
-        redrives.carry_on(Redrive.objects.filter(pk=redrive.pk))
+        try:
+            redrives.carry_on(Redrive.objects.filter(pk=redrive.pk))
+        except Exception:
+            logger.exception("The first step of %s failed; the workers will try it again.", redrive)
         redrive.refresh_from_db()
         self.tell(request, redrive)
         return redrive
 
     def tell(self, request: HttpRequest, redrive: Redrive) -> None:
-        """Writes it into the history of the redrive and, where it is one, of the held record; says what was done."""
-        done = f"{DONE[redrive.act]}: {counted(redrive.count)}"
-        if not redrive.finished_at:
-            done = f"{done} of {thousands(redrive.total)}; the workers go on"
-        log(request, redrive, f"{done}.", ADDITION)
+        """Writes it into the history of the redrive and, where it is one, of the held record; says what was done, or
+        what has only been begun.
+        """
+        done, what = redrives.done(redrive), f": {redrives.change_of(redrive)}" if redrive.change else ""
+        number = redrive.count if redrive.finished_at else redrive.total
+        text = f"{done}: {counted(number)}" if redrive.finished_at else f"Begun to {redrive.act} {counted(number)}"
+        log(request, redrive, f"{text}{what}. Chosen: {redrives.in_words(redrive.filter)}.", ADDITION)
         pks = redrive.filter.get("ids", [])
         if redrive.count and len(pks) == 1:
-            log(request, HeldRecord.objects.get(pk=pks[0]), f"{DONE[redrive.act]} (redrive {redrive.pk}).")
+            log(request, HeldRecord.objects.get(pk=pks[0]), f"{done} (redrive {redrive.pk}).")
         link = format_html('<a href="{}">redrive {}</a>', redrive_page(redrive), redrive.pk)
         if redrive.count:
-            self.message_user(request, format_html("{} ({}).", done, link), messages.SUCCESS)
+            self.message_user(request, format_html("{} ({}).", text, link), messages.SUCCESS)
+        elif not redrive.finished_at:
+            told = format_html("{} ({}); the workers will go on.", text, link)
+            self.message_user(request, told, messages.WARNING)
         else:
-            text = "Nothing was left to do: someone was faster, or they are on their way ({})."
-            self.message_user(request, format_html(text, link), messages.WARNING)
+            nothing = "Nothing was left to do: someone was faster, or they are on their way ({})."
+            self.message_user(request, format_html(nothing, link), messages.WARNING)
 
     def filter_of(self, request: HttpRequest) -> dict[str, Any]:
         """What chose the records, for the redrive: their ids, or the filter of the list."""
         if pks := selected(request):
             return {"ids": pks}
-        which: dict[str, Any] = {"status": str(self.status)} if self.status else {}
-        which |= {name: value for name, value in request.GET.items() if name in CHOSEN_BY and value}
+        named = {*CHOSEN_BY} - {"ids", "held_after"}
+        which: dict[str, Any] = {name: value for name, value in request.GET.items() if name in named and value}
+        if self.status:
+            which["status"] = str(self.status)
         if key := request.GET.get(SEARCH_VAR, "").strip():
             which["key"] = key
         if age := request.GET.get(AgeFilter.parameter_name):
             if age not in AgeFilter.spans:
                 raise BadRequest("Held records are chosen by an age that the list offers.")
             which["held_after"] = held_since(age)
-        return which
+        return checked(which)
 
     def back(self, request: HttpRequest) -> str:
         """Where who acts came from: the page of one record, or the list."""
@@ -180,6 +269,28 @@ def selected(request: HttpRequest) -> list[int]:
     if request.POST.get("select_across") == "1":
         return []
     return [int(pk) for pk in request.POST.getlist(ACTION_CHECKBOX_NAME)]
+
+
+def checked(which: dict[str, Any]) -> dict[str, Any]:
+    try:
+        HeldRecord.objects.chosen_by(which)
+    except ValueError:
+        raise BadRequest("Held records are chosen by values that they can have.") from None
+    return which
+
+
+def confirmation(request: HttpRequest, act: str) -> dict[str, Any] | None:
+    """What a page of ours has proposed to this very person within the hour, and is confirmed now; else None."""
+    try:
+        signed = request.POST.get("confirmed", "")
+        proposal: dict[str, Any] = signing.loads(signed, salt=_salt(request), max_age=CONFIRMED_WITHIN)
+    except signing.BadSignature:
+        return None
+    return proposal if proposal["act"] == act else None
+
+
+def _salt(request: HttpRequest) -> str:
+    return f"what user {request.user.pk} is asked to confirm"
 
 
 def counted(count: int) -> str:
@@ -204,5 +315,5 @@ def log(request: HttpRequest, obj: Model, text: str, flag: int = CHANGE) -> None
 
 def _to_send_again(request: HttpRequest) -> list[tuple[str, str]]:
     """What a confirmation page carries on of the request that asked for it."""
-    names = (ACTION_CHECKBOX_NAME, "action", "select_across", "from_page")
+    names = (ACTION_CHECKBOX_NAME, "action", "select_across", "from_page", "stream")
     return [(name, value) for name in names for value in request.POST.getlist(name)]

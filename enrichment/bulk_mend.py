@@ -25,6 +25,8 @@ MOST_BYTES = 16_000_000
 CHUNK_BYTES = 8_000_000
 """Of payloads that are in memory at once."""
 SAMPLE = 10
+LATEST = 500
+"""Held records whose messages are counted."""
 MOST_REASONS = 20
 MOST_VALUE = 300
 """Characters of a value that a page shows."""
@@ -169,8 +171,8 @@ class DryRun:
     sample: list[Verdict] = field(default_factory=list)
 
     @property
-    def concerned(self) -> int:
-        return self.passing + self.failing.total()
+    def would_not_pass(self) -> int:
+        return self.failing.total()
 
     @property
     def is_whole(self) -> bool:
@@ -179,6 +181,10 @@ class DryRun:
     @property
     def most_failing(self) -> list[tuple[str, int]]:
         return self.failing.most_common(MOST_REASONS)
+
+    @property
+    def left_alone(self) -> list[tuple[str, int]]:
+        return self.not_for.most_common()
 
 
 def dry_run(chosen: HeldRecordQuerySet, change: Change) -> DryRun:
@@ -200,6 +206,12 @@ def dry_run(chosen: HeldRecordQuerySet, change: Change) -> DryRun:
     half = max(SAMPLE // 2, SAMPLE - len(passing))
     found.sample = sorted(failing[:half] + passing[: SAMPLE - len(failing[:half])], key=lambda verdict: verdict.held.pk)
     return found
+
+
+def what_is_wrong(chosen: HeldRecordQuerySet) -> list[tuple[str, int]]:
+    """(first message, how many of the latest chosen had it when they failed last), the most frequent first."""
+    latest = chosen.order_by("-pk").values_list("messages", flat=True)[:LATEST]
+    return Counter(held_page.first_message(messages)[:200] for messages in latest).most_common(5)
 
 
 def _within(sizes: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]]:

@@ -1,103 +1,118 @@
+"""Redrives in the admin: who did what to which held records, how far it is, and what came of it."""
+
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.html import format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from enrichment import stats
+from enrichment import redrive_page, redrives, stats
 from enrichment.admin_filters import ActFilter
-from enrichment.models import Redrive
-from ingestion.admin import ReadOnlyAdmin
-from ingestion.templatetags.shown import age, badge, moment, thousands
+from enrichment.models import CHOSEN_BY, HeldRecord, Redrive
+from enrichment.redrive_page import Progress
+from ingestion.admin import NewestPaginator, ReadOnlyAdmin
+from ingestion.templatetags.shown import age, badge, thousands
 
-MOST_LINKS = 100
-"""To deliveries or held records, on the page of a redrive."""
+LISTS = {"dead": "admin:enrichment_deadletter_changelist", "waiting": "admin:enrichment_waitingrecord_changelist"}
+NOT_OF_LISTS = {"ids", "status", "held_after"}
+"""Names of CHOSEN_BY that are no parameters of the lists of held records."""
 
 
 class RedriveAdmin(ReadOnlyAdmin):
-    """Who did what to which held records, and what came of it."""
-
-    list_display = ["id", "act_", "by_", "chosen", "records", "came_to", "at_"]
-    list_filter = [ActFilter]
-    fieldsets = [
-        (None, {"fields": ["act_", "by_", "done_at", "which", "reason_", "records"]}),
-        ("What came of it", {"fields": ["outcome", "deliveries_"]}),
-    ]
+    list_display = ("id", "act_", "state", "by_", "chosen", "records", "came_to", "at_")
+    list_filter = (ActFilter,)
+    paginator = NewestPaginator
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changes = super().get_changelist_instance(request)
         changes.result_list = list(changes.result_list)
-        came_of = stats.came_of([redrive.pk for redrive in changes.result_list])
+        progress = redrive_page.progress_of(changes.result_list)
         for redrive in changes.result_list:
-            redrive.came_of = came_of.get(redrive.pk)
+            redrive.progress = progress[redrive.pk]
         return changes
 
     @admin.display(description="act")
     def act_(self, redrive: Redrive) -> SafeString:
         return badge(redrive.act, redrive.act)
 
+    @admin.display(description="status")
+    def state(self, redrive: Any) -> SafeString:
+        return badge(redrive.progress.badge, redrive.progress.status)
+
     @admin.display(description="by")
     def by_(self, redrive: Redrive) -> str:
         return redrive.by
 
     @admin.display(description="which")
-    def chosen(self, redrive: Redrive) -> str:
-        return describe(redrive.filter)
-
-    @admin.display(description="which")
-    def which(self, redrive: Redrive) -> SafeString | str:
-        pks = redrive.filter.get("ids", [])[:MOST_LINKS]
-        return _links("enrichment_heldrecord", pks) or describe(redrive.filter)
+    def chosen(self, redrive: Redrive) -> SafeString | str:
+        which = redrives.in_words(redrive.filter)
+        if not redrive.change:
+            return which
+        return format_html('{}<br><span class="quiet">{}</span>', which, redrives.change_of(redrive))
 
     @admin.display(description="records")
     def records(self, redrive: Redrive) -> str:
-        return thousands(redrive.count)
+        done = thousands(redrive.count)
+        return done if redrive.finished_at else f"{done} of {thousands(redrive.total)}"
 
     @admin.display(description="came to")
     def came_to(self, redrive: Any) -> str:
-        return _came_to(redrive, redrive.came_of)
+        return cast("str", redrive.progress.told)
 
     @admin.display(description="when")
     def at_(self, redrive: Redrive) -> SafeString | str:
         return age(redrive.at)
 
-    @admin.display(description="when")
-    def done_at(self, redrive: Redrive) -> SafeString | str:
-        return moment(redrive.at)
+    # One redrive.
 
-    @admin.display(description="reason")
-    def reason_(self, redrive: Redrive) -> str:
-        return redrive.reason or "–"
-
-    @admin.display(description="outcome")
-    def outcome(self, redrive: Redrive) -> str:
-        return _came_to(redrive, stats.came_of([redrive.pk]).get(redrive.pk))
-
-    @admin.display(description="deliveries")
-    def deliveries_(self, redrive: Redrive) -> SafeString | str:
-        pks = redrive.deliveries.order_by("-pk").values_list("pk", flat=True)[:MOST_LINKS]
-        return _links("ingestion_delivery", pks) or "none"
-
-
-def _links(model: str, pks: Iterable[int]) -> SafeString:
-    links = [(reverse(f"admin:{model}_change", args=[pk]), pk) for pk in pks]
-    return format_html_join(" · ", '<a href="{}">{}</a>', links)
-
-
-def _came_to(redrive: Redrive, counts: dict[str, int] | None) -> str:
-    if redrive.act == Redrive.Act.DISCARD:
-        return "discarded"
-    told = [f"{number:,} {name}" for name, number in (counts or {}).items() if number]
-    return " · ".join(told) or "nothing was left to do"
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied  # it only shows
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        redrive: Redrive | None = self.get_object(request, unquote(object_id))
+        if redrive is None:
+            raise Http404("There is no such redrive.")
+        progress = redrive_page.progress_of([redrive])[redrive.pk]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Redrive {redrive.pk}",
+            "opts": self.opts,
+            "redrive": redrive,
+            "which": redrives.in_words(redrive.filter),
+            "list_page": list_page(redrive.filter),
+            "change": redrive.change and redrives.change_of(redrive),
+            "progress": progress,
+            "cluster_alive": not progress.moves or stats.cluster_alive(),
+            **whereabouts(redrive, progress),
+        }
+        return TemplateResponse(request, "admin/enrichment/redrive.html", context)
 
 
-def describe(chosen: dict[str, Any]) -> str:
-    """The filter of a redrive, in a line."""
-    told = [f"{len(value)} selected" if name == "ids" else f"{name} {value}" for name, value in chosen.items()]
-    return ", ".join(told) or "all"
+def whereabouts(redrive: Redrive, progress: Progress) -> dict[str, Any]:
+    """The records themselves: the few that were selected; where those are now that were sent through again."""
+    pks = redrive.filter.get("ids", [])[: redrive_page.MOST_LINKS]
+    selected = HeldRecord.objects.filter(pk__in=pks).order_by("pk").defer("payload", "original_payload")
+    if not progress.reprocesses:
+        return {"selected": selected}
+    return {"selected": selected, "found": redrive_page.found_now(redrive)}
+
+
+def list_page(chosen: dict[str, Any]) -> str:
+    """The list that shows those of the chosen that are still open; empty where they were selected one by one."""
+    if "ids" in chosen:
+        return ""
+    page = reverse(LISTS.get(chosen.get("status", ""), "admin:enrichment_heldrecord_changelist"))
+    query = {name: value for name, value in chosen.items() if name in CHOSEN_BY and name not in NOT_OF_LISTS}
+    return f"{page}?{urlencode(query)}" if query else page

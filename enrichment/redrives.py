@@ -130,7 +130,7 @@ def _reprocess(redrive: Redrive, pks: Sequence[int]) -> int:
 
 def _mend(redrive: Redrive, pks: Sequence[int]) -> int:
     """Also sends those mended through again, where that is asked for too."""
-    mended, left = bulk_mend.mend(pks, bulk_mend.Change.of(redrive.change))
+    mended, left = bulk_mend.mend(pks, change_of(redrive))
     redrive.change[LEFT] = bulk_mend.add_reasons(redrive.change.get(LEFT, {}), left)
     if redrive.change.get(AND_REPROCESS):
         _reprocess(redrive, mended)
@@ -160,6 +160,17 @@ def in_words(chosen: Mapping[str, Any]) -> str:
     if pks := chosen.get("ids", []):
         told = f"held record {pks[0]}" if len(pks) == 1 else f"{len(pks):,} selected held records"
     return plain(" ".join([told, *(words.format(chosen[name]) for name, words in WORDS.items() if name in chosen)]))
+
+
+def done(redrive: Redrive) -> str:
+    """What was done to its records, to begin a sentence with."""
+    if redrive.act == Act.MEND:
+        return "Mended and sent through again" if redrive.change.get(AND_REPROCESS) else "Mended"
+    return {Act.REPROCESS: "Sent through again", Act.DISCARD: "Discarded"}[Act(redrive.act)]
+
+
+def change_of(redrive: Redrive) -> bulk_mend.Change:
+    return bulk_mend.Change.of(redrive.change)
 
 
 WORDS = {

@@ -145,9 +145,9 @@ def test_every_act_is_in_the_history(operator: Client) -> None:
     told = list(LogEntry.objects.order_by("pk").values_list("content_type__model", "change_message"))
     one, many = Redrive.objects.order_by("pk").values_list("pk", flat=True)
     assert told == [
-        ("redrive", "Sent through again: 1 held record."),
+        ("redrive", f"Sent through again: 1 held record. Chosen: held record {first.pk}."),
         ("heldrecord", f"Sent through again (redrive {one})."),
-        ("redrive", "Discarded: 2 held records."),
+        ("redrive", "Discarded: 2 held records. Chosen: 2 selected held records."),
     ]
     assert many
 

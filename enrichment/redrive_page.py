@@ -1,0 +1,152 @@
+"""What the pages of redrives show: how far each is, and where its records are now."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from django.db.models import Count
+
+from enrichment import held_page, redrives, stats
+from enrichment.models import HeldRecord, Redrive
+from ingestion.models import Delivery, PausedStream
+
+MOST_LINKS = 20
+"""To deliveries or held records."""
+MOST_LOOKED_AT = 10_000
+"""Held records of which a page tells where they are now."""
+ON_ITS_WAY = "on its way"
+
+Act, Status = Redrive.Act, HeldRecord.Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """In two phases: the steps of the redrive, then the work on the deliveries that these have made."""
+
+    redrive: Redrive
+    came_of: dict[str, int]
+    """Of the records sent through again: what they came to, "held again" and "pending" among it."""
+
+    @property
+    def total(self) -> int:
+        return self.redrive.total
+
+    @property
+    def left(self) -> dict[str, int]:
+        """Of a mend: why records are left as they are → how many."""
+        left: dict[str, int] = self.redrive.change.get(redrives.LEFT, {})
+        return left
+
+    @property
+    def seen(self) -> int:
+        """Of the total, those that the steps have come to."""
+        if self.redrive.finished_at:
+            return self.total
+        return min(self.total, self.redrive.count + sum(self.left.values()))
+
+    @property
+    def to_come(self) -> int:
+        return self.total - self.seen
+
+    @property
+    def overtaken(self) -> int:
+        """Those that somebody else had closed, or sent on, before their step came."""
+        return max(0, self.seen - self.redrive.count - sum(self.left.values())) if self.redrive.finished_at else 0
+
+    @property
+    def reprocesses(self) -> bool:
+        return self.redrive.act == Act.REPROCESS or bool(self.redrive.change.get(redrives.AND_REPROCESS))
+
+    @property
+    def pending(self) -> int:
+        return self.came_of.get("pending", 0)
+
+    @property
+    def sent_on(self) -> int:
+        return sum(self.came_of.values())
+
+    @property
+    def processed(self) -> int:
+        return self.sent_on - self.pending
+
+    @property
+    def moves(self) -> bool:
+        return not self.redrive.finished_at or bool(self.pending)
+
+    @property
+    def status(self) -> str:
+        if not self.redrive.finished_at:
+            return "in trouble" if self.redrive.trouble else "at work"
+        return "being processed" if self.pending else "done"
+
+    @property
+    def badge(self) -> str:
+        return {"in trouble": "trouble", "done": "processed"}.get(self.status, "pending")
+
+    @property
+    def told(self) -> str:
+        """What it came to so far, in a line."""
+        told = [f"{number:,} {name}" for name, number in self.came_of.items() if number]
+        if not self.reprocesses and self.redrive.count:
+            told.append(f"{self.redrive.count:,} {'mended' if self.redrive.act == Act.MEND else 'discarded'}")
+        if left := sum(self.left.values()):
+            told.append(f"{left:,} left as {'it is' if left == 1 else 'they are'}")
+        return " · ".join(told) or ("nothing yet" if self.moves else "nothing was left to do")
+
+
+def progress_of(shown: Iterable[Redrive]) -> dict[int, Progress]:
+    """redrive → how far it is; in one query, however many."""
+    shown = list(shown)
+    came_of = stats.came_of([redrive.pk for redrive in shown])
+    return {redrive.pk: Progress(redrive=redrive, came_of=came_of.get(redrive.pk, {})) for redrive in shown}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whereabouts:
+    """Where the records are now that a redrive has sent through again, or the latest of them."""
+
+    looked_at: int = 0
+    kinds: list[tuple[str, str, str, int]] = field(default_factory=list)
+    """[(stream, status or "on its way", outcome or code, how many)]"""
+    open: list[tuple[HeldRecord, str]] = field(default_factory=list)
+    """The latest that are waiting or dead, with their first message."""
+    deliveries: list[Delivery] = field(default_factory=list)
+    """The latest that it has made."""
+    paused: list[str] = field(default_factory=list)
+    """The paused streams of those that are pending."""
+
+
+def found_now(redrive: Redrive) -> Whereabouts:
+    bodies, pks = redrive.deliveries.order_by("-pk").values_list("body", flat=True), list[int]()
+    for body in bodies.iterator(chunk_size=10):
+        pks += json.loads(bytes(body))
+        if len(pks) >= MOST_LOOKED_AT:
+            break
+    records = HeldRecord.objects.filter(pk__in=pks[:MOST_LOOKED_AT])
+    rows = records.values_list("stream", "status", "outcome", "code").annotate(
+        number=Count("*"), queued=Count("queued_in")
+    )
+    still_open = records.open().filter(queued_in=None).defer("payload", "original_payload").order_by("-pk")[:MOST_LINKS]
+    deliveries = list(redrive.deliveries.defer("body").order_by("-pk")[:MOST_LINKS])
+    pending = {delivery.stream for delivery in deliveries if not delivery.processed_at}
+    return Whereabouts(
+        looked_at=len(pks[:MOST_LOOKED_AT]),
+        kinds=_kinds(rows),
+        open=[(held, held_page.first_message(held.messages)[:300]) for held in still_open],
+        deliveries=deliveries,
+        paused=list(
+            PausedStream.objects.filter(stream__in=pending).order_by("stream").values_list("stream", flat=True)
+        ),
+    )
+
+
+def _kinds(rows: Iterable[tuple[str, str, str, str, int, int]]) -> list[tuple[str, str, str, int]]:
+    numbers = Counter[tuple[str, str, str]]()
+    for stream, status, outcome, code, number, queued in rows:
+        which = outcome if status == Status.RESOLVED else code if status in HeldRecord.OPEN else ""
+        numbers[stream, status, which] += number - queued
+        numbers[stream, ON_ITS_WAY, ""] += queued
+    return [(*kind, number) for kind, number in sorted(numbers.items(), key=lambda each: (-each[1], each[0])) if number]

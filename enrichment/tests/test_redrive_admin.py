@@ -1,0 +1,183 @@
+"""The list and the pages of redrives: how far each is, and what came of it."""
+
+from __future__ import annotations
+
+from html import unescape
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from enrichment import redrive_page, redrives
+from enrichment.models import HeldRecord, Redrive
+from enrichment.redrive_admin import list_page
+from enrichment.tests.held import hold, valid, wait
+from ingestion import bell
+from ingestion.models import Delivery, PausedStream
+from tests.people import browser_of, person, text_of
+from tests.records import work_off as work
+
+pytestmark = pytest.mark.django_db
+
+REDRIVES = "/admin/enrichment/redrive/"
+
+
+@pytest.fixture
+def viewer() -> Client:
+    return browser_of(person("viewer"))
+
+
+def page_of(client: Client, redrive: Redrive) -> str:
+    return unescape(text_of(client.get(f"{REDRIVES}{redrive.pk}/change/")))
+
+
+def test_a_redrive_tells_what_came_of_it(viewer: Client) -> None:
+    records = [hold() for _ in range(3)]
+    redrive = redrives.reprocess({"status": "dead", "stream": "tutors"}, by="user:ann")
+    delivery = redrive.deliveries.get()
+    Delivery.objects.filter(pk=delivery.pk).update(inserted=1, held=1)
+    assert redrive.count == len(records)
+    for page in (REDRIVES, f"{REDRIVES}{redrive.pk}/change/"):
+        text = text_of(viewer.get(page))
+        assert "user:ann" in text
+        assert "dead letters of tutors" in text
+        assert "1 inserted · 1 held again · 1 pending" in text
+    assert f'href="/admin/ingestion/delivery/{delivery.pk}/change/"' in text
+
+
+def test_it_tells_each_phase_and_stops_asking_when_it_is_done(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redrives, "STEP", 2)
+    for number in range(2):
+        hold(valid(tutor_id=f"G-{number}"), key=f"G-{number}")
+    bad = hold(key="B-1")
+    redrive = redrives.begin(Redrive.Act.REPROCESS, {"status": "dead"}, by="user:ann")
+    text = page_of(viewer, redrive)
+    assert "at work" in text and "0 of 3" in text and 'data-refresh="2"' in text
+    assert "No cluster is alive" in text
+    bell.answer()
+    assert "The workers still have 3 to reprocess." in page_of(viewer, redrive)
+    redrives.carry_on(Redrive.objects.all())
+    text = page_of(viewer, redrive)
+    assert "2 of 3" in text and "0 of 2" in text
+    assert "The workers still have 1 to reprocess and 2 to process." in text
+    assert "1,000" not in text and "on its way" in text
+    redrives.finish(redrive)
+    text = page_of(viewer, redrive)
+    assert "being processed" in text and "The workers still have 3 to process." in text
+    PausedStream.objects.create(stream="tutors", by="user:ann")
+    assert "Paused: tutors." in page_of(viewer, redrive)
+    PausedStream.objects.all().delete()
+    work()
+    text = page_of(viewer, redrive)
+    assert "data-refresh" not in text and "The workers" not in text
+    assert "2 inserted · 1 held again" in text
+    assert '<span class="badge is-resolved">inserted</span>' in text
+    assert 'href="/admin/enrichment/deadletter/?stream=tutors&code=invalid"' in text
+    assert f'href="/admin/enrichment/heldrecord/{bad.pk}/change/">tutors B-1</a>' in text
+
+
+def test_it_tells_of_trouble_and_of_who_was_faster(viewer: Client) -> None:
+    record, other = hold(), hold()
+    redrive = redrives.begin(Redrive.Act.DISCARD, {"status": "dead"}, by="user:ann", reason="<b>sent twice</b>")
+    Redrive.objects.update(trouble="OperationalError: <b>away</b>")
+    text = text_of(viewer.get(f"{REDRIVES}{redrive.pk}/change/"))
+    assert "OperationalError: &lt;b&gt;away" in text and "&lt;b&gt;sent twice" in text
+    assert "in trouble" in text_of(viewer.get(REDRIVES))
+    redrives.discard({"ids": [record.pk]}, by="test", reason="no")
+    redrives.finish(redrive)
+    text = page_of(viewer, redrive)
+    assert "1 of the 2 was closed or sent on by someone faster" in text
+    assert "1 discarded" in text and "away" not in text
+    assert other.pk
+
+
+def test_one_of_selected_records_links_to_them(viewer: Client) -> None:
+    records = [hold(key="T-1"), hold(key="", payload="[]")]
+    redrive = redrives.discard({"ids": [record.pk for record in records]}, by="user:ann", reason="no")
+    text = page_of(viewer, redrive)
+    assert "2 selected held records" in text
+    assert f'href="/admin/enrichment/heldrecord/{records[0].pk}/change/">tutors T-1</a>' in text
+    assert f'without key</a> <span class="quiet">delivery {records[1].delivery_id}, position 0' in text
+    assert "filtered so" not in text
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words", "page"),
+    [
+        ({}, "open held records", "/admin/enrichment/heldrecord/"),
+        ({"ids": [7]}, "held record 7", ""),
+        ({"ids": [7, 8], "stream": "tutors"}, "2 selected held records of tutors", ""),
+        (
+            {"status": "dead", "code": "invalid", "stream": "tutors"},
+            "dead letters of tutors with code invalid",
+            "/admin/enrichment/deadletter/?code=invalid&stream=tutors",
+        ),
+        (
+            {"status": "waiting", "missing_stream": "tutors", "missing_key": "T 9&\u202e"},
+            r"waiting records that miss tutors T 9&\u202e",
+            "/admin/enrichment/waitingrecord/?missing_stream=tutors&missing_key=T+9%26%E2%80%AE",
+        ),
+        ({"upload": "3", "client": "key:abc"}, "open held records sent by key:abc of upload 3", None),
+    ],
+)
+def test_a_filter_in_plain_words_and_as_a_list(
+    viewer: Client, chosen: dict[str, Any], words: str, page: str | None
+) -> None:
+    hold(), wait()
+    assert redrives.in_words(chosen) == words
+    assert page in (None, list_page(chosen))
+    if link := list_page(chosen):
+        assert viewer.get(link).status_code == 200
+
+
+def test_the_list_and_a_page_take_as_many_queries_however_much_there_is(viewer: Client) -> None:
+    def queries(page: str) -> int:
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            text_of(viewer.get(page))
+        return len(captured)
+
+    hold(), hold()
+    redrive = redrives.reprocess({"status": "dead"}, by="command")
+    pages = (REDRIVES, f"{REDRIVES}{redrive.pk}/change/")
+    for page in pages:
+        viewer.get(page)
+    few = [queries(page) for page in pages]
+    redrive = Redrive.objects.get(pk=redrive.pk)
+    for _ in range(30):
+        hold(), wait()
+        redrive.deliveries.add(*redrives.reprocess({}, by="command").deliveries.all())
+    assert [queries(page) for page in pages] == few
+
+
+def test_a_very_large_one_is_told_of_in_part(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redrives, "STEP", 2)
+    monkeypatch.setattr(redrive_page, "MOST_LOOKED_AT", 3)
+    for _ in range(6):
+        hold()
+    redrive = redrives.reprocess({}, by="command")
+    assert "Where the latest 3 of them are now" in page_of(viewer, redrive)
+
+
+def test_redrives_cannot_be_written(viewer: Client) -> None:
+    root = browser_of(person(superuser=True))
+    redrive = Redrive.objects.create(act="discard", by="user:ann", reason="a test", count=1)
+    for client in (viewer, root):
+        assert client.get(f"{REDRIVES}add/").status_code == 403
+        assert client.post(f"{REDRIVES}{redrive.pk}/change/", {"by": "user:bob"}).status_code == 403
+        assert client.post(f"{REDRIVES}{redrive.pk}/delete/", {"post": "yes"}).status_code == 403
+        assert client.get(f"{REDRIVES}999999/change/").status_code == 404
+        assert client.get(f"{REDRIVES}x/change/").status_code == 404
+    redrive.refresh_from_db()
+    assert redrive.by == "user:ann"
+
+
+def test_redrives_are_for_those_who_may_see_them() -> None:
+    redrive = redrives.discard({}, by="command", reason="no")
+    nobody = browser_of(person())
+    for page in (REDRIVES, f"{REDRIVES}{redrive.pk}/change/"):
+        assert nobody.get(page).status_code == 403
+    assert not HeldRecord.objects.exists()
