@@ -12,6 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
+from enrichment import redrives, tasks
 from enrichment.models import HeldRecord, Redrive
 from ingestion.models import Delivery, Upload
 from tests.files import csv_of
@@ -139,6 +140,24 @@ class TestReprocess:
 
     def test_it_says_so_when_nobody_will_work_them_off(self) -> None:
         assert "enrich_pending" in run("reprocess")
+
+    def test_it_tells_how_many_of_what_before_it_begins(self) -> None:
+        told = run("reprocess", "--stream", "tutors").splitlines()
+        pk = Redrive.objects.get().pk
+        assert told[0] == f"Redrive {pk}: dead letters of tutors, 1 of them."
+        assert told[1] == f"Redrive {pk}: dead letters now on their way: 1."
+
+    def test_ctrl_c_leaves_the_rest_to_the_workers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def press(*args: Any) -> bool:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(redrives, "carry_on", press)
+            with pytest.raises(CommandError, match="the workers go on with redrive") as stopped:
+                run("reprocess")
+        assert stopped.value.returncode == 130
+        tasks.drain()
+        assert Redrive.objects.get().count == 2
 
 
 class TestIngestFile:

@@ -4,6 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.timezone import is_naive, make_aware
+from tqdm import tqdm
 
 from enrichment import redrives, stats
 from enrichment.models import HeldRecord, Redrive
@@ -28,7 +29,13 @@ class Command(BaseCommand):
             number = redrives.meant(Redrive.Act.REPROCESS, chosen).count()
             self.stdout.write(f"{number} dead letters would be sent through again.")
             return
-        redrive = redrives.reprocess(chosen, by="command")
+        redrive = redrives.begin(Redrive.Act.REPROCESS, chosen, by="command")
+        self.stdout.write(f"Redrive {redrive.pk}: {redrives.in_words(chosen)}, {redrive.total} of them.")
+        try:
+            with tqdm(total=redrive.total, unit=" dead letters", disable=None) as bar:
+                redrives.finish(redrive, lambda redrive: bar.update(redrive.count - bar.n))
+        except KeyboardInterrupt:
+            raise CommandError(f"Stopped; the workers go on with redrive {redrive.pk}.", returncode=130) from None
         self.stdout.write(f"Redrive {redrive.pk}: dead letters now on their way: {redrive.count}.")
         if not stats.cluster_alive():
             self.stdout.write("No qcluster is alive: start one, or work them off with enrich_pending.")
