@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -20,7 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from enrichment.pagination import PARAMETERS, Ordering, in_chunks, paginate
-from ingestion.csv_cells import SEPARATORS
+from ingestion.csv_cells import SEPARATORS, shield
 from ingestion.errors import Refused
 from ingestion.readers import clean, dump
 from ingestion.views import ApiView, read_choice, read_query
@@ -74,9 +74,22 @@ def _time(value: Any) -> str:
 
 def as_csv(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
     """With a header, also when there are no rows. Cells are what the reader of uploads takes back."""
+    yield from _as_csv(chunks, fields, cell)
+
+
+def as_csv_for_spreadsheets(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
+    """The same, with an apostrophe before what a spreadsheet would compute; the reader of uploads takes it away."""
+    yield from _as_csv(chunks, fields, lambda value: _shielded(cell(value)))
+
+
+def _shielded(value: Any) -> Any:
+    return shield(value) if isinstance(value, str) else value
+
+
+def _as_csv(chunks: Iterable[list[Item]], fields: Sequence[str], write: Callable[[Any], Any]) -> Iterator[str]:
     yield _csv([fields])
     for chunk in chunks:
-        yield _csv([[cell(item[name]) for name in fields] for item in chunk])
+        yield _csv([[write(item[name]) for name in fields] for item in chunk])
 
 
 def _csv(rows: Iterable[Iterable[Any]]) -> str:
@@ -126,6 +139,12 @@ class Csv(Streamed):
     format = "csv"
     write = staticmethod(as_csv)
     cut = f'"{CUT}'
+
+
+class CsvForSpreadsheets(Csv):
+    """For people, who open what they download."""
+
+    write = staticmethod(as_csv_for_spreadsheets)
 
 
 class Ndjson(Streamed):
@@ -186,7 +205,7 @@ class ListView(ApiView):
         return Response({**page, "results": listing.shown(page["results"])})
 
 
-def stream(request: Request, form: Streamed, listing: Listing, name: str) -> HttpResponseBase:
+def stream(request: Request | HttpRequest, form: Streamed, listing: Listing, name: str) -> HttpResponseBase:
     """All of the list; its first chunk is read before the answer begins, so that most errors have a status."""
     chunks = begun(listing.chunks()) if request.method == "GET" else iter(())
     text = form.write(chunks, listing.fields) if request.method == "GET" else iter(())

@@ -1,0 +1,128 @@
+"""Filters of the lists of stored records."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from ingestion.admin import FieldFilter
+
+
+class WarningsFilter(FieldFilter):
+    title = parameter_name = "warnings"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("some", "some"), ("none", "none")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "some":
+                return queryset.exclude(warnings=[])
+            case "none":
+                return queryset.filter(warnings=[])
+            case unknown:
+                return queryset.none() if unknown else queryset
+
+
+def flag(field: str, title: str) -> type[FieldFilter]:
+    """Yes or no, under a title that says what is meant; links say it as Django's own filter does."""
+
+    def lookups(self: FieldFilter, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "yes"), ("0", "no")]
+
+    return type("FlagFilter", (FieldFilter,), {"title": title, "parameter_name": f"{field}__exact", "lookups": lookups})
+
+
+class MonthFilter(FieldFilter):
+    title = "month of year"
+    parameter_name = "month_of_year"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(month), str(month)) for month in range(1, 13)]
+
+
+class RatingFilter(FieldFilter):
+    title = "overall rating"
+    parameter_name = "overall_rating"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(rating), str(rating)) for rating in range(1, 6)]
+
+
+class TimeFilter(FieldFilter):
+    """By days of TIME_ZONE: the last ones end now, and count today."""
+
+    field: ClassVar[str]
+    choices_of_days: ClassVar[dict[str, tuple[str, int | None, int | None]]] = {
+        "today": ("today", 0, 1),
+        "7d": ("last 7 days", -6, None),
+        "30d": ("last 30 days", -29, None),
+        "90d": ("last 90 days", -89, None),
+    }
+    """value: (title, from, up to: days from today; None is now)"""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, title) for value, (title, _, _) in self.choices_of_days.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if not value:
+            return queryset
+        if value not in self.choices_of_days:
+            return queryset.none()
+        _, first, end = self.choices_of_days[value]
+        return queryset.filter(**{f"{self.field}__gte": _day(first), f"{self.field}__lt": _day(end)})
+
+
+def _day(number: int | None) -> datetime:
+    """Its midnight in TIME_ZONE, so many days after today's."""
+    now = timezone.localtime()
+    if number is None:
+        return now
+    day = now.date() + timedelta(days=number)
+    return timezone.make_aware(datetime(day.year, day.month, day.day))  # noqa: DTZ001 (made aware here)
+
+
+class ScheduledFilter(TimeFilter):
+    title = parameter_name = "scheduled"
+    field = "scheduled_start"
+    choices_of_days: ClassVar[dict[str, tuple[str, int | None, int | None]]] = {
+        "upcoming": ("upcoming", None, 366),
+        **TimeFilter.choices_of_days,
+    }
+
+
+class SubmittedFilter(TimeFilter):
+    title = parameter_name = "submitted"
+    field = "submitted_at"
+
+
+class ReferenceFilter(admin.SimpleListFilter):
+    """Shown only where a link, as from a tutor's page, has set it."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = request.GET.get(str(self.parameter_name), "")
+        return [(value, value)] if value else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
+
+
+class TutorFilter(ReferenceFilter):
+    title = "tutor"
+    parameter_name = "tutor_id"
+
+
+class StudentFilter(ReferenceFilter):
+    title = "student"
+    parameter_name = "student_id"
+
+
+class SessionFilter(ReferenceFilter):
+    title = "session"
+    parameter_name = "session_id"
