@@ -90,7 +90,10 @@ class Worker(TypedDict):
     interval_seconds: Annotated[int, Field(ge=1, description="Between two runs while nothing arrives.")]
     clusters: Annotated[list[Cluster] | None, Field(description="null: what they say cannot be read.")]
     workers: Annotated[int | None, Field(ge=0, description="Worker processes of all clusters.")]
-    paused_streams: list[str]
+    paused_streams: Annotated[
+        list[str],
+        Field(description="By an operator: what arrives of them is kept, and stays pending until they are resumed."),
+    ]
     paused_providers: list[str]
     schedules: list[Schedule]
 
@@ -169,4 +172,4 @@ class WorkerView(ApiView):
     def get(self, request: Request) -> Response:
         """Which clusters and workers are alive, and what runs when."""
         read_query(request.query_params, [])
-        return Response({"timestamp": timezone.now(), **workers.worker_stats()})
+        return Response({"timestamp": timezone.now(), **workers.worker_stats(visible_streams(request))})

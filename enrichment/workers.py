@@ -14,17 +14,20 @@ from django_q.status import Stat
 
 from enrichment import stats
 from ingestion import bell
+from ingestion.models import PausedStream
 
 logger = logging.getLogger(__name__)
 
 
-def worker_stats() -> dict[str, Any]:
+def worker_stats(only: stats.Only = ()) -> dict[str, Any]:
     """For the API. `alive` and `last_run` are what a task wrote into the database; `clusters` is what the clusters say
-    of themselves in the cache every few seconds: None where that cannot be read.
+    of themselves in the cache every few seconds: None where that cannot be read. `only` are the streams that whoever
+    asks may know of; empty: all.
     """
     last_run, found = bell.heartbeat(), clusters()
     alive = stats.is_alive(last_run)
     interval = timedelta(seconds=settings.SWEEP_INTERVAL)
+    paused = PausedStream.objects.order_by("stream").values_list("stream", flat=True)
     return {
         "alive": alive,
         "last_run": last_run,
@@ -32,7 +35,7 @@ def worker_stats() -> dict[str, Any]:
         "interval_seconds": settings.SWEEP_INTERVAL,
         "clusters": found,
         "workers": None if found is None else sum(cluster["workers"] for cluster in found),
-        "paused_streams": [],
+        "paused_streams": [name for name in paused if not only or name in only],
         "paused_providers": [],
         "schedules": list(Schedule.objects.order_by("next_run", "pk").values("name", "func", "next_run", "repeats")),
     }

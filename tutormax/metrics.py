@@ -30,6 +30,7 @@ from enrichment.latency import BOUNDS, COLUMNS
 from enrichment.models import MinuteStat
 from ingestion import backlog, bell
 from ingestion.auth import visible_streams
+from ingestion.models import PausedStream
 from ingestion.openapi import Answer, Body, describe
 from ingestion.views import ApiView, read_query
 from tutormax import __version__
@@ -84,6 +85,13 @@ class TutorMax(Collector):
             oldest.add_metric([stream], queue["oldest_age_seconds"][stream] or 0)
         yield pending
         yield oldest
+        paused = set(PausedStream.objects.values_list("stream", flat=True))
+        is_paused = GaugeMetricFamily(
+            "tutormax_stream_paused", "1: an operator has paused it, and nobody works on it.", labels=["stream"]
+        )
+        for stream in queue["queues"]:
+            is_paused.add_metric([stream], float(stream in paused))
+        yield is_paused
 
     def of_what_is_held(self, held: Counter[tuple[str, str, str]]) -> Metric:
         records = GaugeMetricFamily(

@@ -10,12 +10,13 @@ from typing import Any, Self
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 from django.db.models import F, Sum
+from django.utils import timezone
 from tqdm import tqdm
 
-from enrichment import redrives
+from enrichment import redrives, stats
 from enrichment.models import Redrive
 from enrichment.pipeline import process_batch
-from ingestion.models import Delivery
+from ingestion.models import Delivery, PausedStream
 from ingestion.streams import Stream, all_streams, get, names
 
 STDERR = 2
@@ -25,7 +26,10 @@ ROUNDS_WITHOUT_PROGRESS = 20
 
 
 class Command(BaseCommand):
-    help = "Works until no delivery is pending; ends with the counts. Exit code 1 when the database fails."
+    help = (
+        "Works until no delivery is pending, but for those of paused streams; ends with the counts."
+        " Exit code 1 when the database fails."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--stream", choices=names(), help="only this stream")
@@ -47,6 +51,19 @@ class Command(BaseCommand):
         if ctrl_c.pressed:
             raise CommandError("Stopped; what is done is kept, the rest stays pending.", returncode=130)
         self.stdout.write(json.dumps(counts) if options["json"] else _sentence(counts))
+        self.tell_of_paused(chosen)
+
+    def tell_of_paused(self, chosen: list[Stream]) -> None:
+        left = stats.depths()
+        for paused in PausedStream.objects.filter(stream__in=[stream.name for stream in chosen]).order_by(
+            "at", "stream"
+        ):
+            if paused.stream in left:
+                self.stderr.write(
+                    f"{paused.stream} is paused by {paused.by.removeprefix('user:')}"
+                    f" since {timezone.localtime(paused.at):%Y-%m-%d %H:%M:%S %z}:"
+                    f" {left[paused.stream].records:,} records stay pending; resume it in the admin."
+                )
 
 
 class CtrlC:
@@ -71,7 +88,9 @@ class CtrlC:
 
 
 def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None, ctrl_c: CtrlC) -> dict[str, int]:
-    """Works until nothing of these streams is pending, or about `limit` records are done; outcome → records."""
+    """Works until nothing of these streams is pending, but for those that are paused, or about `limit` records are
+    done; outcome → records.
+    """
     done: Counter[str] = Counter()
     failed_rounds = 0
     with tqdm(total=_pending(chosen), unit=" records", disable=None) as bar:
@@ -96,7 +115,9 @@ def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None, ct
 
 
 def _pending(chosen: list[Stream]) -> int:
-    pending = Delivery.objects.pending().filter(stream__in=[stream.name for stream in chosen])
+    paused = PausedStream.objects.values_list("stream", flat=True)
+    working = {stream.name for stream in chosen} - set(paused)
+    pending = Delivery.objects.pending().filter(stream__in=working)
     left = F("count") - F("inserted") - F("updated") - F("stale") - F("held") - F("skipped")
     return pending.aggregate(left=Sum(left))["left"] or 0
 
