@@ -1,48 +1,76 @@
 from __future__ import annotations
 
-from typing import Any
+from copy import copy
+from typing import Any, cast
+from urllib.parse import urlencode
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.utils import quote, unquote
-from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.contrib.admin.views.main import IGNORED_PARAMS, SEARCH_VAR, ChangeList
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from enrichment import held as acts
-from enrichment import held_page
-from enrichment.admin_acts import ActsAdmin, log
+from enrichment import clients, held_export, held_page, missing
 from enrichment.admin_filters import (
     AgeFilter,
+    ClientFilter,
     CodeFilter,
     DeliveryFilter,
+    MissingKeyFilter,
+    MissingStreamFilter,
     OfUploadFilter,
     StageFilter,
     StatusFilter,
 )
-from enrichment.models import CHOSEN_BY, DeadLetter, HeldRecord, HeldRecordQuerySet, Redrive, WaitingRecord
+from enrichment.mend_admin import MendAdmin
+from enrichment.models import DeadLetter, HeldRecord, HeldRecordQuerySet, Redrive, WaitingRecord
 from enrichment.redrive_admin import RedriveAdmin
 from enrichment.upload_admin import UploadAdmin
-from ingestion import streams
-from ingestion.admin import StreamFilter
+from ingestion.admin import NewestPaginator, StreamFilter
 from ingestion.models import Upload
-from ingestion.templatetags.shown import age, badge
+from ingestion.templatetags.shown import age, badge, plain
+
+EXPORTS = {"csv": held_export.csv, "ndjson": held_export.ndjson}
+SET_BY_LINKS = [DeliveryFilter, OfUploadFilter, MissingStreamFilter, MissingKeyFilter]
+
+
+class HeldPaginator(NewestPaginator):
+    """Counts more than it turns pages of: acts and export are for all that match, and counting is cheaper."""
+
+    most_counted = 100_000
+
+    @cached_property
+    def count(self) -> int:
+        return cast("QuerySet[Any]", self.object_list).order_by()[: self.most_counted].count()
+
+    @cached_property
+    def num_pages(self) -> int:
+        return max(1, -(-min(self.count, self.most) // self.per_page))
+
+
+def _refuse_nul(request: HttpRequest) -> None:
+    """PostgreSQL takes none, so that no column holds one."""
+    if any("\0" in value for value in request.GET.values()):
+        raise BadRequest("No value has a NUL character.")
 
 
 @admin.register(HeldRecord)
-class HeldRecordAdmin(ActsAdmin):
+class HeldRecordAdmin(MendAdmin):
     """All held records, also those resolved or discarded; its subclasses show those of one status."""
 
     empty_text = "No record has been held yet: whatever has arrived is stored or on its way."
-    list_display = ["record", "stream", "status_", "code_", "message", "held_ago", "attempts"]
-    list_filter = [StatusFilter, StreamFilter, StageFilter, CodeFilter, AgeFilter, DeliveryFilter, OfUploadFilter]
+    list_display = ["record", "stream", "status_", "code_", "message", "sent_by", "held_ago", "attempts"]
+    list_filter = [StatusFilter, StreamFilter, StageFilter, CodeFilter, AgeFilter, ClientFilter, *SET_BY_LINKS]
     search_fields = ("key",)
     search_help_text = "The whole key of a record."
     change_list_template = "admin/enrichment/held_list.html"
+    paginator = HeldPaginator
 
     def get_queryset(self, request: HttpRequest) -> HeldRecordQuerySet:
         records: HeldRecordQuerySet = self.model._default_manager.all()
@@ -50,7 +78,12 @@ class HeldRecordAdmin(ActsAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """None but by the list's own filters: acts on all that match go by what those choose (filter_of)."""
-        return lookup in {*CHOSEN_BY, AgeFilter.parameter_name}
+        filters = cast("list[type[admin.SimpleListFilter]]", self.list_filter)
+        return lookup in [each.parameter_name for each in filters]
+
+    def filter_of(self, request: HttpRequest) -> dict[str, Any]:
+        _refuse_nul(request)
+        return super().filter_of(request)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -58,13 +91,13 @@ class HeldRecordAdmin(ActsAdmin):
         return (queryset.filter(key=search_term.strip()) if search_term.strip() else queryset), False
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        _refuse_nul(request)
         changes = super().get_changelist_instance(request)
-        changes.result_list = changes.result_list.defer("payload", "original_payload")
+        changes.result_list = list(changes.result_list.defer("payload", "original_payload"))
+        names = clients.names_of(held.client for held in changes.result_list)
+        for held in changes.result_list:
+            held.sent_by = names.get(held.client, plain(held.client))
         return changes
-
-    @admin.display(description="record")
-    def record(self, held: HeldRecord) -> str:
-        return held.key or f"without key ({held.delivery_id}:{held.position})"
 
     @admin.display(description="status")
     def status_(self, held: HeldRecord) -> SafeString:
@@ -78,29 +111,39 @@ class HeldRecordAdmin(ActsAdmin):
     def message(self, held: HeldRecord) -> SafeString:
         return format_html('<span class="clipped">{}</span>', held_page.first_message(held.messages)[:300])
 
+    @admin.display(description="sent by")
+    def sent_by(self, held: Any) -> SafeString:
+        return format_html('<a href="?{}">{}</a>', urlencode({"client": held.client}), held.sent_by)
+
     @admin.display(description="waits for")
-    def waits_for(self, held: HeldRecord) -> str:
-        return f"{held.missing_stream} {held.missing_key}"
+    def waits_for(self, held: HeldRecord) -> SafeString:
+        query = urlencode({"missing_stream": held.missing_stream, "missing_key": held.missing_key})
+        return format_html('{} <a href="?{}">{}</a>', held.missing_stream, query, plain(held.missing_key))
 
     @admin.display(description="held")
     def held_ago(self, held: HeldRecord) -> SafeString | str:
         return age(held.held_at)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"empty_text": self.empty_text} | (extra_context or {}))
+        told = {"empty_text": self.empty_text, "most_counted": HeldPaginator.most_counted, "exports": list(EXPORTS)}
+        return super().changelist_view(request, told | (extra_context or {}))
+
+    def get_urls(self) -> list[URLPattern]:
+        export = self.admin_site.admin_view(self.export_view)
+        name = f"{self.opts.app_label}_{self.opts.model_name}_export"
+        return [path("export/", export, name=name), path("export/<str:form>/", export, name=name), *super().get_urls()]
+
+    def export_view(self, request: HttpRequest, form: str = "csv") -> HttpResponseBase:
+        """All that the list's filters choose: the rows on which an act on all that match would act."""
+        if not self.has_view_permission(request) or request.method != "GET":
+            raise PermissionDenied
+        filters = {name for name in request.GET if name not in (*IGNORED_PARAMS, SEARCH_VAR)}
+        if form not in EXPORTS or not all(self.lookup_allowed(name, "", request) for name in filters):
+            raise BadRequest("There is no such format or filter.")
+        name = str(self.opts.verbose_name_plural).replace(" ", "-")
+        return EXPORTS[form](HeldRecord.objects.chosen_by(self.filter_of(request)), name)
 
     # One record.
-
-    def find(self, request: HttpRequest, pk: str) -> HeldRecord | HttpResponse:
-        """The record; where it is no longer of this list's status, the way to its page among all held records."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        held: HeldRecord | None = self.get_object(request, pk)
-        if held is not None:
-            return held
-        if self.status and pk.isdecimal() and HeldRecord.objects.filter(pk=pk).exists():
-            return HttpResponseRedirect(reverse("admin:enrichment_heldrecord_change", args=[pk]))
-        raise Http404("There is no such held record.")
 
     def change_view(
         self,
@@ -114,42 +157,58 @@ class HeldRecordAdmin(ActsAdmin):
         held = self.find(request, unquote(object_id))
         if isinstance(held, HttpResponse):
             return held
-        payload, original = held_page.payloads(held)
-        row = held_page.stored_row(held)
-        is_open = held.status in HeldRecord.OPEN
         context = {
             **self.context(request, held),
+            **self.found_about(request, held),
+            **self.possible(request, held),
+            **dict(zip(("newer", "older"), self.neighbours(request, held), strict=True)),
+        }
+        return TemplateResponse(request, "admin/enrichment/held_record.html", context)
+
+    def found_about(self, request: HttpRequest, held: Any) -> dict[str, Any]:
+        payload, original = held_page.payloads(held)
+        row = held_page.stored_row(held)
+        reference = (held.missing_stream, held.missing_key)
+        return {
             "complaints": held_page.complaints(held.messages),
             "payload": payload,
             "original": original,
             "attempts": held_page.attempts(held),
             "history": held_page.history(held),
-            "is_open": is_open,
             "row": row,
             "row_page": row and self.page_of_row(request, row),
             "is_older": row is not None and held_page.is_older(held, row),
-            "may_mend": held_page.mendable(held) and self.may(request, "mend"),
-            "may_reprocess": is_open
-            and held_page.stream_of(held)
-            and not held.queued_in
-            and self.may(request, "reprocess"),
-            "may_discard": is_open and self.may(request, "discard"),
-            "too_large_to_mend": is_open and len(held.payload) > held_page.MOST_MENDED,
+            "sender": clients.names_of([held.client]).get(held.client, plain(held.client)),
+            "sender_page": self.page_of_sender(request, held),
+            "upload": held_page.place_in_upload(held),
+            "whereabouts": missing.whereabouts([reference])[reference] if held.missing_key else None,
+            "others": held_page.others(held),
         }
-        return TemplateResponse(request, "admin/enrichment/held_record.html", context)
 
-    def context(self, request: HttpRequest, held: HeldRecord) -> dict[str, Any]:
-        preserved = self.get_preserved_filters(request)
+    def possible(self, request: HttpRequest, held: Any) -> dict[str, Any]:
+        """What may be done with it, by this person."""
+        is_open = held.status in HeldRecord.OPEN
+        free = is_open and held_page.stream_of(held) and not held.queued_in
         return {
-            **self.admin_site.each_context(request),
-            "title": f"{held.stream} {self.record(held)}",
-            "opts": self.opts,
-            "held": held,
-            "list_page": self.page("changelist", query=request.GET.get("_changelist_filters", "")),
-            "preserved": preserved,
-            "page": self.page("change", held.pk, query=preserved),
-            "mend_page": self.page("mend", held.pk, query=preserved),
+            "is_open": is_open,
+            "may_mend": held_page.mendable(held) and self.may(request, "mend"),
+            "may_reprocess": free and self.may(request, "reprocess"),
+            "may_discard": is_open and self.may(request, "discard"),
+            "too_large_to_mend": is_open and held.size > held_page.MOST_MENDED,
         }
+
+    def neighbours(self, request: HttpRequest, held: HeldRecord) -> list[str]:
+        """The pages of the records before and after this one in the list that the person came from; else empty."""
+        listed = copy(request)
+        listed.GET = QueryDict(request.GET.get("_changelist_filters", ""))
+        try:
+            among = HeldRecord.objects.chosen_by(self.filter_of(listed))
+        except BadRequest:
+            return ["", ""]
+        sides = (among.filter(pk__gt=held.pk).order_by("pk"), among.filter(pk__lt=held.pk).order_by("-pk"))
+        pks = [side.values_list("pk", flat=True).first() for side in sides]
+        preserved = self.get_preserved_filters(request)
+        return [self.page("change", pk, query=preserved) if pk else "" for pk in pks]
 
     def page_of_row(self, request: HttpRequest, row: Model) -> str:
         """The stored row's page in the admin; empty where the person may not see it."""
@@ -160,99 +219,60 @@ class HeldRecordAdmin(ActsAdmin):
             return ""
         return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[quote(row.pk)])
 
+    def page_of_sender(self, request: HttpRequest, held: HeldRecord) -> str:
+        """Of the API key by which it came; empty where it came by none, or the person may not see it."""
+        if not held.client.startswith(clients.BY_KEY) or not request.user.has_perm("ingestion.view_apikey"):
+            return ""
+        return reverse("admin:ingestion_apikey_change", args=[quote(held.client.removeprefix(clients.BY_KEY))])
+
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The page itself tells the history, whatever list it was reached from."""
         return HttpResponseRedirect(f"{self.page('change', unquote(object_id))}#history")
 
-    # Mending.
-
-    def get_urls(self) -> list[URLPattern]:
-        mend = path(
-            "<path:object_id>/mend/",
-            self.admin_site.admin_view(self.mend_view),
-            name=f"{self.opts.app_label}_{self.opts.model_name}_mend",
-        )
-        return [mend, *super().get_urls()]
-
-    def mend_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        """The payload to edit; saved only when it passes validation and nobody was faster."""
-        if not self.may(request, "mend"):
-            raise PermissionDenied
-        held = self.find(request, unquote(object_id))
-        if isinstance(held, HttpResponse):
-            return held
-        if request.method == "POST" and held_page.stream_of(held):
-            return self.save_mended(request, held)
-        if not held_page.mendable(held):
-            self.message_user(request, "This record is closed, or cannot be mended here.", messages.WARNING)
-            return HttpResponseRedirect(self.page("change", held.pk))
-        text = held_page.editable(held.payload)
-        found = acts.check_payload(streams.get(held.stream), text)
-        return self.mend_page(request, held, text, held.payload_version, found)
-
-    def save_mended(self, request: HttpRequest, held: HeldRecord) -> HttpResponseBase:
-        text = request.POST.get("payload", "").replace("\r\n", "\n")
-        version = request.POST.get("payload_version", "")
-        if "_reprocess" in request.POST and not self.may(request, "reprocess"):
-            raise PermissionDenied
-        if len(text) > held_page.MOST_MENDED:
-            raise SuspiciousOperation("The payload is too large to be mended here.")
-        try:
-            acts.mend(held, text, int(version) if version.isdecimal() and len(version) < 10 else -1)
-        except acts.NotMendable as error:
-            return self.mend_page(request, held, text, version, error.messages, refused=True)
-        except acts.SomeoneWasFaster:
-            return self.mend_page(request, held, text, version, {}, overtaken=True)
-        log(request, held, "Mended.")
-        if "_reprocess" in request.POST:
-            self.do(request, "reprocess", {"ids": [held.pk]})
-        else:
-            self.message_user(request, "Mended. Reprocess it to have it stored.", messages.SUCCESS)
-        return HttpResponseRedirect(self.page("change", held.pk, query=self.get_preserved_filters(request)))
-
-    def mend_page(
-        self,
-        request: HttpRequest,
-        held: HeldRecord,
-        text: str,
-        version: object,
-        found: dict[str, list[str]],
-        *,
-        refused: bool = False,
-        overtaken: bool = False,
-    ) -> HttpResponse:
-        context = {
-            **self.context(request, held),
-            "title": f"Mend {held.stream} {self.record(held)}",
-            "text": text,
-            "rows": min(max(text.count("\n") + 2, 8), 40),
-            "version": version,
-            "complaints": held_page.complaints(found, text),
-            "last_complaints": held_page.complaints(held.messages),
-            "refused": refused,
-            "overtaken": overtaken,
-            "rules": held_page.rules(streams.get(held.stream)),
-            "may_reprocess": self.may(request, "reprocess"),
-        }
-        return TemplateResponse(request, "admin/enrichment/mend.html", context)
-
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(HeldRecordAdmin):
     status = HeldRecord.Status.DEAD
     empty_text = "No dead letters: whatever has arrived is stored, on its way, or waits for a record it refers to."
-    list_display = ["record", "stream", "code_", "message", "held_ago", "attempts"]
-    list_filter = [StreamFilter, CodeFilter, StageFilter, AgeFilter, DeliveryFilter, OfUploadFilter]
+    list_display = ["record", "stream", "code_", "message", "sent_by", "held_ago", "attempts"]
+    list_filter = [StreamFilter, CodeFilter, StageFilter, AgeFilter, ClientFilter, *SET_BY_LINKS]
 
 
 @admin.register(WaitingRecord)
 class WaitingRecordAdmin(HeldRecordAdmin):
     status = HeldRecord.Status.WAITING
     empty_text = "Nothing waits: every record that has arrived has found the records it refers to."
-    list_display = ["record", "stream", "waits_for", "held_ago", "attempts"]
-    list_filter = [StreamFilter, AgeFilter, DeliveryFilter, OfUploadFilter]
+    list_display = ["record", "stream", "waits_for", "sent_by", "held_ago", "attempts"]
+    list_filter = [StreamFilter, AgeFilter, ClientFilter, *SET_BY_LINKS]
+    change_list_template = "admin/enrichment/waiting_list.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.missing_view)
+        return [path("missing/", view, name="enrichment_waitingrecord_missing"), *super().get_urls()]
+
+    def missing_view(self, request: HttpRequest) -> HttpResponse:
+        """What the waiting records wait for, and how many for each."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        number, order = missing.read_page(request.GET)
+        groups, more = missing.page(number, order)
+        references, records = missing.totals()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "What is waited for",
+            "opts": self.opts,
+            "groups": groups,
+            "references": references,
+            "records": records,
+            "order": order,
+            "per_page": missing.PER_PAGE,
+            "previous": number - 1,
+            "next": number + 1 if more else 0,
+            "acts": [act for act in ("reprocess", "discard") if self.may(request, act)],
+        }
+        return TemplateResponse(request, "admin/enrichment/waiting_missing.html", context)
 
 
 admin.site.register(Upload, UploadAdmin)

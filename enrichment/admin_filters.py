@@ -10,8 +10,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from enrichment import clients
 from enrichment.models import HeldRecord, Redrive
 from ingestion.admin import FieldFilter, NumberFilter, UploadFilter
+from ingestion.templatetags.shown import plain
+
+MOST_SHOWN = 80
+"""Characters of a value that a filter shows."""
 
 
 class StatusFilter(FieldFilter):
@@ -36,7 +41,7 @@ class CodeFilter(FieldFilter):
 
 
 class AgeFilter(admin.SimpleListFilter):
-    title = "held within"
+    title = "age"
     parameter_name = "age"
     spans = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
 
@@ -62,6 +67,42 @@ class DeliveryFilter(NumberFilter):
 
 class OfUploadFilter(UploadFilter):
     field = "delivery__upload"
+
+
+class LinkFilter(admin.SimpleListFilter):
+    """A text, shown only where a link has set it."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = request.GET.get(str(self.parameter_name), "")
+        return [(value, plain(value)[:MOST_SHOWN])] if value else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(**{str(self.parameter_name): self.value()})
+
+
+class MissingStreamFilter(LinkFilter):
+    title = "stream of the missing record"
+    parameter_name = "missing_stream"
+
+
+class MissingKeyFilter(LinkFilter):
+    title = "missing record"
+    parameter_name = "missing_key"
+
+
+class ClientFilter(LinkFilter):
+    """Offers the clients that have API keys, by name, and who else a link has set."""
+
+    title = "sender"
+    parameter_name = "client"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        offered = [(client, name[:MOST_SHOWN]) for client, name in clients.offered()]
+        known = {client for client, _ in offered}
+        return [*offered, *(each for each in super().lookups(request, model_admin) if each[0] not in known)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return super().queryset(request, queryset) if self.value() else queryset
 
 
 class ActFilter(FieldFilter):

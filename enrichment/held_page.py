@@ -5,29 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.db.models import Func, IntegerField
+from django.db.models.functions import Left
 
-from enrichment.models import Failure, HeldRecord, StoredRecord
+from enrichment.diffs import Line, side_by_side
+from enrichment.models import Failure, HeldRecord, HeldRecordQuerySet, StoredRecord
 from ingestion import streams
+from ingestion.models import Delivery
 from ingestion.readers import Unreadable, parse_json
 from ingestion.streams import Stream
-from ingestion.templatetags.shown import cut, plain, pretty
+from ingestion.templatetags.shown import MOST_SHOWN, cut, plain, pretty
 
 MOST_PRETTY = 200_000
 """Characters of a payload that are worth parsing to show a part of them."""
 MOST_MENDED = 1_000_000
 """Characters of a payload that a person can be asked to edit."""
+MOST_TYPED = 2_000_000
+"""Characters that this makes, with indentation, and that are taken back."""
 MOST_ATTEMPTS = 20
-
-
-@dataclass(frozen=True)
-class Line:
-    text: str
-    changed: bool = False
+MOST_OTHERS = 1000
+MOST_OF_LINE = 120
+"""Characters of a line at fault that stand beside its message."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class Complaint:
 
     field: str
     messages: list[str]
-    line: int | None
+    line: int | None = None
+    text: str = ""
+    """Of that line."""
 
 
 def stream_of(held: HeldRecord) -> Stream | None:
@@ -44,50 +49,79 @@ def stream_of(held: HeldRecord) -> Stream | None:
     return streams.get(held.stream) if held.stream in streams.names() else None
 
 
-def mendable(held: HeldRecord) -> bool:
+class Bytes(Func):
+    """Of a text in ASCII: PostgreSQL tells them without reading it."""
+
+    function = "OCTET_LENGTH"
+    output_field = IntegerField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, function="LENGTH", **context)
+
+
+def with_start_of_payloads(records: HeldRecordQuerySet) -> HeldRecordQuerySet:
+    """What is shown of payloads that may have 32 MB, and no more: `size` and `start`, of the original likewise."""
+    return records.defer("payload", "original_payload").annotate(
+        size=Bytes("payload"),
+        start=Left("payload", MOST_PRETTY),
+        original_size=Bytes("original_payload"),
+        original_start=Left("original_payload", MOST_PRETTY),
+    )
+
+
+def mendable(held: Any) -> bool:
+    """Of a record with its `size`."""
     open_ = held.status in HeldRecord.OPEN
-    return open_ and stream_of(held) is not None and len(held.payload) <= MOST_MENDED
+    return open_ and stream_of(held) is not None and held.size <= MOST_MENDED
 
 
 def editable(payload: str) -> str:
     """A held record's payload for a person to edit."""
     try:
-        return pretty(parse_json(payload.encode()))
+        text = pretty(parse_json(payload.encode()))
     except Unreadable:  # by a stricter reader than the one that took it in
         return plain(payload)
+    return text if len(text) <= MOST_TYPED else plain(payload)  # nested so deep that it is mostly indentation
 
 
-def payloads(held: HeldRecord) -> tuple[list[Line], list[Line]]:
-    """(lines of the payload, lines of the original), marked where they differ; no original unless it was mended."""
-    present = _shown(held.payload).split("\n")
-    if held.original_payload is None:
-        return [Line(text) for text in present], []
-    original = _shown(held.original_payload).split("\n")
-    matcher = SequenceMatcher(None, original, present)
-    before = [Line(text, changed=True) for text in original]
-    after = [Line(text, changed=True) for text in present]
-    for block in matcher.get_matching_blocks():
-        before[block.a : block.a + block.size] = map(Line, original[block.a : block.a + block.size])
-        after[block.b : block.b + block.size] = map(Line, present[block.b : block.b + block.size])
+def payloads(held: Any) -> tuple[list[Line], list[Line]]:
+    """(lines of the payload, lines of the original), marked where they differ; no original unless it was mended.
+
+    Of a record with the start of its payloads.
+    """
+    present = _shown(held.start, held.size)
+    if held.original_start is None:
+        return [Line(text) for text in present.split("\n")], []
+    before, after = side_by_side(_shown(held.original_start, held.original_size), present)
     return after, before
 
 
-def _shown(payload: str) -> str:
-    return cut(editable(payload) if len(payload) <= MOST_PRETTY else plain(payload))
+def _shown(start: str, size: int) -> str:
+    if size <= MOST_PRETTY:
+        return cut(editable(start))
+    return f"{plain(start[:MOST_SHOWN])}\n… {size - MOST_SHOWN:,} more characters"
 
 
 def complaints(messages: Mapping[str, list[str]], text: str = "") -> list[Complaint]:
     """The messages by field, each with the line of `text` on which the field stands, if it does."""
-    return [
-        Complaint(field, [plain(str(message)) for message in found], _line_of(field, text))
-        for field, found in messages.items()
-    ]
+    found = []
+    for name, told in messages.items():
+        line = _line_of(name, told, text) if text else None
+        there = text.split("\n", line)[line - 1].strip()[:MOST_OF_LINE] if line else ""
+        found.append(Complaint(plain(name), [plain(str(message)) for message in told], line, there))
+    return found
 
 
-def _line_of(field: str, text: str) -> int | None:
+def _line_of(field: str, told: list[str], text: str) -> int | None:
+    """That of the member that a message is about; of a text that is no JSON, the line that the message names."""
+    if field == "record":
+        named = re.search(r"^Not JSON: .* at line ([0-9]{1,7}), column", told[0]) if told else None
+        return min(int(named[1]), text.count("\n") + 1) if named else None
     name = re.escape(field.split(".", maxsplit=1)[0])
-    found = re.search(rf'^[ \t]*"{name}"\s*:', text, re.MULTILINE)
-    return text.count("\n", 0, found.end()) + 1 if found else None
+    for indent in ("  ", r"[ \t]*"):  # as we write it; else as a person did
+        if found := re.search(rf'^{indent}"{name}"\s*:', text, re.MULTILINE):
+            return text.count("\n", 0, found.end()) + 1
+    return None
 
 
 def first_message(messages: Mapping[str, list[str]]) -> str:
@@ -122,6 +156,53 @@ def stored_row(held: HeldRecord) -> StoredRecord | None:
 def is_older(held: HeldRecord, row: StoredRecord) -> bool:
     """Whether the record would come out stale (P11)."""
     return (held.version_at, held.delivery_id, held.position) < row.version
+
+
+def place_in_upload(held: HeldRecord) -> tuple[int, int] | None:
+    """(the upload that brought it, its row there)."""
+    found = (
+        Delivery.objects.filter(pk=held.delivery_id, upload__isnull=False).values_list("upload", "first_row").first()
+    )
+    return (found[0], (found[1] or 1) + held.position) if found else None
+
+
+@dataclass(frozen=True)
+class Others:
+    """Held records that have something in common with one."""
+
+    number: int
+    """At most MOST_OTHERS."""
+    what: str
+    page: str
+    query: str
+
+    @property
+    def or_more(self) -> bool:
+        return self.number == MOST_OTHERS
+
+
+def others(held: HeldRecord) -> list[Others]:
+    """Each found along an index; none where there are no others."""
+    of_status = {"status": held.status}
+    found = [
+        _others(held, f"with the code {held.code}", {**of_status, "stream": held.stream, "code": held.code}),
+        _others(held, "from this sender", {**of_status, "client": held.client}),
+        _others(held, "for the same missing record", {**of_status, **_missing(held)}) if held.missing_key else None,
+    ]
+    alike = [each for each in found if each and held.status in HeldRecord.OPEN]
+    same = _others(held, "with this key", {"key": held.key}) if held.key else None
+    return [each for each in (*alike, _others(held, "of this delivery", {"delivery": held.delivery_id}), same) if each]
+
+
+def _missing(held: HeldRecord) -> dict[str, str]:
+    return {"missing_stream": held.missing_stream, "missing_key": held.missing_key}
+
+
+def _others(held: HeldRecord, what: str, chosen: Mapping[str, Any]) -> Others | None:
+    number = HeldRecord.objects.chosen_by(chosen).exclude(pk=held.pk).order_by()[:MOST_OTHERS].count()
+    page = {"dead": "deadletter", "waiting": "waitingrecord"}.get(chosen.get("status", ""), "heldrecord")
+    query = {"q" if name == "key" else name: value for name, value in chosen.items() if name != "status"}
+    return Others(number, what, f"admin:enrichment_{page}_changelist", urlencode(query)) if number else None
 
 
 def history(held: HeldRecord) -> list[LogEntry]:

@@ -259,7 +259,7 @@ def test_the_mending_page_shows_the_payload_and_what_is_wrong_beside_it(operator
     record = hold(valid(email="no address", name=""))
     text = text_of(operator.get(f"{DEAD}{record.pk}/mend/"))
     assert "&quot;email&quot;: &quot;no address&quot;" in text
-    complaints = re.findall(r'<th scope="row"><code>(\w+)</code> <span class="quiet">line (\d+)</span></th>', text)
+    complaints = re.findall(r'<label for="id_\w+">(\w+)</label> <a href="#id_payload" data-line="(\d+)">', text)
     lines = record_lines(record)
     assert complaints == [(name, str(lines[name])) for name in ("name", "email")]
 

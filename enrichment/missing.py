@@ -1,0 +1,163 @@
+"""What records wait for: how many for which missing reference, and what is known of that record itself."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+from urllib.parse import urlencode
+
+from django.db.models import Count, Max, Min, Q, Sum
+from django.urls import reverse
+
+from enrichment.held_page import first_message
+from enrichment.models import HeldRecord
+from ingestion import streams
+from ingestion.models import Delivery
+
+Pair: TypeAlias = "tuple[str, str]"
+"""(stream, key) of a record that others refer to."""
+
+BY_NUMBER, BY_AGE = "number", "age"
+ORDERS = {BY_NUMBER: ("-number", "since"), BY_AGE: ("since", "-number")}
+PER_PAGE = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whereabouts:
+    """What is known of a record that others miss."""
+
+    is_stored: bool = False
+    held: HeldRecord | None = None
+    """The newest open held record with its key."""
+    more: int = 0
+    """Open held records with its key besides that one."""
+    may_be_pending: bool = False
+    """Deliveries of its stream are not yet processed: it may be in one of them."""
+
+    @property
+    def message(self) -> str:
+        """What is wrong with the held one."""
+        return first_message(self.held.messages)[:300] if self.held else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """A reference that is missing, and the records that wait for it."""
+
+    stream: str
+    key: str
+    waiting: int
+    since: datetime
+    by_stream: list[tuple[str, int]] = field(default_factory=list)
+    """(stream, how many of it wait), most first."""
+    dead: int = 0
+    """Records that have waited too long for it: they are revived, too."""
+    whereabouts: Whereabouts
+
+    @property
+    def waiting_page(self) -> str:
+        """The list of those that wait for it; also where acts on all of them are asked for."""
+        return self._page("waitingrecord")
+
+    @property
+    def dead_page(self) -> str:
+        return self._page("deadletter")
+
+    def _page(self, name: str) -> str:
+        query = urlencode({"missing_stream": self.stream, "missing_key": self.key})
+        return f"{reverse(f'admin:enrichment_{name}_changelist')}?{query}"
+
+
+def page(number: int, order: str = BY_NUMBER) -> tuple[list[Missing], bool]:
+    """(the groups on a page, from 1; whether there are more)."""
+    start = (number - 1) * PER_PAGE
+    waiting = HeldRecord.objects.waiting().exclude(missing_stream="").values_list("missing_stream", "missing_key")
+    grouped = waiting.annotate(number=Count("*"), since=Min("waiting_since"))
+    ordered = grouped.order_by(*ORDERS[order], "missing_stream", "missing_key")
+    found = list(ordered[start : start + PER_PAGE + 1])
+    pairs = [(stream, key) for stream, key, *_ in found[:PER_PAGE]]
+    kinds, known = _kinds(pairs), whereabouts(pairs)
+    groups = [
+        Missing(
+            stream=stream,
+            key=key,
+            waiting=number,
+            since=since,
+            by_stream=kinds[(stream, key)][HeldRecord.Status.WAITING],
+            dead=sum(dead for _, dead in kinds[(stream, key)][HeldRecord.Status.DEAD]),
+            whereabouts=known[(stream, key)],
+        )
+        for stream, key, number, since in found[:PER_PAGE]
+    ]
+    return groups, len(found) > PER_PAGE
+
+
+def read_page(query: Mapping[str, str]) -> tuple[int, str]:
+    """The page and the order that a query string names; the first where it names none."""
+    number, order = query.get("p", ""), query.get("by", "")
+    is_number = number.isascii() and number.isdecimal() and len(number) < 6
+    return max(1, int(number)) if is_number else 1, order if order in ORDERS else BY_NUMBER
+
+
+def totals() -> tuple[int, int]:
+    """(missing references, records that wait for them)."""
+    grouped = HeldRecord.objects.waiting().exclude(missing_stream="").values("missing_stream", "missing_key")
+    sums = grouped.annotate(number=Count("*")).aggregate(groups=Count("*"), records=Sum("number"))
+    return sums["groups"], sums["records"] or 0
+
+
+def _kinds(pairs: Iterable[Pair]) -> Mapping[Pair, Mapping[str, list[tuple[str, int]]]]:
+    """Missing reference → status → (stream, records), most first."""
+    kinds: dict[Pair, dict[str, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
+    if chosen := _any_of(pairs, "missing_stream", "missing_key"):
+        rows = HeldRecord.objects.open().filter(chosen).values_list("missing_stream", "missing_key", "status", "stream")
+        for stream, key, status, kind, number in rows.annotate(number=Count("*")).order_by("-number", "stream"):
+            kinds[(stream, key)][status].append((kind, number))
+    return kinds
+
+
+def whereabouts(pairs: Collection[Pair]) -> dict[Pair, Whereabouts]:
+    """What is known of each, in a number of queries that depends on their streams alone."""
+    keys: dict[str, list[str]] = defaultdict(list)
+    for stream, key in pairs:
+        keys[stream].append(key)
+    known = [name for name in keys if name in streams.names()]
+    stored = {(name, key) for name in known for key in _stored(name, keys[name])}
+    pending = {name for name in keys if Delivery.objects.pending().filter(stream=name).exists()}
+    held = _held(pairs)
+    return {
+        pair: Whereabouts(
+            is_stored=pair in stored, held=held[pair][0], more=held[pair][1], may_be_pending=pair[0] in pending
+        )
+        for pair in pairs
+    }
+
+
+def _stored(stream: str, keys: Iterable[str]) -> Iterable[str]:
+    return streams.get(stream).model._default_manager.filter(pk__in=list(keys)).values_list("pk", flat=True)
+
+
+def _held(pairs: Iterable[Pair]) -> Mapping[Pair, tuple[HeldRecord | None, int]]:
+    """(stream, key) → (the newest open held record, how many more there are)."""
+    found: dict[Pair, tuple[HeldRecord | None, int]] = defaultdict(lambda: (None, 0))
+    chosen = _any_of(pairs, "stream", "key")
+    if not chosen:
+        return found
+    rows = HeldRecord.objects.open().filter(chosen).values_list("stream", "key")
+    numbers = {newest: number for *_, newest, number in rows.annotate(newest=Max("pk"), number=Count("*"))}
+    for held in HeldRecord.objects.filter(pk__in=numbers).defer("payload", "original_payload"):
+        found[(held.stream, held.key)] = (held, numbers[held.pk] - 1)
+    return found
+
+
+def _any_of(pairs: Iterable[Pair], stream: str, key: str) -> Q:
+    keys: dict[str, list[str]] = defaultdict(list)
+    for name, each in pairs:
+        keys[name].append(each)
+    chosen = Q()
+    for name, of_stream in keys.items():
+        chosen |= Q(**{stream: name, f"{key}__in": of_stream})
+    return chosen
