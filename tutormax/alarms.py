@@ -79,21 +79,24 @@ def refusing(pending: int) -> Iterator[Alarm]:
         )
 
 
+FAULTS = {
+    "store": ("the database", "if it lasts, look at what the error says"),
+    "code": ("our code", "in vain until that is mended: report it"),
+}
+
+
 def in_trouble() -> Iterator[Alarm]:
-    acts = {
-        "store": ("the database", "They are tried again by themselves. If it lasts, look at what the error says."),
-        "code": ("our code", "They are tried again by themselves, and in vain until it is mended: report the error."),
-    }
-    for fault, number in stats.troubled().items():
-        if number:
-            whose, act = acts[fault]
-            yield Alarm(
-                title=f"{_counted(number, 'delivery', 'deliveries')} in trouble.",
-                told=f"The last try ended in an error of {whose}. Nothing is lost.",
-                act=act,
-                page=_list_of_pending(status="trouble"),
-                link="Deliveries in trouble",
-            )
+    numbers = {fault: number for fault, number in stats.troubled().items() if number}
+    if numbers:
+        whose = " and ".join(f"{thousands(number)} by {FAULTS[fault][0]}" for fault, number in numbers.items())
+        again = "; ".join(dict.fromkeys(FAULTS[fault][1] for fault in numbers))
+        yield Alarm(
+            title=f"{_counted(sum(numbers.values()), 'delivery is', 'deliveries are')} in trouble.",
+            told=f"Their last try ended in an error, {whose}. Nothing is lost.",
+            act=f"They are tried again by themselves; {again}.",
+            page=_list_of_pending(status="trouble"),
+            link="Deliveries in trouble",
+        )
 
 
 def too_old(numbers: Sequence[stats.StreamNumbers], paused: set[str]) -> Iterator[Alarm]:
@@ -136,9 +139,7 @@ def growing(user: Any) -> Iterator[Alarm]:
         yield Alarm(
             kind="waiting",
             title="The tables grow without pruning.",
-            told=format_html(
-                "{}, with deliveries processed more than {} ago.", since, duration(settings.RETENTION)
-            ),
+            told=format_html("{}, with deliveries processed more than {} ago.", since, duration(settings.RETENTION)),
             act=format_html("See that its schedule runs, or start {}.", _code("python manage.py prune")),
         )
 

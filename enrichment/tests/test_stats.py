@@ -1,7 +1,9 @@
-from datetime import UTC, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.utils import timezone
 
 from enrichment import redrives, stats
@@ -102,6 +104,96 @@ def test_a_cluster_is_alive_while_its_tasks_run(minutes: int | None, alive: bool
     answered = None if minutes is None else timezone.now() - timedelta(minutes=minutes)
     Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": answered})
     assert stats.cluster_alive() is alive
+
+
+def worked(at: datetime, stream: str = "tutors", **numbers: int) -> None:
+    MinuteStat.objects.create(minute=at, stream=stream, **numbers)
+
+
+@pytest.fixture
+def clock_stands_still() -> Iterator[None]:
+    """So that the minute does not end in between."""
+    with time_machine.travel(timezone.now(), tick=False):
+        yield
+
+
+def this_minute() -> datetime:
+    return timezone.now().replace(second=0, microsecond=0)
+
+
+@pytest.mark.usefixtures("clock_stands_still")
+def test_paces_are_of_the_last_full_minutes_and_latency_of_the_last_hour() -> None:
+    minute = timedelta(minutes=1)
+    now = this_minute()
+    assert stats.paces() == {"": stats.Pace()}
+    worked(now, inserted=100, dead=100, within_1s=3)
+    worked(now - minute, inserted=10, updated=4, stale=1, dead=2, waiting=100, within_1s=3)
+    worked(now - 5 * minute, inserted=5, within_1s=10)
+    worked(now - 6 * minute, inserted=100, dead=100, within_30s=4)
+    worked(now - 60 * minute, within_1s=3, over_1h=1)
+    worked(now - 62 * minute, over_1h=100)
+    worked(now - minute, stream="students", dead=1)
+    paces = stats.paces()
+    assert (paces["tutors"].done, paces["tutors"].dead) == (4, 0.4)
+    assert paces["tutors"].latency_p95 == pytest.approx(29)
+    assert paces["students"] == stats.Pace(done=0, dead=0.2, latency_p95=None)
+    assert paces[""].done == 4
+    assert paces[""].dead == pytest.approx(0.6)
+    assert paces[""].latency_p95 == paces["tutors"].latency_p95
+
+
+def test_what_was_done_is_summed_by_minute_and_in_steps() -> None:
+    start = this_minute() - timedelta(minutes=30)
+    for minutes, numbers in [(-1, {"dead": 9}), (0, {"inserted": 1}), (9, {"stale": 2}), (10, {"dead": 4})]:
+        for stream in ("tutors", "students"):
+            worked(start + timedelta(minutes=minutes), stream, **numbers)
+    by_minute = stats.by_minute(start)
+    assert {at: {name: number for name, number in of.items() if number} for at, of in by_minute.items()} == {
+        start: {"inserted": 2},
+        start + timedelta(minutes=9): {"stale": 4},
+        start + timedelta(minutes=10): {"dead": 8},
+    }
+    steps = stats.in_steps(by_minute, start, timedelta(minutes=10), 3)
+    assert [+step for step in steps] == [{"inserted": 2, "stale": 4}, {"dead": 8}, {}]
+    late = stats.in_steps(by_minute, start + timedelta(minutes=5), timedelta(minutes=5), 1)
+    assert [+step for step in late] == [{"stale": 4}]
+
+
+def test_open_held_records_are_counted_by_age() -> None:
+    now = timezone.now()
+    for minutes in (1, 59, 61, 9999):
+        hold(held_at=now - timedelta(minutes=minutes))
+    hold(status=HeldRecord.Status.DISCARDED)
+    wait()
+    spans = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+    assert stats.open_held_within(spans) == {
+        ("dead", "invalid", "tutors"): {"": 4, "hour": 2, "day": 3},
+        ("waiting", "missing_reference", "sessions"): {"": 1, "hour": 1, "day": 1},
+    }
+
+
+@pytest.mark.usefixtures("clock_stands_still")
+def test_what_is_missed_most_comes_first_and_of_equals_the_longest_missed() -> None:
+    now = timezone.now()
+    for key, hours in [("T-1", 1), ("T-2", 3), ("T-3", 2), ("T-3", 4)]:
+        wait(missing_key=key, waiting_since=now - timedelta(hours=hours))
+    wait(missing_key="T-1", status=HeldRecord.Status.DEAD)
+    wait(missing_key="T-1", status=HeldRecord.Status.RESOLVED)
+    found = [(missed.stream, missed.key, missed.records, now - missed.since) for missed in stats.most_missed(9)]
+    hour = timedelta(hours=1)
+    assert found == [("tutors", "T-3", 2, 4 * hour), ("tutors", "T-2", 1, 3 * hour), ("tutors", "T-1", 1, hour)]
+    assert [missed.key for missed in stats.most_missed(1)] == ["T-3"]
+
+
+def test_who_sends_dead_letters_now_comes_before_who_did() -> None:
+    old = timezone.now() - timedelta(days=8)
+    for client, held_at in [("key:a", old), ("key:a", old), ("key:b", None), ("key:c", None), ("key:c", None)]:
+        hold(client=client, held_at=held_at or timezone.now())
+    wait(client="key:d")
+    hold(client="key:e", status=HeldRecord.Status.RESOLVED)
+    found = [(sender.client, sender.recent, sender.dead) for sender in stats.senders(timedelta(days=7), 9)]
+    assert found == [("key:c", 2, 2), ("key:b", 1, 1), ("key:a", 0, 2)]
+    assert len(stats.senders(timedelta(days=7), 2)) == 2
 
 
 def test_old_minutes_become_days_and_the_sums_stay() -> None:
