@@ -249,28 +249,26 @@ def mend(pks: Sequence[int], change: Change) -> tuple[list[int], Counter[str]]:
     """
     still_open = HeldRecord.objects.open().filter(pk__in=pks).order_by("pk").select_for_update()
     sizes = list(still_open.values_list("pk", _Bytes("payload")))
-    mended: list[int] = []
     left: Counter[str] = Counter()
-    passing: list[Verdict] = []
+    mended: list[int] = []
+    passing: dict[str, list[Verdict]] = {}
     for verdict in _verdicts(sizes, change):
         if verdict.passes:
-            passing.append(verdict)
             mended.append(verdict.held.pk)
+            passing.setdefault(verdict.held.stream, []).append(verdict)
         else:
             left[verdict.reason] += 1
-        if len(passing) == 200:
+        if len(mended) % 25 == 0:
             _write(passing)
     _write(passing)
     return mended, left
 
 
-def _write(passing: list[Verdict]) -> None:
-    """Empties the list."""
-    by_stream: dict[str, list[tuple[HeldRecord, Any]]] = {}
-    for verdict in passing:
-        by_stream.setdefault(verdict.held.stream, []).append((verdict.held, verdict.payload))
-    for stream, mended in by_stream.items():
-        acts.replace_payloads(streams.get(stream), mended)
+def _write(passing: dict[str, list[Verdict]]) -> None:
+    """Empties it: payloads may be large."""
+    for stream, verdicts in passing.items():
+        rows = [(verdict.held, verdict.held.payload_version, verdict.payload) for verdict in verdicts]
+        acts.replace_payloads(streams.get(stream), rows)
     passing.clear()
 
 

@@ -7,15 +7,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from django.db.models import Count
-
 from enrichment import held_page, redrives, stats
 from enrichment.models import HeldRecord, Redrive
 from ingestion.models import Delivery, PausedStream
 
 MOST_LINKS = 20
 """To deliveries or held records."""
-MOST_LOOKED_AT = 10_000
+MOST_LOOKED_AT = 5_000
 """Held records of which a page tells where they are now."""
 ON_ITS_WAY = "on its way"
 
@@ -125,17 +123,16 @@ def found_now(redrive: Redrive) -> Whereabouts:
         pks += json.loads(bytes(body))
         if len(pks) >= MOST_LOOKED_AT:
             break
-    records = HeldRecord.objects.filter(pk__in=pks[:MOST_LOOKED_AT])
-    rows = records.values_list("stream", "status", "outcome", "code").annotate(
-        number=Count("*"), queued=Count("queued_in")
-    )
-    still_open = records.open().filter(queued_in=None).defer("payload", "original_payload").order_by("-pk")[:MOST_LINKS]
+    looked_at = HeldRecord.objects.filter(pk__in=pks[:MOST_LOOKED_AT])
+    rows = sorted(looked_at.values_list("pk", "stream", "status", "outcome", "code", "queued_in"), reverse=True)
+    still_open = [pk for pk, _, status, _, _, queued_in in rows if status in HeldRecord.OPEN and queued_in is None]
+    shown = HeldRecord.objects.filter(pk__in=still_open[:MOST_LINKS]).defer("payload", "original_payload")
     deliveries = list(redrive.deliveries.defer("body").order_by("-pk")[:MOST_LINKS])
     pending = {delivery.stream for delivery in deliveries if not delivery.processed_at}
     return Whereabouts(
-        looked_at=len(pks[:MOST_LOOKED_AT]),
+        looked_at=len(rows),
         kinds=_kinds(rows),
-        open=[(held, held_page.first_message(held.messages)[:300]) for held in still_open],
+        open=[(held, held_page.first_message(held.messages)[:300]) for held in shown.order_by("-pk")],
         deliveries=deliveries,
         paused=list(
             PausedStream.objects.filter(stream__in=pending).order_by("stream").values_list("stream", flat=True)
@@ -143,10 +140,14 @@ def found_now(redrive: Redrive) -> Whereabouts:
     )
 
 
-def _kinds(rows: Iterable[tuple[str, str, str, str, int, int]]) -> list[tuple[str, str, str, int]]:
-    numbers = Counter[tuple[str, str, str]]()
-    for stream, status, outcome, code, number, queued in rows:
-        which = outcome if status == Status.RESOLVED else code if status in HeldRecord.OPEN else ""
-        numbers[stream, status, which] += number - queued
-        numbers[stream, ON_ITS_WAY, ""] += queued
-    return [(*kind, number) for kind, number in sorted(numbers.items(), key=lambda each: (-each[1], each[0])) if number]
+def _kinds(rows: Iterable[tuple[int, str, str, str, str, int | None]]) -> list[tuple[str, str, str, int]]:
+    numbers = Counter(_kind(*row) for row in rows)
+    return [(*kind, number) for kind, number in sorted(numbers.items(), key=lambda each: (-each[1], each[0]))]
+
+
+def _kind(_: int, stream: str, status: str, outcome: str, code: str, queued_in: int | None) -> tuple[str, str, str]:
+    if status == Status.RESOLVED:
+        return stream, status, outcome
+    if queued_in is not None:
+        return stream, ON_ITS_WAY, ""
+    return stream, status, code if status in HeldRecord.OPEN else ""
