@@ -32,7 +32,7 @@ from enrichment.refresh import refresh
 from ingestion.admin import NewestPaginator, ReadOnlyAdmin
 from ingestion.readers import clean
 from ingestion.streams import Stream
-from ingestion.templatetags.shown import age
+from ingestion.templatetags.shown import age, plain
 
 FORMS = {"csv": formats.CsvForSpreadsheets, "ndjson": formats.Ndjson}
 """Of the list as a file."""
@@ -177,7 +177,7 @@ class StoredRecordAdmin(ReadOnlyAdmin):
         preserved = self.get_preserved_filters(request)
         context = {
             **self.admin_site.each_context(request),
-            "title": capfirst(f"{self.opts.verbose_name} {row.pk}"),
+            "title": capfirst(f"{self.opts.verbose_name} {plain(row.pk)}"),
             "opts": self.opts,
             "row": row,
             "own": own,
@@ -217,11 +217,10 @@ class StoredRecordAdmin(ReadOnlyAdmin):
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         row = self.find(request, object_id)
-        refresh(self.stream, Q(pk=row.pk))
-        changes = changed(self.stream, row)
-        text = f"Refreshed: {'; '.join(changes)}." if changes else "Refreshed: nothing has changed."
-        self.log_refresh(request, [row], text)
-        self.message_user(request, text, messages.SUCCESS)
+        failed: list[str] = []
+        refresh(self.stream, Q(pk=row.pk), failed=failed.append)
+        changes = "; ".join(changed(self.stream, row)) or "nothing has changed"
+        self.tell_refresh(request, [row], f"Refreshed: {changes}.", failed)
         return HttpResponseRedirect(self.page("change", row.pk, query=self.get_preserved_filters(request)))
 
     @admin.action(description="Refresh derived fields", permissions=["refresh"])
@@ -229,14 +228,17 @@ class StoredRecordAdmin(ReadOnlyAdmin):
         if request.POST.get("select_across") == "1":
             raise BadRequest("Those that are ticked can be refreshed; for all there is refresh_derived.")
         rows = list(chosen.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME)))
-        number = refresh(self.stream, Q(pk__in=[row.pk for row in rows]))
+        failed: list[str] = []
+        number = refresh(self.stream, Q(pk__in=[row.pk for row in rows]), failed=failed.append)
         text = f"Refreshed: {len(rows)} selected, {number or 'none'} of them changed."
-        self.log_refresh(request, rows, text)
-        self.message_user(request, text, messages.SUCCESS)
+        self.tell_refresh(request, rows, text, failed)
 
-    def log_refresh(self, request: HttpRequest, rows: Sequence[Any], text: str) -> None:
-        user_id = cast(int, request.user.pk)
-        LogEntry.objects.log_actions(user_id, rows, CHANGE, change_message=text)
+    def tell_refresh(self, request: HttpRequest, rows: Sequence[Any], text: str, failed: Sequence[str]) -> None:
+        """To the person, and in the history of each row."""
+        if failed:
+            text = f"{text} Not enriched for an error, which the log tells: {plain(', '.join(failed[:10]))}."
+        LogEntry.objects.log_actions(cast(int, request.user.pk), rows, CHANGE, change_message=text)
+        self.message_user(request, text, messages.ERROR if failed else messages.SUCCESS)
 
     # One that nothing refers to may be deleted, by those who have the permission.
 
@@ -272,7 +274,7 @@ def changed(stream: Stream, before: StoredRecord) -> list[str]:
     kept = {*stream.schema.model_fields, "version_at", "delivery", "position", "stored_at"}
     names = [field.attname for field in stream.model._meta.concrete_fields if field.attname not in kept]
     both = [(name, getattr(before, name), getattr(after, name)) for name in names]
-    return [f"{name} {old} → {new}" for name, old, new in both if old != new]
+    return [plain(f"{name} {old} → {new}") for name, old, new in both if old != new]
 
 
 def referred_to(row: models.Model) -> bool:

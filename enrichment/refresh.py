@@ -21,8 +21,20 @@ def refresh_daily() -> int:
     return sum(refresh(stream, models.Q(derived_on__lt=today)) for stream in all_streams() if stream.daily)
 
 
-def refresh(stream: Stream, among: models.Q, progress: Callable[[int], object] = lambda looked_at: None) -> int:
-    """Enriches stored rows again, a thousand at a time in key order; returns how many changed."""
+def ignore(told: object) -> None:
+    pass
+
+
+def refresh(
+    stream: Stream,
+    among: models.Q,
+    progress: Callable[[int], object] = ignore,
+    failed: Callable[[str], object] = ignore,
+) -> int:
+    """Enriches stored rows again, a thousand at a time in key order; returns how many changed.
+
+    `progress` is told how many rows were looked at, `failed` the key of each that could not be enriched.
+    """
     manager = cast("models.Manager[StoredRecord]", stream.model._default_manager)
     changed, last = 0, ""
     while True:
@@ -34,12 +46,15 @@ def refresh(stream: Stream, among: models.Q, progress: Callable[[int], object] =
             context = Context(now=timezone.now(), facts=stream.facts(), rows=rows)
             locked = manager.filter(pk__in=seen).order_by("pk").select_for_update()
             # One that was stored anew since it was seen is fresh already, and may refer to other rows.
-            changed += refresh_rows(stream, [row for row in locked if row.version == seen[row.pk].version], context)
+            still = [row for row in locked if row.version == seen[row.pk].version]
+            changed += refresh_rows(stream, still, context, failed)
         last = list(seen)[-1]  # by the database's order, which need not be ours
         progress(len(seen))
 
 
-def refresh_rows(stream: Stream, rows: Sequence[StoredRecord], context: Context) -> int:
+def refresh_rows(
+    stream: Stream, rows: Sequence[StoredRecord], context: Context, failed: Callable[[str], object] = ignore
+) -> int:
     """Enriches stored rows, which the caller has locked, again; returns how many changed."""
     changed: list[dict[str, Any]] = []
     names: set[str] = set()
@@ -49,6 +64,7 @@ def refresh_rows(stream: Stream, rows: Sequence[StoredRecord], context: Context)
             fresh = {**stream.enrich(record, context), "warnings": stream.warn(record, context)}
         except Exception:  # a mistake in the domain; the other rows must not wait for its mending
             logger.exception("%s %s could not be enriched again.", stream.name, row.pk)
+            failed(row.pk)
             continue
         different = {name for name, value in fresh.items() if getattr(row, name) != value}
         if different:

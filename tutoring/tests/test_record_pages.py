@@ -1,6 +1,7 @@
 """The pages of one stored record: its numbers, what belongs to it, where it came from, and its refresh."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -19,7 +20,9 @@ from ingestion.models import Delivery
 from tests.people import browser_of, person, text_of
 from tests.records import send
 from tutoring import numbers
+from tutoring.admin import TutorAdmin
 from tutoring.models import Feedback, Student, Tutor, TutoringSession
+from tutoring.streams import TUTORS
 from tutoring.tests.factories import feedback, session, student, tutor
 
 pytestmark = pytest.mark.django_db
@@ -360,6 +363,17 @@ def test_a_refresh_is_a_post_of_our_own_form(operator: Client) -> None:
     strict.force_login(person("administrator"))
     assert strict.post(TUTOR.replace("change", "refresh")).status_code == 403
     assert operator.post("/admin/tutoring/tutor/T-9/refresh/").status_code == 404
+
+
+@pytest.mark.usefixtures("records")
+def test_a_row_that_cannot_be_enriched_is_named(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(record: Any, context: Any) -> dict[str, Any]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(TutorAdmin, "stream", replace(TUTORS, enrich=mistaken))
+    text = text_of(operator.post(TUTOR.replace("change", "refresh"), follow=True))
+    assert '<li class="error">Refreshed: nothing has changed. Not enriched for an error' in text
+    assert "T-1001" in LogEntry.objects.get().get_change_message()
 
 
 def test_an_operator_refreshes_the_selected(operator: Client) -> None:
