@@ -152,9 +152,11 @@ class ActsAdmin(ReadOnlyAdmin):
         stream, numbers = self.stream_to_mend(request)
         if stream is None:
             return self.ask_for_stream(request, numbers)
-        form = ChangeForm(request.POST if "do" in request.POST else None, stream=stream)
         proposal = self.proposal(request, "mend", stream=stream.name)
         records = redrives.meant("mend", proposal["chosen"]).filter(pk__lte=proposal["up_to"])
+        wrong = bulk_mend.what_is_wrong(records)
+        at_fault = wrong[0][0].partition(".")[0] if wrong else ""
+        form = ChangeForm(request.POST if "do" in request.POST else None, stream=stream, at_fault=at_fault)
         told: dict[str, Any] = {"count": numbers[stream.name]}
         if form.is_bound and form.is_valid():
             change = form.change()
@@ -167,7 +169,7 @@ class ActsAdmin(ReadOnlyAdmin):
             "form": form,
             "stream": stream,
             "rules": held_page.rules(stream),
-            "wrong": bulk_mend.what_is_wrong(records),
+            "wrong": wrong,
             "may_reprocess": self.may(request, "reprocess"),
         }
         return TemplateResponse(request, "admin/enrichment/bulk_mend.html", context)
@@ -220,21 +222,19 @@ class ActsAdmin(ReadOnlyAdmin):
         what has only been begun.
         """
         done, what = redrives.done(redrive), f": {redrives.change_of(redrive)}" if redrive.change else ""
-        number = redrive.count if redrive.finished_at else redrive.total
-        text = f"{done}: {counted(number)}" if redrive.finished_at else f"Begun to {redrive.act} {counted(number)}"
+        text = f"{done}: {counted(redrive.count)}"
+        if not redrive.finished_at:
+            text = f"Begun to {redrive.act} {counted(redrive.total)}; the workers go on"
         log(request, redrive, f"{text}{what}. Chosen: {redrives.in_words(redrive.filter)}.", ADDITION)
         pks = redrive.filter.get("ids", [])
         if redrive.count and len(pks) == 1:
             log(request, HeldRecord.objects.get(pk=pks[0]), f"{done} (redrive {redrive.pk}).")
         link = format_html('<a href="{}">redrive {}</a>', redrive_page(redrive), redrive.pk)
-        if redrive.count:
-            self.message_user(request, format_html("{} ({}).", text, link), messages.SUCCESS)
-        elif not redrive.finished_at:
-            told = format_html("{} ({}); the workers will go on.", text, link)
-            self.message_user(request, told, messages.WARNING)
+        if redrive.finished_at and not redrive.count:
+            text, level = "Nothing was done: someone was faster, or nothing was left to do", messages.WARNING
         else:
-            nothing = "Nothing was left to do: someone was faster, or they are on their way ({})."
-            self.message_user(request, format_html(nothing, link), messages.WARNING)
+            level = messages.SUCCESS
+        self.message_user(request, format_html("{} ({}).", text, link), level)
 
     def filter_of(self, request: HttpRequest) -> dict[str, Any]:
         """What chose the records, for the redrive: their ids, or the filter of the list."""

@@ -208,10 +208,11 @@ def dry_run(chosen: HeldRecordQuerySet, change: Change) -> DryRun:
     return found
 
 
-def what_is_wrong(chosen: HeldRecordQuerySet) -> list[tuple[str, int]]:
-    """(first message, how many of the latest chosen had it when they failed last), the most frequent first."""
+def what_is_wrong(chosen: HeldRecordQuerySet) -> list[tuple[str, str, int]]:
+    """(field, first message, how many of the latest chosen had it when they failed last), the most frequent first."""
     latest = chosen.order_by("-pk").values_list("messages", flat=True)[:LATEST]
-    return Counter(held_page.first_message(messages)[:200] for messages in latest).most_common(5)
+    numbers = Counter((next(iter(messages), ""), held_page.first_message(messages)[:200]) for messages in latest)
+    return [(*told, number) for told, number in numbers.most_common(5)]
 
 
 def _within(sizes: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]]:

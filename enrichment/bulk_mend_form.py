@@ -36,8 +36,8 @@ class ChangeForm(forms.Form):
         widget=forms.RadioSelect,
     )
 
-    def __init__(self, data: Any = None, *, stream: Stream) -> None:
-        super().__init__(data, label_suffix="")
+    def __init__(self, data: Any = None, *, stream: Stream, at_fault: str = "") -> None:
+        super().__init__(data, label_suffix="", initial={"field": at_fault})
         self.stream = stream
         rules = held_page.rules(stream)
         self.fields["field"].choices = [(rule.name, rule.name) for rule in rules]  # type: ignore[attr-defined]

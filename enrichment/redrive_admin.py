@@ -28,7 +28,7 @@ NOT_OF_LISTS = {"ids", "status", "held_after"}
 
 
 class RedriveAdmin(ReadOnlyAdmin):
-    list_display = ("id", "act_", "state", "by_", "chosen", "records", "came_to", "at_")
+    list_display = ("id", "act_", "by_", "chosen", "records", "came_to")
     list_filter = (ActFilter,)
     paginator = NewestPaginator
 
@@ -41,16 +41,13 @@ class RedriveAdmin(ReadOnlyAdmin):
         return changes
 
     @admin.display(description="act")
-    def act_(self, redrive: Redrive) -> SafeString:
-        return badge(redrive.act, redrive.act)
-
-    @admin.display(description="status")
-    def state(self, redrive: Any) -> SafeString:
-        return badge(redrive.progress.badge, redrive.progress.status)
+    def act_(self, redrive: Any) -> SafeString:
+        act, progress = badge(redrive.act, redrive.act), redrive.progress
+        return format_html("{}<br>{}", act, badge(progress.badge, progress.status)) if progress.moves else act
 
     @admin.display(description="by")
-    def by_(self, redrive: Redrive) -> str:
-        return redrive.by
+    def by_(self, redrive: Redrive) -> SafeString:
+        return format_html('{}<br><span class="quiet">{} ago</span>', redrive.by, age(redrive.at))
 
     @admin.display(description="which")
     def chosen(self, redrive: Redrive) -> SafeString | str:
@@ -67,10 +64,6 @@ class RedriveAdmin(ReadOnlyAdmin):
     @admin.display(description="came to")
     def came_to(self, redrive: Any) -> str:
         return cast("str", redrive.progress.told)
-
-    @admin.display(description="when")
-    def at_(self, redrive: Redrive) -> SafeString | str:
-        return age(redrive.at)
 
     # One redrive.
 
