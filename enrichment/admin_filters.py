@@ -98,8 +98,10 @@ class ClientFilter(LinkFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         offered = [(client, name[:MOST_SHOWN]) for client, name in clients.offered()]
-        known = {client for client, _ in offered}
-        return [*offered, *(each for each in super().lookups(request, model_admin) if each[0] not in known)]
+        value = request.GET.get(str(self.parameter_name), "")
+        if not value or any(value == client for client, _ in offered):
+            return offered
+        return [*offered, (value, clients.names_of([value]).get(value, plain(value))[:MOST_SHOWN])]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return super().queryset(request, queryset) if self.value() else queryset

@@ -70,8 +70,8 @@ def _difference(old: list[str], new: list[str]) -> Iterator[Line]:
     a = b = 0
     for at_a, at_b, size in equal_blocks(old, new):
         yield from _replaced(old[a:at_a], new[b:at_b])
-        yield from _around(new[at_b : at_b + size], is_first=at_a == at_b == 0, is_last=at_a + size == len(old))
-        a, b = at_a + size, at_b + size
+        is_first, a, b = at_a == at_b == 0, at_a + size, at_b + size
+        yield from _around(new[at_b:b], is_first=is_first, is_last=a == len(old) and b == len(new))
 
 
 def _replaced(removed: list[str], added: list[str]) -> Iterator[Line]:
