@@ -28,12 +28,14 @@ from enrichment.admin_filters import (
     StageFilter,
     StatusFilter,
 )
+from enrichment.control_admin import ControlAdmin
 from enrichment.mend_admin import MendAdmin
-from enrichment.models import DeadLetter, HeldRecord, HeldRecordQuerySet, Redrive, WaitingRecord
+from enrichment.models import DeadLetter, HeldRecord, HeldRecordQuerySet, Pruning, Redrive, WaitingRecord
 from enrichment.redrive_admin import RedriveAdmin
+from enrichment.retention_admin import RetentionAdmin
 from enrichment.upload_admin import UploadAdmin
 from ingestion.admin import NewestPaginator, StreamFilter
-from ingestion.models import Upload
+from ingestion.models import PausedStream, Upload
 from ingestion.templatetags.shown import age, badge, plain
 
 EXPORTS = {"csv": held_export.csv, "ndjson": held_export.ndjson}
@@ -277,3 +279,5 @@ class WaitingRecordAdmin(HeldRecordAdmin):
 
 admin.site.register(Upload, UploadAdmin)
 admin.site.register(Redrive, RedriveAdmin)
+admin.site.register(PausedStream, ControlAdmin)
+admin.site.register(Pruning, RetentionAdmin)

@@ -252,15 +252,19 @@ class Preview:
 
 
 def preview(seconds: float = math.inf) -> Preview:
-    """What a run would delete now, by what it is; looks no longer than about so many seconds."""
+    """What a run would delete now, by what it is. After `seconds` it looks only at the beginning of a table."""
     before, end = limit(), time.monotonic() + seconds
     numbers: dict[str, int] = {}
+    is_all = True
     for name, table in TABLES.items():
-        window = Window((), None, is_last=False)
-        while not window.is_last:
-            if time.monotonic() > end:
-                return Preview(before, numbers, is_all=False)
+        window = _window(table, before, None)
+        numbers[name] = _number_going(table, window, before)
+        while not window.is_last and time.monotonic() < end:
             window = _window(table, before, window.last)
-            going = (table.going_then or table.going)(window.keys, before)
-            numbers[name] = numbers.get(name, 0) + len(going)
-    return Preview(before, numbers, is_all=True)
+            numbers[name] += _number_going(table, window, before)
+        is_all = is_all and window.is_last
+    return Preview(before, numbers, is_all)
+
+
+def _number_going(table: Table, window: Window, before: datetime) -> int:
+    return len((table.going_then or table.going)(window.keys, before))

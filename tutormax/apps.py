@@ -87,7 +87,7 @@ def schedule_pruning(using: str) -> None:
     from django.utils import timezone
     from django_q.models import Schedule
 
-    tomorrow = timezone.localtime() + timedelta(days=1)
-    first = {"name": "retention", "schedule_type": Schedule.DAILY, "next_run": tomorrow.replace(hour=3, minute=0)}
+    at_three = (timezone.localtime() + timedelta(days=1)).replace(hour=3, minute=0, second=0, microsecond=0)
+    first = {"name": "retention", "schedule_type": Schedule.DAILY, "next_run": at_three}
     if not Schedule.objects.using(using).filter(func=PRUNE_TASK).exists():
         Schedule.objects.using(using).create(func=PRUNE_TASK, **first)
