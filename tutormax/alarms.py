@@ -113,7 +113,7 @@ def too_old(numbers: Sequence[stats.StreamNumbers], paused: set[str]) -> Iterato
 
 def is_paused(user: Any, paused: Sequence[PausedStream], pending: Mapping[str, int]) -> Iterator[Alarm]:
     for each in paused:
-        told = format_html("By {}, {}", plain(each.by), moment(each.at))
+        told = format_html("By {}, since {}", plain(each.by), moment(each.at))
         reason = format_html(": {}", cut(plain(each.reason), 300)) if each.reason else "."
         may = user.has_perm("ingestion.control_streams")
         yield Alarm(

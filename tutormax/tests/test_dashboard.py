@@ -106,7 +106,7 @@ def test_each_number_leads_to_exactly_what_it_counts(viewer: Client) -> None:
     tiles = text[text.index('id="tiles"') : text.index('id="streams"')]
     links = re.findall(r'href="([^"]+)">([\d,]+)</a>', "".join(parts))
     links += re.findall(r'href="([^"]+)"><strong>([\d,]+)</strong> (?:dead|waiting|pending)', tiles)
-    assert len(links) == 25
+    assert len(links) == 28
     for link, number in links:
         listed = viewer.get(link.replace("&amp;", "&"))
         assert listed.context["cl"].result_count == int(number), link
