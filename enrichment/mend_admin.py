@@ -70,7 +70,7 @@ class MendAdmin(ActsAdmin):
         held = self.find(request, unquote(object_id))
         if isinstance(held, HttpResponse):
             return held
-        if request.method == "POST" and held_page.stream_of(held):
+        if request.method == "POST" and held_page.stream_of(held) and held.size <= held_page.MOST_MENDED:
             return self.mended(request, held)
         if not held_page.mendable(held):
             self.message_user(request, "This record is closed, or cannot be mended here.", messages.WARNING)
