@@ -23,7 +23,16 @@ NAMES = {
     "axes": "Log-ins",
 }
 """What is in an app, for a person; the domains' own names say it."""
-MODELS = {"DeadLetter": 0, "WaitingRecord": 1, "HeldRecord": 2, "Redrive": 3, "Upload": 0, "Delivery": 1, "ApiKey": 2}
+MODELS = {
+    "DeadLetter": 0,
+    "WaitingRecord": 1,
+    "HeldRecord": 2,
+    "Redrive": 3,
+    "Upload": 0,
+    "Delivery": 1,
+    "PausedStream": 2,
+    "ApiKey": 3,
+}
 
 
 class TutorMaxAdminSite(AdminSite):

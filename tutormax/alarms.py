@@ -112,17 +112,25 @@ def too_old(numbers: Sequence[stats.StreamNumbers], paused: set[str]) -> Iterato
 
 
 def is_paused(user: Any, paused: Sequence[PausedStream], pending: Mapping[str, int]) -> Iterator[Alarm]:
+    may_resume = user.has_perm("ingestion.control_streams")
+    may_look = user.has_perm("ingestion.view_pausedstream")
     for each in paused:
-        told = format_html("By {}, since {}", plain(each.by), moment(each.at))
-        reason = format_html(": {}", cut(plain(each.reason), 300)) if each.reason else "."
-        may = user.has_perm("ingestion.control_streams")
+        number = pending.get(each.stream, 0)
         yield Alarm(
             kind="waiting",
             title=f"{each.stream} is paused.",
-            told=format_html("{}{} {} kept.", told, reason, _are(pending.get(each.stream, 0))),
-            act="Resume it when the reason is gone." if may else "An operator can resume it.",
-            page=_list_of_pending(stream=each.stream),
-            link=f"Pending deliveries of {each.stream}",
+            told=format_html(
+                'By {}, since {}{} <a href="{}">{}</a> {} pending, and what arrives is kept.',
+                plain(each.by),
+                moment(each.at),
+                f": {cut(plain(each.reason), 300)}" if each.reason else ".",
+                _list_of_pending(stream=each.stream),
+                _records(number),
+                "is" if number == 1 else "are",
+            ),
+            act="Resume it when the reason is gone." if may_resume else "An operator can resume it.",
+            page=reverse("admin:control") if may_look else "",
+            link="Control",
         )
 
 
@@ -141,6 +149,8 @@ def growing(user: Any) -> Iterator[Alarm]:
             title="The tables grow without pruning.",
             told=format_html("{}, with deliveries processed more than {} ago.", since, duration(settings.RETENTION)),
             act=format_html("See that its schedule runs, or start {}.", _code("python manage.py prune")),
+            page=reverse("admin:enrichment_pruning_changelist") if user.has_perm("enrichment.view_pruning") else "",
+            link="Retention",
         )
 
 
@@ -194,10 +204,6 @@ def _records(number: int) -> str:
 
 def _counted(number: int, one: str, many: str) -> str:
     return f"{thousands(number)} {one if number == 1 else many}"
-
-
-def _are(pending: int) -> str:
-    return f"{_records(pending)} {'is' if pending == 1 else 'are'} pending, and what arrives is"
 
 
 def _code(text: str) -> SafeString:

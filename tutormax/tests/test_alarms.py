@@ -103,11 +103,13 @@ def test_a_stream_is_paused(viewer: Client) -> None:
     since = timezone.now().replace(microsecond=0) - timedelta(hours=3)
     PausedStream.objects.create(stream="tutors", by="user:ann", at=since, reason="<i>wait\u202e</i>")
     alarm = only(viewer)
-    for part in ("tutors is paused.", "user:ann", f"{since:%H:%M:%S} +00:00", "2 records are pending"):
+    for part in ("tutors is paused.", "user:ann", f"{since:%H:%M:%S} +00:00", "2 records</a> are pending"):
         assert part in alarm
     assert r"&lt;i&gt;wait\u202e&lt;/i&gt;" in alarm
     assert "An operator can resume it" in alarm
-    assert listed(viewer, alarm) == 1
+    pending_page, control = re.findall(r'href="([^"]*)"', alarm)
+    assert listed(viewer, f'href="{pending_page}"') == 1
+    assert "tutors" in text_of(viewer.get(control))
     assert "Resume it when" in only(browser_of(person("operator")))
 
 
@@ -134,7 +136,13 @@ def test_the_tables_grow_without_pruning(viewer: Client, settings: LazySettings)
     Pruning.objects.create(by="schedule", before=now, started_at=now)  # has not got anywhere
     run = Pruning.objects.create(by="schedule", before=now, finished_at=now - 4 * DAY)
     alarm = only(viewer)
-    for part in ("tables grow", "4 d</time> ago", "more than 10 d ago", "manage.py prune"):
+    for part in (
+        "tables grow",
+        "4 d</time> ago",
+        "more than 10 d ago",
+        "manage.py prune",
+        "/admin/enrichment/pruning/",
+    ):
         assert part in alarm
     Pruning.objects.filter(pk=run.pk).update(finished_at=now - 2 * DAY)
     assert told(viewer) == []
