@@ -56,12 +56,6 @@ class HeldPaginator(NewestPaginator):
         return max(1, -(-min(self.count, self.most) // self.per_page))
 
 
-def _refuse_nul(request: HttpRequest) -> None:
-    """PostgreSQL takes none, so that no column holds one."""
-    if any("\0" in value for value in request.GET.values()):
-        raise BadRequest("No value has a NUL character.")
-
-
 @admin.register(HeldRecord)
 class HeldRecordAdmin(MendAdmin):
     """All held records, also those resolved or discarded; its subclasses show those of one status."""
@@ -84,7 +78,8 @@ class HeldRecordAdmin(MendAdmin):
         return lookup in [each.parameter_name for each in filters]
 
     def filter_of(self, request: HttpRequest) -> dict[str, Any]:
-        _refuse_nul(request)
+        if any("\0" in value for value in request.GET.values()):  # in the filters of a list that a page came from
+            raise BadRequest("No value has a NUL character.")
         return super().filter_of(request)
 
     def get_search_results(
@@ -93,7 +88,6 @@ class HeldRecordAdmin(MendAdmin):
         return (queryset.filter(key=search_term.strip()) if search_term.strip() else queryset), False
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        _refuse_nul(request)
         changes = super().get_changelist_instance(request)
         changes.result_list = list(changes.result_list.defer("payload", "original_payload"))
         names = clients.names_of(held.client for held in changes.result_list)
@@ -170,7 +164,7 @@ class HeldRecordAdmin(MendAdmin):
     def found_about(self, request: HttpRequest, held: Any) -> dict[str, Any]:
         payload, original = held_page.payloads(held)
         row = held_page.stored_row(held)
-        reference = (held.missing_stream, held.missing_key)
+        reference, client = (held.missing_stream, held.missing_key), plain(held.client)
         return {
             "complaints": held_page.complaints(held.messages),
             "payload": payload,
@@ -180,7 +174,8 @@ class HeldRecordAdmin(MendAdmin):
             "row": row,
             "row_page": row and self.page_of_row(request, row),
             "is_older": row is not None and held_page.is_older(held, row),
-            "sender": clients.names_of([held.client]).get(held.client, plain(held.client)),
+            "client": client,
+            "sender": clients.names_of([held.client]).get(held.client, client),
             "sender_page": self.page_of_sender(request, held),
             "upload": held_page.place_in_upload(held),
             "whereabouts": missing.whereabouts([reference])[reference] if held.missing_key else None,

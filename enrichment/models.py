@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from enrichment import latency
 from ingestion.models import Delivery
+from ingestion.templatetags.shown import plain
 
 
 class StoredRecord(models.Model):
@@ -170,7 +171,7 @@ class HeldRecord(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.stream} {self.key or 'without key'} ({self.delivery_id}:{self.position})"
+        return f"{self.stream} {plain(self.key) or 'without key'} ({self.delivery_id}:{self.position})"
 
 
 class DeadLetter(HeldRecord):

@@ -11,6 +11,7 @@ from django.utils import timezone
 from enrichment import redrives
 from enrichment.models import HeldRecord
 from enrichment.tests.held import hold, valid, wait
+from ingestion.models import ApiKey, Delivery, Upload
 from tests.people import browser_of, person, text_of
 from tests.records import send
 
@@ -239,3 +240,47 @@ def test_who_is_not_logged_in_is_asked_to() -> None:
 @pytest.mark.parametrize("query", ["key__regex=(", "key__iregex=^(a%2B)%2B$", "id__in=1,99999999999999999999"])
 def test_costly_lookups_are_refused(viewer: Client, query: str) -> None:
     assert viewer.get(f"/admin/enrichment/deadletter/?{query}").status_code == 400
+
+
+def test_a_page_leads_to_the_next_in_the_list_one_came_from(viewer: Client) -> None:
+    first, other, second, third = hold(), hold(code="conflict"), hold(), hold()
+    came = "_changelist_filters=code%3Dinvalid"
+    text = text_of(viewer.get(f"{DEAD}{second.pk}/change/?{came}"))
+    assert f'<a href="{DEAD}{third.pk}/change/?{came}" rel="prev">' in text
+    assert f'<a href="{DEAD}{first.pk}/change/?{came}" rel="next">' in text
+    assert f'<a href="{DEAD}{other.pk}/change/" rel="next">' in text_of(viewer.get(f"{DEAD}{second.pk}/change/"))
+    assert 'rel="next"' not in text_of(viewer.get(f"{DEAD}{first.pk}/change/"))
+    for nonsense in ("age%3D2h", "delivery%3Dx", "missing_key%3D%2500"):
+        assert 'rel="prev"' not in text_of(viewer.get(f"{DEAD}{first.pk}/change/?_changelist_filters={nonsense}"))
+
+
+def test_a_page_tells_who_sent_the_record_and_what_others_are_like_it(viewer: Client) -> None:
+    key = ApiKey.objects.create_key(name="Northern schools")[0]
+    client = f"key:{key.client}"
+    record = hold(key="T-1", client=client)
+    hold(client=client, code="conflict")
+    hold(key="T-1", status=Status.DISCARDED)
+    for _ in range(2):
+        hold()
+    page = f"{DEAD}{record.pk}/change/"
+    text = text_of(viewer.get(page))
+    assert f'<dd>Northern schools <span class="quiet">{client}</span>' in text
+    for link in (
+        f'<a href="{DEAD}?stream=tutors&amp;code=invalid">2 with the code invalid</a>',
+        f'<a href="{DEAD}?client=key%3A{key.client}">1 from this sender</a>',
+        f'<a href="{ALL}?q=T-1">1 with this key</a>',
+    ):
+        assert link in text
+    assert "of this delivery" not in text
+    administrator = browser_of(person("administrator"))
+    assert f'<a href="/admin/ingestion/apikey/{key.client}/change/">Northern schools</a>' in text_of(
+        administrator.get(page)
+    )
+
+
+def test_a_page_names_the_upload_and_its_row(viewer: Client) -> None:
+    record = hold(position=4)
+    upload = Upload.objects.create(stream="tutors", client="user:ann", name="a.csv", format="csv", size=1, sha256="a")
+    Delivery.objects.filter(pk=record.delivery_id).update(upload=upload, first_row=1001)
+    text = text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
+    assert f'<a href="/admin/ingestion/upload/{upload.pk}/change/">upload {upload.pk}</a>, row 1,005' in text
