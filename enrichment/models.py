@@ -163,6 +163,10 @@ class HeldRecord(models.Model):
                 "code",
                 "stream",
                 "held_at",
+                # Besides what finds them, what they are counted by: the rows themselves, with payloads, stay unread.
+                "stage",
+                "queued_in",
+                "id",
                 name="held_open_code",
                 condition=Q(status__in=("waiting", "dead")),
             ),
