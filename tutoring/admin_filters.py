@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -44,6 +44,19 @@ class MonthFilter(FieldFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(str(month), str(month)) for month in range(1, 13)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Begins where the latest of these months ends: the list would come to it through all that is newer."""
+        chosen = super().queryset(request, queryset)
+        known = any(self.value() == month for month, _ in self.lookup_choices)
+        return chosen.filter(scheduled_start__lt=_end_of_latest(int(self.value() or 0))) if known else chosen
+
+
+def _end_of_latest(month: int) -> datetime:
+    """When the latest such month is over that a session may be scheduled in, wherever it is."""
+    furthest = timezone.now() + timedelta(days=32)
+    first = datetime(furthest.year - (furthest.month < month), month, 1, tzinfo=UTC)
+    return first + timedelta(days=33)
 
 
 class RatingFilter(FieldFilter):

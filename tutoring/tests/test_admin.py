@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
@@ -225,6 +226,20 @@ def test_a_filtered_list_has_the_order_and_pages_of_the_whole(administrator: Cli
         assert in_order(**filters, o="5") == newest[:50]
     assert in_order(q="S 2025-02-03") == ["S 2025-02-03"]
     assert in_order(month_of_year="2") == newest[25:50]
+
+
+@pytest.mark.parametrize("today", ["2026-12-05", "2026-01-01", "2026-01-31", "2026-11-23"])
+def test_of_a_month_also_those_of_other_years_and_the_furthest_ahead_are_listed(
+    administrator: Client, today: str
+) -> None:
+    with time_machine.travel(parsed(today), tick=False):
+        send("tutors", tutor(onboarding_date="2020-01-01", created_at=None, updated_at=None))
+        send("students", student(created_at=None, updated_at=None))
+        ahead = parsed(today) + timedelta(days=30)
+        times = {"ahead": ahead.astimezone(ZoneInfo("Etc/GMT+12")), "before": ahead.replace(year=ahead.year - 2)}
+        for name, time in times.items():
+            send("sessions", session(session_id=name, **only_scheduled(time)))
+            assert name in keys(administrator, "tutoringsession", month_of_year=str(time.month))
 
 
 def parsed(day: str) -> datetime:
