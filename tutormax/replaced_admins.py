@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from axes.admin import AccessAttemptAdmin
+from axes.models import AccessAttempt
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
@@ -103,9 +105,14 @@ class OwnQueueAdmin(SuperusersOnly, QueueAdmin):  # type: ignore[misc]
         return False
 
 
-admin.site.unregister([APIKey, User, Group, Success, Failure, Schedule, OrmQ])
+class OwnAccessAttemptAdmin(AccessAttemptAdmin):  # type: ignore[misc]
+    actions = ()  # its own asks for what only a log-in has; expired attempts do no harm
+
+
+admin.site.unregister([AccessAttempt, APIKey, User, Group, Success, Failure, Schedule, OrmQ])
 admin.site.register(User, OwnUserAdmin)
 admin.site.register(Group, OwnGroupAdmin)
 admin.site.register([Success, Failure], TaskResultAdmin)
+admin.site.register(AccessAttempt, OwnAccessAttemptAdmin)
 admin.site.register(Schedule, OwnScheduleAdmin)
 admin.site.register(OrmQ, OwnQueueAdmin)

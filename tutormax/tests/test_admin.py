@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
@@ -162,3 +163,10 @@ def test_tasks_that_ran_are_only_shown() -> None:
         assert root.get(f"/admin/django_q/{name}/add/").status_code == 403
     assert browser_of(person("viewer")).get("/admin/django_q/failure/").status_code == 403
     assert browser_of(person("administrator")).get("/admin/django_q/failure/").status_code == 200
+
+
+def test_failed_log_ins_have_no_action_that_only_fails() -> None:
+    AccessAttempt.objects.create(username="root", failures_since_start=1, user_agent="", http_accept="", path_info="")
+    text = text_of(browser_of(person(superuser=True)).get("/admin/axes/accessattempt/"))
+    assert "root" in text
+    assert "cleanup_expired_attempts" not in text
