@@ -101,7 +101,7 @@ def find(user: Any, text: str) -> dict[str, Any]:
     if not question.text:
         return told
     found = {
-        "stored": [*stored(user, question)],
+        "stored": stored(user, question),
         "held": [],
         "numbered": [*numbered(user, question)],
         "deliveries": [],
@@ -143,14 +143,25 @@ def _plural(name: str) -> str:
     return str(NUMBERED[name]._meta.verbose_name_plural).lower()
 
 
-def stored(user: Any, question: Question) -> Iterator[Stored]:
-    may_see_deliveries = _may_see(user, Delivery)
+def stored(user: Any, question: Question) -> list[Stored]:
+    found: list[tuple[Stream, StoredRecord]] = []
     for stream in streams_for(user):
         rows = stream.model._default_manager.filter(pk__in=question.keys[stream.name])
-        for found in rows.only("pk", "stored_at", "version_at", "delivery", "warnings"):
-            row = cast("StoredRecord", found)
-            page = reverse("admin:ingestion_delivery_change", args=[row.delivery]) if may_see_deliveries else ""
-            yield Stored(stream=stream, row=row, page=page_of(row), delivery_page=page)
+        told = rows.only("pk", "stored_at", "version_at", "delivery", "warnings")
+        found += [(stream, cast("StoredRecord", row)) for row in told]
+    pks = {row.delivery for _, row in found} if _may_see(user, Delivery) else set()
+    kept = set(Delivery.objects.filter(pk__in=pks).values_list("pk", flat=True))  # retention may have deleted it
+    return [
+        Stored(
+            stream=stream,
+            row=row,
+            page=page_of(row),
+            delivery_page=reverse("admin:ingestion_delivery_change", args=[row.delivery])
+            if row.delivery in kept
+            else "",
+        )
+        for stream, row in found
+    ]
 
 
 def held(question: Question) -> list[Held]:

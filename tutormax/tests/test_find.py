@@ -63,6 +63,14 @@ def test_it_finds_what_is_stored_over_all_streams(viewer: Client, question: str)
     assert ("tutoring/tutor/4711/change/" in leads) is ("session" not in question.lower())
 
 
+def test_a_delivery_that_is_no_longer_kept_is_named_without_a_link(viewer: Client) -> None:
+    delivery = send("tutors", valid(tutor_id="4711"))
+    Delivery.objects.all().delete()
+    text = found(viewer, "4711")
+    assert f"delivery {delivery.pk}" in text
+    assert links(text) == {"tutoring/tutor/4711/change/"}
+
+
 def test_a_key_that_begins_like_a_stream_is_found(viewer: Client) -> None:
     send("tutors", valid(tutor_id="session 4711"))
     assert "tutoring/tutor/session%204711/change/" in links(found(viewer, "session 4711"))
