@@ -88,8 +88,8 @@ class Progress:
     def told(self) -> str:
         """What it came to so far, in a line."""
         told = [f"{number:,} {name}" for name, number in self.came_of.items() if number]
-        if not self.reprocesses and self.redrive.count:
-            told.append(f"{self.redrive.count:,} {'mended' if self.redrive.act == Act.MEND else 'discarded'}")
+        if self.redrive.count and not told:  # its deliveries are none, or deleted by now
+            told.append(f"{self.redrive.count:,} {redrives.done(self.redrive).lower()}")
         if left := sum(self.left.values()):
             told.append(f"{left:,} left as {'it is' if left == 1 else 'they are'}")
         return " · ".join(told) or ("nothing yet" if self.moves else "nothing was left to do")

@@ -162,6 +162,14 @@ def test_a_very_large_one_is_told_of_in_part(viewer: Client, monkeypatch: pytest
     assert "Where the latest 3 of them are now" in page_of(viewer, redrive)
 
 
+def test_one_whose_deliveries_are_deleted_by_now_still_tells_how_many(viewer: Client) -> None:
+    hold()
+    redrive = redrives.reprocess({}, by="command")
+    redrive.deliveries.clear()
+    for page in (REDRIVES, f"{REDRIVES}{redrive.pk}/change/"):
+        assert "1 sent through again" in text_of(viewer.get(page))
+
+
 def test_redrives_cannot_be_written(viewer: Client) -> None:
     root = browser_of(person(superuser=True))
     redrive = Redrive.objects.create(act="discard", by="user:ann", reason="a test", count=1)
