@@ -18,6 +18,7 @@ from enrichment.formats import Item, Listing, ListView, read_fields
 from enrichment.models import HeldRecord
 from enrichment.openapi import filter_parameters, list_parameters
 from enrichment.pagination import NEWEST_FIRST, read_ordering
+from ingestion.answers import or_it_is_gone
 from ingestion.auth import client_of, is_staff, visible_streams
 from ingestion.errors import Refused
 from ingestion.models import Delivery
@@ -129,7 +130,7 @@ class DeliveryView(ApiView):
         read_query(request.query_params, [])
         delivery = own_deliveries(request).filter(pk=int(id)).first()
         if delivery is None:
-            raise Refused(404, "You have sent no such delivery.")
+            raise Refused(404, f"You have sent no such delivery{or_it_is_gone()}.")
         return Response(delivery_body(delivery))
 
 

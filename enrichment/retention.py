@@ -1,6 +1,7 @@
 """Retention: what was done with longer ago than RETENTION is deleted, in small steps, by whoever comes next.
 
-Kept for ever: stored records, open held records and their deliveries, totals (MinuteStat), redrives and the history.
+A delivery goes together with its held records, once all of them are closed. Kept for ever are stored records, open held
+records and their deliveries, totals (MinuteStat), redrives and the history.
 A run (Pruning) walks through each table in order of its primary key and ends where the rows are too young, so that it
 costs as much as there is to delete, and as much as there is old and has to stay.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +21,7 @@ from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import transaction
-from django.db.models import DateTimeField, F, QuerySet, Value
+from django.db.models import DateTimeField, F, Model, Q, QuerySet, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.models import Task
@@ -29,7 +31,7 @@ from enrichment.models import Failure, HeldRecord, Pruning, Redrive
 from ingestion.models import Delivery, Throttle, Upload
 
 STEP = 1000
-"""What one transaction may look at and delete: rows, those that go with them counted."""
+"""What one transaction looks at and deletes: rows, with those that go with them. (One alone may have more of these.)"""
 BYTES_A_ROW = 10_000
 """Of a body: it counts as one more row for each, for the database has to clear them away one by one."""
 LONGEST_REST = 0.1
@@ -38,7 +40,7 @@ LEFT_BEHIND = timedelta(minutes=2)
 """A run that has not moved for so long was left by a crash."""
 A_DAY = timedelta(days=1)
 """So long what log-ins are locked by is kept in any case."""
-FAILURES = "failures"
+HELD, FAILURES = "held records", "failures"
 TASK = "enrichment.tasks.go_on_pruning"
 
 Status = HeldRecord.Status
@@ -62,22 +64,15 @@ class Table:
     """Which of these will go when what stands before them in TABLES is gone."""
 
 
-def closed(status: HeldRecord.Status) -> Table:
-    return Table(
-        rows=lambda before: HeldRecord.objects.filter(status=status),  # by the index on (status, id)
-        made="held_at",
-        weight=1 + F("attempts"),  # its failures go with it
-        going=lambda keys, before: _among(HeldRecord.objects.filter(status=status, changed_at__lt=before), keys),
-    )
+def deliveries_going(keys: Keys, before: datetime) -> Keys:
+    """Processed, their held records closed, in no unfinished redrive, and of no file that may still be gone on with.
 
-
-def deliveries_going(keys: Keys, before: datetime, *, then: bool = False) -> Keys:
-    """Processed, their held records gone, in no unfinished redrive, and of no file that may still be gone on with."""
+    With a delivery go all its held records, in one transaction: as long as it is there, its sum is right (P3).
+    """
     processed = Delivery.objects.filter(pk__in=keys, processed_at__lt=before).order_by("pk")
     uploads = dict(processed.values_list("pk", "upload"))
-    held = HeldRecord.objects.filter(delivery__in=uploads)
-    if then:
-        held = held.exclude(status__in=(Status.RESOLVED, Status.DISCARDED), changed_at__lt=before)
+    closed = Q(status__in=(Status.RESOLVED, Status.DISCARDED), changed_at__lt=before)
+    held = HeldRecord.objects.filter(~closed, delivery__in=uploads)
     redriven = RedriveDelivery.objects.filter(delivery__in=uploads, redrive__finished_at=None)
     staying = {*held.values_list("delivery", flat=True), *redriven.values_list("delivery", flat=True)}
     unfinished = _among(Upload.objects.filter(finished_at=None), list(set(uploads.values()) - {None}))
@@ -89,8 +84,7 @@ def uploads_going(keys: Keys, before: datetime, *, then: bool = False) -> Keys:
     finished = _among(Upload.objects.filter(finished_at__lt=before), keys)
     left = Delivery.objects.filter(upload__in=finished)
     if then:
-        pks = list(left.values_list("pk", flat=True))
-        left = left.exclude(pk__in=deliveries_going(pks, before, then=True))
+        left = left.exclude(pk__in=deliveries_going(list(left.values_list("pk", flat=True)), before))
     staying = set(left.order_by().values_list("upload", flat=True).distinct())
     return [pk for pk in finished if pk not in staying]
 
@@ -100,14 +94,11 @@ def _among(rows: QuerySet[Any], keys: Keys) -> list[Any]:
 
 
 TABLES: dict[str, Table] = {
-    "resolved records": closed(Status.RESOLVED),
-    "discarded records": closed(Status.DISCARDED),
     "deliveries": Table(
         rows=lambda before: Delivery.objects.all(),
         made="received_at",
-        weight=1 + F("size") / BYTES_A_ROW,
+        weight=1 + F("held") * 2 + F("size") / BYTES_A_ROW,  # a held record has a failure, or some
         going=deliveries_going,
-        going_then=partial(deliveries_going, then=True),
     ),
     "uploads": Table(
         rows=lambda before: Upload.objects.all(),
@@ -124,7 +115,7 @@ TABLES: dict[str, Table] = {
         rows=lambda before: AccessAttempt.objects.filter(attempt_time__lt=min(before, timezone.now() - A_DAY))
     ),
 }
-"""In this order: held records before the deliveries that they came in, these before their uploads."""
+"""In this order: deliveries before their uploads."""
 
 
 # Doing it.
@@ -188,8 +179,7 @@ def _step(run: Pruning) -> int:
     table = TABLES[name]
     window = _window(table, before, run.reached.get("after"))
     keys = table.going(window.keys, before)
-    deleted = _delete(table.rows(before), keys) if keys else {}
-    for what, number in {name: deleted.pop("", 0), **deleted}.items():
+    for what, number in _delete(name, table.rows(before), keys).items():
         run.deleted[what] = run.deleted.get(what, 0) + number
     if window.is_last:
         later = [*TABLES][[*TABLES].index(name) + 1 :]
@@ -227,11 +217,16 @@ def _window(table: Table, before: datetime, after: Any) -> Window:
     return Window(keys, found[taken - 1][0] if taken else after, is_last=young or taken == len(found) < STEP)
 
 
-def _delete(rows: QuerySet[Any], keys: Keys) -> dict[str, int]:
-    """Deletes them with their failures: "" and FAILURES → how many. (Without reading them: a body may have 32 MB.)"""
-    _, by_model = rows.model._default_manager.filter(pk__in=keys).only("pk").delete()
-    failures = by_model.get(Failure._meta.label, 0)
-    return {"": by_model.get(rows.model._meta.label, 0), **({FAILURES: failures} if failures else {})}
+def _delete(name: str, rows: QuerySet[Any], keys: Keys) -> dict[str, int]:
+    """Deletes them without reading them (a body may have 32 MB); what it is → how many."""
+    if not keys:
+        return {}
+    deleted: Counter[str] = Counter()
+    if rows.model is Delivery:
+        deleted.update(HeldRecord.objects.filter(delivery__in=keys).only("pk").delete()[1])
+    deleted.update(rows.model._default_manager.filter(pk__in=keys).only("pk").delete()[1])
+    labels: dict[str, type[Model]] = {name: rows.model, HELD: HeldRecord, FAILURES: Failure}
+    return {what: deleted[model._meta.label] for what, model in labels.items()}
 
 
 # Telling of it.
@@ -239,8 +234,7 @@ def _delete(rows: QuerySet[Any], keys: Keys) -> dict[str, int]:
 
 def told(numbers: Mapping[str, int]) -> list[tuple[str, int]]:
     """What is more than 0, in the order in which it is deleted."""
-    order = [*list(TABLES)[:2], FAILURES, *list(TABLES)[2:]]
-    return [(name, numbers[name]) for name in order if numbers.get(name)]
+    return [(name, numbers[name]) for name in (HELD, FAILURES, *TABLES) if numbers.get(name)]
 
 
 @dataclass(frozen=True)
@@ -254,17 +248,19 @@ class Preview:
 def preview(seconds: float = math.inf) -> Preview:
     """What a run would delete now, by what it is. After `seconds` it looks only at the beginning of a table."""
     before, end = limit(), time.monotonic() + seconds
-    numbers: dict[str, int] = {}
+    numbers: Counter[str] = Counter()
     is_all = True
     for name, table in TABLES.items():
         window = _window(table, before, None)
-        numbers[name] = _number_going(table, window, before)
+        numbers.update(_going(name, table, window, before))
         while not window.is_last and time.monotonic() < end:
             window = _window(table, before, window.last)
-            numbers[name] += _number_going(table, window, before)
+            numbers.update(_going(name, table, window, before))
         is_all = is_all and window.is_last
-    return Preview(before, numbers, is_all)
+    return Preview(before, dict(numbers), is_all)
 
 
-def _number_going(table: Table, window: Window, before: datetime) -> int:
-    return len((table.going_then or table.going)(window.keys, before))
+def _going(name: str, table: Table, window: Window, before: datetime) -> dict[str, int]:
+    keys = (table.going_then or table.going)(window.keys, before)
+    held = HeldRecord.objects.filter(delivery__in=keys).count() if name == "deliveries" else 0
+    return {name: len(keys), HELD: held}

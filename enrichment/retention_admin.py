@@ -47,9 +47,9 @@ class TableSize:
 
 
 class RetentionAdmin(ReadOnlyAdmin):
-    list_display = ("id", "state", "by", "deleted_", "begun", "took")
+    list_display = ("id", "state", "by_", "deleted_", "begun", "took")
     change_list_template = "admin/enrichment/retention.html"
-    fieldsets = [(None, {"fields": ["state", "by", "limit", "begun_at", "ended_at", "deleted_"]})]
+    fieldsets = [(None, {"fields": ["state", "by_", "limit", "begun_at", "ended_at", "deleted_"]})]
 
     def get_urls(self) -> list[URLPattern]:
         now = path("now/", self.admin_site.admin_view(self.now_view), name="retention_now")
@@ -108,6 +108,10 @@ class RetentionAdmin(ReadOnlyAdmin):
     def state(self, run: Pruning) -> SafeString:
         return badge("processed", "finished") if run.finished_at else badge("pending", "under way")
 
+    @admin.display(description="by")
+    def by_(self, run: Pruning) -> str:
+        return run.by
+
     @admin.display(description="done with before")
     def limit(self, run: Pruning) -> SafeString | str:
         return moment(run.before)
@@ -151,8 +155,12 @@ def table_sizes() -> list[TableSize]:
     """Of the tables that grow, in a fixed number of queries; rows are estimated where counting would take long."""
     for_long = f"for {duration(settings.RETENTION)}" if settings.RETENTION else "for ever"
     kept: list[tuple[type[Model], str, str]] = [
-        (Delivery, "received_at", f"{for_long} after they were processed, longer while a record of theirs is held"),
-        (HeldRecord, "held_at", f"open ones for ever, resolved and discarded ones {for_long}"),
+        (Delivery, "received_at", f"{for_long} after they were processed, longer while a record of theirs is open"),
+        (
+            HeldRecord,
+            "held_at",
+            f"as long as their deliveries: open ones for ever, others {for_long} after they were closed",
+        ),
         (Failure, "at", "as long as their held records"),
         (Upload, "created_at", "as long as their deliveries"),
         (Redrive, "at", "for ever: who did what"),

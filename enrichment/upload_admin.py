@@ -19,9 +19,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from enrichment.admin_acts import log
+from enrichment.models import Pruning
 from enrichment.progress import Progress, csv_of_rejected, progress_of
 from ingestion import streams
 from ingestion.admin import NewestPaginator, ReadOnlyAdmin, StreamFilter
+from ingestion.answers import or_it_is_gone
 from ingestion.backlog import Full, refuse_when_full
 from ingestion.errors import Refused
 from ingestion.files import RecordFile, examine
@@ -109,7 +111,7 @@ class UploadAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         upload: Upload | None = self.get_object(request, unquote(pk))
         if upload is None:
-            raise Http404("There is no such upload.")
+            raise Http404(f"There is no such upload{or_it_is_gone()}.")
         return upload
 
     def change_view(
@@ -127,6 +129,7 @@ class UploadAdmin(ReadOnlyAdmin):
             "progress": progress,
             "badge": BADGES[progress.status],
             "moves": moves(progress),
+            "is_pruned": Pruning.objects.filter(before__gt=upload.created_at).exists(),
         }
         return TemplateResponse(request, "admin/enrichment/upload.html", context)
 

@@ -20,6 +20,7 @@ from enrichment.formats import Item, Listing, ListView, read_fields
 from enrichment.pagination import NEWEST_FIRST, read_ordering
 from enrichment.progress import Progress, csv_of_rejected, progress_of
 from ingestion import backlog, streams
+from ingestion.answers import or_it_is_gone
 from ingestion.auth import client_of, is_staff, visible_streams
 from ingestion.errors import Refused
 from ingestion.files import RecordFile, examine, spool
@@ -181,7 +182,7 @@ def own(request: Request) -> QuerySet[Upload]:
 def find(request: Request, id: str) -> Upload:
     upload = own(request).filter(pk=int(id)).first()
     if upload is None:
-        raise Refused(404, "You have sent no such upload.")
+        raise Refused(404, f"You have sent no such upload{or_it_is_gone()}.")
     return upload
 
 

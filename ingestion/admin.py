@@ -4,12 +4,12 @@ import re
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.db.models.functions import Length, Substr
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
@@ -17,8 +17,9 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from ingestion import streams
+from ingestion.answers import or_it_is_gone
 from ingestion.models import Delivery
-from ingestion.readers import Unreadable, parse_json
+from ingestion.readers import Unreadable, clean, parse_json
 from ingestion.templatetags.shown import MOST_SHOWN, age, badge, cut, moment, plain, pretty, thousands
 
 
@@ -156,6 +157,12 @@ class DeliveryAdmin(ReadOnlyAdmin):
             # What is shown, and no more, of a body of up to 32 MB.
             return queryset.annotate(start_of_body=Substr("body", 1, MOST_SHOWN), length=Length("body"))
         return queryset.defer("body", "refused")
+
+    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
+        """Rows and held records name deliveries that retention has deleted since."""
+        told = f"There is no delivery {plain(clean(unquote(object_id), 20))}{or_it_is_gone()}."
+        self.message_user(request, told, messages.WARNING)
+        return HttpResponseRedirect(reverse("admin:ingestion_delivery_changelist"))
 
     @admin.display(description="client")
     def client_(self, delivery: Delivery) -> str:

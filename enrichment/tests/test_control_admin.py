@@ -44,7 +44,7 @@ def administrator() -> Client:
 
 def history() -> list[tuple[str, str, str]]:
     found = LogEntry.objects.order_by("pk").values_list("user__username", "object_id", "change_message")
-    return [(user, pk, text) for user, pk, text in found]
+    return [(user, str(pk), text) for user, pk, text in found]
 
 
 class TestControl:
