@@ -6,7 +6,7 @@ from typing import Any
 from django.utils import timezone
 
 from enrichment.models import HeldRecord
-from ingestion.models import Delivery
+from ingestion.models import ApiKey, Delivery
 from ingestion.readers import dump
 from ingestion.streams import get
 
@@ -59,3 +59,9 @@ def wait(**fields: Any) -> HeldRecord:
         "waiting_since": timezone.now(),
     }
     return hold(valid("sessions"), **{**told, **fields})
+
+
+def key_named(name: str) -> ApiKey:
+    key = ApiKey(name=name)
+    key.make()
+    return key

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from enrichment import redrives
 from enrichment.models import HeldRecord
-from enrichment.tests.held import hold, valid, wait
-from ingestion.models import ApiKey, Delivery, Upload
+from enrichment.tests.held import hold, key_named, valid, wait
+from ingestion.models import Delivery, Upload
 from tests.people import browser_of, person, text_of
 from tests.records import send
 
@@ -255,7 +255,7 @@ def test_a_page_leads_to_the_next_in_the_list_one_came_from(viewer: Client) -> N
 
 
 def test_a_page_tells_who_sent_the_record_and_what_others_are_like_it(viewer: Client) -> None:
-    key = ApiKey.objects.create_key(name="Northern schools")[0]
+    key = key_named("Northern schools")
     client = f"key:{key.client}"
     record = hold(key="T-1", client=client)
     hold(client=client, code="conflict")

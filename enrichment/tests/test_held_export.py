@@ -10,8 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from enrichment import held_export
-from enrichment.tests.held import hold, valid, wait
-from ingestion.models import ApiKey
+from enrichment.models import HeldRecord
+from enrichment.tests.held import hold, key_named, valid, wait
 from tests.people import browser_of, person, text_of
 
 pytestmark = pytest.mark.django_db
@@ -39,7 +39,7 @@ def exported(client: Client, **query: str) -> list[dict[str, str]]:
 
 
 def test_everything_about_a_held_record_is_exported(viewer: Client) -> None:
-    key = ApiKey.objects.create_key(name="Northern schools")[0]
+    key = key_named("Northern schools")
     record = hold(key="T-1", client=f"key:{key.client}", attempts=3, messages={"email": ["a", "b"], "age": ["c"]})
     wait()
     [row] = exported(viewer)
@@ -96,7 +96,7 @@ def test_a_chunk_holds_no_more_than_fits(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(held_export, "MOST_BYTES", 2000)
     for size in (10, 5000, 10, 900, 900, 900, 10):
         hold({"name": "x" * size})
-    chunks = list(held_export._chunks(held_export.HeldRecord.objects.all()))
+    chunks = list(held_export._chunks(HeldRecord.objects.all()))
     assert [len(chunk) for chunk in chunks] == [3, 2, 1, 1]
     assert max(sum(len(item["payload"]) for item in chunk) for chunk in chunks if len(chunk) > 1) <= 2000
 

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from enrichment.admin import HeldPaginator, HeldRecordAdmin
 from enrichment.models import CHOSEN_BY, DeadLetter, HeldRecord, WaitingRecord
-from enrichment.tests.held import hold, wait
-from ingestion.models import ApiKey, Delivery, Upload
+from enrichment.tests.held import hold, key_named, wait
+from ingestion.models import Delivery, Upload
 from tests.people import browser_of, person, text_of
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +40,7 @@ def viewer() -> Client:
 def records() -> list[HeldRecord]:
     """Records that every filter tells apart."""
     now = timezone.now()
-    key = ApiKey.objects.create_key(name="Northern schools")[0]
+    key = key_named("Northern schools")
     upload = Upload.objects.create(stream="tutors", client="user:ann", name="a.csv", format="csv", size=1, sha256="a")
     found = [hold(key=f"{code}-{stage}", code=code, stage=stage) for code in CODES for stage in STAGES]
     for age in (timedelta(minutes=1), timedelta(hours=2), timedelta(days=2), timedelta(days=8)):
@@ -86,7 +86,7 @@ def queries(held_admin: HeldRecordAdmin, records: list[HeldRecord]) -> Iterator[
     values: dict[str, list[str]] = {"q": [records[0].key, " no such key "]}
     for each in held_admin.list_filter:
         name = str(each.parameter_name)  # type: ignore[union-attr]
-        offered = each(request, {}, HeldRecord, held_admin).lookup_choices  # type: ignore[operator, union-attr, call-arg, arg-type]
+        offered = each(request, {}, HeldRecord, held_admin).lookup_choices  # type: ignore[operator, union-attr]
         values[name] = [str(value) for value, _ in offered] + NOT_OFFERED.get(name, [])
     values["delivery"] = [str(records[0].delivery_id), "1" * 18]
     values["upload"] = [str(Upload.objects.get().pk), "0"]
@@ -119,7 +119,7 @@ def test_a_nul_is_refused(viewer: Client, query: str) -> None:
 
 
 def test_senders_are_called_by_the_names_of_their_keys(viewer: Client) -> None:
-    key = ApiKey.objects.create_key(name="Old name")[0]
+    key = key_named("Old name")
     hold(key="ours", client=f"key:{key.client}")
     hold(key="anns", client="user:ann")
     key.successor("Northern <b>schools", None).make()
@@ -133,9 +133,9 @@ def test_senders_are_called_by_the_names_of_their_keys(viewer: Client) -> None:
 
 
 def test_of_many_clients_the_newest_are_offered_and_any_other_can_be_linked_to(viewer: Client) -> None:
-    first = ApiKey.objects.create_key(name="First of all")[0]
+    first = key_named("First of all")
     for number in range(60):
-        ApiKey.objects.create_key(name=f"School {number}")
+        key_named(f"School {number}")
     text = text_of(viewer.get(LISTS[DeadLetter]))
     assert text.count("?client=") == 50
     assert "School 59" in text
