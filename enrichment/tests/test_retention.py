@@ -20,10 +20,10 @@ from enrichment import redrives, retention, sweep, tasks
 from enrichment.models import Failure, HeldRecord, MinuteStat, Pruning, Redrive
 from enrichment.tests.held import hold, valid, wait
 from ingestion.models import Delivery, Throttle, Upload
+from ingestion.streams import get
 from tests.api import api
 from tests.people import browser_of, person, text_of
 from tests.records import assert_nothing_vanished, send, work_off
-from tutoring.models import Tutor
 
 pytestmark = pytest.mark.django_db
 
@@ -130,14 +130,15 @@ def test_an_upload_goes_with_its_last_delivery_and_one_to_go_on_with_stays() -> 
 def test_records_totals_and_history_are_kept_for_ever() -> None:
     send("tutors", valid(tutor_id="T-1"))
     Delivery.objects.update(received_at=long_ago(), processed_at=long_ago())
-    Tutor.objects.update(stored_at=long_ago())
+    tutors = get("tutors").model._default_manager
+    tutors.update(stored_at=long_ago())
     MinuteStat.objects.update(minute=long_ago())
     user = person("viewer")
     LogEntry.objects.log_actions(user.pk, [user], 2, change_message="x", single_object=True)
     LogEntry.objects.update(action_time=long_ago())
     prune()
     assert not left()
-    assert (Tutor.objects.count(), MinuteStat.objects.count(), LogEntry.objects.count()) == (1, 1, 1)
+    assert (tutors.count(), MinuteStat.objects.count(), LogEntry.objects.count()) == (1, 1, 1)
 
 
 def test_what_the_libraries_leave_goes_too() -> None:
