@@ -165,6 +165,7 @@ class HeldRecord(models.Model):
                 "held_at",
                 # Besides what finds them, what they are counted by: the rows themselves, with payloads, stay unread.
                 "stage",
+                "client",
                 "queued_in",
                 "id",
                 name="held_open_code",

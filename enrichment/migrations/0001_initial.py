@@ -173,7 +173,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='heldrecord',
-            index=models.Index(models.F('status'), models.F('code'), models.F('stream'), models.F('held_at'), models.F('stage'), models.F('queued_in'), models.F('id'), condition=models.Q(('status__in', ('waiting', 'dead'))), name='held_open_code'),
+            index=models.Index(models.F('status'), models.F('code'), models.F('stream'), models.F('held_at'), models.F('stage'), models.F('client'), models.F('queued_in'), models.F('id'), condition=models.Q(('status__in', ('waiting', 'dead'))), name='held_open_code'),
         ),
         migrations.AddIndex(
             model_name='heldrecord',
