@@ -15,6 +15,8 @@ Apps = Sequence[AppConfig] | None
 SHORTEST_LEASE = 10
 """Seconds: a batch may be read and validated for so long before its worker counts as dead."""
 
+SHORTEST_RETENTION = 86_400
+
 
 @register()
 def check_sqlite(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
@@ -57,6 +59,15 @@ def check_lease(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
         return []
     message = f"With a CLAIM_LEASE below {SHORTEST_LEASE} s a slow batch is taken for a crash, and done again in parts."
     return [checks.Warning(message, id="tutormax.W001")]
+
+
+@register()
+def check_retention(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    if settings.RETENTION == 0 or settings.RETENTION >= SHORTEST_RETENTION:
+        return []
+    message = "With a RETENTION below a day clients that send again later are not known by their Idempotency-Key."
+    hint = "Give a week or more; 0 keeps everything for ever."
+    return [checks.Warning(message, hint=hint, id="tutormax.W005")]
 
 
 @register()

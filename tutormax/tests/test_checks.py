@@ -58,6 +58,12 @@ def test_it_warns_of_a_short_lease(settings: Settings, lease: int, found: set[st
     assert _ids() == found
 
 
+@pytest.mark.parametrize(("seconds", "found"), [(0, set()), (86_399, {"tutormax.W005"}), (86_400, set())])
+def test_it_warns_of_a_short_retention(settings: Settings, seconds: int, found: set[str]) -> None:
+    settings.RETENTION = seconds
+    assert _ids() == found
+
+
 def test_it_warns_of_open_doors(settings: Settings) -> None:
     settings.ALLOWED_HOSTS = ["*"]
     assert _ids() == {"tutormax.W002"}
