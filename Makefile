@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
 
-.PHONY: help run test check bench schemathesis lock format chromium
+.PHONY: help run test check bench schemathesis screenshots lock format chromium
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -32,6 +32,9 @@ bench: $(DEVELOPMENT) ## records per second end to end, beside bare COPY (see be
 
 schemathesis: $(DEVELOPMENT) ## thousands of requests made from the API's description, other ones each time
 	EXAMPLES=50 $(PYTHON) -m pytest -n 2 -q tests/test_schemathesis.py
+
+screenshots: $(DEVELOPMENT) chromium ## take the admin's pages in docs/screenshots anew
+	$(PYTHON) -m tests.screenshots
 
 format: $(DEVELOPMENT) ## format the code and mend what the linter can
 	$(PYTHON) -m ruff format .

@@ -16,6 +16,7 @@ from django.db import connection
 from tests.servers import PostgreSQL, manage
 
 if TYPE_CHECKING:
+    from django.test import Client
     from playwright.sync_api import Browser, BrowserContext, Page
 
 NewDatabase = Callable[[], str]
@@ -118,6 +119,28 @@ def postgres() -> Iterator[PostgreSQL]:
     with PostgreSQL() as server:
         server.start()
         yield server
+
+
+@pytest.fixture
+def viewer(db: None) -> Client:
+    """A browser in which a viewer is logged in; likewise the next two."""
+    return _logged_in("viewer")
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    return _logged_in("operator")
+
+
+@pytest.fixture
+def administrator(db: None) -> Client:
+    return _logged_in("administrator")
+
+
+def _logged_in(group: str) -> Client:
+    from tests.people import browser_of, person
+
+    return browser_of(person(group))
 
 
 @pytest.fixture(scope="session")

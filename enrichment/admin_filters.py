@@ -12,11 +12,8 @@ from django.utils import timezone
 
 from enrichment import clients
 from enrichment.models import HeldRecord, Redrive
-from ingestion.admin import FieldFilter, NumberFilter, UploadFilter
+from ingestion.admin import MOST_IN_FILTER, FieldFilter, LinkFilter, NumberFilter, UploadFilter
 from ingestion.templatetags.shown import plain
-
-MOST_SHOWN = 80
-"""Characters of a value that a filter shows."""
 
 
 class StatusFilter(FieldFilter):
@@ -69,17 +66,6 @@ class OfUploadFilter(UploadFilter):
     field = "delivery__upload"
 
 
-class LinkFilter(admin.SimpleListFilter):
-    """A text, shown only where a link has set it."""
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        value = request.GET.get(str(self.parameter_name), "")
-        return [(value, plain(value)[:MOST_SHOWN])] if value else []
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(**{str(self.parameter_name): self.value()})
-
-
 class MissingStreamFilter(LinkFilter):
     title = "stream of the missing record"
     parameter_name = "missing_stream"
@@ -97,14 +83,11 @@ class ClientFilter(LinkFilter):
     parameter_name = "client"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        offered = [(client, name[:MOST_SHOWN]) for client, name in clients.offered()]
+        offered = [(client, name[:MOST_IN_FILTER]) for client, name in clients.offered()]
         value = request.GET.get(str(self.parameter_name), "")
         if not value or any(value == client for client, _ in offered):
             return offered
-        return [*offered, (value, clients.names_of([value]).get(value, plain(value))[:MOST_SHOWN])]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return super().queryset(request, queryset) if self.value() else queryset
+        return [*offered, (value, clients.names_of([value]).get(value, plain(value))[:MOST_IN_FILTER])]
 
 
 class ActFilter(FieldFilter):

@@ -22,6 +22,9 @@ from ingestion.models import Delivery
 from ingestion.readers import Unreadable, clean, parse_json
 from ingestion.templatetags.shown import MOST_SHOWN, age, badge, cut, moment, plain, pretty, thousands
 
+MOST_IN_FILTER = 80
+"""Characters of a value that a filter shows."""
+
 
 class FieldFilter(admin.SimpleListFilter):
     """Filters a field by the values it is known to have: Django's own filters ask the table which it has.
@@ -62,6 +65,17 @@ class NumberFilter(FieldFilter):
 
 class UploadFilter(NumberFilter):
     title = parameter_name = "upload"
+
+
+class LinkFilter(admin.SimpleListFilter):
+    """A text, shown only where a link has set it."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = request.GET.get(str(self.parameter_name), "")
+        return [(value, plain(value)[:MOST_IN_FILTER])] if value else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]

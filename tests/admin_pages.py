@@ -44,6 +44,9 @@ def pages(client: Client, more: Iterable[Page] = ()) -> Iterator[Page]:
         response: Any = client.get(path)
         if response.status_code != 200:
             continue
+        if "cl" not in response.context_data:
+            yield Page(f"{_name(model)}_changelist", path)  # a page of its own in a list's place
+            continue
         rows = list(_rows(response.context_data["cl"]))
         samples += rows
         yield from _list(path, _name(model), response.context_data)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from ingestion.admin import FieldFilter
+from ingestion.admin import FieldFilter, LinkFilter
 
 
 class WarningsFilter(FieldFilter):
@@ -115,27 +114,16 @@ class SubmittedFilter(TimeFilter):
     field = "submitted_at"
 
 
-class ReferenceFilter(admin.SimpleListFilter):
-    """Shown only where a link, as from a tutor's page, has set it."""
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        value = request.GET.get(str(self.parameter_name), "")
-        return [(value, value)] if value else []
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
-
-
-class TutorFilter(ReferenceFilter):
+class TutorFilter(LinkFilter):
     title = "tutor"
     parameter_name = "tutor_id"
 
 
-class StudentFilter(ReferenceFilter):
+class StudentFilter(LinkFilter):
     title = "student"
     parameter_name = "student_id"
 
 
-class SessionFilter(ReferenceFilter):
+class SessionFilter(LinkFilter):
     title = "session"
     parameter_name = "session_id"

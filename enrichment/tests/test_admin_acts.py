@@ -23,11 +23,6 @@ ALL = "/admin/enrichment/heldrecord/"
 Status = HeldRecord.Status
 
 
-@pytest.fixture
-def operator() -> Client:
-    return browser_of(person("operator"))
-
-
 def fields_of(text: str) -> dict[str, Any]:
     """The hidden fields of a page's confirmation."""
     form = text[text.index('<input type="hidden" name="csrfmiddlewaretoken"', text.index('id="content-main"')) :]

@@ -24,11 +24,6 @@ REDRIVES = "/admin/enrichment/redrive/"
 Status = HeldRecord.Status
 
 
-@pytest.fixture
-def viewer() -> Client:
-    return browser_of(person("viewer"))
-
-
 def listed(client: Client, page: str, **query: str) -> set[str]:
     """The keys in a list."""
     text = text_of(client.get(page, query))

@@ -35,11 +35,6 @@ SET = {"do": "set", "field": "email", "value": "a@example.com", "written_as": "t
 TO_ADA = Change(do="set", field="email", value='"a@example.com"')
 
 
-@pytest.fixture
-def operator() -> Client:
-    return browser_of(person("operator"))
-
-
 def begin(change: Change, *, reprocess: bool = False, **chosen: Any) -> Redrive:
     kept = change.as_kept() | ({redrives.AND_REPROCESS: True} if reprocess else {})
     return redrives.begin(Act.MEND, chosen or {"status": "dead"}, by="test", change=kept)

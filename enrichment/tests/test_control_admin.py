@@ -27,21 +27,6 @@ CONTROL = "/admin/ingestion/pausedstream/"
 RETENTION = "/admin/enrichment/pruning/"
 
 
-@pytest.fixture
-def viewer() -> Client:
-    return browser_of(person("viewer"))
-
-
-@pytest.fixture
-def operator() -> Client:
-    return browser_of(person("operator"))
-
-
-@pytest.fixture
-def administrator() -> Client:
-    return browser_of(person("administrator"))
-
-
 def history() -> list[tuple[str, str, str]]:
     found = LogEntry.objects.order_by("pk").values_list("user__username", "object_id", "change_message")
     return [(user, str(pk), text) for user, pk, text in found]

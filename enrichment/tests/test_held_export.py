@@ -21,11 +21,6 @@ EXPORT = f"{DEAD}export/"
 NDJSON = f"{EXPORT}ndjson/"
 
 
-@pytest.fixture
-def viewer() -> Client:
-    return browser_of(person("viewer"))
-
-
 def body(client: Client, page: str, **query: str) -> str:
     response: Any = client.get(page, query)
     assert response.status_code == 200

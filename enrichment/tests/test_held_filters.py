@@ -32,11 +32,6 @@ NOT_OFFERED = {
 
 
 @pytest.fixture
-def viewer() -> Client:
-    return browser_of(person("viewer"))
-
-
-@pytest.fixture
 def records() -> list[HeldRecord]:
     """Records that every filter tells apart."""
     now = timezone.now()

@@ -10,7 +10,7 @@ from django.test import Client
 from enrichment.models import HeldRecord
 from enrichment.tests.held import hold, valid, wait
 from enrichment.tests.test_admin_acts import confirm
-from tests.people import browser_of, person, text_of
+from tests.people import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -21,11 +21,6 @@ ALL = "/admin/enrichment/heldrecord/"
 MARKUP = "</title></textarea></pre><script>alert(1)</script><img src=x onerror=alert(1)>\"'"
 INVISIBLE = "\u202e\u2066\u200b\u2028\ufeff\x1b\x07"
 KEYS = [f"<script>x</script>{INVISIBLE}", "\u202egnp.exe", "<img src=x>\"'><b>", "W" * 64, "\u0416" * 64]
-
-
-@pytest.fixture
-def operator() -> Client:
-    return browser_of(person("operator"))
 
 
 def hostile(key: str, **fields: Any) -> HeldRecord:

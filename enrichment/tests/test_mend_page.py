@@ -23,11 +23,6 @@ pytestmark = pytest.mark.django_db
 DEAD = "/admin/enrichment/deadletter/"
 
 
-@pytest.fixture
-def operator() -> Client:
-    return browser_of(person("operator"))
-
-
 def page_of(record: HeldRecord) -> str:
     return f"{DEAD}{record.pk}/mend/"
 

@@ -21,11 +21,6 @@ pytestmark = pytest.mark.django_db
 PAGE = "/admin/enrichment/waitingrecord/missing/"
 
 
-@pytest.fixture
-def viewer() -> Client:
-    return browser_of(person("viewer"))
-
-
 def rows(client: Client, **query: Any) -> list[str]:
     """The rows of the page, as a person reads them."""
     text = text_of(client.get(PAGE, query))

@@ -24,11 +24,6 @@ pytestmark = pytest.mark.django_db
 REDRIVES = "/admin/enrichment/redrive/"
 
 
-@pytest.fixture
-def viewer() -> Client:
-    return browser_of(person("viewer"))
-
-
 def page_of(client: Client, redrive: Redrive) -> str:
     return unescape(text_of(client.get(f"{REDRIVES}{redrive.pk}/change/")))
 

@@ -22,16 +22,6 @@ LIST = "/admin/ingestion/upload/"
 ADD = f"{LIST}add/"
 
 
-@pytest.fixture
-def operator() -> Client:
-    return browser_of(person("operator"))
-
-
-@pytest.fixture
-def viewer() -> Client:
-    return browser_of(person("viewer"))
-
-
 def people(number: int, bad: int = 0) -> bytes:
     ages = [7] * bad + [30] * (number - bad)
     return csv_of([valid(tutor_id=f"T-{i}", age=age) for i, age in enumerate(ages)])

@@ -15,11 +15,6 @@ pytestmark = pytest.mark.django_db
 DELIVERIES = "/admin/ingestion/delivery/"
 
 
-@pytest.fixture
-def viewer() -> Client:
-    return browser_of(person("viewer"))
-
-
 def deliver(body: bytes = b'[{"tutor_id":"T-1"}]', **fields: object) -> Delivery:
     told = {"stream": "tutors", "client": "key:abc", "body": body, "count": 1}
     return Delivery.objects.create(**{**told, **fields})

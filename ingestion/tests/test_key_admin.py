@@ -18,11 +18,6 @@ KEYS = "/admin/ingestion/apikey/"
 NO_END = {"expiry_date_0": "", "expiry_date_1": ""}
 
 
-@pytest.fixture
-def administrator() -> Client:
-    return browser_of(person("administrator"))
-
-
 def make(client: Client, path: str = "add/", **fields: object) -> tuple[ApiKey, str]:
     """The key made on that page, and what is shown of it."""
     data = {"name": "platform", "can_ingest": "on", "can_read": "on", **NO_END}

@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 import pytest
 import time_machine
 from django.contrib.admin.utils import quote
-from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -16,6 +15,7 @@ from django.utils import timezone
 
 from enrichment.record_admin import RecordPaginator
 from ingestion.streams import all_streams, get
+from tests.people import browser_of, person
 from tests.records import send
 from tutoring.models import Feedback, Student, Subject, Tutor, TutoringSession
 from tutoring.tests.factories import feedback, session, student, tutor
@@ -24,19 +24,6 @@ pytestmark = pytest.mark.django_db
 
 MODELS = ["tutor", "student", "tutoringsession", "feedback"]
 KEYS = dict(zip(MODELS, ["T-1001", "ST-2001", "S-3001", "F-4001"], strict=True))
-
-
-def logged_in(group: str) -> Client:
-    user = User.objects.create_user(group, is_staff=True)
-    user.groups.add(Group.objects.get(name=group))
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-@pytest.fixture
-def administrator() -> Client:
-    return logged_in("administrator")
 
 
 @pytest.fixture
@@ -71,7 +58,7 @@ def page(client: Client, model: str, key: str = "") -> str:
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.usefixtures("records")
 def test_everyone_reads_and_nobody_writes(group: str, model: str) -> None:
-    client = logged_in(group)
+    client = browser_of(person(group))
     assert KEYS[model] in keys(client, model)
     text = page(client, model)
     assert 'name="_save"' not in text
@@ -308,7 +295,7 @@ def test_what_others_refer_to_stays(administrator: Client, model: str) -> None:
 @pytest.mark.parametrize("group", ["viewer", "operator"])
 @pytest.mark.usefixtures("records")
 def test_others_delete_nothing(group: str) -> None:
-    client = logged_in(group)
+    client = browser_of(person(group))
     assert "deletelink" not in page(client, "feedback")
     assert delete(client, "feedback") == 403
 
@@ -346,7 +333,7 @@ def test_an_administrator_edits_the_catalogue(administrator: Client) -> None:
 
 
 def test_an_operator_reads_the_catalogue() -> None:
-    client = logged_in("operator")
+    client = browser_of(person("operator"))
     assert client.get(reverse("admin:tutoring_subject_changelist")).status_code == 200
     assert client.post(reverse("admin:tutoring_subject_add"), {"name": "Alchemy"}).status_code == 403
 

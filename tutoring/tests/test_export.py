@@ -25,11 +25,6 @@ TUTORS = "/admin/tutoring/tutor/"
 
 
 @pytest.fixture
-def viewer() -> Client:
-    return browser_of(person("viewer"))
-
-
-@pytest.fixture
 def records() -> None:
     send("tutors", tutor(), tutor(tutor_id="T-2"))
     send("students", student())

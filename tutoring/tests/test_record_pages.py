@@ -36,16 +36,6 @@ MONDAY = datetime(2025, 3, 3, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def viewer() -> Client:
-    return browser_of(person("viewer"))
-
-
-@pytest.fixture
-def operator() -> Client:
-    return browser_of(person("operator"))
-
-
-@pytest.fixture
 def records() -> None:
     send("tutors", tutor())
     send("students", student())

@@ -19,11 +19,6 @@ from tests.records import send
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def viewer() -> Client:
-    return browser_of(person("viewer"))
-
-
 def test_the_list_of_pages_begins_with_what_operators_need() -> None:
     root = browser_of(person(superuser=True))
     text = text_of(root.get("/admin/"))

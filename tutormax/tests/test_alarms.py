@@ -27,11 +27,6 @@ def alive() -> None:
     Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": timezone.now()})
 
 
-@pytest.fixture
-def viewer() -> Client:
-    return browser_of(person("viewer"))
-
-
 def told(client: Client) -> list[str]:
     """The warnings, as text and links."""
     text = text_of(client.get("/admin/"))

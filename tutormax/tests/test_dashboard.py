@@ -23,11 +23,6 @@ from tutormax.dashboard import MOST_ROWS, SPANS
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def viewer() -> Client:
-    return browser_of(person("viewer"))
-
-
 @pytest.fixture(autouse=True)
 def clock_stands_still() -> Iterator[None]:
     """So that the minute does not end in between."""

@@ -21,11 +21,6 @@ pytestmark = pytest.mark.django_db
 FIND = "/admin/find/"
 
 
-@pytest.fixture
-def viewer() -> Client:
-    return browser_of(person("viewer"))
-
-
 def found(client: Client, question: str) -> str:
     return text_of(client.get(FIND, {"q": question}))
 
