@@ -135,7 +135,9 @@ def is_paused(user: Any, paused: Sequence[PausedStream], pending: Mapping[str, i
 
 
 def growing(user: Any) -> Iterator[Alarm]:
-    """What is older than the retention is there still, and nobody has been deleting it."""
+    """What is older than the retention is there still, and nobody has been deleting it; nothing where it is off."""
+    if not settings.RETENTION:
+        return
     now = timezone.now()
     before = now - timedelta(seconds=settings.RETENTION)
     oldest = Delivery.objects.order_by("pk").values("pk")[:1000]

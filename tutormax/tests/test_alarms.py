@@ -128,6 +128,9 @@ def test_the_tables_grow_without_pruning(viewer: Client, settings: LazySettings)
     assert told(viewer) == []
     Delivery.objects.filter(pk=held.delivery_id).update(processed_at=now - 11 * DAY)
     assert "It has never run" in only(viewer)
+    settings.RETENTION = 0  # off, as somebody wanted it
+    assert told(viewer) == []
+    settings.RETENTION = 10 * 86_400
     Pruning.objects.create(by="schedule", before=now, started_at=now)  # has not got anywhere
     run = Pruning.objects.create(by="schedule", before=now, finished_at=now - 4 * DAY)
     alarm = only(viewer)
