@@ -105,8 +105,7 @@ def record(stream: Stream, items: list[Item]) -> None:
         elif item.held:
             passed[(item.delivery.pk, item.outcome)].append(item.held.pk)
     HeldRecord.objects.bulk_create(new, batch_size=500)
-    if again:  # locked by lock()
-        HeldRecord.objects.bulk_update(again, _CHANGED_BY_FAILURE, batch_size=200)
+    _write_again(again)
     Failure.objects.bulk_create(failures, batch_size=500)
     for (delivery, outcome), pks in passed.items():
         changes = {"status": Status.RESOLVED, "resolved_by": delivery, "outcome": outcome, "queued_in": None}
@@ -117,6 +116,19 @@ _CHANGED_BY_FAILURE = [
     *("stage", "code", "messages", "missing_stream", "missing_key"),
     *("status", "waiting_since", "changed_at", "attempts", "queued_in"),
 ]
+
+
+def _write_again(again: Sequence[HeldRecord]) -> None:
+    """Writes what a failure changes of records that lock() has locked. bulk_update takes ten times as long."""
+    fields = [field for field in HeldRecord._meta.concrete_fields if field.name in _CHANGED_BY_FAILURE]
+    rows = [
+        (*(field.get_db_prep_save(getattr(held, field.attname), connection) for field in fields), held.pk)
+        for held in again
+    ]
+    if rows:
+        columns = ", ".join(f"{field.column} = %s" for field in fields)
+        with connection.cursor() as cursor:
+            cursor.executemany(f"UPDATE {HeldRecord._meta.db_table} SET {columns} WHERE id = %s", rows)  # noqa: S608
 
 
 def _new(stream: Stream, item: Item, failed: Failed, now: datetime) -> HeldRecord:

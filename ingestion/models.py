@@ -139,12 +139,17 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def mark(self, stream: str, records: int, *, heed_pauses: bool = True) -> list[Delivery]:
         """Marks due deliveries of a stream, lowest first: as many as make `records` records, and at least one.
 
-        Commits; the deliveries returned carry their mark (`started_at`). One that has seen a crash comes alone.
+        Revived records go first; those that a person sent on go in their turn, so that no act on many holds up what
+        clients send. Commits; the deliveries returned carry their mark (`started_at`). One that has seen a crash comes
+        alone.
         """
-        due = self.due(stream, heed_pauses=heed_pauses).order_by("source", "id")
+        revivals = Q(source=Delivery.Source.REVIVAL)
+        all_due = self.due(stream, heed_pauses=heed_pauses).order_by("id")
         with transaction.atomic(durable=True):
-            ahead = list(due.values_list("count", "size", Now())[:records])
-            if not ahead:
+            for due in (all_due.filter(revivals), all_due.exclude(revivals)):
+                if ahead := list(due.values_list("count", "size", Now())[:records]):
+                    break
+            else:
                 return []
             wanted = _how_many(ahead, records)
             found = list(due.select_for_update(skip_locked=True).defer("body")[:wanted])
@@ -155,7 +160,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                     self.filter(pk=delivery.pk).update(part=delivery.part, tries=delivery.tries)
             pks = [delivery.pk for delivery in taken]
             self.filter(pk__in=pks).update(started_at=ahead[0][2])
-            return list(self.filter(pk__in=pks).order_by("source", "id"))
+            return list(self.filter(pk__in=pks).order_by("id"))
 
     def lock_marked(self, deliveries: Iterable[Delivery]) -> set[int]:
         """Locks, until the end of the transaction, those that still bear the mark they have here; returns their ids."""
@@ -236,7 +241,7 @@ class Delivery(models.Model):
     """What was accepted in one go, kept as sent: records of one stream, or (made by us) ids of held records."""
 
     class Source(models.IntegerChoices):
-        """Where a delivery comes from; a lower number is claimed first."""
+        """Where a delivery comes from; revived records are claimed first."""
 
         REVIVAL = 0, "revived records"
         REDRIVE = 1, "redrive"
@@ -298,7 +303,8 @@ class Delivery(models.Model):
     class Meta:
         verbose_name_plural = "deliveries"
         indexes = [
-            models.Index(fields=["stream", "source", "id"], name="delivery_pending", condition=Q(processed_at=None)),
+            models.Index(fields=["stream", "id"], name="delivery_pending", condition=Q(processed_at=None)),
+            models.Index(fields=["stream", "id"], name="delivery_revived", condition=Q(processed_at=None, source=0)),
             models.Index(fields=["client", "-id"], name="delivery_client"),
             models.Index(fields=["source", "-id"], name="delivery_ours", condition=~Q(source=2)),
             models.Index(fields=["upload", "id"], name="delivery_upload", condition=Q(upload__isnull=False)),
