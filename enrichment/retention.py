@@ -25,7 +25,6 @@ from django.db.models import DateTimeField, F, Model, Q, QuerySet, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.models import Task
-from django_q.tasks import async_task
 
 from enrichment.models import Failure, HeldRecord, Pruning, Redrive
 from ingestion.models import Delivery, Throttle, Upload
@@ -36,12 +35,9 @@ BYTES_A_ROW = 10_000
 """Of a body: it counts as one more row for each, for the database has to clear them away one by one."""
 LONGEST_REST = 0.1
 """Seconds between two steps in which something was deleted, so that others get at the database."""
-LEFT_BEHIND = timedelta(minutes=2)
-"""A run that has not moved for so long was left by a crash."""
 A_DAY = timedelta(days=1)
 """So long what log-ins are locked by is kept in any case."""
 HELD, FAILURES = "held records", "failures"
-TASK = "enrichment.tasks.go_on_pruning"
 
 Status = HeldRecord.Status
 RedriveDelivery = Redrive.deliveries.through
@@ -122,7 +118,7 @@ TABLES: dict[str, Table] = {
 
 
 def begin(*, by: str) -> Pruning:
-    """Keeps that a run is to be done; carry_on() does it, step by step."""
+    """Keeps that a run is to be done; the workers do it from here on, a step in each round of a drain."""
     return Pruning.objects.create(by=by, before=limit())
 
 
@@ -140,36 +136,26 @@ def finish(run: Pruning) -> Pruning:
     return run
 
 
-def carry_on() -> bool:
+def carry_on(*, rest: bool = True) -> bool:
     """One step, wholly or not at all, of the oldest unfinished run that no other process is at; False if there is none.
 
     Nothing that is deleted is in the pipeline's hands: it locks no row that a worker waits for.
     """
     began = time.monotonic()
-    if not settings.RETENTION:
+    if not settings.RETENTION or not unfinished().exists():
         return False
     with transaction.atomic():
         run = unfinished().order_by("pk").select_for_update(skip_locked=True).first()
         if run is None:
             return False
         number = _step(run)
-    if number:
+    if number and rest:
         time.sleep(min(LONGEST_REST, time.monotonic() - began))
     return True
 
 
 def unfinished() -> QuerySet[Pruning]:
     return Pruning.objects.filter(finished_at=None)
-
-
-def call_if_left() -> None:
-    """Has the workers go on with a run that a crash has left behind."""
-    if settings.RETENTION and unfinished().filter(changed_at__lt=timezone.now() - LEFT_BEHIND).exists():
-        call_workers()
-
-
-def call_workers() -> None:
-    async_task(TASK, q_options={"save": False})
 
 
 def _step(run: Pruning) -> int:

@@ -23,10 +23,10 @@ from django_q.models import Schedule
 from enrichment import retention, stats
 from enrichment.admin_acts import log
 from enrichment.models import Failure, HeldRecord, MinuteStat, Pruning, Redrive
-from ingestion import streams
+from ingestion import bell, streams
 from ingestion.admin import ReadOnlyAdmin
 from ingestion.models import Delivery, Upload
-from ingestion.templatetags.shown import age, badge, duration, moment, thousands
+from ingestion.templatetags.shown import age, badge, clock, duration, moment, thousands
 
 LOOKS_FOR = 0.15
 """Seconds that a page may take to find out what would be deleted."""
@@ -47,7 +47,7 @@ class TableSize:
 
 
 class RetentionAdmin(ReadOnlyAdmin):
-    list_display = ("id", "state", "by_", "deleted_", "begun", "took")
+    list_display = ("id", "state", "by_", "deleted_", "begun", "ended")
     change_list_template = "admin/enrichment/retention.html"
     fieldsets = [(None, {"fields": ["state", "by_", "limit", "begun_at", "ended_at", "deleted_"]})]
 
@@ -64,6 +64,7 @@ class RetentionAdmin(ReadOnlyAdmin):
             "before": retention.limit() if settings.RETENTION else None,
             "schedule": Schedule.objects.filter(func=SCHEDULED).exclude(repeats=0).order_by("next_run").first(),
             "under_way": retention.unfinished().exists(),
+            "cluster_alive": stats.cluster_alive(),
             "tables": table_sizes(),
             "total_bytes": total_bytes(),
             "may_prune": may_prune(request),
@@ -100,8 +101,12 @@ class RetentionAdmin(ReadOnlyAdmin):
             f"Begun: deletes what was done with before {run.before.isoformat(timespec='seconds')}.",
             ADDITION,
         )
-        retention.call_workers()
-        self.message_user(request, "The workers delete it now, step by step.", messages.SUCCESS)
+        bell.insist()
+        if stats.cluster_alive():
+            self.message_user(request, "The workers delete it now, step by step.", messages.SUCCESS)
+        else:
+            told = "No cluster is alive: it begins when one runs. python manage.py prune does it without one."
+            self.message_user(request, told, messages.WARNING)
         return _to_list()
 
     @admin.display(description="status")
@@ -123,11 +128,12 @@ class RetentionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="begun")
     def begun(self, run: Pruning) -> SafeString | str:
-        return age(run.started_at)
+        return clock(run.started_at)
 
-    @admin.display(description="took")
-    def took(self, run: Pruning) -> str:
-        return duration((run.finished_at - run.started_at).total_seconds()) if run.finished_at else "–"
+    @admin.display(description="ended")
+    def ended(self, run: Pruning) -> SafeString | str:
+        """And not how long it took: it may have waited for a worker most of that time."""
+        return clock(run.finished_at) if run.finished_at else "–"
 
     @admin.display(description="begun")
     def begun_at(self, run: Pruning) -> SafeString | str:

@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 
 from django.conf import settings
 
@@ -21,36 +23,26 @@ def drain() -> None:
     bell.answer()
     end = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < end:
-        acted = _carry_on()
+        acted = _step_of("a redrive", lambda: redrives.carry_on(Redrive.objects.all()))
         batches = [process_batch(stream) for stream in all_streams()]  # streams take turns
-        if not acted and not any(batches):
+        is_busy = acted or any(batches)
+        pruned = _step_of("retention", partial(retention.carry_on, rest=not is_busy))
+        if not is_busy and not pruned:
             return
     bell.ring()
 
 
-def _carry_on() -> bool:
-    """A step of a redrive; one that fails must not keep the records from their work."""
+def _step_of(what: str, carry_on: Callable[[], bool]) -> bool:
+    """A step that fails must not keep the records from their work."""
     try:
-        return redrives.carry_on(Redrive.objects.all())
+        return carry_on()
     except Exception:
-        logger.exception("A step of a redrive failed; the next ring will try it again.")
+        logger.exception("A step of %s failed; the next ring will try it again.", what)
         return False
 
 
 def prune() -> None:
-    """Begins a run of retention: what the daily schedule calls."""
+    """Begins a run of retention: what the daily schedule calls. Drains do it."""
     if settings.RETENTION:
         retention.begin(by="schedule")
-        go_on_pruning()
-
-
-def go_on_pruning() -> None:
-    """As long as a drain, so that records get their turn and a stop is quick; calls itself again while work is left."""
-    end = time.monotonic() + DRAIN_SECONDS
-    try:
-        while retention.carry_on():
-            if time.monotonic() > end:
-                retention.call_workers()
-                return
-    except Exception:
-        logger.exception("A step of retention failed; it will be tried again.")
+        bell.ring()

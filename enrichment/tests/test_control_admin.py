@@ -12,11 +12,11 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 from pytest_django import Settings
 
-from enrichment import retention, tasks
+from enrichment import retention, stats, tasks
 from enrichment.models import Pruning
 from enrichment.tests.held import hold, valid
 from enrichment.tests.test_retention import delivery, grow_old, left
-from ingestion import control
+from ingestion import bell, control
 from ingestion.models import Delivery, Doorbell, PausedStream
 from tests.people import browser_of, person, text_of
 from tests.records import deliver
@@ -130,14 +130,29 @@ class TestRetention:
         assert (run.by, OrmQ.objects.count()) == ("user:administrator", 1)
         assert "a run is under way" in text_of(administrator.get(RETENTION))
         assert "under way already" in text_of(administrator.post(f"{RETENTION}now/", follow=True))
-        tasks.go_on_pruning()
+        tasks.drain()
         assert not left()
         text = text_of(administrator.get(RETENTION))
         assert "deliveries: 1" in text and "finished" in text
+        run.refresh_from_db()
+        for at in (run.started_at, run.finished_at):
+            assert at and f"{timezone.localtime(at):%H:%M:%S} +00:00" in text
+        assert "Took" not in text
         assert "user:administrator" in text_of(administrator.get(f"{RETENTION}{run.pk}/change/"))
         [(user, pk, done)] = history()
         assert (user, pk) == ("administrator", str(run.pk))
         assert done.startswith("Begun: deletes what was done with before 20")
+
+    def test_it_says_whether_a_cluster_is_alive_to_do_it(self, administrator: Client) -> None:
+        delivery()
+        bell.answer()
+        assert "The workers delete it now" in text_of(administrator.post(f"{RETENTION}now/", follow=True))
+        Pruning.objects.all().delete()
+        Doorbell.objects.update(answered_at=timezone.now() - stats.ALIVE)
+        text = text_of(administrator.post(f"{RETENTION}now/", follow=True))
+        assert "The workers delete it now" not in text
+        assert "No cluster is alive: it begins when one runs." in text
+        assert "goes on when a cluster runs" in text
 
     def test_who_may_not_finds_no_button_and_is_refused(self, operator: Client) -> None:
         delivery()

@@ -19,11 +19,12 @@ from pytest_django import Settings
 from enrichment import redrives, retention, sweep, tasks
 from enrichment.models import Failure, HeldRecord, MinuteStat, Pruning, Redrive
 from enrichment.tests.held import hold, valid, wait
+from ingestion import bell
 from ingestion.models import Delivery, Throttle, Upload
 from ingestion.streams import get
 from tests.api import api
 from tests.people import browser_of, person, text_of
-from tests.records import assert_nothing_vanished, send, work_off
+from tests.records import assert_nothing_vanished, deliver, send, work_off
 
 pytestmark = pytest.mark.django_db
 
@@ -225,38 +226,53 @@ def test_a_step_that_fails_is_undone_and_tried_again(small_steps: None, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(Pruning, "save", fail)
-        tasks.go_on_pruning()  # logs it
+        tasks.drain()  # logs it
     assert len(left()) == 3
-    tasks.go_on_pruning()
+    tasks.drain()
     run.refresh_from_db()
     assert (left(), run.deleted["deliveries"]) == (set(), 3)
 
 
-def test_the_schedule_begins_it_and_calls_again_while_work_is_left(
-    small_steps: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for _ in range(3):
+def in_queue() -> list[str]:
+    return [str(task.func()) for task in OrmQ.objects.all()]
+
+
+def test_the_schedule_begins_it_and_a_drain_does_it_though_nothing_else_is_pending(small_steps: None) -> None:
+    for _ in range(10):
         delivery()
+    bell.answer()
     OrmQ.objects.all().delete()
-    with monkeypatch.context() as patch:
-        patch.setattr(tasks, "DRAIN_SECONDS", -1)
-        tasks.prune()
-    assert OrmQ.objects.count() == 1
-    assert Pruning.objects.get().finished_at is None
-    tasks.go_on_pruning()
+    tasks.prune()
+    assert (in_queue(), len(left())) == ([bell.DRAIN_TASK], 10)
+    tasks.drain()
     assert Pruning.objects.get().finished_at
-    assert (OrmQ.objects.count(), left()) == (1, set())
+    assert (len(in_queue()), left()) == (1, set())  # nobody is rung for nothing
+
+
+@pytest.mark.parametrize("is_busy", [True, False], ids=["beside records", "alone"])
+def test_a_drain_goes_on_until_its_time_is_over_and_rings_again(monkeypatch: pytest.MonkeyPatch, is_busy: bool) -> None:
+    monkeypatch.setattr(retention, "STEP", 1)
+    monkeypatch.setattr(tasks, "DRAIN_SECONDS", 0.2)
+    for _ in range(200):
+        delivery()
+    posted = deliver("tutors", valid()) if is_busy else None
+    run = retention.begin(by="test")
+    OrmQ.objects.all().delete()
+    tasks.drain()
+    run.refresh_from_db()
+    assert 0 < len(left()) < 200 and run.finished_at is None
+    assert posted is None or Delivery.objects.get(pk=posted.pk).processed_at
+    assert in_queue() == [bell.DRAIN_TASK]
 
 
 def test_the_sweep_has_a_run_taken_up_that_a_crash_left() -> None:
-    run = retention.begin(by="test")
+    delivery()
+    retention.begin(by="test")
     OrmQ.objects.all().delete()
     sweep.sweep()
-    assert not OrmQ.objects.filter(lock__isnull=False).count() > 1
-    called = OrmQ.objects.count()
-    Pruning.objects.filter(pk=run.pk).update(changed_at=timezone.now() - retention.LEFT_BEHIND)
-    sweep.sweep()
-    assert OrmQ.objects.count() == called + 1
+    assert in_queue() == [bell.DRAIN_TASK]
+    tasks.drain()
+    assert not left()
 
 
 def test_without_a_retention_nothing_goes(settings: Settings) -> None:
