@@ -69,7 +69,7 @@ def test_it_renews_itself_disturbs_nobody_and_rests_unseen(die: Callable[[str], 
     assert page.evaluate("window.scrollY") == 200
     assert page.evaluate("window.announced === document.getElementById('alarms-told')")
 
-    link = page.locator("#streams").get_by_role("link", name="2", exact=True)
+    link = page.locator("#streams tbody").get_by_role("link", name="2", exact=True)
     link.focus()
     die("T-3")
     page.clock.run_for(6000)
