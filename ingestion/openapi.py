@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from functools import partial
+from functools import cache, partial
 from inspect import getdoc
 from operator import itemgetter
+from threading import Lock
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -262,6 +263,20 @@ class Generator(SchemaGenerator):
         texts = {stream.name: stream.schema.__doc__ or "" for stream in all_streams()} | TAGS
         schema["tags"] = [{"name": name, "description": text} for name, text in texts.items() if name in used]
         return schema
+
+
+_making = Lock()
+
+
+def description() -> dict[str, Any]:
+    """All of it, made once a process, and by one thread: while it is made, views share what describes them."""
+    with _making:
+        return _description()
+
+
+@cache
+def _description() -> dict[str, Any]:
+    return Generator().get_schema(public=True)  # type: ignore[no-untyped-call]
 
 
 TAGS = {

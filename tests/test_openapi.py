@@ -2,7 +2,9 @@
 requests is test_schemathesis.py.
 """
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, Spec
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 from rest_framework.views import APIView
 
+from ingestion import openapi
 from ingestion.errors import CODES
 from ingestion.openapi import TAGS, Generator
 from ingestion.streams import all_streams, get
@@ -221,3 +224,19 @@ def test_it_is_served_without_a_query(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         served = Client().get("/openapi.json")
     assert served.json()["openapi"].startswith("3.1")
+
+
+def test_many_may_ask_for_it_at_once() -> None:
+    """Also while it is made: of a process that has just begun."""
+    number = 12
+    ready = threading.Barrier(number)
+
+    def ask(_: int) -> bytes:
+        ready.wait()
+        return bytes(Client().get("/openapi.json").content)
+
+    openapi._description.cache_clear()
+    with ThreadPoolExecutor(number) as pool:
+        answers = set(pool.map(ask, range(number)))
+    assert len(answers) == 1
+    assert Client().get("/openapi.json").content in answers

@@ -23,7 +23,7 @@ from ingestion import backlog
 from ingestion.auth import DocsReadable
 from ingestion.errors import RETRY_AFTER
 from ingestion.models import Delivery
-from ingestion.openapi import Answer, Body, JsonSchema, describe
+from ingestion.openapi import Answer, Body, JsonSchema, describe, description
 from ingestion.streams import names
 from tutormax import __version__
 
@@ -140,6 +140,10 @@ def guide() -> str:
 
 class SchemaView(SpectacularJSONAPIView):
     http_method_names = ["get", "head"]
+
+    def _get_schema_response(self, request: Request) -> Response:
+        """The same for all, whatever the request is."""
+        return Response(description(), headers={"Content-Disposition": 'inline; filename="TutorMax.json"'})
 
 
 class DocsView(SpectacularSwaggerSplitView):
