@@ -33,6 +33,8 @@ from ingestion.templatetags.shown import thousands
 
 ACTS = ("reprocess", "mend", "discard")
 CONFIRMED_WITHIN = timedelta(hours=1)
+FIRST_SECONDS = 1.0
+"""Of an act that are spent before the page answers; the workers do the rest."""
 MOST_SHOWN = 5
 """Held records that a confirmation shows."""
 
@@ -199,8 +201,8 @@ class ActsAdmin(ReadOnlyAdmin):
     # Doing it.
 
     def do(self, request: HttpRequest, act: str, chosen: dict[str, Any], **more: Any) -> Redrive:
-        """Begins it, with what redrives.begin() takes besides. Its first step is done at once, so that a small one is
-        done when the page answers; the workers do the others.
+        """Begins it, with what redrives.begin() takes besides. A short step is done at once, so that a small one is
+        done when the page answers; the workers do the rest.
         """
         redrive = redrives.begin(
             act,
@@ -210,7 +212,7 @@ class ActsAdmin(ReadOnlyAdmin):
             **more,
         )
         try:
-            redrives.carry_on(Redrive.objects.filter(pk=redrive.pk))
+            redrives.carry_on(Redrive.objects.filter(pk=redrive.pk), seconds=FIRST_SECONDS)
         except Exception:
             logger.exception("The first step of %s failed; the workers will try it again.", redrive)
         redrive.refresh_from_db()

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import models
-from django.db.models import Func
+from django.utils import timezone
+from pydantic import ValidationError
 
 from enrichment import held as acts
 from enrichment import held_page
-from enrichment.models import HeldRecord, HeldRecordQuerySet
+from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
 from ingestion import streams
-from ingestion.readers import Unreadable, dump, parse_json
+from ingestion.readers import MAX_DEPTH, Unreadable, dump, parse_json
+from ingestion.services import field_errors, validate
 from ingestion.templatetags.shown import plain
 
 MOST_TRIED = 5_000
 """Held records on which a change is tried before it is confirmed."""
 MOST_BYTES = 16_000_000
 """Of payloads that are tried on a page."""
+TRY_SECONDS = 1.5
+"""For which they are tried."""
 CHUNK_BYTES = 8_000_000
 """Of payloads that are in memory at once."""
+WRITTEN_AT_ONCE = 25
+WRITTEN_BYTES = 2_000_000
+LOCKED_AT_ONCE = 100
+"""Held records; a step that is over earlier has locked, and measured, no more."""
 SAMPLE = 10
 LATEST = 500
 """Held records whose messages are counted."""
@@ -44,16 +54,6 @@ class Do(models.TextChoices):
     SET = "set", "Set a field"
     REPLACE = "replace", "Replace one value by another"
     REMOVE = "remove", "Remove a field"
-
-
-class _Bytes(Func):
-    """Of a text in ASCII, without reading it where the database can tell."""
-
-    function = "OCTET_LENGTH"
-    output_field = models.IntegerField()
-
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        return self.as_sql(compiler, connection, function="LENGTH", **context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,9 +144,24 @@ def judge(held: HeldRecord, change: Change) -> Verdict:
     changed = change.on(record)
     if isinstance(changed, str):
         return Verdict(held=held, left=changed)
-    messages = acts.check_payload(streams.get(held.stream), dump(changed))
     before, after = (_field(each, change.field) for each in (record, changed))
+    messages = _check(held.stream, changed, change)
     return Verdict(held=held, before=before, after=after, payload=changed, messages=messages)
+
+
+def _check(stream: str, changed: dict[str, Any], change: Change) -> dict[str, list[str]]:
+    """What is wrong with a record that was read before it was changed: it is not written and read once more for that,
+    which would take several times as long.
+    """
+    try:
+        if change.value:
+            parse_json(change.value.encode(), MAX_DEPTH - 1)  # in a record
+        validate(streams.get(stream), changed, timezone.now())
+    except Unreadable as error:
+        return {"record": [str(error)]}
+    except ValidationError as error:
+        return field_errors(error)
+    return {}
 
 
 def _field(record: dict[str, Any], name: str) -> str:
@@ -188,9 +203,12 @@ class DryRun:
 
 
 def dry_run(chosen: HeldRecordQuerySet, change: Change) -> DryRun:
-    """Tries the change on the chosen, at most on MOST_TRIED or MOST_BYTES; the sample has some of each kind."""
+    """Tries the change on the chosen, at most on MOST_TRIED or MOST_BYTES, for about TRY_SECONDS and on one at least;
+    the sample has some of each kind.
+    """
+    end = time.monotonic() + TRY_SECONDS
     found = DryRun(total=chosen.count())
-    sizes = list(chosen.order_by("pk").values_list("pk", _Bytes("payload"))[:MOST_TRIED])
+    sizes = list(chosen.order_by("pk").values_list("pk", Bytes("payload"))[:MOST_TRIED])
     passing: list[Verdict] = []
     failing: list[Verdict] = []
     for verdict in _verdicts(_within(sizes, MOST_BYTES), change):
@@ -203,6 +221,8 @@ def dry_run(chosen: HeldRecordQuerySet, change: Change) -> DryRun:
         else:
             found.failing[held_page.first_message(verdict.messages)[:200]] += 1
             failing += [verdict][: SAMPLE - len(failing)]
+        if time.monotonic() >= end:
+            break
     half = max(SAMPLE // 2, SAMPLE - len(passing))
     found.sample = sorted(failing[:half] + passing[: SAMPLE - len(failing[:half])], key=lambda verdict: verdict.held.pk)
     return found
@@ -228,47 +248,70 @@ def _within(sizes: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]
 
 
 def _verdicts(sizes: Sequence[tuple[int, int]], change: Change) -> Iterator[Verdict]:
-    """Of each of these (id, bytes), in memory a few at a time."""
+    """Of each of these (id, bytes), in their order, in memory a few at a time."""
     sizes = list(sizes)
     while sizes:
         chunk = _within(sizes, CHUNK_BYTES)[:1000]
         sizes = sizes[len(chunk) :]
         large = [pk for pk, size in chunk if size > held_page.MOST_MENDED]
         small = [pk for pk, size in chunk if size <= held_page.MOST_MENDED]
-        for held in HeldRecord.objects.filter(pk__in=large).defer("payload", "original_payload"):
-            yield Verdict(held=held, left=TOO_LARGE)
-        for held in HeldRecord.objects.filter(pk__in=small).order_by("pk"):
-            yield judge(held, change)
+        unread = HeldRecord.objects.defer("payload", "original_payload").in_bulk(large)
+        read = HeldRecord.objects.defer("original_payload").in_bulk(small)
+        for pk, _ in chunk:
+            if pk in unread:
+                yield Verdict(held=unread[pk], left=TOO_LARGE)
+            elif pk in read:
+                yield judge(read.pop(pk), change)
 
 
 # In a step of a redrive.
 
 
-def mend(pks: Sequence[int], change: Change) -> tuple[list[int], Counter[str]]:
-    """(the ids of those mended, why others are left as they are → how many). In the caller's transaction, which keeps
-    the lock on them; those closed meanwhile are in neither.
+@dataclass(kw_only=True)
+class Mended:
+    reached: int
+    """The ids up to this one are done."""
+    pks: list[int] = field(default_factory=list)
+    """Of those mended."""
+    left: Counter[str] = field(default_factory=Counter)
+    """Why others are left as they are → how many."""
+
+
+def mend(pks: Sequence[int], change: Change, end: float = math.inf) -> Mended:
+    """Of these ids, in order, at least one and no more after `end` (of time.monotonic). In the caller's transaction,
+    which keeps the lock on them; those closed meanwhile are left out.
     """
-    still_open = HeldRecord.objects.open().filter(pk__in=pks).order_by("pk").select_for_update()
-    sizes = list(still_open.values_list("pk", _Bytes("payload")))
-    left: Counter[str] = Counter()
-    mended: list[int] = []
-    passing: dict[str, list[Verdict]] = {}
-    for verdict in _verdicts(sizes, change):
+    done = Mended(reached=pks[-1])
+    passing: list[Verdict] = []
+    for verdict in _locked_verdicts(pks, change):
         if verdict.passes:
-            mended.append(verdict.held.pk)
-            passing.setdefault(verdict.held.stream, []).append(verdict)
+            done.pks.append(verdict.held.pk)
+            passing.append(verdict)
         else:
-            left[verdict.reason] += 1
-        if len(mended) % 25 == 0:
+            done.left[verdict.reason] += 1
+        if len(passing) >= WRITTEN_AT_ONCE or sum(len(each.held.payload) for each in passing) > WRITTEN_BYTES:
             _write(passing)
+        if time.monotonic() >= end:
+            done.reached = verdict.held.pk
+            break
     _write(passing)
-    return mended, left
+    return done
 
 
-def _write(passing: dict[str, list[Verdict]]) -> None:
+def _locked_verdicts(pks: Sequence[int], change: Change) -> Iterator[Verdict]:
+    for start in range(0, len(pks), LOCKED_AT_ONCE):
+        among = HeldRecord.objects.open().filter(pk__in=pks[start : start + LOCKED_AT_ONCE])
+        locked = among.order_by("pk").select_for_update()
+        yield from _verdicts(list(locked.values_list("pk", Bytes("payload"))), change)
+
+
+def _write(passing: list[Verdict]) -> None:
     """Empties it: payloads may be large."""
-    for stream, verdicts in passing.items():
-        rows = [(verdict.held, verdict.held.payload_version, verdict.payload) for verdict in verdicts]
+    by_stream: dict[str, list[tuple[HeldRecord, int, Any]]] = {}
+    for verdict in passing:
+        held = verdict.held
+        by_stream.setdefault(held.stream, []).append((held, held.payload_version, verdict.payload))
+    for stream, rows in by_stream.items():
         acts.replace_payloads(streams.get(stream), rows)
     passing.clear()
 

@@ -17,7 +17,7 @@ from django.db.models import Exists, OuterRef, Q, Subquery
 from django.utils import timezone
 from pydantic import TypeAdapter, ValidationError
 
-from enrichment.models import Failure, HeldRecord, HeldRecordQuerySet
+from enrichment.models import Bytes, Failure, HeldRecord, HeldRecordQuerySet
 from ingestion import bell, streams
 from ingestion.fields import PastTime
 from ingestion.models import Delivery
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from enrichment.pipeline import Item
 
 CHUNK = 1000
+CHUNK_BYTES = 16_000_000
+"""Of payloads of the held records named by one delivery, where it names more than one: what a worker reads at once."""
 """Held records named by one delivery."""
 
 Status, Stage, Code = HeldRecord.Status, HeldRecord.Stage, HeldRecord.Code
@@ -334,19 +336,36 @@ def _chunks(pks: Iterable[int]) -> Iterator[Sequence[int]]:
 
 
 def queue(stream: str, pks: Collection[int], source: Delivery.Source) -> list[Delivery]:
-    """Puts those of these records that are still open and in no delivery into one; none where none are."""
+    """Puts those of these records that are still open and in no delivery into as few as may be; none where none are."""
     with transaction.atomic():
         free = HeldRecord.objects.open().filter(pk__in=pks, queued_in=None).order_by("pk").select_for_update()
-        locked = list(free.values_list("pk", flat=True))
-        if not locked:
-            return []
-        delivery = Delivery.objects.create(
-            stream=stream,
-            source=source,
-            client="system",
-            format=Delivery.Format.HELD,
-            body=dump(locked).encode(),
-            count=len(locked),
-        )
-        HeldRecord.objects.open().filter(pk__in=locked, queued_in=None).update(queued_in=delivery.pk)
-        return [delivery]
+        return [_deliver(stream, chunk, source) for chunk in _by_bytes(free.values_list("pk", Bytes("payload")))]
+
+
+def _by_bytes(sizes: Iterable[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """These (id, bytes) in their order, cut where more than CHUNK_BYTES would be together."""
+    chunks: list[list[tuple[int, int]]] = []
+    space = 0
+    for pk, size in sizes:
+        if not chunks or size > space:
+            chunks.append([])
+            space = CHUNK_BYTES
+        chunks[-1].append((pk, size))
+        space -= size
+    return chunks
+
+
+def _deliver(stream: str, named: Sequence[tuple[int, int]], source: Delivery.Source) -> Delivery:
+    """One delivery of these (id, bytes), locked by the caller. Its size is theirs: so much is read to work on it."""
+    pks = [pk for pk, _ in named]
+    delivery = Delivery.objects.create(
+        stream=stream,
+        source=source,
+        client="system",
+        format=Delivery.Format.HELD,
+        body=dump(pks).encode(),
+        size=sum(size for _, size in named),
+        count=len(pks),
+    )
+    HeldRecord.objects.open().filter(pk__in=pks, queued_in=None).update(queued_in=delivery.pk)
+    return delivery

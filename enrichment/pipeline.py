@@ -115,7 +115,8 @@ def _sent_items(delivery: Delivery) -> list[Item]:
 def _held_items(delivery: Delivery) -> list[Item]:
     """One item for each held record named; those that were closed or taken elsewhere meanwhile are `skipped`."""
     pks = json.loads(bytes(delivery.body))
-    found = HeldRecord.objects.open().filter(queued_in=delivery.pk).in_bulk(pks[delivery.position :])
+    of_it = HeldRecord.objects.open().filter(queued_in=delivery.pk).defer("original_payload")
+    found = of_it.in_bulk(pks[delivery.position :])
     items = []
     for position, pk in enumerate(pks):
         if position >= delivery.position:

@@ -20,7 +20,9 @@ from ingestion.services import MAX_MESSAGE
 from ingestion.templatetags.shown import plain
 
 STEP = 1000
-"""Held records of one step, and so of one transaction."""
+"""Held records of one step, and so of one transaction, at most."""
+STEP_SECONDS = 2.0
+"""After which a step takes no further record, however large they are: it holds locks, and its task has a timeout."""
 
 POLL = 0.1
 
@@ -87,9 +89,10 @@ def finish(redrive: Redrive, after_step: Callable[[Redrive], object] = lambda re
     return redrive
 
 
-def carry_on(among: RedriveQuerySet) -> bool:
+def carry_on(among: RedriveQuerySet, *, seconds: float | None = None) -> bool:
     """One step, wholly or not at all, of the oldest unfinished one that no other process is at; False if there is none.
 
+    A step takes about `seconds`, else STEP_SECONDS, and at least one record.
     An error is kept with the redrive and raised: its step is to be done again, after those that are not in trouble.
     """
     locked = None
@@ -98,7 +101,7 @@ def carry_on(among: RedriveQuerySet) -> bool:
             free = among.unfinished().order_by("trouble", "pk").select_for_update(skip_locked=True)
             if (locked := free.first()) is None:
                 return False
-            _step(locked)
+            _step(locked, time.monotonic() + (STEP_SECONDS if seconds is None else seconds))
     except Exception as error:
         if locked:
             trouble = clean(f"{type(error).__name__}: {error}", MAX_MESSAGE)
@@ -108,18 +111,26 @@ def carry_on(among: RedriveQuerySet) -> bool:
     return True
 
 
-def _step(redrive: Redrive) -> None:
+def _step(redrive: Redrive, end: float) -> None:
     left = meant(redrive.act, redrive.filter).filter(pk__gt=redrive.reached, pk__lte=redrive.up_to).order_by("pk")
     if pks := list(left.values_list("pk", flat=True)[:STEP]):
-        redrive.count += ACTS[redrive.act](redrive, pks)
-        redrive.reached = pks[-1]
-    if len(pks) < STEP:
+        acted, redrive.reached = ACTS[redrive.act](redrive, pks, end)
+        redrive.count += acted
+    if len(pks) < STEP and redrive.reached >= max(pks, default=0):
         redrive.finished_at = timezone.now()
     redrive.trouble = ""
     redrive.save(update_fields=["change", "count", "reached", "finished_at", "trouble"])
 
 
-def _reprocess(redrive: Redrive, pks: Sequence[int]) -> int:
+# Each acts on these ids, in order, until about `end` (of time.monotonic): (how many it acted on, the last one done).
+# Where a record costs the same however large it is, a step is short enough with all of them.
+
+
+def _reprocess(redrive: Redrive, pks: Sequence[int], end: float) -> tuple[int, int]:
+    return _send(redrive, pks), pks[-1]
+
+
+def _send(redrive: Redrive, pks: Sequence[int]) -> int:
     acted = 0
     for stream, of_stream in held.by_stream(HeldRecord.objects.filter(pk__in=pks)).items():
         deliveries = held.queue(stream, of_stream, Delivery.Source.REDRIVE)
@@ -128,23 +139,23 @@ def _reprocess(redrive: Redrive, pks: Sequence[int]) -> int:
     return acted
 
 
-def _mend(redrive: Redrive, pks: Sequence[int]) -> int:
+def _mend(redrive: Redrive, pks: Sequence[int], end: float) -> tuple[int, int]:
     """Also sends those mended through again, where that is asked for too."""
-    mended, left = bulk_mend.mend(pks, change_of(redrive))
-    redrive.change[LEFT] = bulk_mend.add_reasons(redrive.change.get(LEFT, {}), left)
+    done = bulk_mend.mend(pks, change_of(redrive), end)
+    redrive.change[LEFT] = bulk_mend.add_reasons(redrive.change.get(LEFT, {}), done.left)
     if redrive.change.get(AND_REPROCESS):
-        _reprocess(redrive, mended)
-    return len(mended)
+        _send(redrive, done.pks)
+    return len(done.pks), done.reached
 
 
-def _discard(redrive: Redrive, pks: Sequence[int]) -> int:
+def _discard(redrive: Redrive, pks: Sequence[int], end: float) -> tuple[int, int]:
     changes = {"status": Status.DISCARDED, "discard_reason": redrive.reason, "queued_in": None}
     locked = HeldRecord.objects.open().filter(pk__in=pks).order_by("pk").select_for_update()
     still_open = HeldRecord.objects.open().filter(pk__in=list(locked.values_list("pk", flat=True)))
-    return still_open.update(**changes, changed_at=timezone.now())
+    return still_open.update(**changes, changed_at=timezone.now()), pks[-1]
 
 
-ACTS: dict[str, Callable[[Redrive, Sequence[int]], int]] = {
+ACTS: dict[str, Callable[[Redrive, Sequence[int], float], tuple[int, int]]] = {
     Act.REPROCESS: _reprocess,
     Act.DISCARD: _discard,
     Act.MEND: _mend,

@@ -16,7 +16,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from enrichment import bulk_mend, held_page, redrives
+from enrichment import admin_acts, bulk_mend, held_page, redrives
 from enrichment import held as acts
 from enrichment.bulk_mend import IS_SO, NOT_SO, NOT_THERE, Change
 from enrichment.models import HeldRecord, Redrive
@@ -141,6 +141,72 @@ def test_few_payloads_are_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(bulk_mend, "CHUNK_BYTES", 2 * len(records[0].payload))
     assert mend(TO_ADA).count == 7
     assert {payload_of(record)["email"] for record in records} == {"a@example.com"}
+
+
+def test_a_step_ends_in_time_with_one_record_done_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redrives, "STEP_SECONDS", 0)
+    monkeypatch.setattr(redrives, "STEP", 3)
+    records = [hold(), hold(valid(email="none", age=7)), hold("[]"), hold()]
+    redrive = begin(TO_ADA)
+    for count, left, record in zip((1, 1, 1, 2), (0, 1, 2, 2), records, strict=True):
+        assert redrive.finished_at is None
+        assert redrives.carry_on(Redrive.objects.all())
+        redrive.refresh_from_db()
+        assert (redrive.count, redrive.reached) == (count, record.pk)
+        assert sum(redrive.change[redrives.LEFT].values()) == left
+    assert redrive.finished_at
+    assert [payload_of(record)["email"] for record in (records[0], records[3])] == ["a@example.com"] * 2
+
+
+def test_those_too_large_keep_their_place_in_a_step_that_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redrives, "STEP_SECONDS", 0)
+    first, large, last = hold(), hold(valid(email="none", name="x" * 200)), hold()
+    monkeypatch.setattr(held_page, "MOST_MENDED", len(large.payload) - 1)
+    redrive = mend(TO_ADA)
+    assert (redrive.count, redrive.change[redrives.LEFT]) == (2, {bulk_mend.TOO_LARGE: 1})
+    assert {payload_of(record)["email"] for record in (first, last)} == {"a@example.com"}
+
+
+def test_of_what_the_page_waits_for_there_is_little(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_acts, "FIRST_SECONDS", 0)
+    for _ in range(3):
+        hold()
+    response = confirm(operator, DEAD, **SET)
+    redrive = Redrive.objects.get()
+    assert (redrive.total, redrive.count, redrive.finished_at) == (3, 1, None)
+    assert "Begun to mend 3 held records; the workers go on" in LogEntry.objects.get().change_message
+    assert "1 of 3" in text_of(operator.get(response["Location"]))
+    assert redrives.finish(redrive).count == 3
+
+
+def test_a_change_is_tried_for_a_while_and_the_page_says_so(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_mend, "TRY_SECONDS", 0)
+    for _ in range(3):
+        hold()
+    text = page_of(operator, DEAD, **SET)
+    assert "1 of 1 would now pass." in text
+    assert "It was tried on the first 1 of 3." in text
+
+
+def test_a_record_is_written_once_to_be_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large one takes a tenth of a second each time."""
+    hold(valid(email="none", name="A very long name"))
+    written: list[Any] = []
+
+    def write(value: Any) -> str:
+        written.append(value)
+        return dump(value)
+
+    for module in (bulk_mend, acts):
+        monkeypatch.setattr(module, "dump", write)
+    assert mend(TO_ADA).count == 1
+    assert len([each for each in written if isinstance(each, dict)]) == 1
+
+
+@pytest.mark.parametrize(("deep", "count"), [(99, 1), (100, 0)])
+def test_a_value_may_be_as_deep_as_in_a_record_that_is_sent(deep: int, count: int) -> None:
+    hold(valid(email="a@example.com", note=1))
+    assert mend(Change(do="set", field="note", value="[" * deep + "]" * deep)).count == count
 
 
 def test_of_many_reasons_the_first_are_kept() -> None:

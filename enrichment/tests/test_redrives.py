@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
-from enrichment import redrives, tasks
+import ingestion.models
+from enrichment import held, pipeline, redrives, tasks
 from enrichment.models import HeldRecord, Redrive
-from enrichment.tests.held import hold, wait
+from enrichment.tests.held import hold, valid, wait
+from ingestion.models import Delivery
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,12 +31,12 @@ def queued() -> int:
 
 
 def test_it_is_done_in_steps_and_tells_how_far_it_is(small_steps: None) -> None:
-    held = [hold() for _ in range(5)]
+    records = [hold() for _ in range(5)]
     redrive = redrives.begin(Act.REPROCESS, {"status": "dead"}, by="test")
-    assert (redrive.total, redrive.up_to, redrive.count) == (5, held[-1].pk, 0)
+    assert (redrive.total, redrive.up_to, redrive.count) == (5, records[-1].pk, 0)
     assert redrives.carry_on(Redrive.objects.all())
     redrive.refresh_from_db()
-    assert (redrive.count, redrive.reached, redrive.finished_at, queued()) == (2, held[1].pk, None, 2)
+    assert (redrive.count, redrive.reached, redrive.finished_at, queued()) == (2, records[1].pk, None, 2)
     assert redrives.finish(redrive).finished_at
     assert (redrive.count, queued(), redrive.deliveries.count()) == (5, 5, 3)
     assert not redrives.carry_on(Redrive.objects.all())
@@ -71,8 +74,8 @@ def test_a_step_that_fails_is_undone_and_harms_no_other(small_steps: None, monke
     bad = redrives.begin(Act.REPROCESS, {"status": "dead"}, by="test")
     good = redrives.begin(Act.DISCARD, {"status": "waiting"}, by="test", reason="no")
 
-    def reprocess_and_fail(redrive: Redrive, pks: Any) -> int:
-        honest(redrive, pks)
+    def reprocess_and_fail(redrive: Redrive, pks: Any, end: float) -> tuple[int, int]:
+        honest(redrive, pks, end)
         raise RuntimeError("a mistake")
 
     honest = redrives.ACTS[Act.REPROCESS]
@@ -105,6 +108,41 @@ def test_several_at_once_do_each_record_once(small_steps: None) -> None:
     redrive.refresh_from_db()
     assert (redrive.count, queued()) == (12, 12)
     assert sum(redrive.deliveries.values_list("count", flat=True)) == 12
+
+
+def test_deliveries_of_held_records_are_cut_by_what_they_weigh(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = [hold(valid(tutor_id=f"R-{number}")) for number in range(5)]
+    large = hold(valid(tutor_id="R-5", name="x" * 200))
+    last = hold(valid(tutor_id="R-6"))
+    size = len(small[0].payload)
+    monkeypatch.setattr(held, "CHUNK_BYTES", 2 * size)
+    redrive = redrives.reprocess({}, by="test")
+    deliveries = list(redrive.deliveries.order_by("pk"))
+    assert [delivery.count for delivery in deliveries] == [2, 2, 1, 1, 1]
+    assert [delivery.size for delivery in deliveries] == [2 * size, 2 * size, size, len(large.payload), size]
+    assert (redrive.count, queued()) == (7, 7)
+    last.refresh_from_db()
+    assert last.queued_in == deliveries[-1].pk
+
+
+def test_several_deliveries_of_held_records_are_taken_together_up_to_what_a_worker_can_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    size = len(hold(valid(tutor_id="R-1")).payload)
+    hold(valid(tutor_id="R-2")), hold(valid(tutor_id="R-3"))
+    monkeypatch.setattr(held, "CHUNK_BYTES", 1)
+    redrives.reprocess({}, by="test")
+    monkeypatch.setattr(ingestion.models, "MAX_BATCH_BYTES", 2 * size)
+    assert [len(Delivery.objects.mark("tutors", 1000)) for _ in range(3)] == [2, 1, 0]
+
+
+def test_what_is_sent_through_again_is_read_without_its_original() -> None:
+    record = hold(valid(tutor_id="R-1"), original_payload="as it came")
+    redrives.reprocess({}, by="test")
+    with CaptureQueriesContext(connection) as captured:
+        [item] = pipeline._held_items(Delivery.objects.get(format="held"))
+    assert item.held == record
+    assert not any("original_payload" in query["sql"] for query in captured)
 
 
 def test_a_filter_that_is_not_known_means_nothing() -> None:
