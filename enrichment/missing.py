@@ -78,9 +78,24 @@ def page(number: int, order: str = BY_NUMBER) -> tuple[list[Missing], bool]:
     grouped = waiting.annotate(number=Count("*"), since=Min("waiting_since"))
     ordered = grouped.order_by(*ORDERS[order], "missing_stream", "missing_key")
     found = list(ordered[start : start + PER_PAGE + 1])
-    pairs = [(stream, key) for stream, key, *_ in found[:PER_PAGE]]
+    return _groups(found[:PER_PAGE]), len(found) > PER_PAGE
+
+
+def awaited(pairs: Collection[Pair]) -> list[Missing]:
+    """Those of these that open held records miss; also where all that did are dead by now."""
+    records = HeldRecord.objects.open().filter(_any_of(pairs, "missing_stream", "missing_key"))
+    waiting = Count("pk", filter=Q(status=HeldRecord.Status.WAITING))
+    rows = records.values_list("missing_stream", "missing_key").annotate(number=waiting, since=Min("waiting_since"))
+    found = list(rows.order_by("-number", "missing_stream", "missing_key")) if pairs else []
+    return _groups(found) if found else []
+
+
+def _groups(found: Iterable[tuple[str, str, int, datetime]]) -> list[Missing]:
+    """Of (stream, key, records that wait, since)."""
+    found = list(found)
+    pairs = [(stream, key) for stream, key, *_ in found]
     kinds, known = _kinds(pairs), whereabouts(pairs)
-    groups = [
+    return [
         Missing(
             stream=stream,
             key=key,
@@ -90,9 +105,8 @@ def page(number: int, order: str = BY_NUMBER) -> tuple[list[Missing], bool]:
             dead=sum(dead for _, dead in kinds[(stream, key)][HeldRecord.Status.DEAD]),
             whereabouts=known[(stream, key)],
         )
-        for stream, key, number, since in found[:PER_PAGE]
+        for stream, key, number, since in found
     ]
-    return groups, len(found) > PER_PAGE
 
 
 def read_page(query: Mapping[str, str]) -> tuple[int, str]:

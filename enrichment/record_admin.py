@@ -183,6 +183,7 @@ class StoredRecordAdmin(ReadOnlyAdmin):
             "own": own,
             "derived": derived,
             "origin": record_page.origin(request, row),
+            "held_first": record_page.held_first(request, [row]).get((type(row), row.pk)),
             "held": record_page.held(request, self.stream, row.pk),
             "history": record_page.history(row),
             "list_page": self.page("changelist", query=request.GET.get("_changelist_filters", "")),

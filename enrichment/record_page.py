@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -11,13 +11,13 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, models
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from enrichment.models import HeldRecord, StoredRecord
+from enrichment.models import HeldRecord, Redrive, StoredRecord
 from enrichment.pagination import Ordering
 from ingestion import streams
 from ingestion.models import Delivery
@@ -111,6 +111,53 @@ def origin(request: HttpRequest, row: StoredRecord) -> Origin | None:
     found = Delivery.objects.only("id", "client", "received_at").filter(pk=row.delivery).first()
     page = page_of(request, Delivery, row.delivery) if found else ""
     return Origin(row.delivery, row.position, page, found)
+
+
+@dataclass(frozen=True)
+class HeldFirst:
+    """The held record that a stored row was made of: its version is that of the first arrival (P4)."""
+
+    record: HeldRecord
+    page: str
+    stored_by: int | None
+    """The delivery in which it went through at last."""
+    stored_by_page: str
+    """Empty where that has been deleted, or the person may not see it."""
+    redrive: int | None
+    """The one that sent it on; None where the system did, or the delivery has been deleted."""
+    redrive_page: str
+
+
+def held_first(request: HttpRequest, rows: Collection[StoredRecord]) -> dict[tuple[type[StoredRecord], Any], HeldFirst]:
+    """(model, key) of a row → what it was made of; nothing for who may not see held records."""
+    of_rows = Q()
+    for row in rows:
+        of_rows |= Q(delivery=row.delivery, position=row.position)
+    if not rows or not request.user.has_perm("enrichment.view_heldrecord"):
+        return {}
+    records = HeldRecord.objects.filter(of_rows).defer("payload", "original_payload")
+    found = {(record.delivery_id, record.position): record for record in records}
+    resolved_by = [record.resolved_by for record in found.values() if record.resolved_by]
+    deliveries = Delivery.objects.filter(pk__in=resolved_by)
+    sent_on = dict(deliveries.values_list("pk", "redrive")) if found else {}
+    return {
+        (type(row), row.pk): _held_first(request, found[place], sent_on)
+        for row in rows
+        if (place := (row.delivery, row.position)) in found
+    }
+
+
+def _held_first(request: HttpRequest, record: HeldRecord, sent_on: Mapping[int, int | None]) -> HeldFirst:
+    number = record.resolved_by
+    redrive = sent_on.get(number or 0)
+    return HeldFirst(
+        record,
+        page_of(request, HeldRecord, record.pk),
+        number,
+        page_of(request, Delivery, number) if number in sent_on else "",
+        redrive,
+        page_of(request, Redrive, redrive) if redrive else "",
+    )
 
 
 # What is held under its key, or for it.

@@ -58,7 +58,7 @@ class TutorMaxAdminSite(AdminSite):
         """Where a record is, over all streams."""
         if not may_find(request.user):
             raise PermissionDenied
-        found = find(request.user, request.GET.get("q", ""))
+        found = find(request, request.GET.get("q", ""))
         title = f"Where is “{found['shown']}”?" if found["shown"] else "Where is a record?"
         context = {**self.each_context(request), "title": title, **found}
         return TemplateResponse(request, "admin/find.html", context)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.db.models import BooleanField, Case, F, Func, IntegerField, Q, Value, When
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.text import capfirst
 
+from enrichment import missing
 from enrichment.held_page import first_message
 from enrichment.models import HeldRecord, Redrive, StoredRecord
+from enrichment.record_page import HeldFirst, held_first
 from ingestion import streams
-from ingestion.models import Delivery, Upload
+from ingestion.answers import or_it_is_gone
+from ingestion.models import Delivery, PausedStream, Upload
 from ingestion.readers import clean
 from ingestion.streams import Stream
 from ingestion.templatetags.shown import cut, plain
@@ -41,6 +45,8 @@ class Question:
     """stream → the keys that may be meant."""
     numbers: dict[str, int] = field(default_factory=dict)
     """A name of NUMBERED → the number that may be meant."""
+    is_named: bool = False
+    """It is asked for by such a name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +55,7 @@ class Stored:
     row: StoredRecord
     page: str
     delivery_page: str
+    held_first: HeldFirst | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +97,9 @@ def numbered_for(user: Any) -> Iterator[str]:
     return (name for name, model in NUMBERED.items() if _may_see(user, model))
 
 
-def find(user: Any, text: str) -> dict[str, Any]:
+def find(request: HttpRequest, text: str) -> dict[str, Any]:
     """What the page shows: where everything is that the question may mean."""
+    user = request.user
     shown = plain(cut(clean(text), MOST_ASKED)).replace("\n", " ")
     lists = [(capfirst(stream.name), list_of(stream)) for stream in streams_for(user) if stream.search]
     told: dict[str, Any] = {"shown": shown, "lists": lists}
@@ -100,20 +108,31 @@ def find(user: Any, text: str) -> dict[str, Any]:
     question = read(clean(text))
     if not question.text:
         return told
-    found = {
-        "stored": stored(user, question),
+    found: dict[str, Any] = {
+        "stored": stored(request, question),
         "held": [],
+        "awaited": [],
         "numbered": [*numbered(user, question)],
         "deliveries": [],
     }
     if user.has_perm("enrichment.view_heldrecord"):
         records = held(question)
         found |= {"held": records[:MOST_HELD], "has_more_held": len(records) > MOST_HELD}
+        found |= {"awaited": missing.awaited([(name, key) for name, keys in question.keys.items() for key in keys])}
     if user.has_perm("ingestion.view_delivery"):
         deliveries, searched, left_out = pending(question)
         found |= {"deliveries": deliveries, "searched": searched, "left_out": left_out}
-    is_found = any(found[name] for name in ("stored", "held", "numbered", "deliveries"))
-    return {**told, **found, "question": question, "asked": True, "is_found": is_found}
+    found["paused"] = paused([*found["numbered"], *found["deliveries"]])
+    is_found = any(found[name] for name in ("stored", "held", "awaited", "numbered", "deliveries"))
+    return {**told, **found, "question": question, "asked": True, "is_found": is_found, "gone": gone(user, question)}
+
+
+def gone(user: Any, question: Question) -> str:
+    """What there is to say of a number that is asked for by name, where nothing has it."""
+    for name in numbered_for(user):
+        if question.is_named and name in question.numbers:
+            return f"There is no {name} {question.numbers[name]}{'' if name == 'redrive' else or_it_is_gone()}."
+    return ""
 
 
 def read(text: str) -> Question:
@@ -131,7 +150,8 @@ def read(text: str) -> Question:
     wanted = {name: rest for name in NUMBERED if first in (name, f"{name}s", _plural(name))} if rest else {}
     number = re.fullmatch(r"#?([0-9]{1,18})", next(iter(wanted.values()), text))
     names = wanted or ("delivery", "upload")
-    return Question(text=text, keys=keys, numbers=dict.fromkeys(names, int(number[1])) if number else {})
+    numbers = dict.fromkeys(names, int(number[1])) if number else {}
+    return Question(text=text, keys=keys, numbers=numbers, is_named=bool(wanted))
 
 
 def names_of(stream: Stream) -> set[str]:
@@ -143,14 +163,16 @@ def _plural(name: str) -> str:
     return str(NUMBERED[name]._meta.verbose_name_plural).lower()
 
 
-def stored(user: Any, question: Question) -> list[Stored]:
+def stored(request: HttpRequest, question: Question) -> list[Stored]:
     found: list[tuple[Stream, StoredRecord]] = []
+    user = request.user
     for stream in streams_for(user):
         rows = stream.model._default_manager.filter(pk__in=question.keys[stream.name])
-        told = rows.only("pk", "stored_at", "version_at", "delivery", "warnings")
+        told = rows.only("pk", "stored_at", "version_at", "delivery", "position", "warnings")
         found += [(stream, cast("StoredRecord", row)) for row in told]
     pks = {row.delivery for _, row in found} if _may_see(user, Delivery) else set()
     kept = set(Delivery.objects.filter(pk__in=pks).values_list("pk", flat=True))  # retention may have deleted it
+    firsts = held_first(request, [row for _, row in found])
     return [
         Stored(
             stream=stream,
@@ -159,6 +181,7 @@ def stored(user: Any, question: Question) -> list[Stored]:
             delivery_page=reverse("admin:ingestion_delivery_change", args=[row.delivery])
             if row.delivery in kept
             else "",
+            held_first=firsts.get((type(row), row.pk)),
         )
         for stream, row in found
     ]
@@ -203,6 +226,12 @@ def pending(question: Question) -> tuple[list[Numbered], int, bool]:
     found.sort(key=lambda delivery: -delivery.pk)
     told = [Numbered(name="delivery", thing=delivery, page=page_of(delivery)) for delivery in found]
     return told, len(chosen), len(chosen) < len(ahead)
+
+
+def paused(found: Iterable[Numbered]) -> list[PausedStream]:
+    """Why nobody works on those of these that are pending deliveries."""
+    names = {each.thing.stream for each in found if each.name == "delivery" and each.thing.processed_at is None}
+    return list(PausedStream.objects.filter(stream__in=names).order_by("stream")) if names else []
 
 
 def _holding(pks: Sequence[int], keys: Sequence[str]) -> list[Delivery]:

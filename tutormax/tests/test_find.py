@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from enrichment.models import HeldRecord, Redrive
 from enrichment.tests.held import hold, valid, wait
+from ingestion import control
 from ingestion.models import Delivery, Upload
 from tests.people import browser_of, person, text_of
 from tests.records import deliver, send
@@ -137,7 +138,56 @@ def test_it_finds_deliveries_uploads_and_redrives_by_number(viewer: Client, name
     for question in (f"{name} {number}", f"{name.upper()} #{number}", f"{plural} {number}"):
         assert links(found(viewer, question)) == {f"{app}/{name}/{number}/change/"}
     assert (f"{app}/{name}/{number}/change/" in links(found(viewer, str(number)))) is (name != "redrive")
-    assert "Nothing is found" in found(viewer, f"{name} {number + 1000}")
+    text = found(viewer, f"{name} {number + 1000}")
+    assert "Nothing is found" in text and "capitals" not in text
+    kept = "" if name == "redrive" else ", or it is no longer kept: what is done with is deleted after 30 d"
+    assert f"There is no {name} {number + 1000}{kept}." in text
+
+
+@pytest.mark.parametrize("question", ["T-9", "tutor T-9"])
+def test_a_key_that_is_waited_for_is_told_with_what_waits(viewer: Client, question: str) -> None:
+    wait(), wait()
+    wait(status=HeldRecord.Status.DEAD)
+    wait(missing_key="T-8")
+    text = found(viewer, question)
+    assert "Nothing is found" not in text
+    assert ">2 records</a>" in text and "(2 sessions)" in text
+    assert ">1 dead letter</a>" in text
+    assert "It has not arrived." in text
+    leads = links(text)
+    listed = [lead for lead in leads if "missing_key=T-9" in lead and "missing_stream=tutors" in lead]
+    assert {lead.partition("?")[0] for lead in listed} == {"enrichment/waitingrecord/", "enrichment/deadletter/"}
+    [waiting] = [lead.replace("&amp;", "&") for lead in listed if "waitingrecord" in lead]
+    assert viewer.get(f"/admin/{waiting}").context["cl"].result_count == 2
+    assert "Nothing is found" in found(viewer, "student T-9")
+    assert "Nothing is found" in found(with_rights("view_tutor"), question)
+
+
+def test_a_pending_delivery_of_a_paused_stream_says_who_paused_it(viewer: Client) -> None:
+    delivery = deliver("tutors", valid(tutor_id="4711"))
+    control.pause("students", by="user:bob", reason="not this one")
+    assert "is paused" not in found(viewer, "4711")
+    control.pause("tutors", by="user:ann", reason="<b>the schema changes</b>")
+    for question in ("4711", f"delivery {delivery.pk}"):
+        text = found(viewer, question)
+        assert "The stream tutors is paused by user:ann" in text
+        assert "&lt;b&gt;the schema changes&lt;/b&gt;" in text
+        assert "user:bob" not in text
+
+
+def test_a_row_that_was_held_first_says_so(viewer: Client) -> None:
+    send("sessions", valid("sessions", session_id="4711"))
+    held = HeldRecord.objects.get()
+    for stream in ("tutors", "students"):
+        send(stream, valid(stream))
+    held.refresh_from_db()
+    assert held.status == "resolved"
+    text = found(viewer, "4711")
+    leads = {f"enrichment/heldrecord/{held.pk}/change/", f"ingestion/delivery/{held.resolved_by}/change/"}
+    assert "held first" in text and "mended" not in text
+    assert leads <= links(text)
+    unseeing = found(with_rights("view_tutoringsession", "view_delivery"), "4711")
+    assert "held first" not in unseeing and str(held.resolved_by) != str(held.delivery_id)
 
 
 def test_nothing_found_says_where_it_looked_and_what_to_try(viewer: Client) -> None:
