@@ -22,6 +22,7 @@ from enrichment.admin_filters import (
     ClientFilter,
     CodeFilter,
     DeliveryFilter,
+    MessageFilter,
     MissingKeyFilter,
     MissingStreamFilter,
     OfUploadFilter,
@@ -39,7 +40,7 @@ from ingestion.models import PausedStream, Upload
 from ingestion.templatetags.shown import age, badge, plain
 
 EXPORTS = {"csv": held_export.csv, "ndjson": held_export.ndjson}
-SET_BY_LINKS = [DeliveryFilter, OfUploadFilter, MissingStreamFilter, MissingKeyFilter]
+SET_BY_LINKS = [MessageFilter, DeliveryFilter, OfUploadFilter, MissingStreamFilter, MissingKeyFilter]
 
 
 class HeldPaginator(NewestPaginator):
@@ -102,10 +103,6 @@ class HeldRecordAdmin(MendAdmin):
     @admin.display(description="code")
     def code_(self, held: HeldRecord) -> SafeString:
         return badge("code", held.code)
-
-    @admin.display(description="first message")
-    def message(self, held: HeldRecord) -> SafeString:
-        return format_html('<span class="clipped">{}</span>', held_page.first_message(held.messages)[:300])
 
     @admin.display(description="sent by")
     def sent_by(self, held: Any) -> SafeString:
@@ -235,6 +232,14 @@ class DeadLetterAdmin(HeldRecordAdmin):
     empty_text = "No dead letters: whatever has arrived is stored, on its way, or waits for a record it refers to."
     list_display = ["record", "stream", "code_", "message", "sent_by", "held_ago", "attempts"]
     list_filter = [StreamFilter, CodeFilter, StageFilter, AgeFilter, ClientFilter, *SET_BY_LINKS]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Above the list, why they are dead: the most frequent messages of all that match."""
+        response = super().changelist_view(request, extra_context)
+        context = getattr(response, "context_data", None) or {}
+        if "cl" in context and not request.GET.get("message"):
+            context["why"] = held_page.why(context["cl"])
+        return response
 
 
 @admin.register(WaitingRecord)

@@ -66,6 +66,10 @@ class OfUploadFilter(UploadFilter):
     field = "delivery__upload"
 
 
+class MessageFilter(LinkFilter):
+    title = parameter_name = "message"
+
+
 class MissingStreamFilter(LinkFilter):
     title = "stream of the missing record"
     parameter_name = "missing_stream"

@@ -24,14 +24,17 @@ from ingestion.models import Delivery
 from ingestion.readers import Unreadable, dump, parse_json
 from ingestion.services import field_errors, key_of, validate
 from ingestion.streams import Stream
+from ingestion.templatetags.shown import first_message
 
 if TYPE_CHECKING:
     from enrichment.pipeline import Item
 
-CHUNK = 1000
 CHUNK_BYTES = 16_000_000
 """Of payloads of the held records named by one delivery, where it names more than one: what a worker reads at once."""
+CHUNK = 1000
 """Held records named by one delivery."""
+MOST_OF_MESSAGE = 200
+"""Characters of a message that held records are grouped by."""
 
 Status, Stage, Code = HeldRecord.Status, HeldRecord.Stage, HeldRecord.Code
 _past_time = TypeAdapter(PastTime)
@@ -66,9 +69,17 @@ class Failed:
         return cls(Stage.VALIDATE, Code.MISSING_REFERENCE, messages, missing_stream=stream, missing_key=key)
 
     @property
+    def message(self) -> str:
+        """The first message in a line, never empty; without the missing key, so that those alike are grouped."""
+        messages = self.messages
+        if self.missing_stream:
+            messages = {field: [f"{self.missing_stream} has no such record yet"] for field in messages}
+        return " ".join(first_message(messages).split())[:MOST_OF_MESSAGE].strip() or str(self.code)
+
+    @property
     def on_record(self) -> dict[str, Any]:
         """The columns of a held record that tell of its last failure."""
-        names = ("stage", "code", "messages", "missing_stream", "missing_key")
+        names = ("stage", "code", "messages", "message", "missing_stream", "missing_key")
         return {name: getattr(self, name) for name in names}
 
 
@@ -115,7 +126,7 @@ def record(stream: Stream, items: list[Item]) -> None:
 
 
 _CHANGED_BY_FAILURE = [
-    *("stage", "code", "messages", "missing_stream", "missing_key"),
+    *("stage", "code", "messages", "message", "missing_stream", "missing_key"),
     *("status", "waiting_since", "changed_at", "attempts", "queued_in"),
 ]
 

@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Func, IntegerField
+from django.db.models import Count, Func, IntegerField
 from django.db.models.functions import Left
 
 from enrichment.diffs import Line, side_by_side
@@ -20,6 +21,7 @@ from ingestion.models import Delivery
 from ingestion.readers import Unreadable, parse_json
 from ingestion.streams import Stream
 from ingestion.templatetags.shown import MOST_SHOWN, cut, plain, pretty
+from ingestion.templatetags.shown import first_message as first_message  # noqa: PLC0414  # pages ask for it here
 
 MOST_PRETTY = 200_000
 """Characters of a payload that are worth parsing to show a part of them."""
@@ -29,6 +31,7 @@ MOST_TYPED = 2_000_000
 """Characters that this makes, with indentation, and that are taken back."""
 MOST_ATTEMPTS = 20
 MOST_OTHERS = 1000
+MOST_MESSAGES = 10
 MOST_OF_LINE = 120
 """Characters of a line at fault that stand beside its message."""
 
@@ -124,12 +127,22 @@ def _line_of(field: str, told: list[str], text: str) -> int | None:
     return None
 
 
-def first_message(messages: Mapping[str, list[str]]) -> str:
-    """In one line, for lists."""
-    for field, found in messages.items():
-        if found:
-            return plain(found[0] if field == "record" else f"{field}: {found[0]}")
-    return ""
+@dataclass(frozen=True)
+class Why:
+    """A message, how many of those listed have it, and the list of them."""
+
+    message: str
+    number: int
+    page: str
+
+
+def why(changes: ChangeList) -> list[Why]:
+    """The most frequent messages of all that a list's filters choose."""
+    rows = changes.queryset.order_by().exclude(message="").values_list("message").annotate(number=Count("*"))
+    return [
+        Why(plain(message), number, changes.get_query_string({"message": message}))
+        for message, number in rows.order_by("-number", "message")[:MOST_MESSAGES]
+    ]
 
 
 @dataclass(frozen=True)
@@ -183,19 +196,22 @@ class Others:
 
 def others(held: HeldRecord) -> list[Others]:
     """Each found along an index; none where there are no others."""
-    of_status = {"status": held.status}
-    found = [
-        _others(held, f"with the code {held.code}", {**of_status, "stream": held.stream, "code": held.code}),
-        _others(held, "from this sender", {**of_status, "client": held.client}),
-        _others(held, "for the same missing record", {**of_status, **_missing(held)}) if held.missing_key else None,
-    ]
-    alike = [each for each in found if each and held.status in HeldRecord.OPEN]
+    # Open ones in the list of their status, where they can be acted on together.
+    of_status = {"status": held.status} if held.status in HeldRecord.OPEN else {}
+    chosen: dict[str, dict[str, Any]] = {}
+    if of_status and held.message:
+        chosen["with the same message"] = {"stream": held.stream, "message": held.message}
+    if held.status == HeldRecord.Status.DEAD:  # those that wait have but one code
+        chosen[f"with the code {held.code}"] = {"stream": held.stream, "code": held.code}
+    if of_status:
+        chosen["from this sender"] = {"client": held.client}
+    if of_status and held.missing_key:
+        missing = {"missing_stream": held.missing_stream, "missing_key": held.missing_key}
+        chosen["for the same missing record"] = missing
+    chosen["of this delivery"] = {"delivery": held.delivery_id}
+    found = [_others(held, what, {**of_status, **which}) for what, which in chosen.items()]
     same = _others(held, "with this key", {"key": held.key}) if held.key else None
-    return [each for each in (*alike, _others(held, "of this delivery", {"delivery": held.delivery_id}), same) if each]
-
-
-def _missing(held: HeldRecord) -> dict[str, str]:
-    return {"missing_stream": held.missing_stream, "missing_key": held.missing_key}
+    return [each for each in (*found, same) if each]
 
 
 def _others(held: HeldRecord, what: str, chosen: Mapping[str, Any]) -> Others | None:

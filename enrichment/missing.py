@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 from django.db.models import Count, Max, Min, Q, Sum
 from django.urls import reverse
 
-from enrichment.held_page import first_message
 from enrichment.models import HeldRecord
 from ingestion import streams
 from ingestion.models import Delivery
@@ -40,7 +39,7 @@ class Whereabouts:
     @property
     def message(self) -> str:
         """What is wrong with the held one."""
-        return first_message(self.held.messages)[:300] if self.held else ""
+        return self.held.message if self.held else ""
 
 
 @dataclass(frozen=True, kw_only=True)

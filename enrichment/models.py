@@ -79,6 +79,7 @@ CHOSEN_BY = {
     "stream": "stream",
     "stage": "stage",
     "code": "code",
+    "message": "message",
     "key": "key",
     "client": "client",
     "delivery": "delivery",
@@ -133,6 +134,9 @@ class HeldRecord(models.Model):
     stage = models.CharField(max_length=10, choices=Stage)
     code = models.CharField(max_length=20, choices=Code)
     messages = models.JSONField(default=dict, help_text="field: [messages] of the last failure.")
+    message = models.CharField(
+        max_length=200, help_text="The first of the messages in a line: what they are grouped by."
+    )
     missing_stream = models.CharField(max_length=64, blank=True)
     missing_key = models.CharField(max_length=64, blank=True)
     held_at = models.DateTimeField(db_default=Now())
@@ -179,6 +183,20 @@ class HeldRecord(models.Model):
                 "queued_in",
                 "id",
                 name="held_open_code",
+                condition=Q(status__in=("waiting", "dead")),
+            ),
+            models.Index(
+                "status",
+                "message",
+                "stream",
+                "held_at",
+                # Likewise.
+                "code",
+                "stage",
+                "client",
+                "queued_in",
+                "id",
+                name="held_open_message",
                 condition=Q(status__in=("waiting", "dead")),
             ),
             models.Index(fields=["status", "-id"], name="held_status"),

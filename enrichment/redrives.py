@@ -189,6 +189,7 @@ WORDS = {
     "missing_stream": "that miss {}",
     "missing_key": "{}",
     "code": "with code {}",
+    "message": "with the message “{}”",
     "stage": "in stage {}",
     "key": "with the key {}",
     "client": "sent by {}",

@@ -79,6 +79,14 @@ class Missed:
     since: datetime
 
 
+@dataclass(frozen=True)
+class Message:
+    stream: str
+    message: str
+    within: Mapping[str, int]
+    """span → dead letters held within it; "" stands for any time."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sender:
     client: str
@@ -106,12 +114,28 @@ def open_held() -> Counter[tuple[str, str, str]]:
 
 def open_held_within(spans: Mapping[str, timedelta]) -> dict[tuple[str, str, str], dict[str, int]]:
     """(status, code, stream) → span → open held records that were held within it; "" stands for any time."""
-    now = timezone.now()
-    recent = {f"in_{name}": Count("held_at", filter=Q(held_at__gte=now - span)) for name, span in spans.items()}
-    rows = HeldRecord.objects.open().values_list("status", "code", "stream").annotate(number=Count("*"), **recent)
+    rows = (
+        HeldRecord.objects.open().values_list("status", "code", "stream").annotate(number=Count("*"), **_within(spans))
+    )
     return {
         (status, code, stream): dict(zip(("", *spans), numbers, strict=True)) for status, code, stream, *numbers in rows
     }
+
+
+def most_frequent(spans: Mapping[str, timedelta], most: int) -> list[Message]:
+    """Why records are dead: the most frequent messages of the first span, then of the next, then of any time."""
+    rows = HeldRecord.objects.dead().exclude(message="").values_list("stream", "message")
+    counted = rows.annotate(number=Count("*"), **_within(spans))
+    found = counted.order_by(*(f"-in_{span}" for span in spans), "-number", "stream", "message")[:most]
+    return [
+        Message(stream, message, dict(zip(("", *spans), numbers, strict=True))) for stream, message, *numbers in found
+    ]
+
+
+def _within(spans: Mapping[str, timedelta]) -> dict[str, Count]:
+    """The numbers of those held within each span."""
+    now = timezone.now()
+    return {f"in_{name}": Count("held_at", filter=Q(held_at__gte=now - span)) for name, span in spans.items()}
 
 
 def most_missed(most: int) -> list[Missed]:

@@ -27,8 +27,8 @@ NOW = timezone.now()
 
 QUERIES = {
     "control": 10,
-    "enrichment_deadletter_change": 15,
-    "enrichment_deadletter_changelist": 6,
+    "enrichment_deadletter_change": 16,
+    "enrichment_deadletter_changelist": 7,
     "enrichment_deadletter_changelist, discard all": 10,
     "enrichment_deadletter_changelist, discard selected": 10,
     "enrichment_deadletter_changelist, mend all": 10,
@@ -38,7 +38,7 @@ QUERIES = {
     "enrichment_deadletter_export": 6,
     "enrichment_deadletter_mend": 5,
     "enrichment_heldrecord_change": 19,
-    "enrichment_heldrecord_changelist": 6,
+    "enrichment_heldrecord_changelist": 7,
     "enrichment_heldrecord_changelist, discard all": 10,
     "enrichment_heldrecord_changelist, discard selected": 10,
     "enrichment_heldrecord_changelist, mend all": 8,
@@ -66,7 +66,7 @@ QUERIES = {
     "enrichment_waitingrecord_missing": 8,
     "find": 2,
     "find, a question": 15,
-    "index": 21,
+    "index": 22,
     "ingestion_apikey_add": 3,
     "ingestion_apikey_change": 5,
     "ingestion_apikey_changelist": 5,

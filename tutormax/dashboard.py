@@ -23,7 +23,7 @@ from tutormax.alarms import alarms
 SPANS = {"1h": "1 h", "24h": "24 h", "7d": "7 d"}
 """Columns of dead letters by code; their names are those of AgeFilter."""
 MOST_ROWS = 8
-"""Of what is waited for, and of who sends dead letters."""
+"""Of messages, of what is waited for, and of who sends dead letters."""
 HALF_HOUR = timedelta(minutes=30)
 
 Held = Mapping[tuple[str, str, str], Mapping[str, int]]
@@ -40,6 +40,13 @@ class Cell:
 @dataclass(frozen=True)
 class CodeRow:
     code: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class MessageRow:
+    stream: str
+    message: str
     cells: list[Cell]
 
 
@@ -85,6 +92,7 @@ def dashboard(user: Any) -> dict[str, Any]:
         "spans": SPANS.values(),
         "by_code": by_code(held),
         "by_code_and_stream": by_code_and_stream(held, [each.stream for each in numbers]),
+        "messages_of_dead": messages(),
         "missed": missed(),
         "missing_page": reverse("admin:enrichment_waitingrecord_missing"),
         "senders": senders(),
@@ -137,6 +145,18 @@ def by_code_and_stream(held: Held, streams: Sequence[str]) -> list[CodeRow]:
 
 def _dead(number: int, **filters: str) -> Cell:
     return Cell(number, page_of("enrichment_deadletter", **filters))
+
+
+def messages() -> list[MessageRow]:
+    """Why records are dead: a cell for each of SPANS, and for all."""
+    return [
+        MessageRow(
+            each.stream,
+            each.message,
+            [_dead(each.within[span], stream=each.stream, message=each.message, age=span) for span in (*SPANS, "")],
+        )
+        for each in stats.most_frequent(AgeFilter.spans, MOST_ROWS)
+    ]
 
 
 def missed() -> list[MissedRow]:

@@ -16,7 +16,6 @@ from django.urls import reverse
 from django.utils.text import capfirst
 
 from enrichment import missing
-from enrichment.held_page import first_message
 from enrichment.models import HeldRecord, Redrive, StoredRecord
 from enrichment.record_page import HeldFirst, held_first
 from ingestion import streams
@@ -195,7 +194,7 @@ def held(question: Question) -> list[Held]:
         meant |= Q(stream=stream, key__in=keys[1:])
     records = HeldRecord.objects.filter(meant).defer("payload", "original_payload")
     return [
-        Held(record=record, key=plain(record.key), message=first_message(record.messages), page=page_of(record))
+        Held(record=record, key=plain(record.key), message=record.message, page=page_of(record))
         for record in records.order_by(is_closed, "-pk")[: MOST_HELD + 1]
     ]
 

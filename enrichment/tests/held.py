@@ -5,6 +5,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from enrichment.held import Failed
 from enrichment.models import HeldRecord
 from ingestion.models import ApiKey, Delivery
 from ingestion.readers import dump
@@ -40,7 +41,9 @@ def hold(payload: Any = None, **fields: Any) -> HeldRecord:
         "code": HeldRecord.Code.INVALID,
         "messages": {"email": ["value is not a valid email address"]},
     }
-    held = HeldRecord.objects.create(**{**told, **fields})
+    told |= fields
+    failed = Failed(told["stage"], told["code"], told["messages"], missing_stream=told.get("missing_stream", ""))
+    held = HeldRecord.objects.create(**{"message": failed.message, **told})
     held.failures.create(
         delivery=delivery.pk, stage=held.stage, code=held.code, messages=held.messages, code_version="0.1.0"
     )

@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from django.test import Client
@@ -100,7 +101,7 @@ def test_a_list_says_what_and_why(viewer: Client) -> None:
 
 @pytest.mark.parametrize(
     ("page", "queries"),
-    [(DEAD, 8), (WAITING, 8), (ALL, 8), (REDRIVES, 7), ("/admin/ingestion/delivery/", 6)],
+    [(DEAD, 9), (WAITING, 8), (ALL, 8), (REDRIVES, 7), ("/admin/ingestion/delivery/", 6)],
 )
 def test_a_list_takes_as_many_queries_however_long_it_is(
     django_assert_num_queries: Any, page: str, queries: int
@@ -138,7 +139,7 @@ def test_a_page_tells_everything_about_a_held_record(viewer: Client, django_asse
         traceback="Traceback (most recent call last): …",
     )
     viewer.get(f"{DEAD}{record.pk}/change/")  # from now on the content types are in memory
-    with django_assert_num_queries(16):
+    with django_assert_num_queries(17):
         text = text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
     for told in (
         "enrich_error",
@@ -261,6 +262,7 @@ def test_a_page_tells_who_sent_the_record_and_what_others_are_like_it(viewer: Cl
     text = text_of(viewer.get(page))
     assert f'<dd>Northern schools <span class="quiet">{client}</span>' in text
     for link in (
+        f'<a href="{DEAD}?stream=tutors&amp;message={quote_plus(record.message)}">3 with the same message</a>',
         f'<a href="{DEAD}?stream=tutors&amp;code=invalid">2 with the code invalid</a>',
         f'<a href="{DEAD}?client=key%3A{key.client}">1 from this sender</a>',
         f'<a href="{ALL}?q=T-1">1 with this key</a>',

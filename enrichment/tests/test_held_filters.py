@@ -22,6 +22,7 @@ MODELS = (DeadLetter, WaitingRecord, HeldRecord)
 LISTS = {model: f"/admin/enrichment/{model._meta.model_name}/" for model in MODELS}
 NOT_OFFERED = {
     "client": ["user:ann", "key:gone"],
+    "message": ["email: no", "tutor_id: tutors has no such record yet", "<b>'x\" %\\u202e", "email"],
     "missing_stream": ["tutors", "nonsense"],
     "missing_key": ["T-9", "T 'x\" %\u202e", "T"],
     "age": ["2h"],
@@ -45,6 +46,7 @@ def records() -> list[HeldRecord]:
     found += [hold(client=f"key:{key.client}"), wait(client=f"key:{key.client}"), hold(client="user:ann")]
     found += [wait(missing_key="T 'x\" %\u202e"), wait(missing_stream="students", missing_key="T-9", stream="feedback")]
     found.append(hold(code="missing_reference", missing_stream="tutors", missing_key="T-9"))
+    found += [hold(messages={"email": ["no"]}), hold(messages={"<b>'x\" %\u202e": []}, message="<b>'x\" %\\u202e")]
     Delivery.objects.filter(pk__in=[found[-1].delivery_id, found[0].delivery_id]).update(upload=upload)
     return found
 
@@ -106,7 +108,7 @@ def test_a_status_is_no_filter_of_a_list_that_has_one(viewer: Client) -> None:
     assert viewer.get("/admin/enrichment/deadletter/?status=waiting").status_code == 400
 
 
-@pytest.mark.parametrize("query", ["missing_key=%00", "q=%00", "client=a%00b"])
+@pytest.mark.parametrize("query", ["missing_key=%00", "message=%00", "q=%00", "client=a%00b"])
 def test_a_nul_is_refused(viewer: Client, query: str) -> None:
     for page in LISTS.values():
         assert viewer.get(f"{page}?{query}").status_code == 400

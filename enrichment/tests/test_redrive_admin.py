@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from enrichment import redrive_page, redrives
 from enrichment.models import HeldRecord, Redrive
-from enrichment.redrive_admin import list_page
+from enrichment.redrive_admin import list_pages
 from enrichment.tests.held import hold, valid, wait
 from ingestion import bell
 from ingestion.models import Delivery, PausedStream
@@ -99,9 +99,16 @@ def test_one_of_selected_records_links_to_them(viewer: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "words", "page"),
+    ("chosen", "words", "pages"),
     [
-        ({}, "open held records", "/admin/enrichment/heldrecord/"),
+        ({}, "open held records", "/admin/enrichment/deadletter/ /admin/enrichment/waitingrecord/"),
+        (
+            {"key": "T 9", "code": "missing_reference"},
+            "open held records with code missing_reference with the key T 9",
+            "/admin/enrichment/deadletter/?q=T+9&code=missing_reference /admin/enrichment/waitingrecord/?q=T+9",
+        ),
+        ({"stage": "upsert"}, "open held records in stage upsert", "/admin/enrichment/deadletter/?stage=upsert"),
+        ({"status": "resolved"}, "open held records", ""),
         ({"ids": [7]}, "held record 7", ""),
         ({"ids": [7, 8], "stream": "tutors"}, "2 selected held records of tutors", ""),
         (
@@ -114,17 +121,63 @@ def test_one_of_selected_records_links_to_them(viewer: Client) -> None:
             r"waiting records that miss tutors T 9&\u202e",
             "/admin/enrichment/waitingrecord/?missing_stream=tutors&missing_key=T+9%26%E2%80%AE",
         ),
+        (
+            {"status": "dead", "stream": "tutors", "message": "age: <b>100 & more"},
+            "dead letters of tutors with the message “age: <b>100 & more”",
+            "/admin/enrichment/deadletter/?stream=tutors&message=age%3A+%3Cb%3E100+%26+more",
+        ),
         ({"upload": "3", "client": "key:abc"}, "open held records sent by key:abc of upload 3", None),
     ],
 )
-def test_a_filter_in_plain_words_and_as_a_list(
-    viewer: Client, chosen: dict[str, Any], words: str, page: str | None
+def test_a_filter_in_plain_words_and_as_lists(
+    viewer: Client, chosen: dict[str, Any], words: str, pages: str | None
 ) -> None:
     hold(), wait()
     assert redrives.in_words(chosen) == words
-    assert page in (None, list_page(chosen))
-    if link := list_page(chosen):
+    links = [link for _, link in list_pages(chosen)]
+    assert pages is None or links == pages.split()
+    for link in links:
         assert viewer.get(link).status_code == 200
+
+
+def test_those_still_open_are_listed_and_no_others(viewer: Client) -> None:
+    hold(key="T-open"), hold(key="T-closed")
+    redrives.discard({"key": "T-closed"}, by="test", reason="no")
+    redrive = redrives.reprocess({"stream": "tutors"}, by="test")
+    text = page_of(viewer, redrive)
+    page = "/admin/enrichment/deadletter/?stream=tutors"
+    assert f'<a href="{page}">dead letters, filtered so</a>' in text
+    listed = text_of(viewer.get(page))
+    assert "T-open" in listed and "T-closed" not in listed
+
+
+def test_of_very_many_held_again_the_latest_are_shown_and_the_page_says_so(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redrive_page, "MOST_LINKS", 2)
+    records = [hold() for _ in range(3)]
+    all_that_match = redrives.reprocess({"status": "dead"}, by="test")
+    work()
+    text = page_of(viewer, all_that_match).split("Held again")[1]
+    assert "These are the latest 2 of 3. The others are among" in text
+    assert '<a href="/admin/enrichment/deadletter/">dead letters, filtered so</a>' in text
+    selected = redrives.reprocess({"ids": [record.pk for record in records]}, by="test")
+    work()
+    text = page_of(viewer, selected)
+    assert "The others are among those to which the numbers beside lead." in text
+    monkeypatch.setattr(redrive_page, "MOST_LINKS", 3)
+    assert "These are the latest" not in page_of(viewer, selected)
+
+
+def test_one_record_is_told_by_its_key(viewer: Client) -> None:
+    record, gone = hold(key="T-77\u202e"), hold()
+    redrive = redrives.discard({"ids": [record.pk]}, by="test", reason="no")
+    redrives.discard({"ids": [gone.pk]}, by="test", reason="no")
+    gone.failures.all().delete()
+    HeldRecord.objects.filter(pk=gone.pk).delete()
+    for page in (REDRIVES, f"{REDRIVES}{redrive.pk}/change/"):
+        assert rf"tutors T-77\u202e (held record {record.pk})" in text_of(viewer.get(page))
+    assert f"held record {gone.pk}" in text_of(viewer.get(REDRIVES))
 
 
 def test_the_list_and_a_page_take_as_many_queries_however_much_there_is(viewer: Client) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -100,6 +101,14 @@ def _escape(match: re.Match[str]) -> str:
     if unicodedata.category(character)[0] not in "CZ" or character == "\u3000":
         return character
     return json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"
+
+
+def first_message(messages: Mapping[str, list[str]]) -> str:
+    """Of messages by field: in one line, for lists; "record" stands for the whole."""
+    for field, found in messages.items():
+        if found:
+            return plain(found[0] if field == "record" else f"{field}: {found[0]}")
+    return ""
 
 
 def pretty(value: Any) -> str:

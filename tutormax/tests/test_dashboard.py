@@ -97,11 +97,11 @@ def test_each_number_leads_to_exactly_what_it_counts(viewer: Client) -> None:
     wait(stream="feedback", missing_key="T-8 & more")
     deliver("students", valid("students"))
     text = text_of(viewer.get("/admin/"))
-    parts = [part_of(text, part) for part in ("streams", "codes", "missed", "senders")]
+    parts = [part_of(text, part) for part in ("streams", "codes", "messages", "missed", "senders")]
     tiles = text[text.index('id="tiles"') : text.index('id="streams"')]
     links = re.findall(r'href="([^"]+)">([\d,]+)</a>', "".join(parts))
     links += re.findall(r'href="([^"]+)"><strong>([\d,]+)</strong> (?:dead|waiting|pending)', tiles)
-    assert len(links) == 28
+    assert len(links) == 36
     for link, number in links:
         listed = viewer.get(link.replace("&amp;", "&"))
         assert listed.context["cl"].result_count == int(number), link
@@ -126,6 +126,25 @@ def test_dead_letters_by_code_and_age(viewer: Client) -> None:
         "invalid": ["5", "0", "0", "0"],
         "conflict": ["0", "1", "0", "0"],
     }
+
+
+def test_the_most_frequent_messages_come_with_those_of_the_last_hour_first(viewer: Client) -> None:
+    assert "None: there are no dead letters" in part_of(text_of(viewer.get("/admin/")), "messages")
+    for number in range(MOST_ROWS):
+        hold(messages={"age": [f"old {number}"]}, held_at=timezone.now() - timedelta(days=8))
+    for hours in (0, 2, 25, 24 * 8):
+        hold(messages={"<b>\u202eage": ["is 7"]}, held_at=timezone.now() - timedelta(hours=hours))
+    for _ in range(2):
+        hold(messages={"<b>\u202eage": ["is 7"]}, stream="students")
+    wait(), hold(status=HeldRecord.Status.RESOLVED)
+    rows = rows_of(part_of(text_of(viewer.get("/admin/")), "messages"))
+    assert rows.pop("Message") == ["1 h", "24 h", "7 d", "All"]
+    assert list(rows.items())[:3] == [
+        (r"students &lt;b&gt;\u202eage: is 7", ["2", "2", "2", "2"]),
+        (r"tutors &lt;b&gt;\u202eage: is 7", ["1", "2", "3", "4"]),
+        ("tutors age: old 0", ["0", "0", "0", "1"]),
+    ]
+    assert len(rows) == MOST_ROWS
 
 
 def test_what_is_waited_for_comes_with_the_most_missed_first(viewer: Client) -> None:
@@ -210,7 +229,10 @@ def test_what_is_refreshed_stands_side_by_side_under_its_own_id(viewer: Client) 
     text = text_of(viewer.get("/admin/"))
     parts = re.findall(r"<(\w+)[^>]* data-refresh=[^>]*>", text)
     ids = re.findall(r'<[^>]* id="([^"]*)"[^>]* data-refresh="5"', text)
-    assert ids == ["alarms-told", "alarms", "tiles", "streams", "codes", "missed", "senders", "throughput", "work"]
+    assert ids == [
+        *("alarms-told", "alarms", "tiles", "streams", "codes"),
+        *("messages", "missed", "senders", "throughput", "work"),
+    ]
     assert len(parts) == len(ids)
     assert "tutormax/refresh.js" in text
     # What is told to screen readers whenever it changes has no numbers that always do.
@@ -224,15 +246,15 @@ def test_what_is_refreshed_stands_side_by_side_under_its_own_id(viewer: Client) 
 def test_it_takes_a_fixed_number_of_queries(django_assert_num_queries: Any) -> None:
     viewer = browser_of(person("viewer"))
     hold()
-    with django_assert_num_queries(22):
+    with django_assert_num_queries(23):
         viewer.get("/admin/")
     for number in range(5):
         deliver("tutors", valid(tutor_id=f"T-{number}"))
-        hold(client=f"key:{number}", stream="students", code="conflict")
+        hold(client=f"key:{number}", stream="students", code="conflict", messages={"age": [f"{number}"]})
         wait(missing_key=f"T-{number}")
         worked(number, inserted=5)
         Schedule.objects.create(func=f"a.b{number}")
-    with django_assert_num_queries(22):
+    with django_assert_num_queries(23):
         viewer.get("/admin/")
 
 
