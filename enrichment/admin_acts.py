@@ -37,6 +37,8 @@ FIRST_SECONDS = 1.0
 """Of an act that are spent before the page answers; the workers do the rest."""
 MOST_SHOWN = 5
 """Held records that a confirmation shows."""
+MOST_OF_A_NUMBER = 2**63 - 1
+"""No column holds a larger one."""
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ class ActsAdmin(ReadOnlyAdmin):
             raise PermissionDenied  # Django would only not find the action
         if not all(re.fullmatch("[0-9]{1,18}", pk) for pk in request.POST.getlist(ACTION_CHECKBOX_NAME)):
             raise BadRequest("Held records are selected by number.")
-        allowed = [act for act in ACTS if self.status and self.may(request, act)]
+        allowed = [act for act in ACTS if self.may(request, act)]
         return super().changelist_view(request, {"acts_on_all": allowed} | (extra_context or {}))
 
     # Each act goes by filter_of(): Django's own queryset of the chosen is not what a redrive keeps.
@@ -241,7 +243,7 @@ class ActsAdmin(ReadOnlyAdmin):
     def filter_of(self, request: HttpRequest) -> dict[str, Any]:
         """What chose the records, for the redrive: their ids, or the filter of the list."""
         if pks := selected(request):
-            return {"ids": pks}
+            return checked({"ids": pks})
         named = {*CHOSEN_BY} - {"ids", "held_after"}
         which: dict[str, Any] = {name: value for name, value in request.GET.items() if name in named and value}
         if self.status:
@@ -274,7 +276,10 @@ def selected(request: HttpRequest) -> list[int]:
 
 
 def checked(which: dict[str, Any]) -> dict[str, Any]:
+    numbers = [which[name] for name in ("delivery", "upload") if name in which] + which.get("ids", [])
     try:
+        if any(abs(int(number)) > MOST_OF_A_NUMBER for number in numbers):
+            raise ValueError
         HeldRecord.objects.chosen_by(which)
     except ValueError:
         raise BadRequest("Held records are chosen by values that they can have.") from None

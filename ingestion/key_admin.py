@@ -24,7 +24,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from ingestion import streams
-from ingestion.admin import FieldFilter
+from ingestion.admin import FieldFilter, ListedAdmin
 from ingestion.models import EXPIRES_SOON, ApiKey
 from ingestion.templatetags.shown import badge, duration
 
@@ -102,9 +102,9 @@ class StateFilter(FieldFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ApiKeyAdmin(ListedAdmin):
     form = ApiKeyForm
-    list_display = ("name", "prefix", "client", "state", "expires", "last_used", "scopes", "for_streams")
+    list_display = ("name", "prefix", "client", "state", "created_", "expires", "last_used", "scopes", "for_streams")
     list_filter = (StateFilter,)
     search_fields = ("name", "prefix", "client")
     search_help_text = "Name, prefix, or the prefix of the client's first key."

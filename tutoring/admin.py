@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from enrichment.record_admin import StoredRecordAdmin
 from enrichment.record_page import as_sent, latest, page_of
+from ingestion.admin import ListedAdmin
 from ingestion.templatetags.shown import age, badge, plain
 from tutoring import numbers, tutor_page
 from tutoring.admin_filters import (
@@ -260,7 +261,7 @@ def with_pages(request: HttpRequest, rows: Any) -> list[tuple[Any, str]]:
 
 
 @admin.register(Subject)
-class SubjectAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class SubjectAdmin(ListedAdmin):
     list_display = ("name",)
     search_fields = ("name",)
     list_per_page = 50

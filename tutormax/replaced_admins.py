@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from axes.admin import AccessAttemptAdmin
-from axes.models import AccessAttempt
+from axes.admin import AccessAttemptAdmin, AccessFailureLogAdmin, AccessLogAdmin
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
@@ -16,10 +16,10 @@ from django_q.admin import QueueAdmin, ScheduleAdmin
 from django_q.models import Failure, OrmQ, Schedule, Success
 from rest_framework_api_key.models import APIKey
 
-from ingestion.admin import ReadOnlyAdmin
+from ingestion.admin import ListedAdmin, ReadOnlyAdmin
 
 
-class OwnUserAdmin(UserAdmin):  # type: ignore[type-arg]
+class OwnUserAdmin(ListedAdmin, UserAdmin):  # type: ignore[type-arg]
     """Who is no superuser may give away, and change in others, only rights that they have themselves."""
 
     filter_horizontal = ()  # Django's two lists with arrows are not open to a screen reader
@@ -40,7 +40,7 @@ class OwnUserAdmin(UserAdmin):  # type: ignore[type-arg]
         return super().formfield_for_manytomany(db_field, request, widget=CheckboxSelectMultiple, **kwargs)
 
 
-class OwnGroupAdmin(GroupAdmin):
+class OwnGroupAdmin(ListedAdmin, GroupAdmin):
     filter_horizontal = ()
     formfield_overrides = {ManyToManyField: {"widget": CheckboxSelectMultiple}}
 
@@ -77,7 +77,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
     fields = ("name", "func", "cluster", "started", "stopped", "attempt_count", "result")
 
 
-class SuperusersOnly(admin.ModelAdmin):  # type: ignore[type-arg]
+class SuperusersOnly(ListedAdmin):
     """A schedule or a queued task can name any function: who may write one can do everything."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:
@@ -105,14 +105,30 @@ class OwnQueueAdmin(SuperusersOnly, QueueAdmin):  # type: ignore[misc]
         return False
 
 
-class OwnAccessAttemptAdmin(AccessAttemptAdmin):  # type: ignore[misc]
+class OfLogIns(ListedAdmin):
+    date_hierarchy = None  # a filter by time does; the hierarchy fails for years there are none
+
+
+class OwnAccessAttemptAdmin(OfLogIns, AccessAttemptAdmin):  # type: ignore[misc]
     actions = ()  # its own asks for what only a log-in has; expired attempts do no harm
 
 
-admin.site.unregister([AccessAttempt, APIKey, User, Group, Success, Failure, Schedule, OrmQ])
+class OwnAccessLogAdmin(OfLogIns, AccessLogAdmin):  # type: ignore[misc]
+    pass
+
+
+class OwnAccessFailureLogAdmin(OfLogIns, AccessFailureLogAdmin):  # type: ignore[misc]
+    pass
+
+
+admin.site.unregister(
+    [AccessAttempt, AccessLog, AccessFailureLog, APIKey, User, Group, Success, Failure, Schedule, OrmQ]
+)
 admin.site.register(User, OwnUserAdmin)
 admin.site.register(Group, OwnGroupAdmin)
 admin.site.register([Success, Failure], TaskResultAdmin)
 admin.site.register(AccessAttempt, OwnAccessAttemptAdmin)
+admin.site.register(AccessLog, OwnAccessLogAdmin)
+admin.site.register(AccessFailureLog, OwnAccessFailureLogAdmin)
 admin.site.register(Schedule, OwnScheduleAdmin)
 admin.site.register(OrmQ, OwnQueueAdmin)
