@@ -67,8 +67,8 @@ SELECT setval(pg_get_serial_sequence('ingestion_upload', 'id'), 50);
 
 -- Held records. Of those that are no upload's: half dead, three eighths waiting, one eighth closed.
 INSERT INTO enrichment_heldrecord (stream, key, client, delivery_id, position, received_at, version_at, payload,
-    original_payload, payload_version, status, stage, code, messages, missing_stream, missing_key, held_at,
-    waiting_since, changed_at, attempts, queued_in, resolved_by, outcome, discard_reason)
+    original_payload, payload_version, status, stage, code, messages, message, missing_stream, missing_key,
+    held_at, waiting_since, changed_at, attempts, queued_in, resolved_by, outcome, discard_reason)
 SELECT stream, CASE WHEN n % 20 = 9 THEN '' ELSE left(stream, 1) || '-' || 1 + n * 31 % 90000 END, client, delivery, place,
     at, at,
     '{"' || stream || '_id": "' || left(stream, 1) || '-' || 1 + n * 31 % 90000 || '", "duration_minutes": '
@@ -78,6 +78,8 @@ SELECT stream, CASE WHEN n % 20 = 9 THEN '' ELSE left(stream, 1) || '-' || 1 + n
         WHEN 'unstorable' THEN 'upsert' ELSE 'validate' END,
     code, CASE WHEN code = 'missing_reference' THEN '{"tutor_id": ["tutors has no such tutor yet"]}'::jsonb
         ELSE '{"duration_minutes": ["Input should be less than or equal to 300"], "subject": ["Field required"]}'::jsonb END,
+    CASE WHEN code = 'missing_reference' THEN 'tutor_id: tutors has no such record yet'
+        ELSE 'duration_minutes: Input should be less than or equal to ' || 300 + n % 40 END,
     CASE WHEN code = 'missing_reference' THEN (ARRAY['tutors', 'students'])[1 + missing % 2] ELSE '' END,
     CASE WHEN code = 'missing_reference' THEN 'lost-' || missing ELSE '' END, at,
     CASE WHEN status = 'waiting' THEN at END, at, 1 + n % 3,
