@@ -49,8 +49,8 @@ class HeldPaginator(NewestPaginator):
     most_counted = 100_000
 
     @cached_property
-    def count(self) -> int:
-        return cast("QuerySet[Any]", self.object_list).order_by()[: self.most_counted].count()
+    def counted(self) -> int:
+        return cast("QuerySet[Any]", self.object_list).order_by()[: self.most_counted + 1].count()
 
     @cached_property
     def num_pages(self) -> int:
@@ -94,7 +94,15 @@ class HeldRecordAdmin(MendAdmin):
         names = clients.names_of(held.client for held in changes.result_list)
         for held in changes.result_list:
             held.sent_by = names.get(held.client, plain(held.client))
+        # Called by the page if it offers acts on all: those are for open ones only.
+        changes.open_count = lambda: self.open_count(changes)  # type: ignore[attr-defined]
         return changes
+
+    def open_count(self, changes: ChangeList) -> int:
+        """Of all that match; counted up to most_counted."""
+        if self.status:
+            return changes.result_count
+        return cast("HeldRecordQuerySet", changes.queryset).open().order_by()[: HeldPaginator.most_counted].count()
 
     @admin.display(description="status")
     def status_(self, held: HeldRecord) -> SafeString:

@@ -17,12 +17,17 @@ from django.utils.safestring import SafeString
 
 from enrichment import redrive_page, redrives, stats
 from enrichment.admin_filters import ActFilter
-from enrichment.models import CHOSEN_BY, HeldRecord, Redrive
+from enrichment.models import HeldRecord, Redrive
 from enrichment.redrive_page import Progress
 from ingestion.admin import NewestPaginator, ReadOnlyAdmin
 from ingestion.templatetags.shown import age, badge, thousands
 
-LISTS = {"dead": "admin:enrichment_deadletter_changelist", "waiting": "admin:enrichment_waitingrecord_changelist"}
+LISTS = {
+    "dead": ("dead letters", "admin:enrichment_deadletter_changelist"),
+    "waiting": ("waiting records", "admin:enrichment_waitingrecord_changelist"),
+}
+ALL_WAITING = {"code": str(HeldRecord.Code.MISSING_REFERENCE), "stage": str(HeldRecord.Stage.VALIDATE)}
+"""What every waiting record has, so that their list has no filter for it."""
 NOT_OF_LISTS = {"ids", "status", "held_after"}
 """Names of CHOSEN_BY that are no parameters of the lists of held records."""
 
@@ -36,8 +41,11 @@ class RedriveAdmin(ReadOnlyAdmin):
         changes = super().get_changelist_instance(request)
         changes.result_list = list(changes.result_list)
         progress = redrive_page.progress_of(changes.result_list)
+        pks = [redrive.filter["ids"][0] for redrive in changes.result_list if redrive.filter.get("ids")]
+        known = HeldRecord.objects.defer("payload", "original_payload").in_bulk(pks)
         for redrive in changes.result_list:
             redrive.progress = progress[redrive.pk]
+            redrive.which = redrives.in_words(redrive.filter, known)
         return changes
 
     @admin.display(description="act")
@@ -50,8 +58,8 @@ class RedriveAdmin(ReadOnlyAdmin):
         return format_html('{}<br><span class="quiet">{} ago</span>', redrive.by, age(redrive.at))
 
     @admin.display(description="which")
-    def chosen(self, redrive: Redrive) -> SafeString | str:
-        which = redrives.in_words(redrive.filter)
+    def chosen(self, redrive: Any) -> SafeString | str:
+        which: str = redrive.which
         if not redrive.change:
             return which
         return format_html('{}<br><span class="quiet">{}</span>', which, redrives.change_of(redrive))
@@ -78,17 +86,18 @@ class RedriveAdmin(ReadOnlyAdmin):
         if redrive is None:
             raise Http404("There is no such redrive.")
         progress = redrive_page.progress_of([redrive])[redrive.pk]
+        told = whereabouts(redrive, progress)
         context = {
             **self.admin_site.each_context(request),
             "title": f"Redrive {redrive.pk}",
             "opts": self.opts,
             "redrive": redrive,
-            "which": redrives.in_words(redrive.filter),
-            "list_page": list_page(redrive.filter),
+            "which": redrives.in_words(redrive.filter, {held.pk: held for held in told["selected"]}),
+            "lists": list_pages(redrive.filter),
             "change": redrive.change and redrives.change_of(redrive),
             "progress": progress,
             "cluster_alive": not progress.moves or stats.cluster_alive(),
-            **whereabouts(redrive, progress),
+            **told,
         }
         return TemplateResponse(request, "admin/enrichment/redrive.html", context)
 
@@ -102,10 +111,21 @@ def whereabouts(redrive: Redrive, progress: Progress) -> dict[str, Any]:
     return {"selected": selected, "found": redrive_page.found_now(redrive)}
 
 
-def list_page(chosen: dict[str, Any]) -> str:
-    """The list that shows those of the chosen that are still open; empty where they were selected one by one."""
+def list_pages(chosen: dict[str, Any]) -> list[tuple[str, str]]:
+    """(name, page) of the lists that show those of the chosen that are still open; none where they were selected one
+    by one.
+    """
     if "ids" in chosen:
-        return ""
-    page = reverse(LISTS.get(chosen.get("status", ""), "admin:enrichment_heldrecord_changelist"))
-    query = {name: value for name, value in chosen.items() if name in CHOSEN_BY and name not in NOT_OF_LISTS}
-    return f"{page}?{urlencode(query)}" if query else page
+        return []
+    wanted = [chosen["status"]] if "status" in chosen else [*LISTS]
+    pages = []
+    for status in wanted:
+        of_all = ALL_WAITING if status == HeldRecord.Status.WAITING else {}
+        if status not in LISTS or any(chosen.get(name, value) != value for name, value in of_all.items()):
+            continue
+        named = {name: value for name, value in chosen.items() if name not in {*NOT_OF_LISTS, *of_all}}
+        query = urlencode({"q" if name == "key" else name: value for name, value in named.items()})
+        name, page = LISTS[status]
+        how = "also those held before" if "held_after" in chosen else "filtered so"
+        pages.append((f"{name}, {how}", f"{reverse(page)}?{query}" if query else reverse(page)))
+    return pages

@@ -111,6 +111,8 @@ class Whereabouts:
     """[(stream, status or "on its way", outcome or code, how many)]"""
     open: list[tuple[HeldRecord, str]] = field(default_factory=list)
     """The latest that are waiting or dead, with their first message."""
+    open_count: int = 0
+    """All of those looked at that are."""
     deliveries: list[Delivery] = field(default_factory=list)
     """The latest that it has made."""
     paused: list[str] = field(default_factory=list)
@@ -133,6 +135,7 @@ def found_now(redrive: Redrive) -> Whereabouts:
         looked_at=len(rows),
         kinds=_kinds(rows),
         open=[(held, held_page.first_message(held.messages)[:300]) for held in shown.order_by("-pk")],
+        open_count=len(still_open),
         deliveries=deliveries,
         paused=list(
             PausedStream.objects.filter(stream__in=pending).order_by("stream").values_list("stream", flat=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -165,11 +166,15 @@ ACTS: dict[str, Callable[[Redrive, Sequence[int], float], tuple[int, int]]] = {
 # In words.
 
 
-def in_words(chosen: Mapping[str, Any]) -> str:
-    """What a filter means, for the history, lists and pages: "dead letters of tutors with code invalid"."""
+def in_words(chosen: Mapping[str, Any], known: Mapping[int, HeldRecord] = MappingProxyType({})) -> str:
+    """What a filter means, for the history, lists and pages: "dead letters of tutors with code invalid". One selected
+    record is told by its key too, where it is among the `known`.
+    """
     told = {"dead": "dead letters", "waiting": "waiting records"}.get(chosen.get("status", ""), "open held records")
     if pks := chosen.get("ids", []):
         told = f"held record {pks[0]}" if len(pks) == 1 else f"{len(pks):,} selected held records"
+        if len(pks) == 1 and (one := known.get(pks[0])):
+            told = f"{one.stream} {one.key or 'without key'} ({told})"
     return plain(" ".join([told, *(words.format(chosen[name]) for name, words in WORDS.items() if name in chosen)]))
 
 

@@ -51,7 +51,7 @@ QUERIES = {
     "enrichment_pruning_changelist": 30,
     "enrichment_pruning_history": 5,
     "enrichment_redrive_change": 10,
-    "enrichment_redrive_changelist": 5,
+    "enrichment_redrive_changelist": 6,
     "enrichment_redrive_history": 6,
     "enrichment_waitingrecord_change": 19,
     "enrichment_waitingrecord_changelist": 6,

@@ -147,7 +147,7 @@ def test_an_operator_mends_two_hundred_at_once_and_sees_them_stored(system: Syst
     expect(page.get_by_text("200 of 200")).to_be_visible()
     assert system.stored("T-199")["status"] == "inactive"
 
-    page.get_by_role("link", name="the list, filtered so").click()
+    page.get_by_role("link", name="dead letters, filtered so").click()
     page.get_by_role("button", name="Reprocess all 2 that match…").click()
     page.get_by_role("button", name="Yes, reprocess 2").click()
     expect(page.get_by_text("2 held again")).to_be_visible(timeout=60_000)

@@ -102,6 +102,27 @@ def test_all_that_match_the_filter_are_reprocessed(operator: Client) -> None:
     assert set(HeldRecord.objects.exclude(queued_in=None).values_list("stream", "status")) == {("students", "dead")}
 
 
+def test_in_the_list_of_all_the_acts_are_for_the_open_ones_and_say_so(operator: Client, viewer: Client) -> None:
+    record, other = hold(), hold()
+    Delivery.objects.filter(pk=record.delivery_id).update(count=2, held=2)
+    HeldRecord.objects.filter(pk=other.pk).update(delivery=record.delivery_id, position=1, status=Status.RESOLVED)
+    wait()
+    page = f"{ALL}?delivery={record.delivery_id}"
+    text = text_of(operator.get(page))
+    for act in ("Reprocess", "Mend", "Discard"):
+        assert f"{act} all 1 open that match…" in text
+    assert "Discard all 2 open…" in text_of(operator.get(ALL))
+    assert "Discard all 1…" in text_of(operator.get(DEAD))
+    assert "1 open that match" not in text_of(viewer.get(page))
+    asked = text_of(operator.post(page, choose("discard")))
+    assert "Discard 1 held record?" in asked and f"open held records of delivery {record.delivery_id}" in asked
+    confirm(operator, page, choose("discard"), reason="a test")
+    assert dict(HeldRecord.objects.values_list("pk", "status"))[record.pk] == Status.DISCARDED
+    assert (Redrive.objects.get().count, HeldRecord.objects.open().count()) == (1, 1)
+    for closed in (page, f"{ALL}?status=resolved"):
+        assert "Discard all" not in text_of(operator.get(closed))
+
+
 def test_what_came_after_the_page_was_shown_is_not_confirmed(operator: Client) -> None:
     hold()
     asked = fields_of(text_of(operator.post(DEAD, choose("discard"))))
