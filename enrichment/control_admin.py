@@ -221,7 +221,7 @@ def facts(states: Sequence[StreamState], work: dict[str, Any]) -> list[Fact]:
             thousands(batch),
             "Of one stream, stored in one transaction: with fewer it is slower, with more others wait longer for it."
             " enrich_pending --batch-size takes another number.",
-            f"about {thousands(batches)} to do",
+            f"about {thousands(batches)} {'batch' if batches == 1 else 'batches'} to do",
         ),
         Fact("WORKERS", str(settings.WORKERS), "Processes of one qcluster; as many batches at once.", alive),
         Fact(

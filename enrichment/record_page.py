@@ -75,7 +75,8 @@ def told_value(field: models.Field[Any, Any], value: Any) -> SafeString | str:
 
 def as_sent(at: datetime) -> SafeString:
     """In its own offset."""
-    return format_html('<time datetime="{}">{}</time>', at.isoformat(), at.isoformat(sep=" ", timespec="seconds"))
+    text = at.isoformat(sep=" ", timespec="seconds")
+    return format_html('<time datetime="{}">{} {}</time>', at.isoformat(), text[:19], text[19:])
 
 
 def page_of(request: HttpRequest, model: type[models.Model], key: Any) -> str:

@@ -118,7 +118,7 @@ def is_paused(user: Any, paused: Sequence[PausedStream], pending: Mapping[str, i
         number = pending.get(each.stream, 0)
         yield Alarm(
             kind="waiting",
-            title=f"{each.stream} is paused.",
+            title=f"The stream {each.stream} is paused.",
             told=format_html(
                 'By {}, since {}{} <a href="{}">{}</a> {} pending, and what arrives is kept.',
                 plain(each.by),

@@ -185,27 +185,32 @@ def senders() -> list[SenderRow]:
 
 
 def charts() -> tuple[SafeString, SafeString]:
-    """What was done in the last hour and in the last day, by outcome: from one query."""
+    """What was done in the last hour and in the last day, by outcome, up to now: from one query."""
     now = timezone.now()
     this_minute = now.replace(second=0, microsecond=0)
     day_start = this_minute.replace(minute=30 * (this_minute.minute // 30)) - 47 * HALF_HOUR
     minutes = stats.by_minute(day_start)
-    hour = stats.in_steps(minutes, this_minute - stats.HOUR, timedelta(minutes=1), 60)
+    hour = stats.in_steps(minutes, this_minute - timedelta(minutes=59), timedelta(minutes=1), 60)
     day = stats.in_steps(minutes, day_start, HALF_HOUR, 48)
-    hour_labels = [f"{timezone.localtime(this_minute - timedelta(minutes=60 - n)):%H:%M}" for n in range(60)]
+    hour_labels = [f"{timezone.localtime(this_minute - timedelta(minutes=59 - n)):%H:%M}" for n in range(60)]
     day_labels = [f"{timezone.localtime(day_start + n * HALF_HOUR):%a %H:%M}" for n in range(48)]
     offset = f"{timezone.localtime(now):%z}"
     offset = f"{offset[:3]}:{offset[3:]}"
     return (
-        _chart("Last hour", f"records by minute, {offset}", hour_labels, hour),
-        _chart("Last 24 hours", f"records by half hour, {offset}", day_labels, day),
+        _chart("Last hour", f"worked on, by minute, {offset}", hour_labels, hour),
+        _chart("Last 24 hours", f"worked on, by half hour, {offset}", day_labels, day),
     )
 
 
 def _chart(title: str, told: str, labels: Sequence[str], steps: Sequence[Counter[str]]) -> SafeString:
     series = [Series(outcome, outcome, [step[outcome] for step in steps]) for outcome in MinuteStat.OUTCOMES]
     total = sum(step.total() for step in steps)
-    return stacked_bars(labels, series, title=f"{title}: {thousands(total)}", told=told)
+    return stacked_bars(
+        labels,
+        series,
+        title=f"{title}: {thousands(total)} records",
+        told=f"{told}; those sent through again count again",
+    )
 
 
 def page_of(model: str, **filters: str) -> str:

@@ -173,6 +173,9 @@ def test_a_record_that_is_dead_no_longer_is_still_found(viewer: Client) -> None:
     text = text_of(viewer.get(response["Location"]))
     assert "delivery 77" in text
     assert "it was updated" in text
+    attempts = text.partition('id="attempts-heading"')[2]
+    assert 'Then stored by <a href="/admin/ingestion/delivery/77/change/">delivery 77</a>' in attempts
+    assert attempts.index("Then stored by") < attempts.index("in stage validate")
 
 
 @pytest.mark.parametrize("pk", ["0", "999999", "99999999999999999999", "x", "1_0", "%00"])

@@ -99,6 +99,7 @@ class TestControl:
         assert "?status=trouble&amp;stream=tutors" in text
         assert f"{timezone.localtime(again):%H:%M:%S}" in text
         assert "Nobody has paused" in text
+        assert "about 1 batch to do" in text
 
     def test_its_queries_do_not_grow(self, operator: Client, django_assert_max_num_queries: Any) -> None:
         for stream in ("tutors", "students", "sessions", "feedback"):

@@ -87,6 +87,7 @@ def test_a_check_saves_nothing_and_shows_the_difference(operator: Client) -> Non
     record = hold(valid(email="no address"))
     text = text_of(post(operator, record, field__email="ada@example.org"))
     assert "It passes. Nothing is saved yet." in text
+    assert "<details><summary>What tutors may hold</summary>" in text
     assert '<del class="line removed">−   &quot;email&quot;: &quot;no address&quot;,</del>' in text
     assert '<ins class="line added">+   &quot;email&quot;: &quot;ada@example.org&quot;,</ins>' in text
     assert "equal lines" in text

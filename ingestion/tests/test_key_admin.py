@@ -70,7 +70,10 @@ def test_a_key_is_revoked_for_good(administrator: Client) -> None:
     key.refresh_from_db()
     assert (key.revoked, key.name) == (True, "platform")
     assert administrator.post(f"{KEYS}{key.prefix}/delete/", {"post": "yes"}).status_code == 403
-    assert "revoked" in text_of(administrator.get(KEYS))
+    listed = text_of(administrator.get(KEYS))
+    assert "revoked" in listed
+    assert f'<td class="field-created_">{timezone.localdate()}</td>' in listed
+    assert "/replace/" not in text_of(administrator.get(revoke.replace("revoke/", "change/")))
     assert list(LogEntry.objects.values_list("change_message", flat=True)).count("Revoked.") == 1
 
 

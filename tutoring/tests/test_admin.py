@@ -133,9 +133,9 @@ def test_lists_are_filtered_and_searched(
 
 @pytest.mark.usefixtures("records")
 def test_a_session_shows_its_start_in_the_offset_it_was_sent_with(administrator: Client) -> None:
-    assert "2025-03-05 22:00:00+05:30" in page(administrator, "tutoringsession", "S-4")
+    assert "2025-03-05 22:00:00 +05:30" in page(administrator, "tutoringsession", "S-4")
     response = administrator.get(reverse("admin:tutoring_tutoringsession_changelist"))
-    assert "2025-03-01 15:00:00-05:00" in response.content.decode()
+    assert "2025-03-01 15:00:00 -05:00" in response.content.decode()
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -98,7 +98,7 @@ def test_a_stream_is_paused(viewer: Client) -> None:
     since = timezone.now().replace(microsecond=0) - timedelta(hours=3)
     PausedStream.objects.create(stream="tutors", by="user:ann", at=since, reason="<i>wait\u202e</i>")
     alarm = only(viewer)
-    for part in ("tutors is paused.", "user:ann", f"{since:%H:%M:%S} +00:00", "2 records</a> are pending"):
+    for part in ("The stream tutors is paused.", "user:ann", f"{since:%H:%M:%S} +00:00", "2 records</a> are pending"):
         assert part in alarm
     assert r"&lt;i&gt;wait\u202e&lt;/i&gt;" in alarm
     assert "An operator can resume it" in alarm

@@ -194,10 +194,12 @@ def test_throughput_is_drawn_by_minute_and_by_half_hour(viewer: Client) -> None:
     worked(23 * 60, updated=90)
     worked(25 * 60, updated=900)
     text = part_of(text_of(viewer.get("/admin/")), "throughput")
-    assert "Last hour: 1,242" in text
-    assert "Last 24 hours: 1,340" in text
+    assert "Last hour: 1,238 records" in text  # the present minute is among them
+    assert "Last 24 hours: 1,340 records" in text
+    assert text.count("those sent through again count again") == 2
     minute = rows_of(text, 0)
     assert len(minute) == 61
+    assert minute[f"{timezone.localtime(now):%H:%M}"] == ["1", "0", "0", "0", "0"]
     assert minute[f"{timezone.localtime(now - timedelta(minutes=1)):%H:%M}"] == ["1,234", "0", "0", "0", "3"]
     assert len(rows_of(text, 1)) == 49
     assert "<svg" in text
