@@ -118,7 +118,7 @@ class ActsAdmin(ReadOnlyAdmin):
             "title": f"{act.capitalize()} {counted(count)}?",
             "count": count,
             "kinds": kinds[:20],
-            "latest": [(held, held_page.first_message(held.messages)[:300]) for held in latest],
+            "latest": [(held, held.message) for held in latest],
             "left_out": self.left_out(act, proposal, count),
             "form": form,
         }
@@ -158,7 +158,7 @@ class ActsAdmin(ReadOnlyAdmin):
             return self.ask_for_stream(request, numbers)
         proposal = self.proposal(request, "mend", stream=stream.name)
         records = redrives.meant("mend", proposal["chosen"]).filter(pk__lte=proposal["up_to"])
-        wrong = bulk_mend.what_is_wrong(records)
+        wrong, otherwise_wrong = bulk_mend.what_is_wrong(records)
         at_fault = wrong[0][0].partition(".")[0] if wrong else ""
         form = ChangeForm(request.POST if "do" in request.POST else None, stream=stream, at_fault=at_fault)
         told: dict[str, Any] = {"count": numbers[stream.name]}
@@ -174,6 +174,7 @@ class ActsAdmin(ReadOnlyAdmin):
             "stream": stream,
             "rules": held_page.rules(stream),
             "wrong": wrong,
+            "otherwise_wrong": otherwise_wrong,
             "may_reprocess": self.may(request, "reprocess"),
         }
         return TemplateResponse(request, "admin/enrichment/bulk_mend.html", context)

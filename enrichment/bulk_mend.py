@@ -37,6 +37,7 @@ LOCKED_AT_ONCE = 100
 SAMPLE = 10
 LATEST = 500
 """Held records whose messages are counted."""
+MOST_WRONG = 5
 MOST_REASONS = 20
 MOST_VALUE = 300
 """Characters of a value that a page shows."""
@@ -228,11 +229,14 @@ def dry_run(chosen: HeldRecordQuerySet, change: Change) -> DryRun:
     return found
 
 
-def what_is_wrong(chosen: HeldRecordQuerySet) -> list[tuple[str, str, int]]:
-    """(field, first message, how many of the latest chosen had it when they failed last), the most frequent first."""
+def what_is_wrong(chosen: HeldRecordQuerySet) -> tuple[list[tuple[str, str, int]], int]:
+    """([(field, first message, how many of the latest chosen had it when they failed last)], how many had others); the
+    most frequent first.
+    """
     latest = chosen.order_by("-pk").values_list("messages", flat=True)[:LATEST]
     numbers = Counter((next(iter(messages), ""), held_page.first_message(messages)[:200]) for messages in latest)
-    return [(*told, number) for told, number in numbers.most_common(5)]
+    most = [(*told, number) for told, number in numbers.most_common(MOST_WRONG)]
+    return most, numbers.total() - sum(number for *_, number in most)
 
 
 def _within(sizes: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]]:

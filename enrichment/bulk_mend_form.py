@@ -8,12 +8,16 @@ from django import forms
 
 from enrichment import held_page
 from enrichment.bulk_mend import Change, Do
+from ingestion.csv_cells import read_text, readers_of
 from ingestion.readers import Unreadable, dump, parse_json
 from ingestion.streams import Stream
 
 MOST_TYPED = 10_000
 """Characters of a value."""
 NEEDED = {Do.SET.value: ["value"], Do.REPLACE.value: ["old", "value"]}
+
+
+OLD = 'Only records that have exactly this value. In a field that is no text, 27 is the number and "27" the text.'
 
 
 class Typed(forms.CharField):
@@ -27,10 +31,13 @@ class Typed(forms.CharField):
 class ChangeForm(forms.Form):
     do = forms.ChoiceField(choices=Do.choices, initial=Do.SET, label="What to do", widget=forms.RadioSelect)
     field = forms.ChoiceField(label="Field", error_messages={"invalid_choice": "Select a field of the stream."})
-    old = Typed(label="Old value", help_text="Only records that have exactly this value are changed.")
+    old = Typed(label="Old value", help_text=OLD)
     value = Typed(label="New value")
     written_as = forms.ChoiceField(
-        choices=[("text", "text, as it stands"), ("json", 'JSON: 27, true, null, ["Algebra"], "text"')],
+        choices=[
+            ("text", "the field is: text as it stands, else 27, yes, Algebra; Physics"),
+            ("json", 'JSON: 27, true, null, ["Algebra"], "text"'),
+        ],
         initial="text",
         label="Values are written as",
         widget=forms.RadioSelect,
@@ -38,7 +45,7 @@ class ChangeForm(forms.Form):
 
     def __init__(self, data: Any = None, *, stream: Stream, at_fault: str = "") -> None:
         super().__init__(data, label_suffix="", initial={"field": at_fault})
-        self.stream = stream
+        self.stream, self.readers = stream, readers_of(stream.schema)
         rules = held_page.rules(stream)
         self.fields["field"].choices = [(rule.name, rule.name) for rule in rules]  # type: ignore[attr-defined]
 
@@ -55,12 +62,24 @@ class ChangeForm(forms.Form):
         """The value as JSON; empty, and an error of the form, where it is none."""
         text = self.cleaned_data[name]
         if self.cleaned_data.get("written_as") != "json":
-            return dump(text)
+            return self.read_as_field(name, text)
         try:
             return dump(parse_json(text.encode()))
         except Unreadable as error:
             self.add_error(name, f"{error} A text is written in quotation marks.")
             return ""
+
+    def read_as_field(self, name: str, text: str) -> str:
+        """As a cell of a CSV file is. The old value is what records have, wrong though it may be: "yes" in a field of
+        true and false is a text.
+        """
+        reader = self.readers.get(self.cleaned_data.get("field", ""), read_text)
+        if reader is read_text:
+            return dump(text)
+        try:
+            return dump(parse_json((text if name == "old" else reader(text)).encode()))
+        except Unreadable:
+            return dump(text)
 
     def change(self) -> Change:
         """What is asked for, of a form that is valid."""

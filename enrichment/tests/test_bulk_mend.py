@@ -19,9 +19,11 @@ from django.utils import timezone
 from enrichment import admin_acts, bulk_mend, held_page, redrives
 from enrichment import held as acts
 from enrichment.bulk_mend import IS_SO, NOT_SO, NOT_THERE, Change
+from enrichment.bulk_mend_form import ChangeForm
 from enrichment.models import HeldRecord, Redrive
 from enrichment.tests.held import hold, valid, wait
 from enrichment.tests.test_admin_acts import ALL, DEAD, choose, fields_of
+from ingestion import streams
 from ingestion.models import Delivery
 from ingestion.readers import dump
 from tests.people import browser_of, person, text_of
@@ -450,6 +452,52 @@ def test_a_value_that_no_database_keeps_is_tried_and_left(operator: Client, valu
     record.refresh_from_db()
     assert record.payload == before
     assert text_of(operator.get(f"/admin/enrichment/redrive/{Redrive.objects.get().pk}/change/"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "value", "old"),
+    [
+        ({"field": "email", "value": "27"}, '"27"', ""),
+        ({"field": "age", "value": " 27 "}, "27", ""),
+        ({"field": "age", "value": "old"}, '"old"', ""),
+        ({"field": "age", "value": ""}, '""', ""),
+        ({"field": "subjects", "value": "Algebra; Fran\u00e7ais"}, '["Algebra","Fran\\u00e7ais"]', ""),
+        ({"field": "subjects", "value": '["Algebra"]'}, '["Algebra"]', ""),
+        ({"field": "age", "value": "27", "do": "replace", "old": '"27"'}, "27", '"27"'),
+        ({"field": "age", "value": "27", "do": "replace", "old": "7"}, "27", "7"),
+        ({"field": "age", "value": "27", "do": "replace", "old": "yes"}, "27", '"yes"'),
+        ({"field": "email", "value": "a@example.com", "do": "replace", "old": '"7"'}, '"a@example.com"', r'"\"7\""'),
+        ({"field": "age", "value": '"27"', "written_as": "json"}, '"27"', ""),
+    ],
+    ids=str,
+)
+def test_what_is_typed_is_read_as_the_field_is(typed: dict[str, str], value: str, old: str) -> None:
+    form = ChangeForm(SET | typed, stream=streams.get("tutors"))
+    assert form.is_valid(), form.errors
+    assert (form.change().value, form.change().old) == (value, old)
+
+
+def test_truth_is_read_so_and_what_is_no_truth_is_replaced() -> None:
+    typed = {"do": "replace", "field": "no_show", "old": "yes", "value": "yes", "written_as": "text"}
+    form = ChangeForm(typed, stream=streams.get("sessions"))
+    assert form.is_valid(), form.errors
+    assert (form.change().old, form.change().value) == ('"yes"', "true")
+
+
+def test_a_number_is_set_as_it_is_typed_first(operator: Client) -> None:
+    record = hold(valid(age=7))
+    assert "1 of 1 would now pass" in page_of(operator, DEAD, **SET | {"field": "age", "value": "27"})
+    confirm(operator, DEAD, **SET | {"field": "age", "value": "27"})
+    assert payload_of(record)["age"] == 27
+
+
+def test_it_says_that_there_are_other_messages(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_mend, "MOST_WRONG", 1)
+    hold(), hold()
+    assert "other messages" not in page_of(operator, DEAD)
+    hold(messages={"age": ["too young"]}), hold(messages={"age": ["too old"]}), hold(messages={"name": ["too long"]})
+    text = page_of(operator, DEAD)
+    assert '<tr><th scope="row">3</th><td class="quiet">other messages</td></tr>' in text
 
 
 def test_what_clients_sent_is_shown_harmless(operator: Client) -> None:
