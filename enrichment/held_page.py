@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Count, Func, IntegerField
+from django.db.models import Count
 from django.db.models.functions import Left
 
 from enrichment.diffs import Line, side_by_side
-from enrichment.models import Failure, HeldRecord, HeldRecordQuerySet, StoredRecord
+from enrichment.models import Bytes, Failure, HeldRecord, HeldRecordQuerySet, StoredRecord
 from ingestion import streams
 from ingestion.models import Delivery
 from ingestion.readers import Unreadable, parse_json
@@ -50,16 +50,6 @@ class Complaint:
 def stream_of(held: HeldRecord) -> Stream | None:
     """None when its stream is no longer registered: then it can only be discarded."""
     return streams.get(held.stream) if held.stream in streams.names() else None
-
-
-class Bytes(Func):
-    """Of a text in ASCII: PostgreSQL tells them without reading it."""
-
-    function = "OCTET_LENGTH"
-    output_field = IntegerField()
-
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        return self.as_sql(compiler, connection, function="LENGTH", **context)
 
 
 def with_start_of_payloads(records: HeldRecordQuerySet) -> HeldRecordQuerySet:
