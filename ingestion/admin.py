@@ -19,7 +19,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from ingestion import streams
+from ingestion import clients, streams
 from ingestion.answers import or_it_is_gone
 from ingestion.models import Delivery
 from ingestion.readers import Unreadable, clean, parse_json
@@ -203,9 +203,18 @@ class DeliveryAdmin(ReadOnlyAdmin):
         self.message_user(request, told, messages.WARNING)
         return HttpResponseRedirect(reverse("admin:ingestion_delivery_changelist"))
 
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changes = super().get_changelist_instance(request)
+        changes.result_list = list(changes.result_list)
+        names = clients.names_of(delivery.client for delivery in changes.result_list)
+        for delivery in changes.result_list:
+            delivery.sent_by = clients.called(delivery.client, names)
+        return changes
+
     @admin.display(description="client")
-    def client_(self, delivery: Delivery) -> str:
-        return delivery.client
+    def client_(self, delivery: Any) -> str:
+        """In the list, where it is found for all at once, with its name."""
+        return str(getattr(delivery, "sent_by", delivery.client))
 
     @admin.display(description="upload")
     def upload_(self, delivery: Delivery) -> SafeString | str:

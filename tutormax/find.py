@@ -18,7 +18,7 @@ from django.utils.text import capfirst
 from enrichment import missing
 from enrichment.models import HeldRecord, Redrive, StoredRecord
 from enrichment.record_page import HeldFirst, held_first
-from ingestion import streams
+from ingestion import clients, streams
 from ingestion.answers import or_it_is_gone
 from ingestion.models import Delivery, PausedStream, Upload
 from ingestion.readers import clean
@@ -70,6 +70,8 @@ class Numbered:
     name: str
     thing: Any
     page: str
+    sender: str = ""
+    """Of a delivery that is pending."""
 
 
 class Holds(Func):
@@ -223,7 +225,16 @@ def pending(question: Question) -> tuple[list[Numbered], int, bool]:
         pks = [pk for pk, name in chosen if tuple(question.keys[name]) == keys]
         found += _holding(pks, keys)
     found.sort(key=lambda delivery: -delivery.pk)
-    told = [Numbered(name="delivery", thing=delivery, page=page_of(delivery)) for delivery in found]
+    names = clients.names_of(delivery.client for delivery in found)
+    told = [
+        Numbered(
+            name="delivery",
+            thing=delivery,
+            page=page_of(delivery),
+            sender=clients.called(delivery.client, names),
+        )
+        for delivery in found
+    ]
     return told, len(chosen), len(chosen) < len(ahead)
 
 

@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
+from enrichment import clients
 from enrichment.admin import HeldPaginator, HeldRecordAdmin
 from enrichment.models import CHOSEN_BY, DeadLetter, HeldRecord, WaitingRecord
 from enrichment.tests.held import hold, key_named, wait
@@ -127,6 +128,17 @@ def test_senders_are_called_by_the_names_of_their_keys(viewer: Client) -> None:
     only = text_of(viewer.get(LISTS[DeadLetter], {"client": f"key:{key.client}"}))
     assert ">ours</a>" in only
     assert ">anns</a>" not in only
+
+
+def test_users_whose_records_are_held_are_offered_as_senders(viewer: Client) -> None:
+    hold(client="user:ann"), hold(client="user:ann")
+    wait(client="user:zo\u00eb"), hold(client="user:bob", status="resolved", resolved_by=1)
+    hold(client="key:gone"), hold(client="system")
+    expected = [("user:ann", "ann (user:ann)"), ("user:zo\u00eb", "zo\u00eb (user:zo\u00eb)")]
+    assert clients.offered() == expected
+    text = text_of(viewer.get(LISTS[DeadLetter]))
+    assert "ann (user:ann)</a>" in text
+    assert [each.key for each in HeldRecord.objects.chosen_by({"client": "user:ann", "status": "dead"})]
 
 
 def test_of_many_clients_the_newest_are_offered_and_any_other_can_be_linked_to(viewer: Client) -> None:

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from enrichment.models import HeldRecord, Redrive
-from enrichment.tests.held import hold, valid, wait
+from enrichment.tests.held import hold, key_named, valid, wait
 from ingestion import control
 from ingestion.models import Delivery, Upload
 from tests.people import browser_of, person, text_of
@@ -108,6 +108,14 @@ def test_it_finds_pending_deliveries_that_hold_the_key(viewer: Client, key: str)
     assert links(text) == {f"ingestion/delivery/{delivery.pk}/change/" for delivery in (escaped, plainly)}
     assert "not worked off yet" in text
     assert links(found(viewer, f"tutor {key}")) == {f"ingestion/delivery/{escaped.pk}/change/"}
+
+
+def test_deliveries_name_the_key_that_sent_them(viewer: Client) -> None:
+    key = key_named("Acme <importer>")
+    delivery = deliver("tutors", valid(tutor_id="4711"))
+    Delivery.objects.filter(pk=delivery.pk).update(client=f"key:{key.client}")
+    for text in (found(viewer, "4711"), text_of(viewer.get("/admin/ingestion/delivery/"))):
+        assert f"Acme &lt;importer&gt; (key:{key.client})" in text
 
 
 def test_it_searches_the_newest_pending_deliveries_and_says_so(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
