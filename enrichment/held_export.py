@@ -11,8 +11,7 @@ from django.utils import timezone
 
 from enrichment import clients
 from enrichment.formats import Csv, Item, Ndjson, Streamed, as_csv, as_ndjson, begun, cut_loudly
-from enrichment.held_page import Bytes
-from enrichment.models import HeldRecord, HeldRecordQuerySet
+from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
 from ingestion.csv_cells import shield
 from ingestion.readers import Unreadable, parse_json
 from ingestion.templatetags.shown import plain
