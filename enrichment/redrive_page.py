@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from enrichment import held_page, redrives, stats
+from enrichment import redrives, stats
 from enrichment.models import HeldRecord, Redrive
 from ingestion.models import Delivery, PausedStream
 
@@ -134,7 +134,7 @@ def found_now(redrive: Redrive) -> Whereabouts:
     return Whereabouts(
         looked_at=len(rows),
         kinds=_kinds(rows),
-        open=[(held, held_page.first_message(held.messages)[:300]) for held in shown.order_by("-pk")],
+        open=[(held, held.message) for held in shown.order_by("-pk")],
         open_count=len(still_open),
         deliveries=deliveries,
         paused=list(

@@ -12,7 +12,7 @@ from ingestion.readers import dump
 from ingestion.services import NothingValid
 from ingestion.streams import get
 from tests.records import assert_nothing_vanished, counts, deliver, offer, send, stored, work_off
-from tutoring.tests.factories import tutor
+from tutoring.tests.factories import session, tutor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -66,6 +66,17 @@ def test_a_record_that_fails_again_is_held_again() -> None:
     assert counts(again) == {"held": 1}
     assert HeldRecord.objects.count() == 1
     assert_nothing_vanished()
+
+
+def test_each_failure_writes_the_message_that_they_are_grouped_by() -> None:
+    dead = dead_letter(age=700)
+    assert dead.message == f"email: {dead.messages['email'][0]}"
+    HeldRecord.objects.update(message="of the failure before")
+    reprocess()
+    work_off()
+    assert HeldRecord.objects.get().message == dead.message
+    send("sessions", session())
+    assert HeldRecord.objects.waiting().get().message == "tutor_id: tutors has no such record yet"
 
 
 def test_what_is_on_its_way_is_not_sent_twice() -> None:
