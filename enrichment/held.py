@@ -90,7 +90,7 @@ def lock(items: Iterable[Item]) -> None:
     """Locks the held records that items were made of; those that changed since they were read are skipped."""
     held = {item.held.pk: item for item in items if item.held}
     rows = HeldRecord.objects.filter(pk__in=held).order_by("pk").select_for_update()
-    for row in rows:
+    for row in rows.defer("payload", "original_payload"):
         item = held[row.pk]
         read = item.held
         taken = row.status in HeldRecord.OPEN and row.queued_in == item.delivery.pk
