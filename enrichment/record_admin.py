@@ -57,10 +57,10 @@ class RecordPaginator(NewestPaginator):
         return [key for _, key in sorted(read, reverse=column.startswith("-"))] if len(read) < self.most else None
 
     @cached_property
-    def count(self) -> int:
+    def counted(self) -> int:
         if self.found is not None:
             return len(self.found)
-        return cast("QuerySet[Any]", self.object_list).order_by()[: self.most].count()
+        return cast("QuerySet[Any]", self.object_list).order_by()[: self.most_counted + 1].count()
 
 
 class RecordList(ChangeList):

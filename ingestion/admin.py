@@ -145,9 +145,23 @@ class NewestPaginator(Paginator):  # type: ignore[type-arg]
 
     most = 10_000
 
+    @property
+    def most_counted(self) -> int:
+        return self.most
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are more than it counts."""
+        return self.counted > self.most_counted
+
+    @cached_property
+    def counted(self) -> int:
+        """One more than it counts, to know of those."""
+        return cast("QuerySet[Any]", self.object_list)[: self.most_counted + 1].count()
+
     @cached_property
     def count(self) -> int:
-        return cast("QuerySet[Any]", self.object_list)[: self.most].count()
+        return min(self.counted, self.most_counted)
 
 
 class DeliveryStatusFilter(FieldFilter):
