@@ -5,9 +5,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import BadRequest, DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse, UnreadablePostError
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
@@ -149,7 +150,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if _is_api(request):
         refusal = _refusal(exception) or Refused(400, SENSELESS)
         return error_response(refusal.status_code, str(refusal.detail))
-    return defaults.bad_request(request, exception)
+    message = str(exception) if isinstance(exception, BadRequest) else SENSELESS
+    return HttpResponseBadRequest(render_to_string("400.html", {"message": message}))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -25,6 +25,7 @@ def named_requests(get_response: GetResponse) -> GetResponse:
         served.status = response.status_code
         response["X-Request-ID"] = served.id
         warn_of_end(request, response)
+        keep_private(request, response)
         return response
 
     return middleware
@@ -35,6 +36,13 @@ def warn_of_end(request: HttpRequest, response: HttpResponse) -> None:
     key = getattr(request, "auth", None)
     if isinstance(key, ApiKey) and key.expiry_date and key.expires_soon:
         response["X-Api-Key-Expires"] = key.expiry_date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def keep_private(request: HttpRequest, response: HttpResponse) -> None:
+    """What a session had a part in is for that person alone, and not to be found after the log-out."""
+    session = getattr(request, "session", None)
+    if session is not None and session.accessed and not response.has_header("Cache-Control"):
+        response["Cache-Control"] = "private, no-store"
 
 
 def plain_requests(get_response: GetResponse) -> GetResponse:

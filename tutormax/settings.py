@@ -153,6 +153,7 @@ AXES_VERBOSE = False
 AXES_CLIENT_IP_CALLABLE = "tutormax.logins.address_of"
 AXES_LOCKOUT_CALLABLE = "tutormax.logins.locked_out"
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
