@@ -1,0 +1,147 @@
+"""Takes the screenshots in docs/screenshots (`make screenshots`): a system with a day of synthetic records, each page
+in a real browser, light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import django
+from playwright.sync_api import Error, Page, sync_playwright
+
+from conftest import find_chromium
+from tests.servers import ROOT, Cluster, PostgreSQL, WebServer, manage
+
+TARGET = ROOT / "docs" / "screenshots"
+LOOKS: list[tuple[str, int, int, Literal["light", "dark"]]] = [
+    ("wide", 1360, 1000, "light"),
+    ("wide-dark", 1360, 1000, "dark"),
+    ("narrow", 390, 844, "light"),
+    ("narrow-dark", 390, 844, "dark"),
+]
+DEMO = ("generate_data", "--tutors=150", "--students=600", "--days=21", "--seed=7", "--faults")
+
+
+def path(where: str) -> Callable[[Page, str], None]:
+    """Opens a page of the admin."""
+
+    def go(page: Page, url: str) -> None:
+        page.goto(f"{url}/admin/{where}")
+
+    return go
+
+
+def first_of(where: str) -> Callable[[Page, str], None]:
+    """Opens the first row of a list."""
+
+    def go(page: Page, url: str) -> None:
+        page.goto(f"{url}/admin/{where}")
+        page.goto(f"{url}{page.locator('#result_list th a').first.get_attribute('href')}")
+
+    return go
+
+
+def press(where: str, button: str) -> Callable[[Page, str], None]:
+    def go(page: Page, url: str) -> None:
+        page.goto(f"{url}/admin/{where}")
+        page.get_by_role("button", name=re.compile(button)).first.click()
+
+    return go
+
+
+def one_of_age(page: Page, url: str) -> None:
+    """Opens a tutor whose age is wrong."""
+    page.goto(f"{url}/admin/enrichment/deadletter/?code=invalid&stream=tutors")
+    row = page.locator("tr", has_text="age: ").first
+    page.goto(f"{url}{row.locator('th a').get_attribute('href')}")
+
+
+def mend(page: Page, url: str) -> None:
+    one_of_age(page, url)
+    page.get_by_role("link", name="Mend…").click()
+
+
+def mend_all(page: Page, url: str) -> None:
+    press("enrichment/deadletter/?code=invalid&stream=tutors", "^Mend all")(page, url)
+    page.get_by_label("Field", exact=True).select_option("age")
+    page.get_by_label("New value").fill("30")
+    page.get_by_label("JSON").check()
+    page.get_by_role("button", name="See what it would do").click()
+
+
+PAGES: dict[str, Callable[[Page, str], None]] = {
+    "dashboard": path(""),
+    "find": path("find/?q=tutor+T7-x0021"),
+    "dead-letters": path("enrichment/deadletter/"),
+    "dead-letter": one_of_age,
+    "mend": mend,
+    "bulk-mend": mend_all,
+    "confirm": press("enrichment/deadletter/?code=invalid", "^Reprocess all"),
+    "redrive": first_of("enrichment/redrive/"),
+    "waiting": path("enrichment/waitingrecord/missing/"),
+    "tutors": path("tutoring/tutor/"),
+    "tutor": first_of("tutoring/tutor/"),
+    "student": first_of("tutoring/student/"),
+    "session": first_of("tutoring/tutoringsession/"),
+    "deliveries": path("ingestion/delivery/"),
+    "uploads": path("ingestion/upload/"),
+    "api-keys": path("ingestion/apikey/"),
+    "control": path("ingestion/pausedstream/"),
+    "retention": path("enrichment/pruning/"),
+}
+
+
+def take(names: list[str], target: Path = TARGET) -> None:
+    from tests.test_browser_operator import System
+
+    target.mkdir(parents=True, exist_ok=True)
+    with PostgreSQL() as server, sync_playwright() as playwright:
+        server.start()
+        server.connect().execute("CREATE DATABASE demo")
+        database_url = server.url("demo")
+        manage("migrate", "--verbosity=0", database_url=database_url)
+        with WebServer(database_url) as web, Cluster(database_url):
+            system = System(web, database_url)
+            manage("shell", "-v0", "-c", SUPERUSER, database_url=database_url)
+            manage(*DEMO, f"--post={web.url}", f"--key={system.key}", database_url=database_url)
+            system.until(lambda: not any(system.stats()["queues"].values()), "the demo data is processed")
+            manage("reprocess", "--stream=sessions", database_url=database_url)
+            system.until(lambda: not any(system.stats()["queues"].values()), "what was reprocessed is processed")
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+            for look, width, height, scheme in LOOKS:
+                context = browser.new_context(
+                    viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+                )
+                page = context.new_page()
+                system.log_in(page, "operator")
+                for name in names or PAGES:
+                    PAGES[name](page, web.url)
+                    shoot(page, target / f"{name}-{look}.png")
+                context.close()
+
+
+def shoot(page: Page, file: Path) -> None:
+    """On a busy machine Chromium now and then fails to draw."""
+    for attempt in range(3):
+        try:
+            page.screenshot(path=file)
+            break
+        except Error:
+            if attempt == 2:
+                raise
+    print(file.name)
+
+
+SUPERUSER = """
+from django.contrib.auth.models import User
+User.objects.filter(username="operator").update(is_superuser=True)
+"""
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tutormax.settings")
+    django.setup()
+    take(sys.argv[1:])
