@@ -89,7 +89,7 @@ def test_home_leads_to_the_documentation(page: Page, site: str, complaints: list
     heading = page.get_by_role("heading", name="What became of the records of one delivery")
     expect(heading).to_be_visible(timeout=60_000)  # it is a long page
     expect(page.get_by_text("API docs by Redocly")).to_be_visible()
-    assert page.get_by_alt_text("redocly logo").count() == 0
+    expect(page.get_by_alt_text("redocly logo")).to_have_count(0)
 
 
 def test_the_guide_is_found_and_fits_a_telephone(page: Page, site: str, complaints: list[str]) -> None:
