@@ -21,7 +21,6 @@ _UNITS = [(86_400, "d"), (3_600, "h"), (60, "min")]
 _NOT_PLAIN = re.compile(r"[^ -~\n]")
 
 
-@register.filter
 def thousands(number: int) -> str:
     return f"{number:,}"
 
@@ -77,7 +76,6 @@ def seconds(number: float) -> str:
     return f"{number:.2g} s" if number < 10 else duration(number)
 
 
-@register.filter
 def duration(seconds: float) -> str:
     """In its largest unit; the database's clock is another, so that a negative one is 0 s."""
     for size, unit in _UNITS:
@@ -90,7 +88,6 @@ def badge(kind: str, text: str) -> SafeString:
     return format_html('<span class="badge is-{}">{}</span>', kind, text)
 
 
-@register.filter
 def plain(text: str) -> str:
     r"""`text` with what would not be seen, or would turn the text around it, as \uXXXX: still the same JSON."""
     return _NOT_PLAIN.sub(_escape, text)
@@ -118,3 +115,7 @@ def pretty(value: Any) -> str:
 
 def cut(text: str, most: int = MOST_SHOWN) -> str:
     return text if len(text) <= most else f"{text[:most]}\n… {len(text) - most:,} more characters"
+
+
+for each in (thousands, duration, plain):
+    register.filter(each.__name__, each)
