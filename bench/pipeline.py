@@ -10,7 +10,7 @@ from django.db.models import F, Sum
 from enrichment import held, persist, pipeline
 from enrichment.pipeline import process_batch
 from ingestion.models import Delivery, DeliveryQuerySet
-from ingestion.readers import dump
+from ingestion.payloads import dump
 from ingestion.services import accept
 from ingestion.streams import get
 from tutoring.tests.factories import session, student, tutor

@@ -37,7 +37,8 @@ from enrichment.retention_admin import RetentionAdmin
 from enrichment.upload_admin import UploadAdmin
 from ingestion.admin import NewestPaginator, StreamFilter
 from ingestion.models import PausedStream, Upload
-from ingestion.templatetags.shown import age, badge, plain
+from ingestion.templatetags.shown import age, badge
+from ingestion.text import plain
 
 EXPORTS = {"csv": held_export.csv, "ndjson": held_export.ndjson}
 SET_BY_LINKS = [MessageFilter, DeliveryFilter, OfUploadFilter, MissingStreamFilter, MissingKeyFilter]

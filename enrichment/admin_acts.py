@@ -29,7 +29,7 @@ from enrichment.models import CHOSEN_BY, HeldRecord, HeldRecordQuerySet, Redrive
 from ingestion import streams
 from ingestion.admin import ReadOnlyAdmin
 from ingestion.streams import Stream
-from ingestion.templatetags.shown import thousands
+from ingestion.text import thousands
 
 ACTS = ("reprocess", "mend", "discard")
 CONFIRMED_WITHIN = timedelta(hours=1)

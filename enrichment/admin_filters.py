@@ -13,7 +13,7 @@ from django.utils import timezone
 from enrichment import clients
 from enrichment.models import HeldRecord, Redrive
 from ingestion.admin import MOST_IN_FILTER, FieldFilter, LinkFilter, NumberFilter, UploadFilter
-from ingestion.templatetags.shown import plain
+from ingestion.text import plain
 
 
 class StatusFilter(FieldFilter):

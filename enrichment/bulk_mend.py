@@ -18,9 +18,9 @@ from enrichment import held as acts
 from enrichment import held_page
 from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
 from ingestion import streams
-from ingestion.readers import MAX_DEPTH, Unreadable, dump, parse_json
-from ingestion.services import field_errors, validate
-from ingestion.templatetags.shown import plain
+from ingestion.payloads import MAX_DEPTH, Unreadable, dump, parse_json
+from ingestion.text import plain
+from ingestion.validation import field_errors, validate
 
 MOST_TRIED = 5_000
 """Held records on which a change is tried before it is confirmed."""

@@ -8,8 +8,8 @@ from django import forms
 
 from enrichment import held_page
 from enrichment.bulk_mend import Change, Do
-from ingestion.csv_cells import read_text, readers_of
-from ingestion.readers import Unreadable, dump, parse_json
+from ingestion.cells import read_text, readers_of
+from ingestion.payloads import Unreadable, dump, parse_json
 from ingestion.streams import Stream
 
 MOST_TYPED = 10_000

@@ -9,7 +9,7 @@ from ingestion.clients import BY_KEY as BY_KEY  # noqa: PLC0414  # pages ask for
 from ingestion.clients import USER, called
 from ingestion.clients import names_of as names_of  # noqa: PLC0414
 from ingestion.models import ApiKey
-from ingestion.templatetags.shown import plain
+from ingestion.text import plain
 
 MOST_OFFERED = 50
 

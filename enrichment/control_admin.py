@@ -25,8 +25,7 @@ from enrichment.pipeline import BATCH_RECORDS
 from ingestion import control, streams
 from ingestion.admin import ReadOnlyAdmin
 from ingestion.models import Delivery, PausedStream
-from ingestion.readers import clean
-from ingestion.templatetags.shown import duration, thousands
+from ingestion.text import clean, duration, thousands
 
 MOST_HISTORY = 20
 MODEL = "ingestion_pausedstream"

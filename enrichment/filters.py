@@ -19,8 +19,8 @@ from pydantic import TypeAdapter
 from pydantic import ValidationError as Invalid
 
 from enrichment.models import StoredRecord
-from ingestion.errors import Refused
 from ingestion.fields import Time
+from ingestion.refusals import Refused
 from ingestion.streams import Stream
 
 BIGGEST = 2**63 - 1

@@ -20,10 +20,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from enrichment.pagination import PARAMETERS, Ordering, in_chunks, paginate
-from ingestion.csv_cells import SEPARATORS, shield
-from ingestion.errors import Refused
-from ingestion.readers import clean, dump
-from ingestion.views import ApiView, read_choice, read_query
+from ingestion.cells import SEPARATORS, shield
+from ingestion.payloads import dump
+from ingestion.query import read_choice, read_query
+from ingestion.refusals import Refused
+from ingestion.text import clean
+from ingestion.views import ApiView
 
 FORMATS = ("json", "csv", "ndjson")
 CUT = "The list is cut short here by an error: ask again."

@@ -18,13 +18,13 @@ from django.utils import timezone
 from pydantic import TypeAdapter, ValidationError
 
 from enrichment.models import Bytes, Failure, HeldRecord, HeldRecordQuerySet
-from ingestion import bell, streams
+from ingestion import doorbell, streams
 from ingestion.fields import PastTime
 from ingestion.models import Delivery
-from ingestion.readers import Unreadable, dump, parse_json
-from ingestion.services import field_errors, key_of, validate
+from ingestion.payloads import Unreadable, dump, parse_json
 from ingestion.streams import Stream
-from ingestion.templatetags.shown import first_message
+from ingestion.text import first_message
+from ingestion.validation import field_errors, key_of, validate
 
 if TYPE_CHECKING:
     from enrichment.pipeline import Item
@@ -235,7 +235,7 @@ def revive(missing_stream: str, among: HeldRecordQuerySet) -> int:
         for chunk in _chunks(pks):
             revived += sum(delivery.count for delivery in queue(name, chunk, Delivery.Source.REVIVAL))
     if revived:
-        bell.ring()
+        doorbell.ring()
     return revived
 
 

@@ -12,9 +12,9 @@ from django.utils import timezone
 from enrichment import clients
 from enrichment.formats import Csv, Item, Ndjson, Streamed, as_csv, as_ndjson, begun, cut_loudly
 from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
-from ingestion.csv_cells import shield
-from ingestion.readers import Unreadable, parse_json
-from ingestion.templatetags.shown import plain
+from ingestion.cells import shield
+from ingestion.payloads import Unreadable, parse_json
+from ingestion.text import plain
 
 CHUNK = 1000
 MOST_BYTES = 4_000_000

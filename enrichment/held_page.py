@@ -18,10 +18,10 @@ from enrichment.diffs import Line, side_by_side
 from enrichment.models import Bytes, Failure, HeldRecord, HeldRecordQuerySet, StoredRecord
 from ingestion import streams
 from ingestion.models import Delivery
-from ingestion.readers import Unreadable, parse_json
+from ingestion.payloads import Unreadable, parse_json
 from ingestion.streams import Stream
-from ingestion.templatetags.shown import MOST_SHOWN, cut, plain, pretty
-from ingestion.templatetags.shown import first_message as first_message  # noqa: PLC0414  # pages ask for it here
+from ingestion.text import MOST_SHOWN, cut, plain, pretty
+from ingestion.text import first_message as first_message  # noqa: PLC0414  # pages ask for it here
 
 MOST_PRETTY = 200_000
 """Characters of a payload that are worth parsing to show a part of them."""

@@ -16,7 +16,7 @@ from enrichment import held as acts
 from enrichment.admin_acts import ActsAdmin, log
 from enrichment.models import HeldRecord
 from ingestion import streams
-from ingestion.templatetags.shown import plain
+from ingestion.text import plain
 
 
 class MendAdmin(ActsAdmin):

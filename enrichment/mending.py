@@ -12,11 +12,11 @@ from enrichment import held as acts
 from enrichment.held_page import Complaint, FieldRule, rules, stream_of
 from enrichment.missing import Whereabouts, whereabouts
 from enrichment.models import HeldRecord, StoredRecord
-from ingestion.csv_cells import Read, cell_of, readers_of, unshield
-from ingestion.readers import Unreadable, parse_json
-from ingestion.services import key_of
+from ingestion.cells import Read, cell_of, readers_of, unshield
+from ingestion.payloads import Unreadable, parse_json
 from ingestion.streams import Stream
-from ingestion.templatetags.shown import plain, pretty
+from ingestion.text import plain, pretty
+from ingestion.validation import key_of
 
 TYPED, WAS = "field.", "was."
 """Before the name of a field, in the form: what is typed for it, and what stood there."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from enrichment import latency
 from ingestion.models import Delivery
-from ingestion.templatetags.shown import plain
+from ingestion.text import plain
 
 
 class Bytes(models.Func):

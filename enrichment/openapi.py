@@ -26,8 +26,8 @@ from enrichment.filters import (
 from enrichment.formats import FORMATS, as_csv, as_ndjson
 from enrichment.pagination import MAX_PAGE_SIZE, PAGE_SIZE
 from ingestion.openapi import Answer, Body, Component, Parameter, Schema, json_schema, reference
-from ingestion.services import validate
 from ingestion.streams import Context, Stream, all_streams
+from ingestion.validation import validate
 
 EXAMPLE_TIME = datetime.fromisoformat("2025-03-01T22:10:05+00:00")
 """When the examples were sent and stored: after all their times."""

@@ -20,11 +20,12 @@ from enrichment.openapi import filter_parameters, list_parameters
 from enrichment.pagination import NEWEST_FIRST, read_ordering
 from ingestion.answers import or_it_is_gone
 from ingestion.auth import client_of, is_staff, visible_streams
-from ingestion.errors import Refused
 from ingestion.models import Delivery
 from ingestion.openapi import describe
+from ingestion.query import read_choice, read_query
+from ingestion.refusals import Refused
 from ingestion.streams import names
-from ingestion.views import ApiView, PrefilledForm, read_choice, read_query
+from ingestion.views import ApiView, PrefilledForm
 
 MAX_HELD = 1000
 """Held records named in a delivery's answer."""

@@ -17,9 +17,9 @@ from django.db import connection
 from django.db.models import F, Func, Model, Q, QuerySet
 from django.db.models.expressions import OrderBy
 
-from ingestion.errors import Refused
-from ingestion.readers import clean
-from ingestion.views import read_choice
+from ingestion.query import read_choice
+from ingestion.refusals import Refused
+from ingestion.text import clean
 
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000

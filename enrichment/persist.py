@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from enrichment.errors import Fault, classify, code_of
 from enrichment.models import HeldRecord
-from ingestion.readers import clean
-from ingestion.services import MAX_MESSAGE
 from ingestion.streams import Stream
+from ingestion.text import clean
+from ingestion.validation import MAX_MESSAGE
 
 COPY_FROM = 50
 """From so many rows COPY into a temporary table is faster than arrays."""

@@ -25,9 +25,10 @@ from enrichment.errors import Fault, classify, timed_out
 from enrichment.held import Failed
 from enrichment.models import HeldRecord, MinuteStat
 from ingestion.models import PART_DIVISOR, Delivery
-from ingestion.readers import clean, reread
-from ingestion.services import MAX_MESSAGE, field_errors, validate
+from ingestion.payloads import reread
 from ingestion.streams import Context, Stream
+from ingestion.text import clean
+from ingestion.validation import MAX_MESSAGE, field_errors, validate
 
 BATCH_RECORDS = {"postgresql": 2000, "sqlite": 200}
 LONGEST_PAUSE = 60

@@ -21,10 +21,11 @@ from django.utils import timezone
 from enrichment.formats import Csv, cut_loudly
 from enrichment.models import HeldRecord
 from ingestion import streams
-from ingestion.csv_cells import cell_of, shield
-from ingestion.csv_reader import OURS, match
+from ingestion.cells import cell_of, shield
+from ingestion.files.csv_reader import OURS, match
 from ingestion.models import Delivery, Upload
-from ingestion.readers import AS_IT_CAME, clean
+from ingestion.payloads import AS_IT_CAME
+from ingestion.text import clean
 
 STALLED = timedelta(minutes=10)
 """An unfinished upload that has not moved for so long was interrupted."""

@@ -30,9 +30,9 @@ from enrichment.pagination import Ordering
 from enrichment.reading import names_of, only, shown_by
 from enrichment.refresh import refresh
 from ingestion.admin import NewestPaginator, ReadOnlyAdmin
-from ingestion.readers import clean
 from ingestion.streams import Stream
-from ingestion.templatetags.shown import age, plain
+from ingestion.templatetags.shown import age
+from ingestion.text import clean, plain
 
 FORMS = {"csv": formats.CsvForSpreadsheets, "ndjson": formats.Ndjson}
 """Of the list as a file."""

@@ -22,7 +22,8 @@ from enrichment.pagination import Ordering
 from ingestion import streams
 from ingestion.models import Delivery
 from ingestion.streams import Stream
-from ingestion.templatetags.shown import cut, moment, plain
+from ingestion.templatetags.shown import moment
+from ingestion.text import cut, plain
 
 MOST_HELD = 10
 MOST_HISTORY = 50

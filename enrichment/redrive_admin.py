@@ -20,7 +20,8 @@ from enrichment.admin_filters import ActFilter
 from enrichment.models import HeldRecord, Redrive
 from enrichment.redrive_page import Progress
 from ingestion.admin import NewestPaginator, ReadOnlyAdmin
-from ingestion.templatetags.shown import age, badge, thousands
+from ingestion.templatetags.shown import age, badge
+from ingestion.text import thousands
 
 LISTS = {
     "dead": ("dead letters", "admin:enrichment_deadletter_changelist"),

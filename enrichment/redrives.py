@@ -14,11 +14,10 @@ from django.utils import timezone
 
 from enrichment import bulk_mend, held
 from enrichment.models import HeldRecord, HeldRecordQuerySet, Redrive, RedriveQuerySet
-from ingestion import bell, streams
+from ingestion import doorbell, streams
 from ingestion.models import Delivery
-from ingestion.readers import clean
-from ingestion.services import MAX_MESSAGE
-from ingestion.templatetags.shown import plain
+from ingestion.text import clean, plain
+from ingestion.validation import MAX_MESSAGE
 
 STEP = 1000
 """Held records of one step, and so of one transaction, at most."""
@@ -108,7 +107,7 @@ def carry_on(among: RedriveQuerySet, *, seconds: float | None = None) -> bool:
             trouble = clean(f"{type(error).__name__}: {error}", MAX_MESSAGE)
             Redrive.objects.unfinished().filter(pk=locked.pk).update(trouble=trouble)
         raise
-    bell.ring()
+    doorbell.ring()
     return True
 
 

@@ -23,10 +23,11 @@ from django_q.models import Schedule
 from enrichment import retention, stats
 from enrichment.admin_acts import log
 from enrichment.models import Failure, HeldRecord, MinuteStat, Pruning, Redrive
-from ingestion import bell, streams
+from ingestion import doorbell, streams
 from ingestion.admin import ReadOnlyAdmin
 from ingestion.models import Delivery, Upload
-from ingestion.templatetags.shown import age, badge, clock, duration, moment, thousands
+from ingestion.templatetags.shown import age, badge, clock, moment
+from ingestion.text import duration, thousands
 
 LOOKS_FOR = 0.15
 """Seconds that a page may take to find out what would be deleted."""
@@ -101,7 +102,7 @@ class RetentionAdmin(ReadOnlyAdmin):
             f"Begun: deletes what was done with before {run.before.isoformat(timespec='seconds')}.",
             ADDITION,
         )
-        bell.insist()
+        doorbell.insist()
         if stats.cluster_alive():
             self.message_user(request, "The workers delete it now, step by step.", messages.SUCCESS)
         else:

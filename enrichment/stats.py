@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from enrichment import latency
 from enrichment.models import HeldRecord, MinuteStat
-from ingestion import bell, streams
+from ingestion import doorbell, streams
 from ingestion.models import Delivery
 
 ALIVE = timedelta(minutes=3)
@@ -311,7 +311,7 @@ def came_of(redrives: Sequence[int]) -> dict[int, dict[str, int]]:
 
 
 def cluster_alive() -> bool:
-    return is_alive(bell.heartbeat())
+    return is_alive(doorbell.heartbeat())
 
 
 def is_alive(heartbeat: datetime | None) -> bool:

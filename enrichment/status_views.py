@@ -14,8 +14,9 @@ from enrichment.answers import QUEUE_STATS_ANSWER, Count
 from ingestion.answers import Stamp
 from ingestion.auth import visible_streams
 from ingestion.openapi import Answer, describe
+from ingestion.query import read_query
 from ingestion.streams import names
-from ingestion.views import ApiView, read_query
+from ingestion.views import ApiView
 
 
 class WorkNumbers(TypedDict):

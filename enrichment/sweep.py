@@ -7,7 +7,7 @@ from typing import cast
 from enrichment import held
 from enrichment.models import MinuteStat
 from enrichment.refresh import refresh_daily
-from ingestion import bell
+from ingestion import doorbell
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 def sweep() -> None:
     """One round. Each step is independent: one that fails is logged and made up for by the next round."""
     steps = (held.expire_waiting, held.look_everywhere, refresh_daily, MinuteStat.objects.merge_days)
-    for step in (*steps, bell.ring):
+    for step in (*steps, doorbell.ring):
         try:
             cast("Callable[[], object]", step)()
         except Exception:  # a mistake in one step must not keep the bell from being rung

@@ -10,7 +10,7 @@ from django.conf import settings
 from enrichment import redrives, retention
 from enrichment.models import Redrive
 from enrichment.pipeline import process_batch
-from ingestion import bell
+from ingestion import doorbell
 from ingestion.streams import all_streams
 
 DRAIN_SECONDS = 2.0
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 def drain() -> None:
     """Works for about two seconds; rings again when it leaves work behind, so that others join and a stop is quick."""
-    bell.answer()
+    doorbell.answer()
     end = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < end:
         acted = _step_of("a redrive", lambda: redrives.carry_on(Redrive.objects.all()))
@@ -29,7 +29,7 @@ def drain() -> None:
         pruned = _step_of("retention", partial(retention.carry_on, rest=not is_busy))
         if not is_busy and not pruned:
             return
-    bell.ring()
+    doorbell.ring()
 
 
 def _step_of(what: str, carry_on: Callable[[], bool]) -> bool:
@@ -45,4 +45,4 @@ def prune() -> None:
     """Begins a run of retention: what the daily schedule calls. Drains do it."""
     if settings.RETENTION:
         retention.begin(by="schedule")
-        bell.ring()
+        doorbell.ring()

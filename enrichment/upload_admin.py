@@ -25,12 +25,13 @@ from ingestion import streams
 from ingestion.admin import NewestPaginator, ReadOnlyAdmin, StreamFilter
 from ingestion.answers import or_it_is_gone
 from ingestion.backlog import Full, refuse_when_full
-from ingestion.errors import Refused
-from ingestion.files import RecordFile, examine
+from ingestion.files.record_file import RecordFile, examine
+from ingestion.files.uploads import TakenInAlready, preview, take_in_all
 from ingestion.models import Upload
-from ingestion.readers import TooLarge, Unreadable, clean
-from ingestion.templatetags.shown import age, badge, thousands
-from ingestion.uploads import TakenInAlready, preview, take_in_all
+from ingestion.payloads import TooLarge, Unreadable
+from ingestion.refusals import Refused
+from ingestion.templatetags.shown import age, badge
+from ingestion.text import clean, thousands
 
 BADGES = {"receiving": "pending", "enriching": "pending", "completed": "processed", "failed": "trouble"}
 

@@ -22,14 +22,16 @@ from enrichment.progress import Progress, csv_of_rejected, progress_of
 from ingestion import backlog, streams
 from ingestion.answers import or_it_is_gone
 from ingestion.auth import client_of, is_staff, visible_streams
-from ingestion.errors import Refused
-from ingestion.files import RecordFile, examine, spool
+from ingestion.files.record_file import RecordFile, examine
+from ingestion.files.spool import spool
+from ingestion.files.uploads import preview, take_in_all
 from ingestion.models import ApiKey, Upload
 from ingestion.openapi import describe
-from ingestion.readers import clean
+from ingestion.query import read_choice, read_query
+from ingestion.refusals import Refused
 from ingestion.streams import Stream
-from ingestion.uploads import preview, take_in_all
-from ingestion.views import ApiView, read_choice, read_query
+from ingestion.text import clean
+from ingestion.views import ApiView
 
 FORM = ("stream", "file", "csrfmiddlewaretoken")
 OPTIONS = ("again", "dry_run")

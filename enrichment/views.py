@@ -8,10 +8,11 @@ from enrichment import reading
 from enrichment.formats import ListView, read_fields
 from enrichment.models import HeldRecord
 from enrichment.openapi import ROW, ROWS, key_and_fields, record_parameters
-from ingestion.errors import Refused
 from ingestion.openapi import describe
+from ingestion.query import read_query
+from ingestion.refusals import Refused
 from ingestion.streams import Stream
-from ingestion.views import ApiView, IngestView, read_query
+from ingestion.views import ApiView, IngestView
 
 
 class RecordsView(ListView, IngestView):

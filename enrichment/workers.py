@@ -13,7 +13,7 @@ from django_q.models import Schedule
 from django_q.status import Stat
 
 from enrichment import stats
-from ingestion import bell
+from ingestion import doorbell
 from ingestion.models import PausedStream
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def worker_stats(only: stats.Only = ()) -> dict[str, Any]:
     of themselves in the cache every few seconds: None where that cannot be read. `only` are the streams that whoever
     asks may know of; empty: all.
     """
-    last_run, found = bell.heartbeat(), clusters()
+    last_run, found = doorbell.heartbeat(), clusters()
     alive = stats.is_alive(last_run)
     interval = timedelta(seconds=settings.SWEEP_INTERVAL)
     paused = PausedStream.objects.order_by("stream").values_list("stream", flat=True)

@@ -22,8 +22,9 @@ from django.utils.text import capfirst
 from ingestion import clients, streams
 from ingestion.answers import or_it_is_gone
 from ingestion.models import Delivery
-from ingestion.readers import Unreadable, clean, parse_json
-from ingestion.templatetags.shown import MOST_SHOWN, age, badge, cut, moment, plain, pretty, thousands
+from ingestion.payloads import Unreadable, parse_json
+from ingestion.templatetags.shown import age, badge, moment
+from ingestion.text import MOST_SHOWN, clean, cut, plain, pretty, thousands
 
 MOST_IN_FILTER = 80
 """Characters of a value that a filter shows."""

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from ingestion.openapi import Answer, Body, Parameter
 from ingestion.streams import Stream
-from ingestion.templatetags.shown import duration
+from ingestion.text import duration
 
 Index = Annotated[int, Field(ge=0, description="Position in what was sent, from 0.")]
 Id = Annotated[str, Field(description="The record's key; empty where it has none that can be stored.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ingestion.models import ApiKey
-from ingestion.templatetags.shown import plain
+from ingestion.text import plain
 
 BY_KEY, USER = "key:", "user:"
 

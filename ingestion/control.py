@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from ingestion import bell
+from ingestion import doorbell
 from ingestion.models import Delivery, PausedStream
 
 
@@ -26,5 +26,5 @@ def run_now(stream: str) -> int:
     """Wakes the workers, and lets what is in a pause after an error be tried at once; returns how many deliveries."""
     in_pause = Q(paused_until__gt=Now(), started_at=None)
     freed = Delivery.objects.pending().filter(in_pause, stream=stream).update(paused_until=None)
-    bell.insist()
+    doorbell.insist()
     return freed

@@ -16,13 +16,13 @@ from rest_framework.exceptions import APIException, MethodNotAllowed, NotAuthent
 from rest_framework.response import Response
 
 from ingestion.backlog import Full
-from ingestion.readers import TooLarge, Unreadable
+from ingestion.payloads import TooLarge, Unreadable
+from ingestion.refusals import Refused
 
 RETRY_AFTER = 5
 """Seconds until a client should try again when the database is away."""
 RETRY_WHEN_FULL = 30
 """Seconds until a client should try again when too much is pending."""
-
 CODES = {
     400: "bad_request",
     401: "unauthenticated",
@@ -52,30 +52,7 @@ REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
     (UnreadablePostError, 400, "The body ended early."),
     (SuspiciousOperation, 400, SENSELESS),  # the base of two of those above
 )
-
 logger = logging.getLogger(__name__)
-
-
-class Refused(APIException):
-    """A request that is not accepted; `message` is for the client, `fields` is {field: [messages]}.
-
-    `more` stands beside "error" in the answer.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        fields: Mapping[str, list[str]] | None = None,
-        more: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status_code = status
-        self.fields = fields
-        self.more = more or {}
-        self.headers = headers or {}
 
 
 def error_body(

@@ -26,7 +26,8 @@ from django.utils.safestring import SafeString
 from ingestion import streams
 from ingestion.admin import FieldFilter, ListedAdmin
 from ingestion.models import EXPIRES_SOON, ApiKey
-from ingestion.templatetags.shown import badge, duration
+from ingestion.templatetags.shown import badge
+from ingestion.text import duration
 
 
 class DateOrTime(forms.SplitDateTimeField):

@@ -13,8 +13,8 @@ from django.db import IntegrityError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
-from ingestion.errors import Refused
 from ingestion.models import Delivery
+from ingestion.refusals import Refused
 from ingestion.services import Acceptance, accept
 from ingestion.streams import Stream
 

@@ -9,8 +9,8 @@ from django.db import connection
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from ingestion.errors import Refused
 from ingestion.models import ApiKey
+from ingestion.refusals import Refused
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView

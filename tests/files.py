@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ingestion.csv_cells import cell_of
+from ingestion.cells import cell_of
 
 
 def csv_of(records: Sequence[Mapping[str, Any]], delimiter: str = ",") -> bytes:

@@ -7,7 +7,7 @@ from django.db.models import Count, Q
 from enrichment.models import HeldRecord
 from enrichment.pipeline import process_batch
 from ingestion.models import Delivery
-from ingestion.readers import dump
+from ingestion.payloads import dump
 from ingestion.services import Acceptance, accept
 from ingestion.streams import all_streams, get
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from enrichment.models import HeldRecord
 from enrichment.tests.held import hold, valid, wait
-from ingestion.readers import dump
+from ingestion.payloads import dump
 from tests.admin_pages import _name, addresses, reversed_as
 from tests.people import browser_of, person
 from tests.records import send, work_off

@@ -16,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 
-from ingestion.readers import dump
+from ingestion.payloads import dump
 from tests.servers import Cluster, PostgreSQL, WebServer, manage, wait_until
 from tutoring.tests.factories import feedback, session, student, tutor
 

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from conftest import NewDatabase
-from ingestion.readers import dump
+from ingestion.payloads import dump
 from tests.servers import Cluster, WebServer, manage, wait_until
 from tutoring.tests.factories import tutor
 from tutormax.postgresql.base import is_there

@@ -26,10 +26,10 @@ from conftest import NewDatabase
 from enrichment.models import HeldRecord
 from enrichment.own_views import MAX_HELD
 from enrichment.pagination import MAX_PAGE_SIZE
-from ingestion.csv_reader import MAX_ROW
 from ingestion.errors import CODES
 from ingestion.fields import CLOCK_TOLERANCE
-from ingestion.readers import MAX_DEPTH
+from ingestion.files.csv_reader import MAX_ROW
+from ingestion.payloads import MAX_DEPTH
 from ingestion.streams import all_streams
 from tests.api import ask
 from tests.database import setting_names

@@ -16,8 +16,9 @@ from django.db import connection
 from django.test import Client
 
 from enrichment.models import HeldRecord
-from ingestion import streams, uploads
-from ingestion.files import examine
+from ingestion import streams
+from ingestion.files import uploads
+from ingestion.files.record_file import examine
 from ingestion.models import ApiKey, Delivery, Upload
 from tests.api import NDJSON, api, new_key, post, refusal
 from tests.files import csv_of, ndjson_of, read_csv, streamed

@@ -30,8 +30,8 @@ from enrichment import persist
 from enrichment.models import HeldRecord
 from enrichment.refresh import refresh
 from ingestion.models import Delivery
-from ingestion.services import field_errors, validate
 from ingestion.streams import Stream, all_streams, get
+from ingestion.validation import field_errors, validate
 from tests.api import NDJSON, api, post, refusal
 from tests.records import counts, deliver, work_off
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from enrichment.models import HeldRecord
-from ingestion import uploads
+from ingestion.files import uploads
 from ingestion.models import Delivery, Upload
 from tests.api import NDJSON, api, new_key, post, refusal
 from tests.files import csv_of, ndjson_of, read_csv, streamed

@@ -14,7 +14,8 @@ from django.utils.safestring import SafeString
 from enrichment.record_admin import StoredRecordAdmin
 from enrichment.record_page import as_sent, latest, page_of
 from ingestion.admin import ListedAdmin
-from ingestion.templatetags.shown import age, badge, plain
+from ingestion.templatetags.shown import age, badge
+from ingestion.text import plain
 from tutoring import numbers, tutor_page
 from tutoring.admin_filters import (
     MonthFilter,

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from enrichment.charts import Series, bars, line, number, stacked_bars
-from ingestion.templatetags.shown import thousands
+from ingestion.text import thousands
 from tutoring.models import Tutor
 from tutoring.numbers import OfTutor, Sessions
 

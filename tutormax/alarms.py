@@ -17,7 +17,8 @@ from django.utils.safestring import SafeString
 from enrichment import stats
 from enrichment.models import Pruning, Redrive
 from ingestion.models import EXPIRES_SOON, ApiKey, Delivery, PausedStream
-from ingestion.templatetags.shown import age, cut, duration, moment, plain, thousands
+from ingestion.templatetags.shown import age, moment
+from ingestion.text import cut, duration, plain, thousands
 
 TOO_OLD = timedelta(hours=1)
 """Of what is pending."""

@@ -17,7 +17,7 @@ from enrichment import clients, stats, workers
 from enrichment.admin_filters import AgeFilter
 from enrichment.charts import Series, stacked_bars
 from enrichment.models import MinuteStat
-from ingestion.templatetags.shown import plain, thousands
+from ingestion.text import plain, thousands
 from tutormax.alarms import alarms
 
 SPANS = {"1h": "1 h", "24h": "24 h", "7d": "7 d"}

@@ -21,9 +21,8 @@ from enrichment.record_page import HeldFirst, held_first
 from ingestion import clients, streams
 from ingestion.answers import or_it_is_gone
 from ingestion.models import Delivery, PausedStream, Upload
-from ingestion.readers import clean
 from ingestion.streams import Stream
-from ingestion.templatetags.shown import cut, plain
+from ingestion.text import clean, cut, plain
 
 MOST_ASKED = 200
 """Characters of a question; a key has 64."""

@@ -28,11 +28,12 @@ from rest_framework.response import Response
 from enrichment import stats
 from enrichment.latency import BOUNDS, COLUMNS
 from enrichment.models import MinuteStat
-from ingestion import backlog, bell
+from ingestion import backlog, doorbell
 from ingestion.auth import visible_streams
 from ingestion.models import PausedStream
 from ingestion.openapi import Answer, Body, describe
-from ingestion.views import ApiView, read_query
+from ingestion.query import read_query
+from ingestion.views import ApiView
 from tutormax import __version__
 
 EXAMPLE = """\
@@ -107,7 +108,7 @@ class TutorMax(Collector):
 
 
 def of_the_system() -> Iterator[Metric]:
-    heartbeat = bell.heartbeat()
+    heartbeat = doorbell.heartbeat()
     yield GaugeMetricFamily("tutormax_cluster_alive", "1: workers are alive.", float(stats.is_alive(heartbeat)))
     age = GaugeMetricFamily("tutormax_heartbeat_age_seconds", "Since a worker last ran a task; absent: none ever did.")
     if heartbeat:

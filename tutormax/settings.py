@@ -198,7 +198,7 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SERVE_INCLUDE_SCHEMA": False,
 }
-FILE_UPLOAD_HANDLERS = ["ingestion.files.SpoolHandler"]
+FILE_UPLOAD_HANDLERS = ["ingestion.files.spool.SpoolHandler"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES + 1  # the view answers 413 itself, in the API's error shape
 
 LANGUAGE_CODE = "en"

@@ -8,7 +8,7 @@ from django.utils import timezone
 from enrichment.held import Failed
 from enrichment.models import HeldRecord
 from ingestion.models import ApiKey, Delivery
-from ingestion.readers import dump
+from ingestion.payloads import dump
 from ingestion.streams import get
 
 _numbers = count()

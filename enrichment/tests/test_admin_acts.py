@@ -12,7 +12,7 @@ from enrichment import redrives
 from enrichment.models import HeldRecord, Redrive
 from enrichment.tests.held import hold, valid, wait
 from ingestion.models import Delivery
-from ingestion.readers import dump
+from ingestion.payloads import dump
 from tests.people import browser_of, person, text_of
 
 pytestmark = pytest.mark.django_db

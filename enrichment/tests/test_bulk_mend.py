@@ -25,7 +25,7 @@ from enrichment.tests.held import hold, valid, wait
 from enrichment.tests.test_admin_acts import ALL, DEAD, choose, fields_of
 from ingestion import streams
 from ingestion.models import Delivery
-from ingestion.readers import dump
+from ingestion.payloads import dump
 from tests.people import browser_of, person, text_of
 from tests.records import stored
 from tests.records import work_off as work

@@ -16,7 +16,7 @@ from enrichment import retention, stats, tasks
 from enrichment.models import Pruning
 from enrichment.tests.held import hold, valid
 from enrichment.tests.test_retention import delivery, grow_old, left
-from ingestion import bell, control
+from ingestion import control, doorbell
 from ingestion.models import Delivery, Doorbell, PausedStream
 from tests.people import browser_of, person, text_of
 from tests.records import deliver
@@ -146,7 +146,7 @@ class TestRetention:
 
     def test_it_says_whether_a_cluster_is_alive_to_do_it(self, administrator: Client) -> None:
         delivery()
-        bell.answer()
+        doorbell.answer()
         assert "The workers delete it now" in text_of(administrator.post(f"{RETENTION}now/", follow=True))
         Pruning.objects.all().delete()
         Doorbell.objects.update(answered_at=timezone.now() - stats.ALIVE)

@@ -12,9 +12,9 @@ from enrichment import held_page, mending
 from enrichment.models import HeldRecord, Redrive
 from enrichment.tests.held import hold, valid
 from ingestion import streams
-from ingestion.csv_cells import readers_of
-from ingestion.readers import dump, parse_json
-from ingestion.templatetags.shown import pretty
+from ingestion.cells import readers_of
+from ingestion.payloads import dump, parse_json
+from ingestion.text import pretty
 from tests.people import browser_of, person, text_of
 from tests.records import send
 

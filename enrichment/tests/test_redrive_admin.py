@@ -14,7 +14,7 @@ from enrichment import redrive_page, redrives
 from enrichment.models import HeldRecord, Redrive
 from enrichment.redrive_admin import list_pages
 from enrichment.tests.held import hold, valid, wait
-from ingestion import bell
+from ingestion import doorbell
 from ingestion.models import Delivery, PausedStream
 from tests.people import browser_of, person, text_of
 from tests.records import work_off as work
@@ -51,7 +51,7 @@ def test_it_tells_each_phase_and_stops_asking_when_it_is_done(viewer: Client, mo
     text = page_of(viewer, redrive)
     assert "at work" in text and "0 of 3" in text and 'data-refresh="2"' in text
     assert "No cluster is alive" in text
-    bell.answer()
+    doorbell.answer()
     assert "The workers still have 3 to reprocess." in page_of(viewer, redrive)
     redrives.carry_on(Redrive.objects.all())
     text = page_of(viewer, redrive)

@@ -19,7 +19,7 @@ from pytest_django import Settings
 from enrichment import redrives, retention, sweep, tasks
 from enrichment.models import Failure, HeldRecord, MinuteStat, Pruning, Redrive
 from enrichment.tests.held import hold, valid, wait
-from ingestion import bell
+from ingestion import doorbell
 from ingestion.models import Delivery, Throttle, Upload
 from ingestion.streams import get
 from tests.api import api
@@ -240,10 +240,10 @@ def in_queue() -> list[str]:
 def test_the_schedule_begins_it_and_a_drain_does_it_though_nothing_else_is_pending(small_steps: None) -> None:
     for _ in range(10):
         delivery()
-    bell.answer()
+    doorbell.answer()
     OrmQ.objects.all().delete()
     tasks.prune()
-    assert (in_queue(), len(left())) == ([bell.DRAIN_TASK], 10)
+    assert (in_queue(), len(left())) == ([doorbell.DRAIN_TASK], 10)
     tasks.drain()
     assert Pruning.objects.get().finished_at
     assert (len(in_queue()), left()) == (1, set())  # nobody is rung for nothing
@@ -262,7 +262,7 @@ def test_a_drain_goes_on_until_its_time_is_over_and_rings_again(monkeypatch: pyt
     run.refresh_from_db()
     assert 0 < len(left()) < 200 and run.finished_at is None
     assert posted is None or Delivery.objects.get(pk=posted.pk).processed_at
-    assert in_queue() == [bell.DRAIN_TASK]
+    assert in_queue() == [doorbell.DRAIN_TASK]
 
 
 def test_the_sweep_has_a_run_taken_up_that_a_crash_left() -> None:
@@ -270,7 +270,7 @@ def test_the_sweep_has_a_run_taken_up_that_a_crash_left() -> None:
     retention.begin(by="test")
     OrmQ.objects.all().delete()
     sweep.sweep()
-    assert in_queue() == [bell.DRAIN_TASK]
+    assert in_queue() == [doorbell.DRAIN_TASK]
     tasks.drain()
     assert not left()
 

@@ -3,7 +3,7 @@
 from django import template
 from django.core.paginator import Paginator
 
-from ingestion.templatetags.shown import thousands
+from ingestion.text import thousands
 
 register = template.Library()
 

@@ -16,9 +16,9 @@ from enrichment.errors import Fault
 from enrichment.models import HeldRecord
 from ingestion import streams
 from ingestion.models import Delivery
-from ingestion.readers import dump, parse_json
-from ingestion.services import validate
+from ingestion.payloads import dump, parse_json
 from ingestion.streams import Context, get
+from ingestion.validation import validate
 from tests.records import assert_nothing_vanished, counts, deliver, send, stored, work_off
 from tutoring.tests.factories import student, tutor
 

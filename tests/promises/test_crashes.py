@@ -13,7 +13,7 @@ from django.db import connection
 
 from enrichment import sweep
 from enrichment.models import HeldRecord
-from ingestion import bell
+from ingestion import doorbell
 from ingestion.models import Delivery, Doorbell
 from ingestion.streams import get
 from tests.records import assert_nothing_vanished, counts, deliver, stored, work_off
@@ -158,7 +158,7 @@ def test_many_deliveries_ring_once(silent_bell: None) -> None:
 
 def test_it_rings_again_after_an_answer(silent_bell: None) -> None:
     deliver("tutors", tutor())
-    bell.answer()
+    doorbell.answer()
     deliver("tutors", tutor())
     assert tasks() == 2
 

@@ -24,11 +24,11 @@ from enrichment import errors, held, persist, pipeline, redrives, references, sw
 from enrichment.errors import Fault
 from enrichment.models import HeldRecord
 from enrichment.refresh import refresh, refresh_daily
-from ingestion import bell
+from ingestion import doorbell
 from ingestion.models import Delivery, DeliveryQuerySet, Doorbell
-from ingestion.readers import dump
-from ingestion.services import validate
+from ingestion.payloads import dump
 from ingestion.streams import Context, all_streams, get
+from ingestion.validation import validate
 from tests.records import assert_nothing_vanished, counts, deliver, send, stored, work_off
 from tests.servers import wait_until
 from tutoring.models import Feedback, Student, Tutor, TutoringSession
@@ -116,7 +116,7 @@ def rings() -> int:
 
 def test_it_rings_when_others_can_see_the_delivery(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(bell, "call_workers", lambda: seen.append(elsewhere(Delivery.objects.count)))
+    monkeypatch.setattr(doorbell, "call_workers", lambda: seen.append(elsewhere(Delivery.objects.count)))
     deliver("tutors", tutor())
     assert seen == [1]
 
@@ -126,9 +126,9 @@ def test_what_is_accepted_is_accepted_without_a_bell(silent_bell: None, monkeypa
         raise ConnectionError("the broker is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bell, "async_task", away)
+        patch.setattr(doorbell, "async_task", away)
         assert counts(deliver("tutors", tutor())) == {"pending": 1}
-    bell.ring()  # heard, since the one before was not
+    doorbell.ring()  # heard, since the one before was not
     assert rings() == 1
 
 
@@ -160,7 +160,7 @@ def test_a_drain_silences_the_bell_before_its_first_claim(silent_bell: None, mon
     monkeypatch.setattr(tasks, "process_batch", look_at_bell)
     tasks.drain()
     assert heard and all(heard)
-    assert bell.heartbeat()
+    assert doorbell.heartbeat()
 
 
 def test_a_step_of_the_sweep_that_fails_stops_no_other(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ from enrichment import held, pipeline, redrives
 from enrichment.held import NotMendable, SomeoneWasFaster
 from enrichment.models import HeldRecord, MinuteStat
 from ingestion.models import Delivery
-from ingestion.readers import dump
-from ingestion.services import NothingValid
+from ingestion.payloads import dump
 from ingestion.streams import get
+from ingestion.validation import NothingValid
 from tests.records import assert_nothing_vanished, counts, deliver, offer, send, stored, work_off
 from tutoring.tests.factories import session, tutor
 

@@ -16,7 +16,7 @@ from django_q.models import OrmQ
 from enrichment import pipeline, sweep, tasks
 from enrichment.models import HeldRecord
 from enrichment.pipeline import process_batch
-from ingestion import bell, control
+from ingestion import control, doorbell
 from ingestion.models import Delivery, PausedStream
 from ingestion.streams import get
 from tests.api import api, new_key
@@ -142,7 +142,7 @@ def test_resuming_and_running_now_try_at_once_what_was_in_trouble() -> None:
     tasks.drain()
     assert counts(deliveries["tutors"]) == {"pending": 1}
     OrmQ.objects.all().delete()
-    bell.ring()
+    doorbell.ring()
     rung = OrmQ.objects.count()
     assert control.run_now("tutors") == 1
     assert OrmQ.objects.count() == rung + 1  # although they were rung just now
@@ -161,7 +161,7 @@ def test_a_broker_that_is_away_keeps_nobody_from_resuming(monkeypatch: pytest.Mo
 
     delivery = deliver("tutors", tutor())
     pause("tutors")
-    monkeypatch.setattr(bell, "async_task", away)
+    monkeypatch.setattr(doorbell, "async_task", away)
     assert control.resume("tutors")
     work_off()
     assert counts(delivery) == {"inserted": 1}

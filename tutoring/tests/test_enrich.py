@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from ingestion.services import validate
 from ingestion.streams import Context, get
+from ingestion.validation import validate
 from tutoring.tests import factories
 
 NOW = datetime(2025, 6, 15, 12, 0, tzinfo=UTC)

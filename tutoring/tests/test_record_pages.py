@@ -20,7 +20,7 @@ from enrichment.held import mend
 from enrichment.models import HeldRecord
 from enrichment.tests.held import hold, wait
 from ingestion.models import Delivery
-from ingestion.readers import dump
+from ingestion.payloads import dump
 from tests.people import browser_of, person, text_of
 from tests.records import send, work_off
 from tutoring import numbers

@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 from pytest_django import Settings
 
-from ingestion.services import field_errors, validate
 from ingestion.streams import get
+from ingestion.validation import field_errors, validate
 from tutoring.tests import factories
 
 NOW = datetime(2025, 6, 15, 12, 0, tzinfo=UTC)

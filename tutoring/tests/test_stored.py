@@ -13,8 +13,8 @@ from pytest_django import Settings
 
 from enrichment.models import StoredRecord
 from enrichment.refresh import refresh, refresh_daily
-from ingestion.services import validate
 from ingestion.streams import Context, all_streams, get
+from ingestion.validation import validate
 from tests.records import counts, send, stored
 from tutoring import catalogue
 from tutoring.models import Feedback, Student, Subject, Tutor, TutoringSession

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ValidationError
 from pytest_django import Settings
 
 from ingestion import streams
-from ingestion.services import validate
 from ingestion.streams import Context
+from ingestion.validation import validate
 from tests.servers import free_port, manage
 from tutoring.management.commands.generate_data import post
 from tutoring.synthetic import (

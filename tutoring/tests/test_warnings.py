@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ingestion.services import validate
 from ingestion.streams import Context, get
+from ingestion.validation import validate
 from tutoring.catalogue import SUBJECTS
 from tutoring.tests import factories
 

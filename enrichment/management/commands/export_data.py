@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from enrichment import reading
 from enrichment.formats import STREAMED, Item, Listing
-from ingestion.errors import Refused
-from ingestion.readers import clean
+from ingestion.query import read_query
+from ingestion.refusals import Refused
 from ingestion.streams import Stream, get, names
-from ingestion.views import read_query
+from ingestion.text import clean
 
 
 class Command(BaseCommand):

@@ -11,12 +11,12 @@ from tqdm import tqdm
 from enrichment import stats
 from enrichment.progress import progress_of
 from ingestion.backlog import Full, refuse_when_full
-from ingestion.errors import Refused
-from ingestion.files import RecordFile, examine
+from ingestion.files.record_file import RecordFile, examine
+from ingestion.files.uploads import TakenInAlready, preview, take_in_all
 from ingestion.models import Upload
-from ingestion.readers import TooLarge, Unreadable
+from ingestion.payloads import TooLarge, Unreadable
+from ingestion.refusals import Refused
 from ingestion.streams import get, names
-from ingestion.uploads import TakenInAlready, preview, take_in_all
 
 CLIENT = "command"
 

@@ -14,7 +14,7 @@ from django_q.cluster import Cluster
 from django_q.management.commands.qcluster import Command as QClusterCommand
 
 from enrichment.sweep import sweep
-from ingestion import bell
+from ingestion import doorbell
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def _sweep() -> None:
 def _hangs() -> bool:
     """Nobody has answered the sweep's rings. False when the database is away: then no task can run."""
     try:
-        heartbeat = bell.heartbeat()
+        heartbeat = doorbell.heartbeat()
     except Error:
         connection.close()
         return False

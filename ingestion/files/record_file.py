@@ -9,29 +9,24 @@ import codecs
 import gzip
 import hashlib
 import json
-import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from django.conf import settings
-from django.core.files.uploadedfile import UploadedFile
-from django.core.files.uploadhandler import FileUploadHandler
 
-from ingestion.csv_reader import MAX_ROW, Chunk, CsvFile
+from ingestion.files.csv_reader import MAX_ROW, Chunk, CsvFile
+from ingestion.files.spool import PIECE, unnamed_file
 from ingestion.models import Upload
-from ingestion.readers import TooLarge, Unreadable, dump, parse_json, refuse_our_names, unreadable
+from ingestion.payloads import TooLarge, Unreadable, dump, parse_json, refuse_our_names, unreadable
 from ingestion.streams import Stream
 
 CHUNK_ROWS = 2000
 CHUNK_BYTES = 2_000_000
 """Of NDJSON."""
-PIECE = 1_000_000
-"""Bytes that are read at once."""
 HEAD = 65_536
 BEGINNING = 100
 """Bytes in which a file that is no text shows a NUL."""
@@ -42,40 +37,7 @@ BINARY = {
     b"\xff\xfe": "UTF-16: save it as UTF-8",
     b"\xfe\xff": "UTF-16: save it as UTF-8",
 }
-
 Format = Upload.Format
-
-
-class SpoolHandler(FileUploadHandler):
-    """Files of a form go to the disk, into files without a name."""
-
-    def new_file(self, *args: Any, **kwargs: Any) -> None:
-        super().new_file(*args, **kwargs)
-        self.file = tempfile.TemporaryFile()  # noqa: SIM115 (Django closes it with the request)
-
-    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        self.file.write(raw_data)
-
-    def file_complete(self, file_size: int) -> UploadedFile[bytes]:
-        self.file.seek(0)
-        return UploadedFile(self.file, self.file_name, self.content_type, file_size, self.charset)
-
-    def upload_interrupted(self) -> None:
-        if hasattr(self, "file"):
-            self.file.close()
-
-
-def spool(stream: IO[bytes], opened: ExitStack) -> BinaryIO:
-    """What is left of the stream, on the disk."""
-    file = unnamed_file(opened)
-    shutil.copyfileobj(stream, file, PIECE)
-    file.seek(0)
-    return file
-
-
-def unnamed_file(opened: ExitStack) -> BinaryIO:
-    """In the directory for temporary files (TMPDIR); gone with `opened`, or with the process, however that ends."""
-    return cast("BinaryIO", opened.enter_context(tempfile.TemporaryFile()))
 
 
 @dataclass(frozen=True, kw_only=True)

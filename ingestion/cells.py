@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from ingestion.readers import MAX_DEPTH, Unreadable, dump, parse_json
+from ingestion.payloads import MAX_DEPTH, Unreadable, dump, parse_json
 
 Read: TypeAlias = "Callable[[str], str]"
 """A cell → the JSON of its value; empty where the cell is, which means that the field is absent."""

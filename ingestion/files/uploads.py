@@ -13,12 +13,12 @@ from django.db.models import QuerySet, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from ingestion import backlog, bell
-from ingestion.csv_reader import Chunk
-from ingestion.errors import Refused
-from ingestion.files import RecordFile, first_records
+from ingestion import backlog, doorbell
+from ingestion.files.csv_reader import Chunk
+from ingestion.files.record_file import RecordFile, first_records
 from ingestion.models import Delivery, Upload
-from ingestion.services import check, key_of
+from ingestion.refusals import Refused
+from ingestion.validation import check, key_of
 
 DELIVERY_RECORDS = {"postgresql": 2000, "sqlite": 200}
 """As many as the pipeline works on together."""
@@ -137,7 +137,7 @@ def _keep(upload: Upload, chunk: Chunk, first_row: int) -> None:
             first_row=first_row,
         )
     backlog.note_accepted(chunk.count)
-    bell.ring()
+    doorbell.ring()
 
 
 def _move(upload: Upload, offset: int, **changes: Any) -> None:

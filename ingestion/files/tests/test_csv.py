@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from ingestion import streams
-from ingestion.csv_cells import cell_of, read_boolean, read_number, readers_of, shield, unshield
-from ingestion.csv_reader import CHUNK_BYTES, Column, CsvFile, match
-from ingestion.files import format_of
-from ingestion.readers import Unreadable, reread
+from ingestion.cells import cell_of, read_boolean, read_number, readers_of, shield, unshield
+from ingestion.files.csv_reader import CHUNK_BYTES, Column, CsvFile, match
+from ingestion.files.record_file import format_of
+from ingestion.payloads import Unreadable, reread
 
 HEADER = b"tutor_id,name,age,subjects,extra\r\n"
 

@@ -61,11 +61,6 @@ def dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
 
-def clean(text: str, length: int | None = None) -> str:
-    """`text` without NUL and lone surrogates, cut to `length`, for a column or a message."""
-    return text.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")[:length]
-
-
 def _lines(body: bytes) -> Iterator[tuple[int, bytes]]:
     """(number from 1, line) of those that are not empty; one at a time, since all at once would be a second body."""
     for number, line in enumerate(io.BytesIO(body), start=1):

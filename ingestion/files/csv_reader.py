@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import BinaryIO, TypeAlias, TypeGuard
 
-from ingestion import csv_cells
-from ingestion.csv_cells import Read
-from ingestion.readers import OUR_NAMES, Unreadable, dump, unreadable
+from ingestion import cells as csv_cells
+from ingestion.cells import Read
+from ingestion.payloads import OUR_NAMES, Unreadable, dump, unreadable
 from ingestion.streams import Stream
 
 MAX_ROW = 1_000_000

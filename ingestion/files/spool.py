@@ -1,0 +1,46 @@
+"""Uploaded bytes on their way to the disk: into files without a name."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import ExitStack
+from typing import IO, Any, BinaryIO, cast
+
+from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadhandler import FileUploadHandler
+
+PIECE = 1_000_000
+"""Bytes that are read at once."""
+
+
+class SpoolHandler(FileUploadHandler):
+    """Files of a form go to the disk, into files without a name."""
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        super().new_file(*args, **kwargs)
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 (Django closes it with the request)
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        self.file.write(raw_data)
+
+    def file_complete(self, file_size: int) -> UploadedFile[bytes]:
+        self.file.seek(0)
+        return UploadedFile(self.file, self.file_name, self.content_type, file_size, self.charset)
+
+    def upload_interrupted(self) -> None:
+        if hasattr(self, "file"):
+            self.file.close()
+
+
+def spool(stream: IO[bytes], opened: ExitStack) -> BinaryIO:
+    """What is left of the stream, on the disk."""
+    file = unnamed_file(opened)
+    shutil.copyfileobj(stream, file, PIECE)
+    file.seek(0)
+    return file
+
+
+def unnamed_file(opened: ExitStack) -> BinaryIO:
+    """In the directory for temporary files (TMPDIR); gone with `opened`, or with the process, however that ends."""
+    return cast("BinaryIO", opened.enter_context(tempfile.TemporaryFile()))

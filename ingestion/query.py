@@ -1,0 +1,39 @@
+"""Query strings of the API, read strictly: an unknown parameter or value is refused, naming what is allowed."""
+
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+
+from django.http import QueryDict
+
+from ingestion.refusals import Refused
+from ingestion.text import clean
+
+EASY_TO_READ = 12
+"""Of so many names one finds the right one oneself."""
+
+
+def read_query(query: QueryDict, allowed: Collection[str]) -> dict[str, str]:
+    """The parameters, each given once. Refuses (400) one that is unknown, naming what is allowed, empty or repeated."""
+    if unknown := [name for name in query if name not in allowed]:
+        fields = {name: ["unknown parameter"] for name in unknown}
+        told = f"Unknown parameter{'s' if len(unknown) > 1 else ''} {clean(', '.join(unknown), 200)}."
+        meant = _meant(unknown, allowed) if len(allowed) > EASY_TO_READ else ""
+        raise Refused(400, f"{told}{meant} Allowed: {', '.join(allowed) or 'none'}.", fields=fields)
+    for name, values in query.lists():
+        if len(values) > 1 or not values[0]:
+            raise Refused(400, f"{name} must be given once, with a value.", fields={name: ["must have one value"]})
+    return {name: str(value) for name, value in query.items()}
+
+
+def _meant(unknown: Collection[str], allowed: Collection[str]) -> str:
+    close = dict.fromkeys(name for wrong in list(unknown)[:3] for name in get_close_matches(wrong[:100], allowed))
+    return f" Did you mean {' or '.join(close)}?" if close else ""
+
+
+def read_choice(query: Mapping[str, str], name: str, allowed: Sequence[str]) -> str:
+    """The value of a parameter; the first allowed one where it is absent. Refuses (400) any other."""
+    value = query.get(name, allowed[0])
+    if value not in allowed:
+        message = f"must be one of: {', '.join(allowed)}"
+        raise Refused(400, f"{name} {message}.", fields={name: [message]})
+    return value

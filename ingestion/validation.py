@@ -1,0 +1,86 @@
+"""Items checked against their stream's schema: errors by field, warnings, keys."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from ingestion.payloads import UNREADABLE
+from ingestion.streams import Context, Stream
+from ingestion.text import clean
+
+MAX_MESSAGE = 500
+
+
+class NothingValid(ValueError):
+    """No item could be accepted; `errors` names each by index."""
+
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
+        super().__init__("No record is valid.")
+        self.errors = errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What there is to say of items before anything is stored."""
+
+    errors: list[dict[str, Any]]
+    """[{"index", "id", "errors": {field: [messages]}}] of the items that are invalid."""
+    warnings: list[dict[str, Any]]
+    """[{"index", "id", "warnings": [messages]}]"""
+    refused: list[int]
+    """The indexes of those that are not taken."""
+    count: int
+    """How many are taken."""
+    at: datetime
+
+
+def check(stream: Stream, items: list[Any], *, keep_invalid: bool = False) -> Checked:
+    """Validates the items. Raises NothingValid when none could be accepted."""
+    now = timezone.now()
+    context = Context(now=now, facts=stream.facts())
+    errors: list[dict[str, Any]] = []
+    warnings: list[dict[str, Any]] = []
+    for index, item in enumerate(items):
+        try:
+            record = validate(stream, item, now)
+        except ValidationError as error:
+            errors.append({"index": index, "id": key_of(stream, item), "errors": field_errors(error)})
+        else:
+            if found := stream.warn(record, context):
+                warnings.append({"index": index, "id": key_of(stream, item), "warnings": found})
+    refused = [] if keep_invalid else [error["index"] for error in errors]
+    if len(refused) == len(items):
+        raise NothingValid(errors)
+    return Checked(errors=errors, warnings=warnings, refused=refused, count=len(items) - len(refused), at=now)
+
+
+def validate(stream: Stream, item: Any, now: datetime) -> BaseModel:
+    """The record that `item`, typed as in JSON, stands for. Raises pydantic.ValidationError."""
+    if type(item) is dict and UNREADABLE in item:
+        raise _unreadable(stream, clean(str(item[UNREADABLE]), MAX_MESSAGE))
+    return stream.schema.__pydantic_validator__.validate_python(item, strict=True, context={"now": now})  # type: ignore[no-any-return]
+
+
+def _unreadable(stream: Stream, reason: str) -> ValidationError:
+    error = PydanticCustomError("unreadable", "{reason}", {"reason": reason})
+    detail = InitErrorDetails(type=error, loc=(UNREADABLE,), input=None)
+    return ValidationError.from_exception_data(stream.name, [detail])
+
+
+def field_errors(error: ValidationError) -> dict[str, list[str]]:
+    """field: [messages], for the client and for a held record; "record" stands for the whole."""
+    messages: dict[str, list[str]] = {}
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        field = ".".join(str(part) for part in detail["loc"]) or "record"
+        messages.setdefault(clean(field, 100), []).append(clean(detail["msg"], MAX_MESSAGE))
+    return messages
+
+
+def key_of(stream: Stream, item: Any) -> str:
+    """The item's key exactly; empty where it has none that could be stored, so that it never passes for another's."""
+    key = item.get(stream.key) if isinstance(item, dict) else None
+    return key if isinstance(key, str) and key == clean(key, 64) else ""
