@@ -7,8 +7,9 @@ from typing import Any
 from django.db import connection
 from django.db.models import F, Sum
 
-from enrichment import held, persist, pipeline
-from enrichment.pipeline import process_batch
+from enrichment import held
+from enrichment.pipeline import batch, upsert
+from enrichment.pipeline.batch import process_batch
 from ingestion.models import Delivery, DeliveryQuerySet
 from ingestion.payloads import dump
 from ingestion.services import accept
@@ -70,8 +71,8 @@ def _where_the_time_goes(number: int) -> None:
         return timed_work
 
     _accept("sessions", _sessions(ROUNDS, number))
-    steps = [(DeliveryQuerySet, "mark"), (held, "record"), (persist, "upsert")]
-    steps += [(pipeline, f"_{name}") for name in ("next_part", "validate", "resolve", "enrich", "count", "look")]
+    steps = [(DeliveryQuerySet, "mark"), (held, "record"), (upsert, "upsert")]
+    steps += [(batch, f"_{name}") for name in ("next_part", "validate", "resolve", "enrich", "count", "look")]
     real = [(owner, name, getattr(owner, name)) for owner, name in steps]
     for owner, name, work in real:
         setattr(owner, name, timed(name, work))

@@ -21,7 +21,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from enrichment import stats, workers
-from enrichment.pipeline import BATCH_RECORDS
+from enrichment.pipeline.batch import BATCH_RECORDS
 from ingestion import control, streams
 from ingestion.admin import ReadOnlyAdmin
 from ingestion.models import Delivery, PausedStream

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,24 +17,21 @@ from django.utils import timezone
 from pydantic import TypeAdapter, ValidationError
 
 from enrichment.models import Bytes, Failure, HeldRecord, HeldRecordQuerySet
+from enrichment.pipeline.item import Failed
 from ingestion import doorbell, streams
 from ingestion.fields import PastTime
 from ingestion.models import Delivery
 from ingestion.payloads import Unreadable, dump, parse_json
 from ingestion.streams import Stream
-from ingestion.text import first_message
 from ingestion.validation import field_errors, key_of, validate
 
 if TYPE_CHECKING:
-    from enrichment.pipeline import Item
+    from enrichment.pipeline.item import Item
 
 CHUNK_BYTES = 16_000_000
 """Of payloads of the held records named by one delivery, where it names more than one: what a worker reads at once."""
 CHUNK = 1000
 """Held records named by one delivery."""
-MOST_OF_MESSAGE = 200
-"""Characters of a message that held records are grouped by."""
-
 Status, Stage, Code = HeldRecord.Status, HeldRecord.Stage, HeldRecord.Code
 _past_time = TypeAdapter(PastTime)
 
@@ -50,37 +46,6 @@ class NotMendable(Exception):
     def __init__(self, messages: dict[str, list[str]]) -> None:
         super().__init__("The payload is not valid.")
         self.messages = messages
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Why an item could not be stored."""
-
-    stage: HeldRecord.Stage
-    code: HeldRecord.Code
-    messages: dict[str, list[str]]
-    traceback: str = ""
-    missing_stream: str = ""
-    missing_key: str = ""
-
-    @classmethod
-    def missing(cls, name: str, stream: str, key: str) -> Failed:
-        messages = {name: [f"{stream} has no {key} yet"]}
-        return cls(Stage.VALIDATE, Code.MISSING_REFERENCE, messages, missing_stream=stream, missing_key=key)
-
-    @property
-    def message(self) -> str:
-        """The first message in a line, never empty; without the missing key, so that those alike are grouped."""
-        messages = self.messages
-        if self.missing_stream:
-            messages = {field: [f"{self.missing_stream} has no such record yet"] for field in messages}
-        return " ".join(first_message(messages).split())[:MOST_OF_MESSAGE].strip() or str(self.code)
-
-    @property
-    def on_record(self) -> dict[str, Any]:
-        """The columns of a held record that tell of its last failure."""
-        names = ("stage", "code", "messages", "message", "missing_stream", "missing_key")
-        return {name: getattr(self, name) for name in names}
 
 
 # In the pipeline's transaction.

@@ -7,8 +7,8 @@ from typing import Any, cast
 from django.db import models, transaction
 from django.utils import timezone
 
-from enrichment import persist, references
 from enrichment.models import StoredRecord
+from enrichment.pipeline import references, upsert
 from ingestion.streams import Context, Stream, all_streams
 
 CHUNK = 1000
@@ -71,5 +71,5 @@ def refresh_rows(
             names |= different
             changed.append({stream.key: row.pk, **fresh})
     if changed:
-        persist.update(stream, changed, sorted(names))
+        upsert.update(stream, changed, sorted(names))
     return len(changed)

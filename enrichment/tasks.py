@@ -9,7 +9,7 @@ from django.conf import settings
 
 from enrichment import redrives, retention
 from enrichment.models import Redrive
-from enrichment.pipeline import process_batch
+from enrichment.pipeline.batch import process_batch
 from ingestion import doorbell
 from ingestion.streams import all_streams
 

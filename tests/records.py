@@ -5,7 +5,7 @@ from typing import Any
 from django.db.models import Count, Q
 
 from enrichment.models import HeldRecord
-from enrichment.pipeline import process_batch
+from enrichment.pipeline.batch import process_batch
 from ingestion.models import Delivery
 from ingestion.payloads import dump
 from ingestion.services import Acceptance, accept

@@ -321,14 +321,14 @@ def _store_slowly(stored: threading.Event, go_on: threading.Event) -> None:
     """A work transaction that has stored its row and takes its time to commit."""
     from django.db import transaction
 
-    from enrichment import persist
+    from enrichment.pipeline import upsert
     from tutoring.models import Tutor
 
     try:
         with transaction.atomic():
             row = Tutor.objects.values().get()
             Tutor.objects.filter(pk="before").select_for_update().exists()
-            persist.store(get("tutors"), [{**row, "tutor_id": "slow"}])
+            upsert.store(get("tutors"), [{**row, "tutor_id": "slow"}])
             stored.set()
             go_on.wait(30)
     finally:

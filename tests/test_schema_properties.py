@@ -26,8 +26,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from enrichment import persist
 from enrichment.models import HeldRecord
+from enrichment.pipeline import upsert
 from enrichment.refresh import refresh
 from ingestion.models import Delivery
 from ingestion.streams import Stream, all_streams, get
@@ -305,7 +305,7 @@ def test_what_is_accepted_is_read_back_equal(stream: Stream, monkeypatch: pytest
     @runs
     @given(sent=batches(stream))
     def run(sent: Sent) -> None:
-        monkeypatch.setattr(persist, "COPY_FROM", 1 if sent.copied else 50)
+        monkeypatch.setattr(upsert, "COPY_FROM", 1 if sent.copied else 50)
         with override_settings(TIME_ZONE=sent.zone), taken_back():
             accepted = take_in(client, stream, sent)
             for record in accepted:

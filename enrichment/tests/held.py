@@ -5,8 +5,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from enrichment.held import Failed
 from enrichment.models import HeldRecord
+from enrichment.pipeline.item import Failed
 from ingestion.models import ApiKey, Delivery
 from ingestion.payloads import dump
 from ingestion.streams import get

@@ -11,12 +11,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from enrichment.held import MOST_OF_MESSAGE, Failed
 from enrichment.held_page import MOST_MESSAGES
 from enrichment.models import HeldRecord, Redrive
+from enrichment.pipeline.item import MOST_OF_MESSAGE, Failed
+from enrichment.pipeline.tests.test_hostile_records import INVISIBLE, MARKUP, assert_harmless
 from enrichment.tests.held import hold, wait
 from enrichment.tests.test_admin_acts import confirm
-from enrichment.tests.test_hostile_records import INVISIBLE, MARKUP, assert_harmless
 from ingestion.models import Delivery
 from tests.people import text_of
 

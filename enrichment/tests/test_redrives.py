@@ -11,8 +11,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 import ingestion.models
-from enrichment import held, pipeline, redrives, tasks
+from enrichment import held, redrives, tasks
 from enrichment.models import HeldRecord, Redrive
+from enrichment.pipeline import batch as pipeline
 from enrichment.tests.held import hold, valid, wait
 from ingestion.models import Delivery
 

@@ -11,9 +11,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.exceptions import TimeoutException
 
-from enrichment import errors, held, persist, pipeline, redrives
-from enrichment.errors import Fault
+from enrichment import held, redrives
 from enrichment.models import HeldRecord
+from enrichment.pipeline import batch as pipeline
+from enrichment.pipeline import faults
+from enrichment.pipeline import upsert as persist
+from enrichment.pipeline.faults import Fault
 from ingestion import streams
 from ingestion.models import Delivery
 from ingestion.payloads import dump, parse_json
@@ -268,12 +271,12 @@ def test_a_stop_is_nobodys_fault(failing_upsert: list[Any]) -> None:
     ],
 )
 def test_the_class_of_every_error(kind: str, state: str, fault: Fault) -> None:
-    assert errors.classify(sql_error(kind, state)) is fault
+    assert faults.classify(sql_error(kind, state)) is fault
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), TypeError("x"), RuntimeError("x")])
 def test_an_exception_of_ours_is_the_codes(error: Exception) -> None:
-    assert errors.classify(error) is Fault.CODE
+    assert faults.classify(error) is Fault.CODE
 
 
 # P11: dead letters close.

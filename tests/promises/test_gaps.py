@@ -20,9 +20,12 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from enrichment import errors, held, persist, pipeline, redrives, references, sweep, tasks
-from enrichment.errors import Fault
+from enrichment import held, redrives, sweep, tasks
 from enrichment.models import HeldRecord
+from enrichment.pipeline import batch as pipeline
+from enrichment.pipeline import faults, references
+from enrichment.pipeline import upsert as persist
+from enrichment.pipeline.faults import Fault
 from enrichment.refresh import refresh, refresh_daily
 from ingestion import doorbell
 from ingestion.models import Delivery, DeliveryQuerySet, Doorbell
@@ -573,7 +576,7 @@ def sqlite_error(kind: str, name: str) -> Exception:
 )
 def test_whose_fault_an_error_of_postgresql_is(states: str, fault: Fault) -> None:
     for state in states.split():
-        assert errors.classify(sql_error("DatabaseError", state)) is fault, state
+        assert faults.classify(sql_error("DatabaseError", state)) is fault, state
 
 
 @pytest.mark.parametrize(
@@ -589,7 +592,7 @@ def test_whose_fault_an_error_of_postgresql_is(states: str, fault: Fault) -> Non
 )
 def test_whose_fault_an_error_of_sqlite_is(names: str, fault: Fault) -> None:
     for name in names.split():
-        assert errors.classify(sqlite_error("OperationalError", f"SQLITE_{name}")) is fault, name
+        assert faults.classify(sqlite_error("OperationalError", f"SQLITE_{name}")) is fault, name
 
 
 @pytest.mark.parametrize(
@@ -607,14 +610,14 @@ def test_whose_fault_an_error_of_sqlite_is(names: str, fault: Fault) -> None:
     ],
 )
 def test_whose_fault_an_error_without_a_number_is(error: Exception, fault: Fault) -> None:
-    assert errors.classify(error) is fault
+    assert faults.classify(error) is fault
 
 
 def test_the_code_of_a_record_that_the_database_refuses() -> None:
-    codes = {state: errors.code_of(sql_error("DatabaseError", state)) for state in ("23505", "23514", "22003", "54000")}
+    codes = {state: faults.code_of(sql_error("DatabaseError", state)) for state in ("23505", "23514", "22003", "54000")}
     assert codes == {"23505": "conflict", "23514": "constraint", "22003": "unstorable", "54000": "unstorable"}
     names = ("CONSTRAINT_UNIQUE", "CONSTRAINT_PRIMARYKEY", "CONSTRAINT_CHECK", "TOOBIG")
-    assert [errors.code_of(sqlite_error("DatabaseError", f"SQLITE_{name}")) for name in names] == [
+    assert [faults.code_of(sqlite_error("DatabaseError", f"SQLITE_{name}")) for name in names] == [
         *("conflict", "conflict", "constraint", "unstorable")
     ]
 

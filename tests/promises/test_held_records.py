@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from enrichment import held, pipeline, redrives
+from enrichment import held, redrives
 from enrichment.held import NotMendable, SomeoneWasFaster
 from enrichment.models import HeldRecord, MinuteStat
+from enrichment.pipeline import batch as pipeline
 from ingestion.models import Delivery
 from ingestion.payloads import dump
 from ingestion.streams import get

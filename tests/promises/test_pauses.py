@@ -13,9 +13,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from enrichment import pipeline, sweep, tasks
+from enrichment import sweep, tasks
 from enrichment.models import HeldRecord
-from enrichment.pipeline import process_batch
+from enrichment.pipeline import batch as pipeline
+from enrichment.pipeline.batch import process_batch
 from ingestion import control, doorbell
 from ingestion.models import Delivery, PausedStream
 from ingestion.streams import get

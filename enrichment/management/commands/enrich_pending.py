@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from enrichment import redrives, stats
 from enrichment.models import Redrive
-from enrichment.pipeline import process_batch
+from enrichment.pipeline.batch import process_batch
 from ingestion.models import Delivery, PausedStream
 from ingestion.streams import Stream, all_streams, get, names
 

@@ -13,8 +13,8 @@ from django.core.exceptions import ValidationError
 from django.db import connection, models, transaction
 from django.utils import timezone
 
-from enrichment.errors import Fault, classify, code_of
 from enrichment.models import HeldRecord
+from enrichment.pipeline.faults import Fault, classify, code_of
 from ingestion.streams import Stream
 from ingestion.text import clean
 from ingestion.validation import MAX_MESSAGE

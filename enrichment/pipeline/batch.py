@@ -6,10 +6,11 @@ import json
 import logging
 import time
 import traceback
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,12 +19,14 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.exceptions import TimeoutException
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from enrichment import held, latency, persist, references
-from enrichment.errors import Fault, classify, timed_out
-from enrichment.held import Failed
+from enrichment import held
+from enrichment.latency import BOUNDS, COLUMNS
 from enrichment.models import HeldRecord, MinuteStat
+from enrichment.pipeline import references, upsert
+from enrichment.pipeline.faults import Fault, classify, timed_out
+from enrichment.pipeline.item import Failed, Item
 from ingestion.models import PART_DIVISOR, Delivery
 from ingestion.payloads import reread
 from ingestion.streams import Context, Stream
@@ -34,26 +37,8 @@ BATCH_RECORDS = {"postgresql": 2000, "sqlite": 200}
 LONGEST_PAUSE = 60
 GIVE_BACK_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
 """Seconds between attempts to take a mark back while the database is away: together well below CLAIM_LEASE."""
-
 Stage, Code = HeldRecord.Stage, HeldRecord.Code
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Item:
-    """One record on its way through, at `position` of a delivery."""
-
-    delivery: Delivery
-    position: int
-    payload: Any
-    origin: tuple[datetime, int, int]
-    """(received_at, delivery id, position) of its first arrival."""
-    held: HeldRecord | None = None
-    record: BaseModel | None = None
-    row: dict[str, Any] = field(default_factory=dict)
-    outcome: str = ""
-    """inserted, updated, stale, held or skipped."""
-    failed: Failed | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +147,7 @@ def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now
         held.record(stream, items)
         _count([delivery for delivery in deliveries if delivery.pk in locked], items)
         numbers = Counter(_stat_of(item) for item in items)
-        MinuteStat.objects.add(stream.name, now, {**numbers, **latency.count(deliveries, items, now)})
+        MinuteStat.objects.add(stream.name, now, {**numbers, **count(deliveries, items, now)})
     return items
 
 
@@ -190,7 +175,7 @@ def _resolve(stream: Stream, items: list[Item], now: datetime) -> Context:
 
 
 def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
-    defaults = persist.defaults(stream)
+    defaults = upsert.defaults(stream)
     for item in items:
         try:
             derived = stream.enrich(item.record, context)
@@ -213,7 +198,7 @@ def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
 
 
 def _store(stream: Stream, items: list[Item]) -> None:
-    for item, result in zip(items, persist.store(stream, [item.row for item in items]), strict=True):
+    for item, result in zip(items, upsert.store(stream, [item.row for item in items]), strict=True):
         if isinstance(result, str):
             item.outcome = result
         elif result.fault is Fault.REFERENCE:
@@ -290,3 +275,21 @@ def _give_back(deliveries: Sequence[Delivery], error: BaseException) -> Worked:
 def _smaller(delivery: Delivery) -> int:
     """The part for the next try of a delivery that failed or timed out: alone at first, then in parts."""
     return delivery.pending if delivery.part is None else max(1, delivery.part // PART_DIVISOR)
+
+
+def count(deliveries: Iterable[Delivery], items: Iterable[Item], since: datetime) -> dict[str, float]:
+    """Columns of MinuteStat to add for items that clients sent; `since` is our clock just after the deliveries' mark.
+
+    What we send through again ourselves is not counted: each accepted record once, when it is first stored or held.
+    No clock is compared with another's: from arrival to mark the database's counts, from then on ours.
+    """
+    records = Counter(item.delivery.pk for item in items)
+    worked = timezone.now() - since
+    numbers: dict[str, float] = {"seconds": 0.0}
+    for delivery in deliveries:
+        if delivery.source == Delivery.Source.CLIENT and delivery.started_at:
+            seconds = max(0.0, (delivery.started_at - delivery.received_at + worked).total_seconds())
+            column = COLUMNS[bisect_left(BOUNDS, seconds)]
+            numbers[column] = numbers.get(column, 0) + records[delivery.pk]
+            numbers["seconds"] += seconds * records[delivery.pk]
+    return numbers
