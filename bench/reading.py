@@ -198,7 +198,7 @@ def _show(client: Any, name: str, path: str) -> None:
 
 def _middle(client: Any, ordering: str) -> str:
     """The page that begins in the middle of all rows."""
-    from enrichment.pagination import Ordering
+    from enrichment.rows.ordering import Ordering
     from ingestion.streams import get
 
     rows = get("sessions").model._default_manager

@@ -1,162 +1,21 @@
-"""Lists as CSV and NDJSON: all that is filtered, read in chunks and sent as it is read."""
+"""Lists over HTTP: a page as JSON, or all of it as CSV or NDJSON."""
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable
 
-from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from enrichment.pagination import PARAMETERS, Ordering, in_chunks, paginate
-from ingestion.cells import SEPARATORS, shield
-from ingestion.payloads import dump
+from enrichment.pagination import PARAMETERS, paginate
+from enrichment.rows.listing import Listing
+from enrichment.rows.writers import FORMATS, Csv, Ndjson, Streamed, stream
 from ingestion.query import read_choice, read_query
 from ingestion.refusals import Refused
-from ingestion.text import clean
 from ingestion.views import ApiView
-
-FORMATS = ("json", "csv", "ndjson")
-CUT = "The list is cut short here by an error: ask again."
-
-Item = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What a list answers: rows in an order, and the fields of the object that each is shown as."""
-
-    rows: QuerySet[Any]
-    ordering: Ordering
-    fields: Sequence[str]
-    shown: Callable[[Sequence[Any]], list[Item]]
-    """Rows → objects with these fields, in a constant number of queries."""
-
-    def chunks(self) -> Iterator[list[Item]]:
-        return map(self.shown, in_chunks(self.rows, self.ordering))
-
-
-def read_fields(query: Mapping[str, str], allowed: Sequence[str], default: Sequence[str] = ()) -> list[str]:
-    """The fields that ?fields= names, in that order. Refuses (400) a name that is none."""
-    if "fields" not in query:
-        return list(default or allowed)
-    names = list(dict.fromkeys(query["fields"].split(",")))
-    if not set(names) <= set(allowed):
-        message = f"must be some of, with commas between: {', '.join(allowed)}"
-        raise Refused(400, f"fields {message}.", fields={"fields": [message]})
-    return names
-
-
-# Each turns chunks of objects into chunks of text.
-
-
-def as_ndjson(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
-    """In ASCII, since some readers end a line at more characters than one."""
-    encode = json.JSONEncoder(default=_time, separators=(",", ":")).encode
-    for chunk in chunks:
-        yield "".join([encode(item) + "\n" for item in chunk])
-
-
-def _time(value: Any) -> str:
-    """As DRF writes it into lists of JSON."""
-    text: str = value.isoformat()
-    return f"{text[:-6]}Z" if text.endswith("+00:00") else text
-
-
-def as_csv(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
-    """With a header, also when there are no rows. Cells are what the reader of uploads takes back."""
-    yield from _as_csv(chunks, fields, cell)
-
-
-def as_csv_for_spreadsheets(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
-    """The same, with an apostrophe before what a spreadsheet would compute; the reader of uploads takes it away."""
-    yield from _as_csv(chunks, fields, lambda value: _shielded(cell(value)))
-
-
-def _shielded(value: Any) -> Any:
-    return shield(value) if isinstance(value, str) else value
-
-
-def _as_csv(chunks: Iterable[list[Item]], fields: Sequence[str], write: Callable[[Any], Any]) -> Iterator[str]:
-    yield _csv([fields])
-    for chunk in chunks:
-        yield _csv([[write(item[name]) for name in fields] for item in chunk])
-
-
-def _csv(rows: Iterable[Iterable[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return clean(text.getvalue())
-
-
-def cell(value: Any) -> Any:
-    """null is empty, true and false are JSON's; a list has its items separated, or is JSON where that is not plain.
-
-    A text is left as it is, be it a formula to some spreadsheet: the file is data for programs.
-    """
-    write = CELLS.get(type(value))
-    return write(value) if write else value
-
-
-def _list(items: list[Any]) -> str:
-    return SEPARATORS[0].join(items) if items and all(map(_is_plain, items)) else dump(items)
-
-
-def _is_plain(item: Any) -> bool:
-    """Reads back as one item of a list with separators."""
-    if not isinstance(item, str) or item == "" or item != item.strip():
-        return False
-    return not item.startswith("[") and not any(separator in item for separator in SEPARATORS)
-
-
-CELLS: dict[type, Callable[[Any], str]] = {
-    bool: {True: "true", False: "false"}.__getitem__,
-    dict: dump,
-    list: _list,
-    datetime: _time,
-}
-
-
-class Streamed(BaseRenderer):
-    """Stands for a format in the negotiation; what is written does not pass through it."""
-
-    write: Callable[[Iterable[list[Item]], Sequence[str]], Iterator[str]]
-    cut: str
-    """What an error in the midst of a list leaves behind: no line that could pass for a row."""
-
-
-class Csv(Streamed):
-    media_type = "text/csv"
-    format = "csv"
-    write = staticmethod(as_csv)
-    cut = f'"{CUT}'
-
-
-class CsvForSpreadsheets(Csv):
-    """For people, who open what they download."""
-
-    write = staticmethod(as_csv_for_spreadsheets)
-
-
-class Ndjson(Streamed):
-    media_type = "application/x-ndjson"
-    format = "ndjson"
-    write = staticmethod(as_ndjson)
-    cut = f'{{"error":"{CUT}'
-
-
-STREAMED = {renderer.format: renderer for renderer in (Csv, Ndjson)}
 
 
 class ByFormat(DefaultContentNegotiation):
@@ -205,28 +64,3 @@ class ListView(ApiView):
             return stream(request, request.accepted_renderer, listing, name)
         page = paginate(request.build_absolute_uri(request.path), listing.rows, query, listing.ordering)
         return Response({**page, "results": listing.shown(page["results"])})
-
-
-def stream(request: Request | HttpRequest, form: Streamed, listing: Listing, name: str) -> HttpResponseBase:
-    """All of the list; its first chunk is read before the answer begins, so that most errors have a status."""
-    chunks = begun(listing.chunks()) if request.method == "GET" else iter(())
-    text = form.write(chunks, listing.fields) if request.method == "GET" else iter(())
-    headers = {"Content-Disposition": f'attachment; filename="{name}.{form.format}"'}
-    return StreamingHttpResponse(
-        cut_loudly(text, form.cut), content_type=f"{form.media_type}; charset=utf-8", headers=headers
-    )
-
-
-def begun(items: Iterator[Any]) -> Iterator[Any]:
-    return itertools.chain(list(itertools.islice(items, 1)), items)
-
-
-def cut_loudly(text: Iterator[str], cut: str) -> Iterator[str]:
-    """An error ends the connection without the end of the body; behind a proxy that speaks HTTP/1.0 that looks like
-    one, so the last line says it as well.
-    """
-    try:
-        yield from text
-    except Exception:
-        yield cut
-        raise

@@ -10,8 +10,9 @@ from django.http import StreamingHttpResponse
 from django.utils import timezone
 
 from enrichment import clients
-from enrichment.formats import Csv, Item, Ndjson, Streamed, as_csv, as_ndjson, begun, cut_loudly
 from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
+from enrichment.rows.listing import Item
+from enrichment.rows.writers import Csv, Ndjson, Streamed, as_csv, as_ndjson, begun, cut_loudly
 from ingestion.cells import shield
 from ingestion.payloads import Unreadable, parse_json
 from ingestion.text import plain

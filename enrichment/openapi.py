@@ -11,8 +11,9 @@ from django.db import models
 from django_filters.filters import Filter
 from rest_framework.renderers import JSONRenderer
 
-from enrichment import reading
-from enrichment.filters import (
+from enrichment.pagination import MAX_PAGE_SIZE, PAGE_SIZE
+from enrichment.rows import reading
+from enrichment.rows.filters import (
     AnyItemFilter,
     ChoiceFilter,
     ChoicesFilter,
@@ -23,8 +24,7 @@ from enrichment.filters import (
     exposed_fields,
     filters_of_stream,
 )
-from enrichment.formats import FORMATS, as_csv, as_ndjson
-from enrichment.pagination import MAX_PAGE_SIZE, PAGE_SIZE
+from enrichment.rows.writers import FORMATS, as_csv, as_ndjson
 from ingestion.openapi import Answer, Body, Component, Parameter, Schema, json_schema, reference
 from ingestion.streams import Context, Stream, all_streams
 from ingestion.validation import validate

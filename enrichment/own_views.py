@@ -13,11 +13,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from enrichment.answers import DELIVERIES_ANSWER, DELIVERY_ANSWER, DELIVERY_ID, HELD_ANSWER, PAYLOAD
-from enrichment.filters import ChoiceFilter, ChoicesFilter, TimeFilter, WholeFilter, filtered
-from enrichment.formats import Item, Listing, ListView, read_fields
+from enrichment.formats import ListView
 from enrichment.models import HeldRecord
 from enrichment.openapi import filter_parameters, list_parameters
-from enrichment.pagination import NEWEST_FIRST, read_ordering
+from enrichment.rows.filters import ChoiceFilter, ChoicesFilter, TimeFilter, WholeFilter, filtered
+from enrichment.rows.listing import Item, Listing, read_fields
+from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
 from ingestion.answers import or_it_is_gone
 from ingestion.auth import client_of, is_staff, visible_streams
 from ingestion.models import Delivery

@@ -18,8 +18,8 @@ from django.db.models.functions import Coalesce
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 
-from enrichment.formats import Csv, cut_loudly
 from enrichment.models import HeldRecord
+from enrichment.rows.writers import Csv, cut_loudly
 from ingestion import streams
 from ingestion.cells import cell_of, shield
 from ingestion.files.csv_reader import OURS, match

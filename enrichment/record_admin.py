@@ -23,12 +23,13 @@ from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from enrichment import formats, record_page
-from enrichment.formats import Listing
+from enrichment import record_page
 from enrichment.models import StoredRecord
-from enrichment.pagination import Ordering
-from enrichment.reading import names_of, only, shown_by
 from enrichment.refresh import refresh
+from enrichment.rows import writers as formats
+from enrichment.rows.listing import Listing
+from enrichment.rows.ordering import Ordering
+from enrichment.rows.reading import names_of, only, shown_by
 from ingestion.admin import NewestPaginator, ReadOnlyAdmin
 from ingestion.streams import Stream
 from ingestion.templatetags.shown import age

@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from enrichment.models import HeldRecord, Redrive, StoredRecord
-from enrichment.pagination import Ordering
+from enrichment.rows.ordering import Ordering
 from ingestion import streams
 from ingestion.models import Delivery
 from ingestion.streams import Stream

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from enrichment.answers import FIRST, Count, partial
 from enrichment.openapi import list_as_text, list_parameters, page_of
-from enrichment.pagination import NEWEST_FIRST
+from enrichment.rows.ordering import NEWEST_FIRST
 from ingestion.answers import Id, Messages, Stamp, StatusUrl
 from ingestion.openapi import Answer, Body, Component, Parameter
 from ingestion.streams import names

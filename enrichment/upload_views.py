@@ -16,9 +16,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from enrichment import upload_answers as told
-from enrichment.formats import Item, Listing, ListView, read_fields
-from enrichment.pagination import NEWEST_FIRST, read_ordering
+from enrichment.formats import ListView
 from enrichment.progress import Progress, csv_of_rejected, progress_of
+from enrichment.rows.listing import Item, Listing, read_fields
+from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
 from ingestion import backlog, streams
 from ingestion.answers import or_it_is_gone
 from ingestion.auth import client_of, is_staff, visible_streams

@@ -4,10 +4,11 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from enrichment import reading
-from enrichment.formats import ListView, read_fields
+from enrichment.formats import ListView
 from enrichment.models import HeldRecord
 from enrichment.openapi import ROW, ROWS, key_and_fields, record_parameters
+from enrichment.rows import reading
+from enrichment.rows.listing import read_fields
 from ingestion.openapi import describe
 from ingestion.query import read_query
 from ingestion.refusals import Refused

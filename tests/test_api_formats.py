@@ -18,8 +18,8 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 
 from conftest import NewDatabase, on_sqlite
-from enrichment.formats import cell, cut_loudly
-from enrichment.pagination import CHUNK
+from enrichment.rows.ordering import CHUNK
+from enrichment.rows.writers import cell, cut_loudly
 from ingestion.streams import all_streams, get
 from tests.api import api, new_key, post, refusal
 from tests.people import browser_of, person

@@ -10,8 +10,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from enrichment import pagination
-from enrichment.reading import names_of
+from enrichment.rows import ordering as pagination
+from enrichment.rows.reading import names_of
 from ingestion.streams import all_streams, get
 from tests.people import browser_of, person, text_of
 from tests.records import send

@@ -12,8 +12,9 @@ from django.db import Error
 from django.http import QueryDict
 from tqdm import tqdm
 
-from enrichment import reading
-from enrichment.formats import STREAMED, Item, Listing
+from enrichment.rows import reading
+from enrichment.rows.listing import Item, Listing
+from enrichment.rows.writers import STREAMED
 from ingestion.query import read_query
 from ingestion.refusals import Refused
 from ingestion.streams import Stream, get, names

@@ -10,10 +10,10 @@ from typing import Any, cast
 from django.db import connection
 from django.db.models import Q, QuerySet
 
-from enrichment.filters import exposed_fields, filtered, filters_of_stream
-from enrichment.formats import Item, Listing, read_fields
 from enrichment.models import StoredRecord
-from enrichment.pagination import Ordering, read_ordering, stream_orderings
+from enrichment.rows.filters import exposed_fields, filtered, filters_of_stream
+from enrichment.rows.listing import Item, Listing, read_fields
+from enrichment.rows.ordering import Ordering, read_ordering, stream_orderings
 from ingestion.streams import Stream
 
 Rows = QuerySet[StoredRecord]

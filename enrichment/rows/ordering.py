@@ -1,0 +1,103 @@
+"""Orders of rows and positions in them: what comes after a cursor is found in the same time on every page.
+
+DRF's own cursor remembers the value alone and loops, or loses rows, where many rows share one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from django.db.models import F, Func, Model, Q, QuerySet
+from django.db.models.expressions import OrderBy
+
+from ingestion.query import read_choice
+
+CHUNK = 2000
+"""Rows that are read at once where all are wanted."""
+AnyModel = TypeVar("AnyModel", bound=Model)
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """By the key, or by a time that is never null and then by the key, both in one direction."""
+
+    name: str
+    """As in ?ordering=: the column, with a minus in front where it descends."""
+    key: str
+    keys: type[str | int] = str
+    by_scan: bool = False
+    """Pages are found by reading all rows, not along the index of this order. For conditions of which PostgreSQL cannot
+    guess how few rows meet them: along the index it reads row by row all over the table, 8 times as slow for none.
+    """
+
+    @property
+    def column(self) -> str:
+        return self.name.removeprefix("-")
+
+    @property
+    def descending(self) -> bool:
+        return self.name.startswith("-")
+
+    def columns(self, *, reverse: bool = False, by_scan: bool = False) -> list[OrderBy]:
+        terms = [
+            Func(F(column), function="GREATEST") if by_scan else F(column)  # the greatest of one: no index has it
+            for column in dict.fromkeys((self.column, self.key))
+        ]
+        return [OrderBy(term, descending=self.descending != reverse) for term in terms]
+
+    def beyond(self, cursor: Cursor) -> Q:
+        """Rows that come after the cursor's row, or before it where the cursor looks back."""
+        sign = "lt" if self.descending != cursor.back else "gt"
+        key_beyond = Q(**{f"{self.key}__{sign}": cursor.key})
+        if self.column == self.key:
+            return key_beyond
+        # Not `value > … OR (value = … AND key > …)`: with the range outside, an index on the value serves.
+        return Q(**{f"{self.column}__{sign}e": cursor.value}) & (
+            Q(**{f"{self.column}__{sign}": cursor.value}) | key_beyond
+        )
+
+    def place_of(self, row: Model, *, back: bool = False) -> Cursor:
+        value = None if self.column == self.key else getattr(row, self.column)
+        return Cursor(self.name, value, row.pk, back)
+
+
+NEWEST_FIRST = (Ordering("-id", "id", int), Ordering("id", "id", int))
+"""For what is numbered as it comes."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    ordering: str
+    value: datetime | None
+    """None where rows are ordered by the key alone."""
+    key: str | int
+    back: bool
+
+    def __str__(self) -> str:
+        value = self.value and self.value.isoformat()
+        return base64.urlsafe_b64encode(json.dumps([self.ordering, value, self.key, self.back]).encode()).decode()
+
+
+def in_chunks(rows: QuerySet[AnyModel], ordering: Ordering, size: int = CHUNK) -> Iterator[list[AnyModel]]:
+    """All rows, a chunk at a time; no transaction and no cursor of the database outlives a chunk."""
+    ordered = rows.order_by(*ordering.columns())
+    chunk = list(ordered[:size])
+    while chunk:
+        yield chunk
+        more = ordered.filter(ordering.beyond(ordering.place_of(chunk[-1])))
+        chunk = list(more[:size]) if len(chunk) == size else []
+
+
+def stream_orderings(key: str, *times: str) -> list[Ordering]:
+    return [Ordering(sign + column, key) for column in (key, *times) for sign in ("", "-")]
+
+
+def read_ordering(query: Mapping[str, str], allowed: Sequence[Ordering]) -> Ordering:
+    """The one that ?ordering= names, the first where it is absent."""
+    by_name = {ordering.name: ordering for ordering in allowed}
+    return by_name[read_choice(query, "ordering", list(by_name))]
