@@ -54,7 +54,7 @@ class PrefilledForm(BrowsableAPIRenderer):
 
     def get_raw_data_form(self, data: Any, view: Any, method: str, request: Request) -> Any:
         form = super().get_raw_data_form(data, view, method, request)
-        if form and isinstance(view, IngestView):
+        if form and hasattr(view, "example"):
             posted: Any = request.data if request.method == "POST" else b""
             text = posted.decode(errors="replace") if isinstance(posted, bytes) else ""
             form.initial["_content"] = text or json.dumps(view.example(), indent=2)

@@ -34,7 +34,6 @@ from ingestion.models import PausedStream
 from ingestion.openapi import Answer, Body, describe
 from ingestion.query import read_query
 from ingestion.views import ApiView
-from tutormax import __version__
 
 EXAMPLE = """\
 # HELP tutormax_pending_records Records not yet worked on.
@@ -125,7 +124,7 @@ def of_the_system() -> Iterator[Metric]:
     full = "0: so much is pending that requests with records are refused with 503."
     yield GaugeMetricFamily("tutormax_accepting", full, float(not backlog.is_full()))
     build = GaugeMetricFamily("tutormax_build_info", "Always 1.", labels=["version"])
-    build.add_metric([__version__], 1)
+    build.add_metric([settings.VERSION], 1)
     yield build
 
 

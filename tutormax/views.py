@@ -25,12 +25,11 @@ from ingestion.errors import RETRY_AFTER
 from ingestion.models import Delivery
 from ingestion.openapi import Answer, Body, JsonSchema, describe, description
 from ingestion.streams import names
-from tutormax import __version__
 
 HEALTHY = {
     "status": "healthy",
     "timestamp": "2025-03-01T22:10:00Z",
-    "version": __version__,
+    "version": settings.VERSION,
     "database": True,
     "queue": True,
     "cluster": True,
@@ -44,7 +43,7 @@ ENDPOINTS = (
     *("/guide", "/docs", "/redoc", "/openapi.json", "/admin/"),
 )
 """Beside those of the streams."""
-HOME = {"name": "TutorMax", "version": __version__, "status": "running", "endpoints": ["/health", "/guide"]}
+HOME = {"name": "TutorMax", "version": settings.VERSION, "status": "running", "endpoints": ["/health", "/guide"]}
 
 
 class OpenView(APIView):
@@ -72,7 +71,12 @@ class HomeView(OpenView):
     def get(self, request: Request) -> Response:
         """What this is and what it offers: JSON for a client, links for a person."""
         streams = [f"/api/{name}{rest}" for name in names() for rest in ("", "/batch", "/{key}")]
-        home = {"name": "TutorMax", "version": __version__, "status": "running", "endpoints": [*streams, *ENDPOINTS]}
+        home = {
+            "name": "TutorMax",
+            "version": settings.VERSION,
+            "status": "running",
+            "endpoints": [*streams, *ENDPOINTS],
+        }
         return Response({**home, "streams": names()} if is_html(request) else home, template_name="home.html")
 
 
@@ -168,7 +172,7 @@ def is_html(request: Request) -> bool:
 
 def look_after() -> dict[str, Any]:
     """The answer of /health: `database` and `queue` as they answer now, `cluster` by its last heartbeat."""
-    health = {"timestamp": timezone.now(), "version": __version__}
+    health = {"timestamp": timezone.now(), "version": settings.VERSION}
     try:
         cluster = stats.cluster_alive()
         our_mistake = Delivery.objects.pending().filter(trouble__startswith="code:").exists()
