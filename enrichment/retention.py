@@ -28,6 +28,7 @@ from django_q.models import Task
 
 from enrichment.models import Failure, HeldRecord, Pruning, Redrive
 from ingestion.models import Delivery, Throttle, Upload
+from ingestion.text import duration
 
 STEP = 1000
 """What one transaction looks at and deletes: rows, with those that go with them. (One alone may have more of these.)"""
@@ -38,7 +39,6 @@ LONGEST_REST = 0.1
 A_DAY = timedelta(days=1)
 """So long what log-ins are locked by is kept in any case."""
 HELD, FAILURES = "held records", "failures"
-
 Status = HeldRecord.Status
 RedriveDelivery = Redrive.deliveries.through
 Keys = Sequence[Any]
@@ -112,7 +112,6 @@ TABLES: dict[str, Table] = {
     ),
 }
 """In this order: deliveries before their uploads."""
-
 
 # Doing it.
 
@@ -250,3 +249,10 @@ def _going(name: str, table: Table, window: Window, before: datetime) -> dict[st
     keys = (table.going_then or table.going)(window.keys, before)
     held = HeldRecord.objects.filter(delivery__in=keys).count() if name == "deliveries" else 0
     return {name: len(keys), HELD: held}
+
+
+def or_it_is_gone() -> str:
+    """The end of a sentence about a delivery or upload that is not found."""
+    if not settings.RETENTION:
+        return ""
+    return f", or it is no longer kept: what is done with is deleted after {duration(settings.RETENTION)}"

@@ -21,9 +21,9 @@ from django.utils.safestring import SafeString
 from enrichment.admin_acts import log
 from enrichment.models import Pruning
 from enrichment.progress import Progress, csv_of_rejected, progress_of
+from enrichment.retention import or_it_is_gone
 from ingestion import streams
 from ingestion.admin import NewestPaginator, ReadOnlyAdmin, StreamFilter
-from ingestion.answers import or_it_is_gone
 from ingestion.backlog import Full, refuse_when_full
 from ingestion.files.record_file import RecordFile, examine
 from ingestion.files.uploads import TakenInAlready, preview, take_in_all

@@ -19,8 +19,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
+from enrichment.retention import or_it_is_gone
 from ingestion import clients, streams
-from ingestion.answers import or_it_is_gone
 from ingestion.models import Delivery
 from ingestion.payloads import Unreadable, parse_json
 from ingestion.templatetags.shown import age, badge, moment

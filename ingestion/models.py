@@ -72,7 +72,7 @@ class ApiKey(AbstractAPIKey):
 
 
 class Throttle(models.Model):
-    """What a key has used up of THROTTLE (ingestion/throttling.py)."""
+    """What a key has used up of THROTTLE (api/throttling.py)."""
 
     key = models.CharField(max_length=8, primary_key=True, help_text="Its prefix.")
     due = models.FloatField(help_text="Unix time, by the database's clock.")

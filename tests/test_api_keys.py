@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from ingestion.auth import ApiKeyAuthentication
+from api.auth import ApiKeyAuthentication
 from ingestion.management.commands import create_api_key
 from ingestion.models import ApiKey, Delivery
 from tests.api import api, new_key, post, refusal

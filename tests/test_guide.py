@@ -22,11 +22,11 @@ from django.conf import settings
 from django.test import Client
 from django.urls import Resolver404, resolve
 
+from api.deliveries import MAX_HELD
+from api.errors import CODES
+from api.pagination import MAX_PAGE_SIZE
 from conftest import NewDatabase
 from enrichment.models import HeldRecord
-from enrichment.own_views import MAX_HELD
-from enrichment.pagination import MAX_PAGE_SIZE
-from ingestion.errors import CODES
 from ingestion.fields import CLOCK_TOLERANCE
 from ingestion.files.csv_reader import MAX_ROW
 from ingestion.payloads import MAX_DEPTH

@@ -15,14 +15,14 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, Spec
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 from rest_framework.views import APIView
 
-from ingestion import openapi
-from ingestion.errors import CODES
-from ingestion.openapi import TAGS, Generator
+from api.docs import GuideView
+from api.errors import CODES
+from api.schema import generator as openapi
+from api.schema.generator import TAGS, Generator
 from ingestion.streams import all_streams, get
 from tests.api import api, post, refusal
 from tests.records import send
 from tutoring.tests.factories import feedback, session, student, tutor
-from tutormax.views import GuideView
 
 DOCUMENTATION = (GuideView, SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView)
 MOMENT = "2025-03-01T15:00:00Z"

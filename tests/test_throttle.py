@@ -1,4 +1,4 @@
-"""THROTTLE is shared by the processes of the web server. How it counts: ingestion/tests/test_throttling.py."""
+"""THROTTLE is shared by the processes of the web server. How it counts: api/tests/test_throttling.py."""
 
 import time
 from collections import Counter

@@ -18,8 +18,8 @@ from django.utils.text import capfirst
 from enrichment import missing
 from enrichment.models import HeldRecord, Redrive, StoredRecord
 from enrichment.record_page import HeldFirst, held_first
+from enrichment.retention import or_it_is_gone
 from ingestion import clients, streams
-from ingestion.answers import or_it_is_gone
 from ingestion.models import Delivery, PausedStream, Upload
 from ingestion.streams import Stream
 from ingestion.text import clean, cut, plain

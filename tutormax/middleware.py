@@ -4,7 +4,7 @@ from datetime import UTC
 
 from django.http import HttpRequest, HttpResponse
 
-from ingestion.errors import error_response
+from api.errors import error_response
 from ingestion.models import ApiKey
 from tutormax import logs
 

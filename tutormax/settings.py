@@ -54,6 +54,7 @@ INSTALLED_APPS = [
     "rest_framework_api_key",
     "axes",
     "corsheaders",
+    "api",
     "ingestion",
     "enrichment",  # before django_q: its qcluster is the one that runs
     "tutoring",
@@ -157,17 +158,17 @@ LOGIN_REDIRECT_URL = "admin:index"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "ingestion.auth.ApiKeyAuthentication",
-        "ingestion.auth.StaffSessionAuthentication",
+        "api.auth.ApiKeyAuthentication",
+        "api.auth.StaffSessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["ingestion.auth.HasScope"],
-    "DEFAULT_THROTTLE_CLASSES": ["ingestion.throttling.PerKey"],
+    "DEFAULT_PERMISSION_CLASSES": ["api.auth.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["api.throttling.PerKey"],
     "DEFAULT_RENDERER_CLASSES": [
         "rest_framework.renderers.JSONRenderer",
         "rest_framework.renderers.BrowsableAPIRenderer",
     ],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "ingestion.errors.handle_exception",
+    "EXCEPTION_HANDLER": "api.errors.handle_exception",
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,
 }
@@ -187,11 +188,11 @@ SPECTACULAR_SETTINGS = {
 - Every path works with and without a slash at its end.
 """,
     "OAS_VERSION": "3.1.0",
-    "DEFAULT_GENERATOR_CLASS": "ingestion.openapi.Generator",
+    "DEFAULT_GENERATOR_CLASS": "api.schema.generator.Generator",
     "POSTPROCESSING_HOOKS": [],  # they would take enums out of the schemas, and change what is shared
-    "AUTHENTICATION_WHITELIST": ["ingestion.auth.ApiKeyAuthentication"],  # sessions are for people
+    "AUTHENTICATION_WHITELIST": ["api.auth.ApiKeyAuthentication"],  # sessions are for people
     "SERVE_PUBLIC": True,
-    "SERVE_PERMISSIONS": ["ingestion.auth.DocsReadable"],
+    "SERVE_PERMISSIONS": ["api.auth.DocsReadable"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "docExpansion": "list", "defaultModelsExpandDepth": 0},

@@ -2,9 +2,10 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from ingestion.errors import unknown_path
-from tutormax.metrics import MetricsView
-from tutormax.views import DocsView, GuideView, HealthView, HomeView, LiveView, RedocView, SchemaView
+from api.docs import DocsView, GuideView, RedocView, SchemaView
+from api.errors import unknown_path
+from api.metrics import MetricsView
+from api.system import HealthView, HomeView, LiveView
 
 urlpatterns = [
     path("", HomeView.as_view(), name="home"),
@@ -15,14 +16,12 @@ urlpatterns = [
     re_path(r"^docs/?$", DocsView.as_view(), name="docs"),
     re_path(r"^guide/?$", GuideView.as_view(), name="guide"),
     re_path(r"^redoc/?$", RedocView.as_view(), name="redoc"),
-    # A batch before a record, whose key may be anything.
-    path("api/", include("ingestion.urls")),
-    path("api/", include("enrichment.urls")),
+    path("api/", include("api.urls")),
     re_path(r"^api(?:/|$)", unknown_path),
     path("admin", RedirectView.as_view(pattern_name="admin:index", query_string=True)),
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "ingestion.errors.bad_request"
-handler404 = "ingestion.errors.not_found"
-handler500 = "ingestion.errors.server_error"
+handler400 = "api.errors.bad_request"
+handler404 = "api.errors.not_found"
+handler500 = "api.errors.server_error"

@@ -1,15 +1,14 @@
-"""How the API is described: views say with @describe what they take and answer; the schemas are the streams' own."""
+"""The OpenAPI description, made of what views say with @describe; the schemas are the streams' own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from inspect import getdoc
 from operator import itemgetter
 from threading import Lock
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
@@ -18,209 +17,10 @@ from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
-from ingestion.errors import CODES, RETRY_AFTER
-from ingestion.streams import Stream, all_streams
-
-Schema = dict[str, Any]
-"""A JSON schema."""
-JSON = "application/json"
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameter:
-    """Of a query, path or header; in an answer: a header."""
-
-    name: str
-    schema: Schema
-    description: str
-    location: str = "query"
-    required: bool = False
-    example: Any = None
-
-    def described(self) -> dict[str, Any]:
-        with_commas = {"style": "form", "explode": False} if self.schema.get("type") == "array" else {}
-        return {"name": self.name, "in": self.location, **self.as_header(), **with_commas}
-
-    def as_header(self) -> dict[str, Any]:
-        example = {} if self.example is None else {"example": self.example}
-        required = {"required": True} if self.required else {}
-        return {"description": self.description, **required, "schema": self.schema, **example}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Component:
-    """A schema made by hand, by which name others refer to it."""
-
-    name: str
-    schema: Schema
-
-
-Shape = Any
-"""What pydantic makes a schema of (a TypedDict, a model, list[…] of them), a Component, or None: text."""
-
-
-@dataclass(frozen=True)
-class Body:
-    """Of one media type."""
-
-    shape: Shape = None
-    _: KW_ONLY
-    example: Any = None
-    description: str = ""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a status comes with. Where the view has a stream, `shape`, `example` and `media` may be functions of it."""
-
-    shape: Shape | Callable[[Stream], Shape] = None
-    """Of the JSON; None: there is none."""
-    status: int = 200
-    says: str = "As asked for."
-    _: KW_ONLY
-    example: Any = None
-    media: Mapping[str, Body] | Callable[[Stream], Mapping[str, Body]] = field(default_factory=dict)
-    """Other forms than JSON, by media type."""
-    headers: tuple[Parameter, ...] = ()
-
-
-class describe:  # noqa: N801  # a decorator
-    """Says what a view's get() or post() takes and answers; its docstring is summary (first line) and description.
-
-    `errors` are the statuses in the shape of errors beside those that every such view has (JsonSchema.common_errors);
-    `body` is what is posted, by media type; `tag` one of TAGS. Where the view has a stream, `parameters` and `body` may
-    be functions of it, and the tag is its name.
-    """
-
-    def __init__(
-        self,
-        *answers: Answer,
-        errors: tuple[int, ...] = (),
-        parameters: tuple[Parameter, ...] | Callable[[Stream], tuple[Parameter, ...]] = (),
-        body: Mapping[str, Body] | Callable[[Stream], Mapping[str, Body]] | None = None,
-        tag: str = "",
-    ) -> None:
-        self.answers, self.errors, self.parameters, self.body, self.tag = answers, errors, parameters, body, tag
-
-    def __call__(self, method: Method) -> Method:
-        vars(method)["described"] = self
-        return method
-
-
-REQUEST_ID = Parameter(
-    name="X-Request-ID",
-    schema={"type": "string"},
-    description=(
-        "Names this request in the server's log: tell it when you report a problem. It is the one that the request"
-        " brought in this header (1 to 128 letters, digits, `-`, `_`, `.`), or else a new one."
-    ),
-    location="header",
-    example="5f0c9f1e7c6b4a0fb1c0d0a3f7e2b9d4",
-)
-EXPIRES = Parameter(
-    name="X-Api-Key-Expires",
-    schema={"type": "string", "format": "date-time"},
-    description="When the API key ends: said from a week before.",
-    location="header",
-    example="2025-03-08T00:00:00Z",
-)
-RETRY = Parameter(
-    name="Retry-After",
-    schema={"type": "integer", "minimum": 0},
-    description="Seconds until it is worth to try again.",
-    location="header",
-    required=True,
-    example=RETRY_AFTER,
-)
-CHALLENGED = Parameter(
-    name="WWW-Authenticate",
-    schema={"type": "string"},
-    description="The scheme of the header Authorization that is asked for.",
-    location="header",
-    required=True,
-    example="Api-Key",
-)
-
-ERRORS: dict[int, tuple[str, str]] = {
-    400: (
-        "The request makes no sense: no JSON, no UTF-8, no body, or an unknown parameter or value (the message helps).",
-        "Unknown parameter limit. Allowed: invalid, dry_run.",
-    ),
-    401: ("No API key, or one that is unknown, revoked or expired.", "This API key is not known."),
-    403: ("The API key lacks the scope, or is limited to other streams.", "This API key lacks the scope ingest."),
-    404: ("There is no such thing, or not for you.", "Not stored."),
-    405: ("The path has no such method; the header Allow names those it has.", "Not allowed here: use GET or HEAD."),
-    406: (
-        "The header Accept asks for what is not offered here.",
-        "Could not satisfy the request Accept header.",
-    ),
-    409: (
-        "It is at odds with an earlier request.",
-        "This Idempotency-Key was used for another request.",
-    ),
-    411: ("The body came in chunks, without a Content-Length.", "Send the body with a Content-Length, not in chunks."),
-    413: ("More than is taken at once.", "10001 records; at most 10000 are taken at once."),
-    415: (
-        "A Content-Type, charset or Content-Encoding that is not taken here.",
-        "Unsupported media type: send application/json.",
-    ),
-    422: ("Readable, but nothing in it is valid: `fields` says what is wrong with which.", "The record is invalid."),
-    429: ("More requests than this API key may send.", "Too many requests: try again in 1 second."),
-    503: (
-        "The database is away or busy, or too much is pending: try again.",
-        "The database is away or busy: try again.",
-    ),
-}
-
-_messages: Schema = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}
-
-ERROR = Component(
-    name="Error",
-    schema={
-        "type": "object",
-        "description": "The one shape of every error.",
-        "required": ["success", "error", "timestamp"],
-        "properties": {
-            "success": {"type": "boolean", "const": False},
-            "error": {
-                "type": "object",
-                "required": ["code", "message"],
-                "properties": {
-                    "code": {"type": "string", "enum": list(CODES.values()), "description": "One for each status."},
-                    "message": {"type": "string", "description": "For a person."},
-                    "fields": {**_messages, "description": "Of each field or parameter that is wrong, why."},
-                },
-                "additionalProperties": False,
-            },
-            "errors": {
-                "type": "array",
-                "description": "Of a batch of which no record is valid: what is wrong with each.",
-                "items": {
-                    "type": "object",
-                    "required": ["index", "id", "errors"],
-                    "properties": {
-                        "index": {"type": "integer", "minimum": 0, "description": "Position in what was sent, from 0."},
-                        "id": {"type": "string", "description": "The record's key; empty where it has none."},
-                        "errors": _messages,
-                    },
-                },
-            },
-            "timestamp": {"type": "string", "format": "date-time"},
-        },
-        "additionalProperties": False,
-    },
-)
-
-
-def example_of_error(status: int) -> dict[str, Any]:
-    message = ERRORS[status][1]
-    fields = {
-        400: {"fields": {"limit": ["unknown parameter"]}},
-        422: {"fields": {"age": ["Input should be less than or equal to 100"]}},
-    }.get(status, {})
-    error = {"code": CODES[status], "message": message, **fields}
-    return {"success": False, "error": error, "timestamp": "2025-03-01T20:15:00Z"}
+from api.errors import CODES
+from api.schema.errors import CHALLENGED, ERROR, ERRORS, EXPIRES, REQUEST_ID, RETRY, example_of_error
+from api.schema.spec import JSON, Body, Component, Parameter, Schema, Shape, describe
+from ingestion.streams import all_streams
 
 
 class WithoutTitles(GenerateJsonSchema):
@@ -288,7 +88,7 @@ TAGS = {
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "ingestion.auth.ApiKeyAuthentication"
+    target_class = "api.auth.ApiKeyAuthentication"
     name = "apiKey"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:

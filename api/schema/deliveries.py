@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from api.schema.generator import json_schema
+from api.schema.ingest import Id, Index, Messages
+from api.schema.rows import list_as_text, page_of
+from api.schema.spec import Answer, Component, Parameter
 from enrichment.models import HeldRecord
-from enrichment.openapi import list_as_text, page_of
-from ingestion.answers import Id, Index, Messages
-from ingestion.openapi import Answer, Component, Parameter, json_schema
 from ingestion.streams import all_streams
 
 Count = Annotated[int, Field(ge=0)]

@@ -15,24 +15,24 @@ from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from enrichment import upload_answers as told
-from enrichment.formats import ListView
+from api.auth import client_of, is_staff, visible_streams
+from api.base import ApiView
+from api.lists import ListView
+from api.schema import uploads as told
+from api.schema.spec import describe
 from enrichment.progress import Progress, csv_of_rejected, progress_of
+from enrichment.retention import or_it_is_gone
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
 from ingestion import backlog, streams
-from ingestion.answers import or_it_is_gone
-from ingestion.auth import client_of, is_staff, visible_streams
 from ingestion.files.record_file import RecordFile, examine
 from ingestion.files.spool import spool
 from ingestion.files.uploads import preview, take_in_all
 from ingestion.models import ApiKey, Upload
-from ingestion.openapi import describe
 from ingestion.query import read_choice, read_query
 from ingestion.refusals import Refused
 from ingestion.streams import Stream
 from ingestion.text import clean
-from ingestion.views import ApiView
 
 FORM = ("stream", "file", "csrfmiddlewaretoken")
 OPTIONS = ("again", "dry_run")

@@ -25,15 +25,15 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from api.auth import visible_streams
+from api.base import ApiView
+from api.schema.spec import Answer, Body, describe
 from enrichment import stats
 from enrichment.latency import BOUNDS, COLUMNS
 from enrichment.models import MinuteStat
 from ingestion import backlog, doorbell
-from ingestion.auth import visible_streams
 from ingestion.models import PausedStream
-from ingestion.openapi import Answer, Body, describe
 from ingestion.query import read_query
-from ingestion.views import ApiView
 
 EXAMPLE = """\
 # HELP tutormax_pending_records Records not yet worked on.

@@ -1,70 +1,31 @@
-"""The way in over HTTP. Thin: what is read here is handed to services.accept()."""
+"""The streams over HTTP: post one record or many, read enriched ones, filtered, ordered and paged."""
 
-import json
-from typing import IO, Any
+from typing import Any
 
 from django.conf import settings
 from django.http import QueryDict
+from django.http.response import HttpResponseBase
 from django.urls import reverse
-from rest_framework.parsers import BaseParser
-from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from ingestion.answers import INGEST_PARAMETERS, MANY_ACCEPTED, NOT_STORED, ONE_ACCEPTED, many_records, one_record
-from ingestion.auth import client_of
+from api.auth import client_of
+from api.base import ApiView, JsonBody, NdjsonBody, read_body
+from api.idempotency import Repeatable, read_repeatable
+from api.lists import ListView
+from api.schema.ingest import INGEST_PARAMETERS, MANY_ACCEPTED, NOT_STORED, ONE_ACCEPTED, many_records, one_record
+from api.schema.rows import ROW, ROWS, key_and_fields, record_parameters
+from api.schema.spec import describe
+from enrichment.models import HeldRecord
+from enrichment.rows import reading
+from enrichment.rows.listing import read_fields
 from ingestion.models import Delivery
-from ingestion.openapi import JsonSchema, describe
-from ingestion.payloads import parse_json, parse_ndjson, unpack
+from ingestion.payloads import parse_json, parse_ndjson
 from ingestion.query import read_choice, read_query
 from ingestion.refusals import Refused
-from ingestion.repeats import Repeatable, read_repeatable
 from ingestion.services import Acceptance, accept
 from ingestion.streams import Stream
 from ingestion.validation import Checked, NothingValid, check, key_of
-
-
-class JsonBody(BaseParser):
-    """Hands the body over as the bytes that were sent."""
-
-    media_type = "application/json"
-
-    def parse(self, stream: IO[bytes], media_type: Any = None, parser_context: Any = None) -> Any:
-        meta = parser_context["request"].META
-        length = int(meta["CONTENT_LENGTH"])
-        if length > settings.MAX_BODY_BYTES:
-            raise Refused(413, f"The body has {length} bytes; at most {settings.MAX_BODY_BYTES} are taken at once.")
-        encoding = meta.get("HTTP_CONTENT_ENCODING", "").strip().lower()
-        if encoding not in ("", "identity", "gzip"):
-            headers = {"Accept-Encoding": "gzip"}
-            raise Refused(415, "Send the body as it is, or with Content-Encoding: gzip.", headers=headers)
-        body = stream.read()
-        if len(body) < length:  # the lines of NDJSON that did arrive would pass for the whole
-            raise Refused(400, f"The body ended after {len(body)} of {length} bytes.")
-        return unpack(body, settings.MAX_BODY_BYTES) if encoding == "gzip" else body
-
-
-class NdjsonBody(JsonBody):
-    media_type = "application/x-ndjson"
-
-
-class PrefilledForm(BrowsableAPIRenderer):
-    """The browsable API; its form holds what was just posted, or else an example."""
-
-    def get_raw_data_form(self, data: Any, view: Any, method: str, request: Request) -> Any:
-        form = super().get_raw_data_form(data, view, method, request)
-        if form and hasattr(view, "example"):
-            posted: Any = request.data if request.method == "POST" else b""
-            text = posted.decode(errors="replace") if isinstance(posted, bytes) else ""
-            form.initial["_content"] = text or json.dumps(view.example(), indent=2)
-        return form
-
-
-class ApiView(APIView):
-    renderer_classes = [JSONRenderer, PrefilledForm]
-    parser_classes = [JsonBody]
-    schema = JsonSchema()
 
 
 class IngestView(ApiView):
@@ -184,20 +145,49 @@ class BatchView(IngestView):
         return Refused(422, "No record is valid.", more={"errors": nothing.errors})
 
 
-def read_body(request: Request) -> bytes:
-    if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
-        raise Refused(411, "Send the body with a Content-Length, not in chunks.")
-    body: Any = request.data
-    if not body or not isinstance(body, bytes):
-        raise Refused(400, "The body is empty.")
-    if not isinstance(request.accepted_renderer, BrowsableAPIRenderer):  # whose form shows it again
-        # DRF's request is part of cycles, which the garbage collector finds late: it counts objects, not bytes.
-        vars(request).update(_data=b"", _full_data=b"")
-    return body
-
-
 def read_options(query: QueryDict) -> tuple[bool, bool]:
     """(whether invalid records are kept, whether nothing is to be stored), as ?invalid= and ?dry_run= say."""
     given = read_query(query, ["invalid", "dry_run"])
     keep_invalid = read_choice(given, "invalid", ["refuse", "dead-letter"]) == "dead-letter"
     return keep_invalid, read_choice(given, "dry_run", ["false", "true"]) == "true"
+
+
+class RecordsView(ListView, IngestView):
+    """Enriched records, filtered, ordered and paged; post one record."""
+
+    @describe(ROWS, parameters=record_parameters)
+    def get(self, request: Request) -> HttpResponseBase:
+        """Enriched records, filtered, ordered and paged.
+
+        As CSV or NDJSON all that is filtered, not a page.
+        """
+        query = self.read_query(request, reading.parameters(self.stream))
+        return self.answer_list(request, query, reading.read(self.stream, query), self.stream.name)
+
+
+class RecordView(ApiView):
+    """One enriched record."""
+
+    stream: Stream = None  # type: ignore[assignment]  # given to as_view()
+
+    def get_view_name(self) -> str:
+        return self.stream.name
+
+    @describe(ROW, parameters=key_and_fields)
+    def get(self, request: Request, key: str) -> Response:
+        """One enriched record.
+
+        A 404 says so when a record with this key is waiting or dead.
+        """
+        fields = read_fields(read_query(request.query_params, ["fields"]), reading.names_of(self.stream))
+        rows = self.stream.model._default_manager.filter(pk=key)
+        if found := reading.shown_by(self.stream, fields)(reading.only(rows, self.stream, fields)[:1]):
+            return Response(found[0])
+        held = HeldRecord.objects.open().filter(stream=self.stream.name, key=key).order_by("-id").first()
+        raise Refused(404, f"Not stored: the record with this key is {fate(held)}." if held else "Not stored.")
+
+
+def fate(held: HeldRecord) -> str:
+    if held.status == HeldRecord.Status.WAITING:
+        return f"waiting for {held.missing_stream} {held.missing_key}"
+    return f"dead ({held.code})"

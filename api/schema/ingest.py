@@ -9,9 +9,8 @@ from django.conf import settings
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from ingestion.openapi import Answer, Body, Parameter
+from api.schema.spec import Answer, Body, Parameter
 from ingestion.streams import Stream
-from ingestion.text import duration
 
 Index = Annotated[int, Field(ge=0, description="Position in what was sent, from 0.")]
 Id = Annotated[str, Field(description="The record's key; empty where it has none that can be stored.")]
@@ -125,7 +124,6 @@ MANY_ACCEPTED = (
         CheckedBatch, 200, "It would be accepted (`dry_run=true`).", example=lambda stream: dry(example_of_many(stream))
     ),
 )
-
 INVALID = Parameter(
     name="invalid",
     schema={"type": "string", "enum": ["refuse", "dead-letter"], "default": "refuse"},
@@ -152,10 +150,3 @@ CONTENT_ENCODING = Parameter(
     description="`gzip`: the body is packed so. The limits are for what it unpacks to.",
 )
 INGEST_PARAMETERS = (INVALID, DRY_RUN, IDEMPOTENCY_KEY, CONTENT_ENCODING)
-
-
-def or_it_is_gone() -> str:
-    """The end of a sentence about a delivery or upload that is not found."""
-    if not settings.RETENTION:
-        return ""
-    return f", or it is no longer kept: what is done with is deleted after {duration(settings.RETENTION)}"

@@ -12,21 +12,21 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from enrichment.answers import DELIVERIES_ANSWER, DELIVERY_ANSWER, DELIVERY_ID, HELD_ANSWER, PAYLOAD
-from enrichment.formats import ListView
+from api.auth import client_of, is_staff, visible_streams
+from api.base import ApiView, PrefilledForm
+from api.lists import ListView
+from api.schema.deliveries import DELIVERIES_ANSWER, DELIVERY_ANSWER, DELIVERY_ID, HELD_ANSWER, PAYLOAD
+from api.schema.rows import filter_parameters, list_parameters
+from api.schema.spec import describe
 from enrichment.models import HeldRecord
-from enrichment.openapi import filter_parameters, list_parameters
+from enrichment.retention import or_it_is_gone
 from enrichment.rows.filters import ChoiceFilter, ChoicesFilter, TimeFilter, WholeFilter, filtered
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
-from ingestion.answers import or_it_is_gone
-from ingestion.auth import client_of, is_staff, visible_streams
 from ingestion.models import Delivery
-from ingestion.openapi import describe
 from ingestion.query import read_choice, read_query
 from ingestion.refusals import Refused
 from ingestion.streams import names
-from ingestion.views import ApiView, PrefilledForm
 
 MAX_HELD = 1000
 """Held records named in a delivery's answer."""

@@ -1,15 +1,11 @@
+"""What is open to all: what this is, and how it is."""
+
 from datetime import datetime
-from functools import cache
 from typing import Annotated, Any, Literal
 
-from csp.constants import SELF, UNSAFE_INLINE
-from csp.decorators import csp_update
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
-from django.utils.decorators import method_decorator
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
-from markdown import markdown
 from pydantic import Field
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import BaseRenderer, JSONRenderer, TemplateHTMLRenderer
@@ -18,12 +14,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from typing_extensions import TypedDict
 
+from api.errors import RETRY_AFTER
+from api.schema.generator import JsonSchema
+from api.schema.spec import Answer, Body, describe
 from enrichment import stats
 from ingestion import backlog
-from ingestion.auth import DocsReadable
-from ingestion.errors import RETRY_AFTER
 from ingestion.models import Delivery
-from ingestion.openapi import Answer, Body, JsonSchema, describe, description
 from ingestion.streams import names
 
 HEALTHY = {
@@ -121,49 +117,6 @@ class LiveView(OpenView):
     def get(self, request: Request) -> Response:
         """This process runs; nothing else is asked."""
         return Response({"status": "alive", "timestamp": timezone.now()})
-
-
-class GuideView(APIView):
-    permission_classes = [DocsReadable]
-    renderer_classes = [TemplateHTMLRenderer]
-    http_method_names = ["get", "head"]
-    schema = None  # a page for people
-
-    def get(self, request: Request) -> Response:
-        return Response({"guide": guide()}, template_name="guide.html")
-
-
-@cache
-def guide() -> str:
-    """The client's guide as HTML, with its contents before the first section."""
-    text = (settings.BASE_DIR / "docs" / "client-guide.md").read_text(encoding="utf-8")
-    with_contents = text.replace("\n## ", "\n[TOC]\n\n## ", 1)
-    sections = {"toc": {"toc_depth": "2-2"}}
-    return markdown(with_contents, extensions=["tables", "fenced_code", "toc"], extension_configs=sections)
-
-
-class SchemaView(SpectacularJSONAPIView):
-    http_method_names = ["get", "head"]
-
-    def _get_schema_response(self, request: Request) -> Response:
-        """The same for all, whatever the request is."""
-        return Response(description(), headers={"Content-Disposition": 'inline; filename="TutorMax.json"'})
-
-
-class DocsView(SpectacularSwaggerSplitView):
-    url_name = "schema"
-    http_method_names = ["get", "head"]
-
-
-@method_decorator(
-    csp_update({"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:"], "worker-src": [SELF, "blob:"]}),
-    name="dispatch",
-)
-class RedocView(SpectacularRedocView):
-    """ReDoc cannot do without inline styles and a worker of its own making; the policy is loosened for it alone."""
-
-    url_name = "schema"
-    http_method_names = ["get", "head"]
 
 
 def is_html(request: Request) -> bool:

@@ -11,7 +11,9 @@ from django.db import models
 from django_filters.filters import Filter
 from rest_framework.renderers import JSONRenderer
 
-from enrichment.pagination import MAX_PAGE_SIZE, PAGE_SIZE
+from api.pagination import MAX_PAGE_SIZE, PAGE_SIZE
+from api.schema.generator import json_schema, reference
+from api.schema.spec import Answer, Body, Component, Parameter, Schema
 from enrichment.rows import reading
 from enrichment.rows.filters import (
     AnyItemFilter,
@@ -25,7 +27,6 @@ from enrichment.rows.filters import (
     filters_of_stream,
 )
 from enrichment.rows.writers import FORMATS, as_csv, as_ndjson
-from ingestion.openapi import Answer, Body, Component, Parameter, Schema, json_schema, reference
 from ingestion.streams import Context, Stream, all_streams
 from ingestion.validation import validate
 

@@ -10,12 +10,12 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from enrichment.pagination import PARAMETERS, paginate
+from api.base import ApiView
+from api.pagination import PARAMETERS, paginate
 from enrichment.rows.listing import Listing
 from enrichment.rows.writers import FORMATS, Csv, Ndjson, Streamed, stream
 from ingestion.query import read_choice, read_query
 from ingestion.refusals import Refused
-from ingestion.views import ApiView
 
 
 class ByFormat(DefaultContentNegotiation):

@@ -1,22 +1,15 @@
-"""How it stands: the queue, what was done, and who is at work."""
+"""What the status of queue, streams and workers answers."""
 
 from datetime import datetime
 from typing import Annotated, Any
 
-from django.utils import timezone
 from pydantic import Field
-from rest_framework.request import Request
-from rest_framework.response import Response
 from typing_extensions import TypedDict
 
-from enrichment import stats, workers
-from enrichment.answers import QUEUE_STATS_ANSWER, Count
-from ingestion.answers import Stamp
-from ingestion.auth import visible_streams
-from ingestion.openapi import Answer, describe
-from ingestion.query import read_query
+from api.schema.deliveries import Count
+from api.schema.ingest import Stamp
+from api.schema.spec import Answer
 from ingestion.streams import names
-from ingestion.views import ApiView
 
 
 class WorkNumbers(TypedDict):
@@ -146,31 +139,3 @@ WORKER_ANSWER = Answer(
         "schedules": [],
     },
 )
-
-
-class QueueStatsView(ApiView):
-    @describe(QUEUE_STATS_ANSWER, tag="operations")
-    def get(self, request: Request) -> Response:
-        """Records not yet processed, how old the oldest is, and what is held."""
-        read_query(request.query_params, [])
-        return Response({"timestamp": timezone.now(), **stats.queue_stats(visible_streams(request))})
-
-
-class StatsView(ApiView):
-    @describe(STATS_ANSWER, tag="operations")
-    def get(self, request: Request) -> Response:
-        """Totals by stream, the rate now, and how long records take.
-
-        A record that is held and stored later is accepted once and processed once. The numbers are read one after
-        another, so while records are on their way they may be a batch apart.
-        """
-        read_query(request.query_params, [])
-        return Response({"timestamp": timezone.now(), **stats.work_stats(visible_streams(request))})
-
-
-class WorkerView(ApiView):
-    @describe(WORKER_ANSWER, tag="operations")
-    def get(self, request: Request) -> Response:
-        """Which clusters and workers are alive, and what runs when."""
-        read_query(request.query_params, [])
-        return Response({"timestamp": timezone.now(), **workers.worker_stats(visible_streams(request))})

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from enrichment.answers import FIRST, Count, partial
-from enrichment.openapi import list_as_text, list_parameters, page_of
+from api.schema.deliveries import FIRST, Count, partial
+from api.schema.ingest import Id, Messages, Stamp, StatusUrl
+from api.schema.rows import list_as_text, list_parameters, page_of
+from api.schema.spec import Answer, Body, Component, Parameter
 from enrichment.rows.ordering import NEWEST_FIRST
-from ingestion.answers import Id, Messages, Stamp, StatusUrl
-from ingestion.openapi import Answer, Body, Component, Parameter
 from ingestion.streams import names
 
 

@@ -1,9 +1,9 @@
 from django.urls import re_path
 
-from enrichment.own_views import DeadLettersView, DeliveriesView, DeliveryView
-from enrichment.status_views import QueueStatsView, StatsView, WorkerView
-from enrichment.upload_views import RejectedRowsView, UploadsView, UploadView
-from enrichment.views import RecordsView, RecordView
+from api.deliveries import DeadLettersView, DeliveriesView, DeliveryView
+from api.records import BatchView, RecordsView, RecordView
+from api.status import QueueStatsView, StatsView, WorkerView
+from api.uploads import RejectedRowsView, UploadsView, UploadView
 from ingestion.streams import all_streams
 
 urlpatterns = [
@@ -19,6 +19,8 @@ urlpatterns = [
 ]
 for stream in all_streams():
     urlpatterns += [
+        # A batch before a record, whose key may be anything.
+        re_path(rf"^{stream.name}/batch/?$", BatchView.as_view(stream=stream), name=f"{stream.name}-batch"),
         re_path(rf"^{stream.name}/?$", RecordsView.as_view(stream=stream), name=stream.name),
         re_path(rf"^{stream.name}/(?P<key>[^/]+)/?$", RecordView.as_view(stream=stream), name=f"{stream.name}-record"),
     ]

@@ -10,8 +10,8 @@ from django.db.models import F
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from api.throttling import take
 from ingestion.models import Delivery, Throttle
-from ingestion.throttling import take
 from tests.api import api, post, refusal
 from tests.servers import wait_until
 

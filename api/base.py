@@ -1,0 +1,68 @@
+"""What every view of the API has: bodies read as bytes, answers as JSON, the browsable API with its form."""
+
+import json
+from typing import IO, Any
+
+from django.conf import settings
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from api.schema.generator import JsonSchema
+from ingestion.payloads import unpack
+from ingestion.refusals import Refused
+
+
+class JsonBody(BaseParser):
+    """Hands the body over as the bytes that were sent."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: IO[bytes], media_type: Any = None, parser_context: Any = None) -> Any:
+        meta = parser_context["request"].META
+        length = int(meta["CONTENT_LENGTH"])
+        if length > settings.MAX_BODY_BYTES:
+            raise Refused(413, f"The body has {length} bytes; at most {settings.MAX_BODY_BYTES} are taken at once.")
+        encoding = meta.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+        if encoding not in ("", "identity", "gzip"):
+            headers = {"Accept-Encoding": "gzip"}
+            raise Refused(415, "Send the body as it is, or with Content-Encoding: gzip.", headers=headers)
+        body = stream.read()
+        if len(body) < length:  # the lines of NDJSON that did arrive would pass for the whole
+            raise Refused(400, f"The body ended after {len(body)} of {length} bytes.")
+        return unpack(body, settings.MAX_BODY_BYTES) if encoding == "gzip" else body
+
+
+class NdjsonBody(JsonBody):
+    media_type = "application/x-ndjson"
+
+
+class PrefilledForm(BrowsableAPIRenderer):
+    """The browsable API; its form holds what was just posted, or else an example."""
+
+    def get_raw_data_form(self, data: Any, view: Any, method: str, request: Request) -> Any:
+        form = super().get_raw_data_form(data, view, method, request)
+        if form and hasattr(view, "example"):
+            posted: Any = request.data if request.method == "POST" else b""
+            text = posted.decode(errors="replace") if isinstance(posted, bytes) else ""
+            form.initial["_content"] = text or json.dumps(view.example(), indent=2)
+        return form
+
+
+class ApiView(APIView):
+    renderer_classes = [JSONRenderer, PrefilledForm]
+    parser_classes = [JsonBody]
+    schema = JsonSchema()
+
+
+def read_body(request: Request) -> bytes:
+    if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
+        raise Refused(411, "Send the body with a Content-Length, not in chunks.")
+    body: Any = request.data
+    if not body or not isinstance(body, bytes):
+        raise Refused(400, "The body is empty.")
+    if not isinstance(request.accepted_renderer, BrowsableAPIRenderer):  # whose form shows it again
+        # DRF's request is part of cycles, which the garbage collector finds late: it counts objects, not bytes.
+        vars(request).update(_data=b"", _full_data=b"")
+    return body
