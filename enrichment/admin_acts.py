@@ -165,7 +165,9 @@ class ActsAdmin(ReadOnlyAdmin):
         if form.is_bound and form.is_valid():
             change = form.change()
             proposal["change"] = change.as_kept()
-            told = {"change": change, "found": (found := bulk_mend.dry_run(records, change)), "count": found.total}
+            found = bulk_mend.dry_run(records, change)
+            sample = [(verdict, held_page.complaints(verdict.messages)) for verdict in found.sample]
+            told = {"change": change, "found": found, "sample": sample, "count": found.total}
         context = {
             **self.page_of_act(request, "mend", proposal),
             **told,

@@ -19,7 +19,7 @@ from enrichment import held_page
 from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
 from ingestion import streams
 from ingestion.payloads import MAX_DEPTH, Unreadable, dump, parse_json
-from ingestion.text import plain
+from ingestion.text import first_message, plain
 from ingestion.validation import field_errors, validate
 
 MOST_TRIED = 5_000
@@ -128,11 +128,7 @@ class Verdict:
     @property
     def reason(self) -> str:
         """Why it is left as it is."""
-        return self.left or f"would not pass: {held_page.first_message(self.messages)[:200]}"
-
-    @property
-    def complaints(self) -> list[held_page.Complaint]:
-        return held_page.complaints(self.messages)
+        return self.left or f"would not pass: {first_message(self.messages)[:200]}"
 
 
 def judge(held: HeldRecord, change: Change) -> Verdict:
@@ -220,7 +216,7 @@ def dry_run(chosen: HeldRecordQuerySet, change: Change) -> DryRun:
         elif verdict.left:
             found.not_for[verdict.left] += 1
         else:
-            found.failing[held_page.first_message(verdict.messages)[:200]] += 1
+            found.failing[first_message(verdict.messages)[:200]] += 1
             failing += [verdict][: SAMPLE - len(failing)]
         if time.monotonic() >= end:
             break
@@ -234,7 +230,7 @@ def what_is_wrong(chosen: HeldRecordQuerySet) -> tuple[list[tuple[str, str, int]
     most frequent first.
     """
     latest = chosen.order_by("-pk").values_list("messages", flat=True)[:LATEST]
-    numbers = Counter((next(iter(messages), ""), held_page.first_message(messages)[:200]) for messages in latest)
+    numbers = Counter((next(iter(messages), ""), first_message(messages)[:200]) for messages in latest)
     most = [(*told, number) for told, number in numbers.most_common(MOST_WRONG)]
     return most, numbers.total() - sum(number for *_, number in most)
 

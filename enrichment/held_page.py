@@ -21,7 +21,6 @@ from ingestion.models import Delivery
 from ingestion.payloads import Unreadable, parse_json
 from ingestion.streams import Stream
 from ingestion.text import MOST_SHOWN, cut, plain, pretty
-from ingestion.text import first_message as first_message  # noqa: PLC0414  # pages ask for it here
 
 MOST_PRETTY = 200_000
 """Characters of a payload that are worth parsing to show a part of them."""
