@@ -20,10 +20,10 @@ from api.base import ApiView
 from api.lists import ListView
 from api.schema import uploads as told
 from api.schema.spec import describe
-from enrichment.progress import Progress, csv_of_rejected, progress_of
 from enrichment.retention import or_it_is_gone
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
+from enrichment.uploads import Progress, csv_of_rejected, progress_of
 from ingestion import backlog, streams
 from ingestion.files.record_file import RecordFile, examine
 from ingestion.files.spool import spool

@@ -7,8 +7,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import F, Sum
 
-from enrichment import held
-from enrichment.pipeline import batch, upsert
+from enrichment.pipeline import batch, outcomes, upsert
 from enrichment.pipeline.batch import process_batch
 from ingestion.models import Delivery, DeliveryQuerySet
 from ingestion.payloads import dump
@@ -71,7 +70,7 @@ def _where_the_time_goes(number: int) -> None:
         return timed_work
 
     _accept("sessions", _sessions(ROUNDS, number))
-    steps = [(DeliveryQuerySet, "mark"), (held, "record"), (upsert, "upsert")]
+    steps = [(DeliveryQuerySet, "mark"), (outcomes, "record"), (upsert, "upsert")]
     steps += [(batch, f"_{name}") for name in ("next_part", "validate", "resolve", "enrich", "count", "look")]
     real = [(owner, name, getattr(owner, name)) for owner, name in steps]
     for owner, name, work in real:

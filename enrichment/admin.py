@@ -30,6 +30,7 @@ from enrichment.admin_filters import (
     StatusFilter,
 )
 from enrichment.control_admin import ControlAdmin
+from enrichment.held import fixing
 from enrichment.mend_admin import MendAdmin
 from enrichment.models import DeadLetter, HeldRecord, HeldRecordQuerySet, Pruning, Redrive, WaitingRecord
 from enrichment.redrive_admin import RedriveAdmin
@@ -186,13 +187,13 @@ class HeldRecordAdmin(MendAdmin):
     def possible(self, request: HttpRequest, held: Any) -> dict[str, Any]:
         """What may be done with it, by this person."""
         is_open = held.status in HeldRecord.OPEN
-        free = is_open and held_page.stream_of(held) and not held.queued_in
+        free = is_open and fixing.stream_of(held) and not held.queued_in
         return {
             "is_open": is_open,
             "may_mend": held_page.mendable(held) and self.may(request, "mend"),
             "may_reprocess": free and self.may(request, "reprocess"),
             "may_discard": is_open and self.may(request, "discard"),
-            "too_large_to_mend": is_open and held.size > held_page.MOST_MENDED,
+            "too_large_to_mend": is_open and held.size > fixing.MOST_MENDED,
         }
 
     def neighbours(self, request: HttpRequest, held: HeldRecord) -> list[str]:

@@ -22,9 +22,10 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
-from enrichment import bulk_mend, held_page, redrives
+from enrichment import held_page
 from enrichment.admin_filters import AgeFilter, held_since
 from enrichment.bulk_mend_form import ChangeForm
+from enrichment.held import bulk_actions, bulk_fix
 from enrichment.models import CHOSEN_BY, HeldRecord, HeldRecordQuerySet, Redrive
 from ingestion import streams
 from ingestion.admin import ReadOnlyAdmin
@@ -105,11 +106,11 @@ class ActsAdmin(ReadOnlyAdmin):
     def proposal(self, request: HttpRequest, act: str, **more: Any) -> dict[str, Any]:
         """What a page asks to have confirmed: the act, the filter, and the newest record that is there now."""
         chosen = self.filter_of(request) | more
-        newest = redrives.meant(act, chosen).aggregate(pk=Max("pk"))["pk"]
+        newest = bulk_actions.meant(act, chosen).aggregate(pk=Max("pk"))["pk"]
         return {"act": act, "chosen": chosen, "up_to": newest or 0}
 
     def ask(self, request: HttpRequest, act: str, form: forms.Form, proposal: dict[str, Any]) -> HttpResponseBase:
-        records = redrives.meant(act, proposal["chosen"]).filter(pk__lte=proposal["up_to"])
+        records = bulk_actions.meant(act, proposal["chosen"]).filter(pk__lte=proposal["up_to"])
         kinds = list(records.values_list("stream", "code").annotate(number=Count("*")).order_by("-number", "stream"))
         count = sum(number for *_, number in kinds)
         latest = records.defer("payload", "original_payload").order_by("-pk")[:MOST_SHOWN]
@@ -139,7 +140,7 @@ class ActsAdmin(ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "act": act,
-            "which": "" if "ids" in proposal["chosen"] else redrives.in_words(proposal["chosen"]),
+            "which": "" if "ids" in proposal["chosen"] else bulk_actions.in_words(proposal["chosen"]),
             "confirmed": signing.dumps(proposal, salt=_salt(request), compress=True),
             "has_expired": "confirmed" in request.POST and confirmation(request, act) is None,
             "hidden": _to_send_again(request),
@@ -157,15 +158,15 @@ class ActsAdmin(ReadOnlyAdmin):
         if stream is None:
             return self.ask_for_stream(request, numbers)
         proposal = self.proposal(request, "mend", stream=stream.name)
-        records = redrives.meant("mend", proposal["chosen"]).filter(pk__lte=proposal["up_to"])
-        wrong, otherwise_wrong = bulk_mend.what_is_wrong(records)
+        records = bulk_actions.meant("mend", proposal["chosen"]).filter(pk__lte=proposal["up_to"])
+        wrong, otherwise_wrong = bulk_fix.what_is_wrong(records)
         at_fault = wrong[0][0].partition(".")[0] if wrong else ""
         form = ChangeForm(request.POST if "do" in request.POST else None, stream=stream, at_fault=at_fault)
         told: dict[str, Any] = {"count": numbers[stream.name]}
         if form.is_bound and form.is_valid():
             change = form.change()
             proposal["change"] = change.as_kept()
-            found = bulk_mend.dry_run(records, change)
+            found = bulk_fix.dry_run(records, change)
             sample = [(verdict, held_page.complaints(verdict.messages)) for verdict in found.sample]
             told = {"change": change, "found": found, "sample": sample, "count": found.total}
         context = {
@@ -185,12 +186,12 @@ class ActsAdmin(ReadOnlyAdmin):
         if "reprocess" in request.POST:
             if not self.may(request, "reprocess"):
                 raise PermissionDenied
-            confirmed["change"][redrives.AND_REPROCESS] = True
+            confirmed["change"][bulk_actions.AND_REPROCESS] = True
         return self.answer(request, self.do(request, **confirmed))
 
     def stream_to_mend(self, request: HttpRequest) -> tuple[Stream | None, dict[str, int]]:
         """(the one stream of the chosen records, or the one asked for; every stream of theirs → records)."""
-        records = redrives.meant("mend", self.filter_of(request)).order_by("stream")
+        records = bulk_actions.meant("mend", self.filter_of(request)).order_by("stream")
         numbers = dict(records.values_list("stream").annotate(number=Count("*")))
         name = request.POST.get("stream", "") or (next(iter(numbers)) if len(numbers) == 1 else "")
         return (streams.get(name) if name in numbers else None), numbers
@@ -209,7 +210,7 @@ class ActsAdmin(ReadOnlyAdmin):
         """Begins it, with what redrives.begin() takes besides. A short step is done at once, so that a small one is
         done when the page answers; the workers do the rest.
         """
-        redrive = redrives.begin(
+        redrive = bulk_actions.begin(
             act,
             chosen,
             by=f"user:{request.user.get_username()}",
@@ -217,7 +218,7 @@ class ActsAdmin(ReadOnlyAdmin):
             **more,
         )
         try:
-            redrives.carry_on(Redrive.objects.filter(pk=redrive.pk), seconds=FIRST_SECONDS)
+            bulk_actions.carry_on(Redrive.objects.filter(pk=redrive.pk), seconds=FIRST_SECONDS)
         except Exception:
             logger.exception("The first step of %s failed; the workers will try it again.", redrive)
         redrive.refresh_from_db()
@@ -228,11 +229,11 @@ class ActsAdmin(ReadOnlyAdmin):
         """Writes it into the history of the redrive and, where it is one, of the held record; says what was done, or
         what has only been begun.
         """
-        done, what = redrives.done(redrive), f": {redrives.change_of(redrive)}" if redrive.change else ""
+        done, what = bulk_actions.done(redrive), f": {bulk_actions.change_of(redrive)}" if redrive.change else ""
         text = f"{done}: {counted(redrive.count)}"
         if not redrive.finished_at:
             text = f"Begun to {redrive.act} {counted(redrive.total)}; the workers go on"
-        log(request, redrive, f"{text}{what}. Chosen: {redrives.in_words(redrive.filter)}.", ADDITION)
+        log(request, redrive, f"{text}{what}. Chosen: {bulk_actions.in_words(redrive.filter)}.", ADDITION)
         pks = redrive.filter.get("ids", [])
         if redrive.count and len(pks) == 1:
             log(request, HeldRecord.objects.get(pk=pks[0]), f"{done} (redrive {redrive.pk}).")

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 
 from enrichment import held_page
-from enrichment.bulk_mend import Change, Do
+from enrichment.held.bulk_fix import Change, Do
 from ingestion.cells import read_text, readers_of
 from ingestion.payloads import Unreadable, dump, parse_json
 from ingestion.streams import Stream

@@ -15,8 +15,8 @@ from django.db.models import Count
 from django.db.models.functions import Left
 
 from enrichment.diffs import Line, side_by_side
+from enrichment.held.fixing import MOST_MENDED, stream_of
 from enrichment.models import Bytes, Failure, HeldRecord, HeldRecordQuerySet, StoredRecord
-from ingestion import streams
 from ingestion.models import Delivery
 from ingestion.payloads import Unreadable, parse_json
 from ingestion.streams import Stream
@@ -24,8 +24,6 @@ from ingestion.text import MOST_SHOWN, cut, plain, pretty
 
 MOST_PRETTY = 200_000
 """Characters of a payload that are worth parsing to show a part of them."""
-MOST_MENDED = 1_000_000
-"""Characters of a payload that a person can be asked to edit."""
 MOST_TYPED = 2_000_000
 """Characters that this makes, with indentation, and that are taken back."""
 MOST_ATTEMPTS = 20
@@ -44,11 +42,6 @@ class Complaint:
     line: int | None = None
     text: str = ""
     """Of that line."""
-
-
-def stream_of(held: HeldRecord) -> Stream | None:
-    """None when its stream is no longer registered: then it can only be discarded."""
-    return streams.get(held.stream) if held.stream in streams.names() else None
 
 
 def with_start_of_payloads(records: HeldRecordQuerySet) -> HeldRecordQuerySet:

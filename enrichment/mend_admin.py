@@ -12,8 +12,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from enrichment import diffs, held_page, mending
-from enrichment import held as acts
 from enrichment.admin_acts import ActsAdmin, log
+from enrichment.held import fixing
 from enrichment.models import HeldRecord
 from ingestion import streams
 from ingestion.text import plain
@@ -70,7 +70,7 @@ class MendAdmin(ActsAdmin):
         held = self.find(request, unquote(object_id))
         if isinstance(held, HttpResponse):
             return held
-        if request.method == "POST" and held_page.stream_of(held) and held.size <= held_page.MOST_MENDED:
+        if request.method == "POST" and fixing.stream_of(held) and held.size <= fixing.MOST_MENDED:
             return self.mended(request, held)
         if not held_page.mendable(held):
             self.message_user(request, "This record is closed, or cannot be mended here.", messages.WARNING)
@@ -89,10 +89,10 @@ class MendAdmin(ActsAdmin):
         if "_check" in request.POST:
             return self.mend_page(request, held, text, version, checked=True)
         try:
-            acts.mend(held, text, int(version) if version.isdecimal() and len(version) < 10 else -1)
-        except acts.NotMendable:
+            fixing.mend(held, text, int(version) if version.isdecimal() and len(version) < 10 else -1)
+        except fixing.NotMendable:
             return self.mend_page(request, held, text, version, refused=True)
-        except acts.SomeoneWasFaster:
+        except fixing.SomeoneWasFaster:
             return self.mend_page(request, held, text, version, overtaken=True)
         return self.saved(request, held)
 
@@ -107,7 +107,7 @@ class MendAdmin(ActsAdmin):
     def mend_page(self, request: HttpRequest, held: Any, text: str, version: object, **said: bool) -> HttpResponse:
         """`said`: checked, refused (it did not pass) or overtaken (someone was faster)."""
         stream = streams.get(held.stream)
-        found = {} if said.get("overtaken") else acts.check_payload(stream, text)
+        found = {} if said.get("overtaken") else fixing.check_payload(stream, text)
         complaints = held_page.complaints(found, text)
         context = {
             **self.context(request, held),

@@ -8,8 +8,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from enrichment import held as acts
-from enrichment.held_page import Complaint, FieldRule, rules, stream_of
+from enrichment import versions
+from enrichment.held.fixing import stream_of
+from enrichment.held_page import Complaint, FieldRule, rules
 from enrichment.missing import Whereabouts, whereabouts
 from enrichment.models import HeldRecord, StoredRecord
 from ingestion.cells import Read, cell_of, readers_of, unshield
@@ -133,7 +134,7 @@ def prospect(held: HeldRecord, text: str) -> Prospect | None:
         return None
     key = key_of(stream, record)
     row: Any = stream.model._default_manager.filter(pk=key).first() if key else None
-    version_at = acts.version_at(stream, record, held.received_at, timezone.now())
+    version_at = versions.version_at(stream, record, held.received_at, timezone.now())
     return Prospect(
         key=plain(key),
         is_other_key=key != held.key,

@@ -15,8 +15,9 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from enrichment import redrive_page, redrives, stats
+from enrichment import redrive_page, stats
 from enrichment.admin_filters import ActFilter
+from enrichment.held import bulk_actions
 from enrichment.models import HeldRecord, Redrive
 from enrichment.redrive_page import Progress
 from ingestion.admin import NewestPaginator, ReadOnlyAdmin
@@ -46,7 +47,7 @@ class RedriveAdmin(ReadOnlyAdmin):
         known = HeldRecord.objects.defer("payload", "original_payload").in_bulk(pks)
         for redrive in changes.result_list:
             redrive.progress = progress[redrive.pk]
-            redrive.which = redrives.in_words(redrive.filter, known)
+            redrive.which = bulk_actions.in_words(redrive.filter, known)
         return changes
 
     @admin.display(description="act")
@@ -63,7 +64,7 @@ class RedriveAdmin(ReadOnlyAdmin):
         which: str = redrive.which
         if not redrive.change:
             return which
-        return format_html('{}<br><span class="quiet">{}</span>', which, redrives.change_of(redrive))
+        return format_html('{}<br><span class="quiet">{}</span>', which, bulk_actions.change_of(redrive))
 
     @admin.display(description="records")
     def records(self, redrive: Redrive) -> str:
@@ -93,9 +94,9 @@ class RedriveAdmin(ReadOnlyAdmin):
             "title": f"Redrive {redrive.pk}",
             "opts": self.opts,
             "redrive": redrive,
-            "which": redrives.in_words(redrive.filter, {held.pk: held for held in told["selected"]}),
+            "which": bulk_actions.in_words(redrive.filter, {held.pk: held for held in told["selected"]}),
             "lists": list_pages(redrive.filter),
-            "change": redrive.change and redrives.change_of(redrive),
+            "change": redrive.change and bulk_actions.change_of(redrive),
             "progress": progress,
             "cluster_alive": not progress.moves or stats.cluster_alive(),
             **told,

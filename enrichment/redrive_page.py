@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from enrichment import redrives, stats
+from enrichment import stats
+from enrichment.held import bulk_actions
 from enrichment.models import HeldRecord, Redrive
 from ingestion.models import Delivery, PausedStream
 
@@ -35,7 +36,7 @@ class Progress:
     @property
     def left(self) -> dict[str, int]:
         """Of a mend: why records are left as they are → how many."""
-        left: dict[str, int] = self.redrive.change.get(redrives.LEFT, {})
+        left: dict[str, int] = self.redrive.change.get(bulk_actions.LEFT, {})
         return left
 
     @property
@@ -56,7 +57,7 @@ class Progress:
 
     @property
     def reprocesses(self) -> bool:
-        return self.redrive.act == Act.REPROCESS or bool(self.redrive.change.get(redrives.AND_REPROCESS))
+        return self.redrive.act == Act.REPROCESS or bool(self.redrive.change.get(bulk_actions.AND_REPROCESS))
 
     @property
     def pending(self) -> int:
@@ -89,7 +90,7 @@ class Progress:
         """What it came to so far, in a line."""
         told = [f"{number:,} {name}" for name, number in self.came_of.items() if number]
         if self.redrive.count and not told:  # its deliveries are none, or deleted by now
-            told.append(f"{self.redrive.count:,} {redrives.done(self.redrive).lower()}")
+            told.append(f"{self.redrive.count:,} {bulk_actions.done(self.redrive).lower()}")
         if left := sum(self.left.values()):
             told.append(f"{left:,} left as {'it is' if left == 1 else 'they are'}")
         return " · ".join(told) or ("nothing yet" if self.moves else "nothing was left to do")

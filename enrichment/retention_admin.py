@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.admin.models import ADDITION
 from django.core.exceptions import PermissionDenied
-from django.db import connection
-from django.db.models import Min, Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -22,29 +17,16 @@ from django_q.models import Schedule
 
 from enrichment import retention, stats
 from enrichment.admin_acts import log
-from enrichment.models import Failure, HeldRecord, MinuteStat, Pruning, Redrive
-from ingestion import doorbell, streams
+from enrichment.models import Pruning
+from enrichment.table_sizes import table_sizes, total_bytes
+from ingestion import doorbell
 from ingestion.admin import ReadOnlyAdmin
-from ingestion.models import Delivery, Upload
 from ingestion.templatetags.shown import age, badge, clock, moment
-from ingestion.text import duration, thousands
+from ingestion.text import thousands
 
 LOOKS_FOR = 0.15
 """Seconds that a page may take to find out what would be deleted."""
-COUNTED_BELOW = 10_000
-"""Rows: a larger table is not counted, PostgreSQL's own estimate is taken."""
 SCHEDULED = "enrichment.tasks.prune"
-
-
-@dataclass(frozen=True)
-class TableSize:
-    name: str
-    rows: int
-    bytes: int | None
-    """With indexes; None where the database does not say."""
-    oldest: datetime | None
-    stays: str
-    is_estimate: bool = False
 
 
 class RetentionAdmin(ReadOnlyAdmin):
@@ -153,70 +135,3 @@ def may_prune(request: HttpRequest) -> bool:
 
 def _to_list() -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:enrichment_pruning_changelist"))
-
-
-# How large the tables are.
-
-
-def table_sizes() -> list[TableSize]:
-    """Of the tables that grow, in a fixed number of queries; rows are estimated where counting would take long."""
-    for_long = f"for {duration(settings.RETENTION)}" if settings.RETENTION else "for ever"
-    kept: list[tuple[type[Model], str, str]] = [
-        (Delivery, "received_at", f"{for_long} after they were processed, longer while a record of theirs is open"),
-        (
-            HeldRecord,
-            "held_at",
-            f"as long as their deliveries: open ones for ever, others {for_long} after they were closed",
-        ),
-        (Failure, "at", "as long as their held records"),
-        (Upload, "created_at", "as long as their deliveries"),
-        (Redrive, "at", "for ever: who did what"),
-        (LogEntry, "action_time", "for ever: who did what"),
-        (MinuteStat, "minute", "for ever: totals are their sums; after two days one row for each stream and day"),
-        *((stream.model, "stored_at", "for ever") for stream in streams.all_streams()),
-    ]
-    sizes = _sizes([model for model, _, _ in kept])
-    return [
-        TableSize(str(model._meta.verbose_name_plural), *sizes[model][:2], _oldest(model, at), stays, sizes[model][2])
-        for model, at, stays in kept
-    ]
-
-
-def _oldest(model: type[Model], at: str) -> datetime | None:
-    """By the index on the time where there is one; else the row with the lowest number."""
-    rows = model._default_manager.order_by()
-    if model in (Delivery, HeldRecord, Failure, Upload, Redrive, LogEntry):
-        oldest: datetime | None = rows.order_by("pk").values_list(at, flat=True).first()
-    else:
-        oldest = rows.aggregate(oldest=Min(at))["oldest"]
-    return oldest
-
-
-def _sizes(models: Iterable[type[Model]]) -> dict[type[Model], tuple[int, int | None, bool]]:
-    """model → (rows, bytes with indexes, whether the rows are an estimate)"""
-    if connection.vendor != "postgresql":
-        return {model: (model._default_manager.count(), None, False) for model in models}
-    by_name = {model._meta.db_table: model for model in models}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT relname, reltuples::bigint, pg_total_relation_size(oid) FROM pg_class"
-            " WHERE oid = ANY(SELECT to_regclass(quote_ident(name)) FROM unnest(%s::text[]) AS name)",
-            [list(by_name)],
-        )
-        found = {by_name[name]: (rows, size) for name, rows, size in cursor.fetchall()}
-    return {
-        model: (rows, size, True)
-        if rows >= COUNTED_BELOW
-        else (model._default_manager.order_by()[:COUNTED_BELOW].count(), size, False)
-        for model, (rows, size) in found.items()
-    }
-
-
-def total_bytes() -> int:
-    """Of the whole database."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SELECT pg_database_size(current_database())")
-        else:
-            cursor.execute("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
-        return int(cursor.fetchone()[0])

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
-from enrichment import held
+from enrichment.held import revival
 from enrichment.models import MinuteStat
 from enrichment.refresh import refresh_daily
 from ingestion import doorbell
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 def sweep() -> None:
     """One round. Each step is independent: one that fails is logged and made up for by the next round."""
-    steps = (held.expire_waiting, held.look_everywhere, refresh_daily, MinuteStat.objects.merge_days)
+    steps = (revival.expire_waiting, revival.look_everywhere, refresh_daily, MinuteStat.objects.merge_days)
     for step in (*steps, doorbell.ring):
         try:
             cast("Callable[[], object]", step)()

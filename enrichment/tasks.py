@@ -7,7 +7,8 @@ from functools import partial
 
 from django.conf import settings
 
-from enrichment import redrives, retention
+from enrichment import retention
+from enrichment.held import bulk_actions
 from enrichment.models import Redrive
 from enrichment.pipeline.batch import process_batch
 from ingestion import doorbell
@@ -23,7 +24,7 @@ def drain() -> None:
     doorbell.answer()
     end = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < end:
-        acted = _step_of("a redrive", lambda: redrives.carry_on(Redrive.objects.all()))
+        acted = _step_of("a redrive", lambda: bulk_actions.carry_on(Redrive.objects.all()))
         batches = [process_batch(stream) for stream in all_streams()]  # streams take turns
         is_busy = acted or any(batches)
         pruned = _step_of("retention", partial(retention.carry_on, rest=not is_busy))

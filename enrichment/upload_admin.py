@@ -20,8 +20,8 @@ from django.utils.safestring import SafeString
 
 from enrichment.admin_acts import log
 from enrichment.models import Pruning
-from enrichment.progress import Progress, csv_of_rejected, progress_of
 from enrichment.retention import or_it_is_gone
+from enrichment.uploads import Progress, csv_of_rejected, progress_of
 from ingestion import streams
 from ingestion.admin import NewestPaginator, ReadOnlyAdmin, StreamFilter
 from ingestion.backlog import Full, refuse_when_full

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from enrichment import redrives
+from enrichment.held import bulk_actions
 from enrichment.models import HeldRecord
 from enrichment.tests.held import hold, wait
 from ingestion.models import ApiKey, Delivery
@@ -187,7 +187,7 @@ class TestDeadLetters:
         for form in ("csv", "ndjson"):
             response = client.get(f"/api/dead-letters?payload=true&format={form}")
             assert len(response.getvalue().decode().splitlines()) == (2 if form == "csv" else 1)
-        redrives.reprocess({}, by="test")
+        bulk_actions.reprocess({}, by="test")
         work_off()
         assert [again.attempts for again in HeldRecord.objects.dead()] == [2]
 

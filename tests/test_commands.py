@@ -12,7 +12,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from enrichment import redrives, tasks
+from enrichment import tasks
+from enrichment.held import bulk_actions
 from enrichment.models import HeldRecord, Redrive
 from ingestion.models import Delivery, Upload
 from tests.files import csv_of
@@ -152,7 +153,7 @@ class TestReprocess:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(redrives, "carry_on", press)
+            patch.setattr(bulk_actions, "carry_on", press)
             with pytest.raises(CommandError, match="the workers go on with redrive") as stopped:
                 run("reprocess")
         assert stopped.value.returncode == 130

@@ -21,9 +21,10 @@ from django.utils import timezone
 from django_q.exceptions import TimeoutException
 from pydantic import ValidationError
 
-from enrichment import held
+from enrichment.held import revival
 from enrichment.latency import BOUNDS, COLUMNS
 from enrichment.models import HeldRecord, MinuteStat
+from enrichment.pipeline import outcomes as held_outcomes
 from enrichment.pipeline import references, upsert
 from enrichment.pipeline.faults import Fault, classify, timed_out
 from enrichment.pipeline.item import Failed, Item
@@ -138,13 +139,13 @@ def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now
         _limit_waiting()
         locked = Delivery.objects.lock_marked(deliveries)
         items = [item for item in items if item.delivery.pk in locked]
-        held.lock(items)
+        held_outcomes.lock(items)
         context = _resolve(stream, _good(items), now)
         _enrich(stream, _good(items), context)
         _store(stream, _good(items))
         if updated := sorted(item.row[stream.key] for item in items if item.outcome == "updated"):
             stream.refresh_dependants(updated, context)
-        held.record(stream, items)
+        held_outcomes.record(stream, items)
         _count([delivery for delivery in deliveries if delivery.pk in locked], items)
         numbers = Counter(_stat_of(item) for item in items)
         MinuteStat.objects.add(stream.name, now, {**numbers, **count(deliveries, items, now)})
@@ -242,7 +243,7 @@ def _look(stream: Stream, items: Iterable[Item]) -> None:
     stored = {item.row[stream.key] for item in items if item.outcome in ("inserted", "updated", "stale")}
     left = [item.held.pk for item in items if item.outcome == "held" and item.held]
     try:
-        held.look(stream, stored, left)
+        revival.look(stream, stored, left)
     except Error:
         logger.warning("Looking for held records failed; the next sweep will.", exc_info=True)
 

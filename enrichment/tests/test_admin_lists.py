@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from enrichment import redrives
+from enrichment.held import bulk_actions
 from enrichment.models import HeldRecord
 from enrichment.tests.held import hold, key_named, valid, wait
 from ingestion.models import Delivery, Upload
@@ -110,13 +110,13 @@ def test_a_list_takes_as_many_queries_however_long_it_is(
     for _ in range(3):
         hold()
         wait()
-        redrives.reprocess({}, by="command")
+        bulk_actions.reprocess({}, by="command")
     with django_assert_num_queries(queries):
         text_of(operator.get(page))
     for _ in range(10):
         hold()
         wait()
-        redrives.reprocess({}, by="command")
+        bulk_actions.reprocess({}, by="command")
     with django_assert_num_queries(queries):
         text_of(operator.get(page))
 

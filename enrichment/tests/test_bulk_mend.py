@@ -16,10 +16,10 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from enrichment import admin_acts, bulk_mend, held_page, redrives
-from enrichment import held as acts
-from enrichment.bulk_mend import IS_SO, NOT_SO, NOT_THERE, Change
+from enrichment import admin_acts
 from enrichment.bulk_mend_form import ChangeForm
+from enrichment.held import bulk_actions, bulk_fix, fixing, requeue
+from enrichment.held.bulk_fix import IS_SO, NOT_SO, NOT_THERE, Change
 from enrichment.models import HeldRecord, Redrive
 from enrichment.tests.held import hold, valid, wait
 from enrichment.tests.test_admin_acts import ALL, DEAD, choose, fields_of
@@ -38,12 +38,12 @@ TO_ADA = Change(do="set", field="email", value='"a@example.com"')
 
 
 def begin(change: Change, *, reprocess: bool = False, **chosen: Any) -> Redrive:
-    kept = change.as_kept() | ({redrives.AND_REPROCESS: True} if reprocess else {})
-    return redrives.begin(Act.MEND, chosen or {"status": "dead"}, by="test", change=kept)
+    kept = change.as_kept() | ({bulk_actions.AND_REPROCESS: True} if reprocess else {})
+    return bulk_actions.begin(Act.MEND, chosen or {"status": "dead"}, by="test", change=kept)
 
 
 def mend(change: Change, **more: Any) -> Redrive:
-    return redrives.finish(begin(change, **more))
+    return bulk_actions.finish(begin(change, **more))
 
 
 def payload_of(record: HeldRecord) -> Any:
@@ -82,8 +82,8 @@ def test_those_that_would_pass_are_mended_and_the_others_left() -> None:
     before = good[0].payload
     redrive = mend(TO_ADA)
     assert (redrive.total, redrive.count) == (6, 3)
-    left = redrive.change[redrives.LEFT]
-    assert left.pop(IS_SO) == left.pop(bulk_mend.NO_OBJECT) == 1
+    left = redrive.change[bulk_actions.LEFT]
+    assert left.pop(IS_SO) == left.pop(bulk_fix.NO_OBJECT) == 1
     [(reason, number)] = left.items()
     assert number == 1
     assert "age" in reason
@@ -101,7 +101,7 @@ def test_it_is_mended_as_a_single_one_is() -> None:
     record = hold(valid(tutor_id="T-old", email="none", updated_at="2025-01-02T03:04:05Z"))
     record.original_payload = "as it came"
     record.save()
-    redrives.reprocess({}, by="test")
+    bulk_actions.reprocess({}, by="test")
     mend(Change(do="replace", field="tutor_id", old='"T-old"', value='"T-new"'))
     assert payload_of(record)["tutor_id"] == "T-old"  # it would not pass
     mend(TO_ADA)
@@ -130,42 +130,42 @@ def test_those_mended_are_reprocessed_too_and_the_others_not() -> None:
 
 def test_what_is_too_large_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     small, large = hold(), hold(valid(email="none", name="x" * 200))
-    monkeypatch.setattr(held_page, "MOST_MENDED", len(large.payload) - 1)
+    monkeypatch.setattr(fixing, "MOST_MENDED", len(large.payload) - 1)
     redrive = mend(TO_ADA)
-    assert redrive.change[redrives.LEFT] == {bulk_mend.TOO_LARGE: 1}
+    assert redrive.change[bulk_actions.LEFT] == {bulk_fix.TOO_LARGE: 1}
     assert (payload_of(small)["email"], payload_of(large)["email"]) == ("a@example.com", "none")
-    found = bulk_mend.dry_run(HeldRecord.objects.filter(pk=large.pk), TO_ADA)
-    assert found.not_for == {bulk_mend.TOO_LARGE: 1}
+    found = bulk_fix.dry_run(HeldRecord.objects.filter(pk=large.pk), TO_ADA)
+    assert found.not_for == {bulk_fix.TOO_LARGE: 1}
 
 
 def test_few_payloads_are_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     records = [hold() for _ in range(7)]
-    monkeypatch.setattr(bulk_mend, "CHUNK_BYTES", 2 * len(records[0].payload))
+    monkeypatch.setattr(bulk_fix, "CHUNK_BYTES", 2 * len(records[0].payload))
     assert mend(TO_ADA).count == 7
     assert {payload_of(record)["email"] for record in records} == {"a@example.com"}
 
 
 def test_a_step_ends_in_time_with_one_record_done_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redrives, "STEP_SECONDS", 0)
-    monkeypatch.setattr(redrives, "STEP", 3)
+    monkeypatch.setattr(bulk_actions, "STEP_SECONDS", 0)
+    monkeypatch.setattr(bulk_actions, "STEP", 3)
     records = [hold(), hold(valid(email="none", age=7)), hold("[]"), hold()]
     redrive = begin(TO_ADA)
     for count, left, record in zip((1, 1, 1, 2), (0, 1, 2, 2), records, strict=True):
         assert redrive.finished_at is None
-        assert redrives.carry_on(Redrive.objects.all())
+        assert bulk_actions.carry_on(Redrive.objects.all())
         redrive.refresh_from_db()
         assert (redrive.count, redrive.reached) == (count, record.pk)
-        assert sum(redrive.change[redrives.LEFT].values()) == left
+        assert sum(redrive.change[bulk_actions.LEFT].values()) == left
     assert redrive.finished_at
     assert [payload_of(record)["email"] for record in (records[0], records[3])] == ["a@example.com"] * 2
 
 
 def test_those_too_large_keep_their_place_in_a_step_that_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redrives, "STEP_SECONDS", 0)
+    monkeypatch.setattr(bulk_actions, "STEP_SECONDS", 0)
     first, large, last = hold(), hold(valid(email="none", name="x" * 200)), hold()
-    monkeypatch.setattr(held_page, "MOST_MENDED", len(large.payload) - 1)
+    monkeypatch.setattr(fixing, "MOST_MENDED", len(large.payload) - 1)
     redrive = mend(TO_ADA)
-    assert (redrive.count, redrive.change[redrives.LEFT]) == (2, {bulk_mend.TOO_LARGE: 1})
+    assert (redrive.count, redrive.change[bulk_actions.LEFT]) == (2, {bulk_fix.TOO_LARGE: 1})
     assert {payload_of(record)["email"] for record in (first, last)} == {"a@example.com"}
 
 
@@ -178,11 +178,11 @@ def test_of_what_the_page_waits_for_there_is_little(operator: Client, monkeypatc
     assert (redrive.total, redrive.count, redrive.finished_at) == (3, 1, None)
     assert "Begun to mend 3 held records; the workers go on" in LogEntry.objects.get().change_message
     assert "1 of 3" in text_of(operator.get(response["Location"]))
-    assert redrives.finish(redrive).count == 3
+    assert bulk_actions.finish(redrive).count == 3
 
 
 def test_a_change_is_tried_for_a_while_and_the_page_says_so(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk_mend, "TRY_SECONDS", 0)
+    monkeypatch.setattr(bulk_fix, "TRY_SECONDS", 0)
     for _ in range(3):
         hold()
     text = page_of(operator, DEAD, **SET)
@@ -199,7 +199,7 @@ def test_a_record_is_written_once_to_be_mended(monkeypatch: pytest.MonkeyPatch) 
         written.append(value)
         return dump(value)
 
-    for module in (bulk_mend, acts):
+    for module in (bulk_fix, fixing):
         monkeypatch.setattr(module, "dump", write)
     assert mend(TO_ADA).count == 1
     assert len([each for each in written if isinstance(each, dict)]) == 1
@@ -212,10 +212,10 @@ def test_a_value_may_be_as_deep_as_in_a_record_that_is_sent(deep: int, count: in
 
 
 def test_of_many_reasons_the_first_are_kept() -> None:
-    kept = bulk_mend.add_reasons({}, {f"reason {number}": 2 for number in range(100)})
-    again = bulk_mend.add_reasons(kept, {"reason 0": 1, "another": 1})
-    assert len(again) == bulk_mend.MOST_REASONS + 1
-    assert (again["reason 0"], again[bulk_mend.OTHER], sum(again.values())) == (3, 161, 202)
+    kept = bulk_fix.add_reasons({}, {f"reason {number}": 2 for number in range(100)})
+    again = bulk_fix.add_reasons(kept, {"reason 0": 1, "another": 1})
+    assert len(again) == bulk_fix.MOST_REASONS + 1
+    assert (again["reason 0"], again[bulk_fix.OTHER], sum(again.values())) == (3, 161, 202)
 
 
 # At once, and after a crash.
@@ -234,11 +234,13 @@ def at_once(*acts: Any) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_two_operators_at_once_and_each_record_is_mended_once_by_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redrives, "STEP", 3)
+    monkeypatch.setattr(bulk_actions, "STEP", 3)
     records = [hold() for _ in range(12)]
     one = begin(TO_ADA)
     two = begin(Change(do="set", field="name", value='"Ada"'), status="dead")
-    at_once(*[lambda which=which: redrives.finish(Redrive.objects.get(pk=which.pk)) for which in (one, two, one, two)])
+    at_once(
+        *[lambda which=which: bulk_actions.finish(Redrive.objects.get(pk=which.pk)) for which in (one, two, one, two)]
+    )
     one.refresh_from_db()
     two.refresh_from_db()
     assert one.count == 12
@@ -246,18 +248,18 @@ def test_two_operators_at_once_and_each_record_is_mended_once_by_each(monkeypatc
     # "Ada" alone does not pass: only where the address was mended before
     named = sum(payload_of(record)["name"] == "Ada" for record in records)
     assert two.count == named == sum(payload_of(record) and record.payload_version == 2 for record in records)
-    assert sum(two.change[redrives.LEFT].values()) + two.count == 12
+    assert sum(two.change[bulk_actions.LEFT].values()) + two.count == 12
 
 
 @pytest.mark.django_db(transaction=True)
 def test_mended_and_reprocessed_at_once_each_record_goes_as_it_was_or_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(redrives, "STEP", 3)
+    monkeypatch.setattr(bulk_actions, "STEP", 3)
     for number in range(12):
         hold(valid(tutor_id=f"M-{number}", email="none"), key=f"M-{number}")
-    mending, sending = begin(TO_ADA, reprocess=True), redrives.begin(Act.REPROCESS, {}, by="test")
-    at_once(*[lambda which=which: redrives.finish(which) for which in (mending, sending)], work, work)
+    mending, sending = begin(TO_ADA, reprocess=True), bulk_actions.begin(Act.REPROCESS, {}, by="test")
+    at_once(*[lambda which=which: bulk_actions.finish(which) for which in (mending, sending)], work, work)
     work()
     mending.refresh_from_db()
     assert mending.count == 12
@@ -268,18 +270,18 @@ def test_mended_and_reprocessed_at_once_each_record_goes_as_it_was_or_as_it_is(
 
 
 def test_a_crash_in_the_middle_of_a_step_leaves_nothing_half_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redrives, "STEP", 2)
+    monkeypatch.setattr(bulk_actions, "STEP", 2)
     records = [hold() for _ in range(5)]
     redrive = begin(TO_ADA, reprocess=True)
-    redrives.carry_on(Redrive.objects.all())
+    bulk_actions.carry_on(Redrive.objects.all())
     with monkeypatch.context() as patch:
-        patch.setattr(acts, "queue", lambda *args: 1 / 0)  # after the payloads are written
+        patch.setattr(requeue, "queue", lambda *args: 1 / 0)  # after the payloads are written
         with pytest.raises(ZeroDivisionError):
-            redrives.carry_on(Redrive.objects.all())
+            bulk_actions.carry_on(Redrive.objects.all())
     redrive.refresh_from_db()
     assert (redrive.count, redrive.reached) == (2, records[1].pk)
     assert [payload_of(record)["email"] for record in records[2:]] == ["no address"] * 3
-    redrives.finish(redrive)
+    bulk_actions.finish(redrive)
     assert redrive.count == 5
     assert set(HeldRecord.objects.values_list("payload_version", flat=True)) == {1}
     assert sum(redrive.deliveries.values_list("count", flat=True)) == 5
@@ -288,8 +290,8 @@ def test_a_crash_in_the_middle_of_a_step_leaves_nothing_half_done(monkeypatch: p
 def test_who_closed_one_meanwhile_was_faster() -> None:
     first, second = hold(), hold()
     redrive = begin(TO_ADA)
-    redrives.discard({"ids": [first.pk]}, by="test", reason="no")
-    redrives.finish(redrive)
+    bulk_actions.discard({"ids": [first.pk]}, by="test", reason="no")
+    bulk_actions.finish(redrive)
     first.refresh_from_db()
     assert (first.payload_version, first.status) == (0, Status.DISCARDED)
     assert (redrive.total, redrive.count, payload_of(second)["email"]) == (2, 1, "a@example.com")
@@ -380,8 +382,8 @@ def test_records_of_several_streams_are_mended_one_stream_at_a_time(operator: Cl
 def test_of_very_many_the_first_are_tried_and_the_page_says_so(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_mend, "MOST_TRIED", 3)
-    monkeypatch.setattr(redrives, "STEP", 2)
+    monkeypatch.setattr(bulk_fix, "MOST_TRIED", 3)
+    monkeypatch.setattr(bulk_actions, "STEP", 2)
     for _ in range(5):
         hold()
     text = page_of(operator, DEAD, **SET)
@@ -397,7 +399,7 @@ def test_of_very_many_the_first_are_tried_and_the_page_says_so(
     assert LogEntry.objects.get().change_message == begun
     text = text_of(operator.get(response["Location"]))
     assert 'data-refresh="2"' in text and "2 of 5" in text and "No cluster is alive" in text
-    monkeypatch.setattr(bulk_mend, "MOST_BYTES", 1)
+    monkeypatch.setattr(bulk_fix, "MOST_BYTES", 1)
     assert "It was tried on the first 1 of 5." in page_of(operator, DEAD, **SET)
 
 
@@ -492,7 +494,7 @@ def test_a_number_is_set_as_it_is_typed_first(operator: Client) -> None:
 
 
 def test_it_says_that_there_are_other_messages(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk_mend, "MOST_WRONG", 1)
+    monkeypatch.setattr(bulk_fix, "MOST_WRONG", 1)
     hold(), hold()
     assert "other messages" not in page_of(operator, DEAD)
     hold(messages={"age": ["too young"]}), hold(messages={"age": ["too old"]}), hold(messages={"name": ["too long"]})

@@ -198,7 +198,7 @@ class TestRetention:
 
     @pytest.mark.postgresql
     def test_large_tables_are_estimated(self, viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("enrichment.retention_admin.COUNTED_BELOW", -1)
+        monkeypatch.setattr("enrichment.table_sizes.COUNTED_BELOW", -1)
         assert 'class="quiet">about</span>' in text_of(viewer.get(RETENTION))
 
     def test_its_queries_do_not_grow(self, viewer: Client, django_assert_max_num_queries: Any) -> None:

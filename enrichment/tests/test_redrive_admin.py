@@ -10,7 +10,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from enrichment import redrive_page, redrives
+from enrichment import redrive_page
+from enrichment.held import bulk_actions
 from enrichment.models import HeldRecord, Redrive
 from enrichment.redrive_admin import list_pages
 from enrichment.tests.held import hold, valid, wait
@@ -30,7 +31,7 @@ def page_of(client: Client, redrive: Redrive) -> str:
 
 def test_a_redrive_tells_what_came_of_it(viewer: Client) -> None:
     records = [hold() for _ in range(3)]
-    redrive = redrives.reprocess({"status": "dead", "stream": "tutors"}, by="user:ann")
+    redrive = bulk_actions.reprocess({"status": "dead", "stream": "tutors"}, by="user:ann")
     delivery = redrive.deliveries.get()
     Delivery.objects.filter(pk=delivery.pk).update(inserted=1, held=1)
     assert redrive.count == len(records)
@@ -43,22 +44,22 @@ def test_a_redrive_tells_what_came_of_it(viewer: Client) -> None:
 
 
 def test_it_tells_each_phase_and_stops_asking_when_it_is_done(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redrives, "STEP", 2)
+    monkeypatch.setattr(bulk_actions, "STEP", 2)
     for number in range(2):
         hold(valid(tutor_id=f"G-{number}"), key=f"G-{number}")
     bad = hold(key="B-1")
-    redrive = redrives.begin(Redrive.Act.REPROCESS, {"status": "dead"}, by="user:ann")
+    redrive = bulk_actions.begin(Redrive.Act.REPROCESS, {"status": "dead"}, by="user:ann")
     text = page_of(viewer, redrive)
     assert "at work" in text and "0 of 3" in text and 'data-refresh="2"' in text
     assert "No cluster is alive" in text
     doorbell.answer()
     assert "The workers still have 3 to reprocess." in page_of(viewer, redrive)
-    redrives.carry_on(Redrive.objects.all())
+    bulk_actions.carry_on(Redrive.objects.all())
     text = page_of(viewer, redrive)
     assert "2 of 3" in text and "0 of 2" in text
     assert "The workers still have 1 to reprocess and 2 to process." in text
     assert "1,000" not in text and "on its way" in text
-    redrives.finish(redrive)
+    bulk_actions.finish(redrive)
     text = page_of(viewer, redrive)
     assert "being processed" in text and "The workers still have 3 to process." in text
     PausedStream.objects.create(stream="tutors", by="user:ann")
@@ -75,13 +76,13 @@ def test_it_tells_each_phase_and_stops_asking_when_it_is_done(viewer: Client, mo
 
 def test_it_tells_of_trouble_and_of_who_was_faster(viewer: Client) -> None:
     record, other = hold(), hold()
-    redrive = redrives.begin(Redrive.Act.DISCARD, {"status": "dead"}, by="user:ann", reason="<b>sent twice</b>")
+    redrive = bulk_actions.begin(Redrive.Act.DISCARD, {"status": "dead"}, by="user:ann", reason="<b>sent twice</b>")
     Redrive.objects.update(trouble="OperationalError: <b>away</b>")
     text = text_of(viewer.get(f"{REDRIVES}{redrive.pk}/change/"))
     assert "OperationalError: &lt;b&gt;away" in text and "&lt;b&gt;sent twice" in text
     assert "in trouble" in text_of(viewer.get(REDRIVES))
-    redrives.discard({"ids": [record.pk]}, by="test", reason="no")
-    redrives.finish(redrive)
+    bulk_actions.discard({"ids": [record.pk]}, by="test", reason="no")
+    bulk_actions.finish(redrive)
     text = page_of(viewer, redrive)
     assert "1 of the 2 was closed or sent on by someone faster" in text
     assert "1 discarded" in text and "away" not in text
@@ -90,7 +91,7 @@ def test_it_tells_of_trouble_and_of_who_was_faster(viewer: Client) -> None:
 
 def test_one_of_selected_records_links_to_them(viewer: Client) -> None:
     records = [hold(key="T-1"), hold(key="", payload="[]")]
-    redrive = redrives.discard({"ids": [record.pk for record in records]}, by="user:ann", reason="no")
+    redrive = bulk_actions.discard({"ids": [record.pk for record in records]}, by="user:ann", reason="no")
     text = page_of(viewer, redrive)
     assert "2 selected held records" in text
     assert f'href="/admin/enrichment/heldrecord/{records[0].pk}/change/">tutors T-1</a>' in text
@@ -133,7 +134,7 @@ def test_a_filter_in_plain_words_and_as_lists(
     viewer: Client, chosen: dict[str, Any], words: str, pages: str | None
 ) -> None:
     hold(), wait()
-    assert redrives.in_words(chosen) == words
+    assert bulk_actions.in_words(chosen) == words
     links = [link for _, link in list_pages(chosen)]
     assert pages is None or links == pages.split()
     for link in links:
@@ -142,8 +143,8 @@ def test_a_filter_in_plain_words_and_as_lists(
 
 def test_those_still_open_are_listed_and_no_others(viewer: Client) -> None:
     hold(key="T-open"), hold(key="T-closed")
-    redrives.discard({"key": "T-closed"}, by="test", reason="no")
-    redrive = redrives.reprocess({"stream": "tutors"}, by="test")
+    bulk_actions.discard({"key": "T-closed"}, by="test", reason="no")
+    redrive = bulk_actions.reprocess({"stream": "tutors"}, by="test")
     text = page_of(viewer, redrive)
     page = "/admin/enrichment/deadletter/?stream=tutors"
     assert f'<a href="{page}">dead letters, filtered so</a>' in text
@@ -156,12 +157,12 @@ def test_of_very_many_held_again_the_latest_are_shown_and_the_page_says_so(
 ) -> None:
     monkeypatch.setattr(redrive_page, "MOST_LINKS", 2)
     records = [hold() for _ in range(3)]
-    all_that_match = redrives.reprocess({"status": "dead"}, by="test")
+    all_that_match = bulk_actions.reprocess({"status": "dead"}, by="test")
     work()
     text = page_of(viewer, all_that_match).split("Held again")[1]
     assert "These are the latest 2 of 3. The others are among" in text
     assert '<a href="/admin/enrichment/deadletter/">dead letters, filtered so</a>' in text
-    selected = redrives.reprocess({"ids": [record.pk for record in records]}, by="test")
+    selected = bulk_actions.reprocess({"ids": [record.pk for record in records]}, by="test")
     work()
     text = page_of(viewer, selected)
     assert "The others are among those to which the numbers beside lead." in text
@@ -171,8 +172,8 @@ def test_of_very_many_held_again_the_latest_are_shown_and_the_page_says_so(
 
 def test_one_record_is_told_by_its_key(viewer: Client) -> None:
     record, gone = hold(key="T-77\u202e"), hold()
-    redrive = redrives.discard({"ids": [record.pk]}, by="test", reason="no")
-    redrives.discard({"ids": [gone.pk]}, by="test", reason="no")
+    redrive = bulk_actions.discard({"ids": [record.pk]}, by="test", reason="no")
+    bulk_actions.discard({"ids": [gone.pk]}, by="test", reason="no")
     gone.failures.all().delete()
     HeldRecord.objects.filter(pk=gone.pk).delete()
     for page in (REDRIVES, f"{REDRIVES}{redrive.pk}/change/"):
@@ -189,7 +190,7 @@ def test_the_list_and_a_page_take_as_many_queries_however_much_there_is(viewer: 
         return len(captured)
 
     hold(), hold()
-    redrive = redrives.reprocess({"status": "dead"}, by="command")
+    redrive = bulk_actions.reprocess({"status": "dead"}, by="command")
     pages = (REDRIVES, f"{REDRIVES}{redrive.pk}/change/")
     for page in pages:
         viewer.get(page)
@@ -197,22 +198,22 @@ def test_the_list_and_a_page_take_as_many_queries_however_much_there_is(viewer: 
     redrive = Redrive.objects.get(pk=redrive.pk)
     for _ in range(30):
         hold(), wait()
-        redrive.deliveries.add(*redrives.reprocess({}, by="command").deliveries.all())
+        redrive.deliveries.add(*bulk_actions.reprocess({}, by="command").deliveries.all())
     assert [queries(page) for page in pages] == few
 
 
 def test_a_very_large_one_is_told_of_in_part(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redrives, "STEP", 2)
+    monkeypatch.setattr(bulk_actions, "STEP", 2)
     monkeypatch.setattr(redrive_page, "MOST_LOOKED_AT", 3)
     for _ in range(6):
         hold()
-    redrive = redrives.reprocess({}, by="command")
+    redrive = bulk_actions.reprocess({}, by="command")
     assert "Where the latest 3 of them are now" in page_of(viewer, redrive)
 
 
 def test_one_whose_deliveries_are_deleted_by_now_still_tells_how_many(viewer: Client) -> None:
     hold()
-    redrive = redrives.reprocess({}, by="command")
+    redrive = bulk_actions.reprocess({}, by="command")
     redrive.deliveries.clear()
     for page in (REDRIVES, f"{REDRIVES}{redrive.pk}/change/"):
         assert "1 sent through again" in text_of(viewer.get(page))
@@ -232,7 +233,7 @@ def test_redrives_cannot_be_written(viewer: Client) -> None:
 
 
 def test_redrives_are_for_those_who_may_see_them() -> None:
-    redrive = redrives.discard({}, by="command", reason="no")
+    redrive = bulk_actions.discard({}, by="command", reason="no")
     nobody = browser_of(person())
     for page in (REDRIVES, f"{REDRIVES}{redrive.pk}/change/"):
         assert nobody.get(page).status_code == 403

@@ -16,7 +16,8 @@ from django.utils import timezone
 from django_q.models import OrmQ, Task
 from pytest_django import Settings
 
-from enrichment import redrives, retention, sweep, tasks
+from enrichment import retention, sweep, tasks
+from enrichment.held import bulk_actions
 from enrichment.models import Failure, HeldRecord, MinuteStat, Pruning, Redrive
 from enrichment.tests.held import hold, valid, wait
 from ingestion import doorbell
@@ -318,7 +319,7 @@ def test_a_redrive_that_begins_later_finds_what_is_left() -> None:
     grow_old(hold(), status=Status.DISCARDED)
     stays = grow_old(hold())
     prune()
-    assert redrives.reprocess({}, by="test").count == 1
+    assert bulk_actions.reprocess({}, by="test").count == 1
     assert HeldRecord.objects.get() == stays
 
 

@@ -6,7 +6,8 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from enrichment import redrives, stats
+from enrichment import stats
+from enrichment.held import bulk_actions
 from enrichment.models import HeldRecord, MinuteStat
 from enrichment.tests.held import hold, valid, wait
 from ingestion.models import Delivery, Doorbell
@@ -87,8 +88,8 @@ def test_the_total_is_the_sum(django_assert_num_queries: Any) -> None:
 def test_what_came_of_redrives_is_summed_over_their_deliveries() -> None:
     for _ in range(3):
         hold()
-    first = redrives.reprocess({}, by="command")
-    nothing = redrives.reprocess({}, by="command")
+    first = bulk_actions.reprocess({}, by="command")
+    nothing = bulk_actions.reprocess({}, by="command")
     more = Delivery.objects.create(
         stream="tutors", client="system", format="held", body=b"[]", count=4, stale=1, held=2
     )

@@ -11,10 +11,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.exceptions import TimeoutException
 
-from enrichment import held, redrives
+from enrichment.held import bulk_actions, fixing, revival
 from enrichment.models import HeldRecord
-from enrichment.pipeline import batch as pipeline
-from enrichment.pipeline import faults
+from enrichment.pipeline import batch, faults
 from enrichment.pipeline import upsert as persist
 from enrichment.pipeline.faults import Fault
 from ingestion import streams
@@ -171,12 +170,12 @@ STORE = [
 def test_an_error_of_the_store_is_never_a_dead_letter(failing_upsert: list[Exception], kind: str, state: str) -> None:
     delivery = deliver("tutors", *tutors(3))
     failing_upsert.append(sql_error(kind, state))
-    worked = pipeline.process_batch(get("tutors"))
+    worked = batch.process_batch(get("tutors"))
     assert worked and worked.fault is Fault.STORE
     delivery.refresh_from_db()
     assert (delivery.started_at, delivery.pauses, delivery.pending, delivery.tries) == (None, 1, 3, 0)
     assert delivery.paused_until and delivery.trouble.startswith("store:")
-    assert pipeline.process_batch(get("tutors")) is None  # in its pause
+    assert batch.process_batch(get("tutors")) is None  # in its pause
     work_off()
     assert counts(delivery) == {"inserted": 3}
     assert not HeldRecord.objects.exists()
@@ -187,7 +186,7 @@ def test_pauses_grow_up_to_a_minute(failing_upsert: list[Exception]) -> None:
     seconds = []
     for _ in range(9):
         failing_upsert.append(sql_error("OperationalError", "53100"))
-        pipeline.process_batch(get("tutors"), heed_pauses=False)
+        batch.process_batch(get("tutors"), heed_pauses=False)
         seconds.append(round(_pause(delivery)))
     assert seconds == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
@@ -201,11 +200,11 @@ def _pause(delivery: Delivery) -> float:
 def test_a_batch_that_timed_out_comes_back_alone_and_in_parts(failing_upsert: list[Exception]) -> None:
     delivery, other = deliver("tutors", *tutors(100)), deliver("tutors", tutor(tutor_id="other"))
     failing_upsert.append(sql_error("OperationalError", "57014"))
-    pipeline.process_batch(get("tutors"))
+    batch.process_batch(get("tutors"))
     delivery.refresh_from_db()
     assert delivery.part == 100
     failing_upsert.append(sql_error("OperationalError", "57014"))
-    pipeline.process_batch(get("tutors"), heed_pauses=False)
+    batch.process_batch(get("tutors"), heed_pauses=False)
     delivery.refresh_from_db()
     assert delivery.part == 100 // 32
     work_off()
@@ -215,7 +214,7 @@ def test_a_batch_that_timed_out_comes_back_alone_and_in_parts(failing_upsert: li
 def test_an_error_of_the_code_is_never_a_dead_letter(failing_upsert: list[Exception]) -> None:
     delivery = deliver("tutors", *tutors(3))
     failing_upsert.append(sql_error("ProgrammingError", "42P01"))
-    worked = pipeline.process_batch(get("tutors"))
+    worked = batch.process_batch(get("tutors"))
     assert worked and worked.fault is Fault.CODE
     delivery.refresh_from_db()
     assert delivery.trouble.startswith("code:") and delivery.pending == 3
@@ -228,7 +227,7 @@ def test_an_error_of_the_code_is_never_a_dead_letter(failing_upsert: list[Except
 def test_a_batch_that_ran_out_of_time_comes_alone(failing_upsert: list[Exception], state: str) -> None:
     delivery = deliver("tutors", *tutors(100))
     failing_upsert.append(sql_error("OperationalError", state))
-    pipeline.process_batch(get("tutors"))
+    batch.process_batch(get("tutors"))
     delivery.refresh_from_db()
     assert delivery.part == 100
 
@@ -244,14 +243,14 @@ def test_a_stop_stays_a_stop_when_the_database_is_away(
 
     monkeypatch.setattr("ingestion.models.DeliveryQuerySet.unmark", away)
     with pytest.raises(KeyboardInterrupt):
-        pipeline.process_batch(get("tutors"))
+        batch.process_batch(get("tutors"))
 
 
 def test_a_stop_is_nobodys_fault(failing_upsert: list[Any]) -> None:
     delivery = deliver("tutors", tutor())
     failing_upsert.append(SystemExit())
     with pytest.raises(SystemExit):
-        pipeline.process_batch(get("tutors"))
+        batch.process_batch(get("tutors"))
     delivery.refresh_from_db()
     assert (delivery.started_at, delivery.pauses, delivery.part, delivery.trouble) == (None, 0, None, "")
 
@@ -306,8 +305,8 @@ def test_a_dead_letter_closes_when_a_newer_one_was_stored_before_it_came() -> No
 def test_a_mended_record_that_is_older_than_the_stored_one_says_so() -> None:
     send("tutors", tutor(email="nobody", updated_at=OLDER, name="mended"), keep_invalid=True)
     dead = HeldRecord.objects.get()
-    held.mend(dead, dump(tutor(updated_at=OLDER, name="mended")), dead.payload_version)
-    redrives.reprocess({}, by="test")
+    fixing.mend(dead, dump(tutor(updated_at=OLDER, name="mended")), dead.payload_version)
+    bulk_actions.reprocess({}, by="test")
     deliver("tutors", tutor(updated_at=NEWER, name="newer"))
     work_off()
     dead.refresh_from_db()
@@ -319,12 +318,12 @@ def test_a_mended_record_that_is_older_than_the_stored_one_says_so() -> None:
 
 def test_a_dead_record_reprocessed_after_a_newer_version_was_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(held, "look", lambda *args: None)  # the workers die after their commits
+        patch.setattr(revival, "look", lambda *args: None)  # the workers die after their commits
         send("tutors", tutor(email="nobody", updated_at=OLDER, name="old"), keep_invalid=True)
         send("tutors", tutor(updated_at=NEWER, name="new"))
     dead = HeldRecord.objects.get()
-    held.mend(dead, dump(tutor(updated_at=OLDER, name="old")), 0)
-    redrive = redrives.reprocess({}, by="test")
+    fixing.mend(dead, dump(tutor(updated_at=OLDER, name="old")), 0)
+    redrive = bulk_actions.reprocess({}, by="test")
     work_off()
     dead.refresh_from_db()
     assert (dead.status, dead.outcome) == (Status.RESOLVED, "stale")
@@ -351,7 +350,7 @@ def test_a_task_that_takes_too_long_is_given_back_in_parts(failing_upsert: list[
     for part in (100, 100 // 32):
         failing_upsert.append(TimeoutException("too long"))
         with pytest.raises(TimeoutException):
-            pipeline.process_batch(get("tutors"), heed_pauses=False)
+            batch.process_batch(get("tutors"), heed_pauses=False)
         delivery.refresh_from_db()
         assert (delivery.started_at, delivery.part, delivery.tries) == (None, part, 0)
         assert delivery.trouble.startswith("store: TimeoutException")
@@ -363,7 +362,7 @@ def test_a_task_that_takes_too_long_is_given_back_in_parts(failing_upsert: list[
 def test_neighbours_of_a_delivery_that_waits_for_a_lock_come_alone(failing_upsert: list[Exception]) -> None:
     deliveries = [deliver("tutors", tutor(tutor_id=f"t{i}")) for i in range(3)]
     failing_upsert.append(sql_error("OperationalError", "55P03"))
-    pipeline.process_batch(get("tutors"))
+    batch.process_batch(get("tutors"))
     assert [len(Delivery.objects.mark("tutors", 10, heed_pauses=False)) for _ in deliveries] == [1, 1, 1]
 
 

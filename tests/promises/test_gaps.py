@@ -20,10 +20,10 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from enrichment import held, redrives, sweep, tasks
+from enrichment import sweep, tasks
+from enrichment.held import bulk_actions, fixing, requeue, revival
 from enrichment.models import HeldRecord
-from enrichment.pipeline import batch as pipeline
-from enrichment.pipeline import faults, references
+from enrichment.pipeline import batch, faults, outcomes, references
 from enrichment.pipeline import upsert as persist
 from enrichment.pipeline.faults import Fault
 from enrichment.refresh import refresh, refresh_daily
@@ -158,7 +158,7 @@ def test_a_drain_silences_the_bell_before_its_first_claim(silent_bell: None, mon
 
     def look_at_bell(*args: Any) -> Any:
         heard.append(Doorbell.objects.get().rung_at is None)
-        return pipeline.process_batch(*args)
+        return batch.process_batch(*args)
 
     monkeypatch.setattr(tasks, "process_batch", look_at_bell)
     tasks.drain()
@@ -170,7 +170,7 @@ def test_a_step_of_the_sweep_that_fails_stops_no_other(silent_bell: None, monkey
     def fails() -> None:
         raise OperationalError("deadlock detected")
 
-    monkeypatch.setattr(held, "expire_waiting", fails)
+    monkeypatch.setattr(revival, "expire_waiting", fails)
     sweep.sweep()
     assert rings() == 1
 
@@ -239,7 +239,7 @@ def test_what_saw_crashes_is_taken_alone_whole_then_in_parts_then_one_record_thr
         Delivery.objects.filter(pk=other.pk).update(started_at=None)
     assert seen == [(2, None, 0), (1, 500, 0), (1, 15, 0), (1, 1, 0), (1, 1, 1), (1, 1, 2), (1, 1, 3)]
     Delivery.objects.filter(pk=delivery.pk).update(started_at=None)
-    pipeline.process_batch(get("tutors"))
+    batch.process_batch(get("tutors"))
     delivery.refresh_from_db()
     assert (counts(delivery), delivery.position, delivery.tries) == ({"held": 1, "pending": 499}, 1, 0)
     assert delivery.part == 499
@@ -252,14 +252,14 @@ def test_what_one_record_survived_does_not_count_against_the_next() -> None:
     delivery = deliver("tutors", *(tutor(tutor_id=f"t{i}") for i in range(3)))
     Delivery.objects.update(part=1, tries=2)
     for position in (1, 2):
-        pipeline.process_batch(get("tutors"))
+        batch.process_batch(get("tutors"))
         delivery.refresh_from_db()
         assert (counts(delivery)["inserted"], delivery.position, delivery.tries) == (position, position, 0)
 
 
 def test_a_worker_whose_mark_was_taken_over_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     delivery = deliver("tutors", tutor())
-    work = pipeline._work
+    work = batch._work
 
     def slow(*args: Any) -> Any:
         Delivery.objects.update(started_at=LONG_AGO)
@@ -267,8 +267,8 @@ def test_a_worker_whose_mark_was_taken_over_stores_nothing(monkeypatch: pytest.M
         return work(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "_work", slow)
-        worked = pipeline.process_batch(get("tutors"))
+        patch.setattr(batch, "_work", slow)
+        worked = batch.process_batch(get("tutors"))
     assert worked and not worked.outcomes and not Tutor.objects.exists()
     delivery.refresh_from_db()
     assert (counts(delivery), delivery.part, delivery.started_at is None) == ({"pending": 1}, 1, False)
@@ -278,12 +278,12 @@ def test_a_worker_whose_mark_was_taken_over_stores_nothing(monkeypatch: pytest.M
 
 
 def lose_looks(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(held, "look", lambda *args: None)  # the workers die after their commits
+    patch.setattr(revival, "look", lambda *args: None)  # the workers die after their commits
 
 
 def test_what_is_discarded_stays_so_when_its_key_is_stored() -> None:
     send("tutors", tutor(email="nobody"), keep_invalid=True)
-    redrives.discard({}, by="test", reason="no")
+    bulk_actions.discard({}, by="test", reason="no")
     send("tutors", tutor())
     sweep.sweep()
     assert HeldRecord.objects.get().status == Status.DISCARDED
@@ -297,7 +297,7 @@ def test_what_is_discarded_while_it_is_being_closed_stays_discarded(monkeypatch:
         send("tutors", tutor())
     with transaction.atomic():
         HeldRecord.objects.update(status=Status.DISCARDED)
-        closed = beside(lambda: held.close_superseded(get("tutors"), HeldRecord.objects.all()))
+        closed = beside(lambda: revival.close_superseded(get("tutors"), HeldRecord.objects.all()))
         wait_until_blocked()
     assert closed.result(30) == 0
     assert HeldRecord.objects.get().status == Status.DISCARDED
@@ -308,8 +308,8 @@ def test_of_two_who_send_a_record_on_at_once_one_does() -> None:
     send("tutors", tutor(email="nobody"), keep_invalid=True)
     pks = list(HeldRecord.objects.values_list("pk", flat=True))
     with transaction.atomic():
-        (delivery,) = held.queue("tutors", pks, Delivery.Source.REDRIVE)
-        second = beside(lambda: held.queue("tutors", pks, Delivery.Source.REDRIVE))
+        (delivery,) = requeue.queue("tutors", pks, Delivery.Source.REDRIVE)
+        second = beside(lambda: requeue.queue("tutors", pks, Delivery.Source.REDRIVE))
         wait_until_blocked()
     assert second.result(30) == []
     assert HeldRecord.objects.get().queued_in == delivery.pk
@@ -327,8 +327,8 @@ def test_of_two_with_one_time_the_later_delivery_is_newer() -> None:
 def test_of_two_of_one_delivery_the_later_position_is_newer_even_when_it_was_mended() -> None:
     send("tutors", tutor(name="first"), tutor(name="second", email="nobody"), keep_invalid=True)
     dead = HeldRecord.objects.get()
-    held.mend(dead, dump(tutor(name="second")), 0)
-    redrive = redrives.reprocess({}, by="test")
+    fixing.mend(dead, dump(tutor(name="second")), 0)
+    redrive = bulk_actions.reprocess({}, by="test")
     work_off()
     assert counts(redrive.deliveries.get()) == {"updated": 1}
     row = stored("tutors", tutor()["tutor_id"])
@@ -378,13 +378,13 @@ def test_arrivals_and_marks_are_told_by_the_databases_clock() -> None:
 
 def test_it_looks_after_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     inside: list[bool] = []
-    look = held.look
+    look = revival.look
 
     def note(*args: Any) -> None:
         inside.append(connection.in_atomic_block)
         look(*args)
 
-    monkeypatch.setattr(held, "look", note)
+    monkeypatch.setattr(revival, "look", note)
     send("tutors", tutor())
     assert inside == [False]
 
@@ -395,15 +395,15 @@ def test_a_reference_that_comes_while_its_record_is_being_held_revives_it(monkey
     send("students", student())
     deliver("sessions", session())
     deliver("tutors", tutor())
-    record = held.record
+    record = outcomes.record
 
     def slow(*args: Any) -> None:
-        elsewhere(lambda: pipeline.process_batch(get("tutors")))
+        elsewhere(lambda: batch.process_batch(get("tutors")))
         record(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(held, "record", lambda *args: slow(*args) if args[0].name == "sessions" else record(*args))
-        pipeline.process_batch(get("sessions"))
+        patch.setattr(outcomes, "record", lambda *args: slow(*args) if args[0].name == "sessions" else record(*args))
+        batch.process_batch(get("sessions"))
     work_off()
     assert stored("sessions", session()["session_id"])
     assert HeldRecord.objects.get().status == Status.RESOLVED
@@ -414,7 +414,7 @@ def test_revived_records_go_before_what_clients_sent() -> None:
     send("sessions", session())
     later = deliver("sessions", session(session_id="later"))
     deliver("tutors", tutor())
-    pipeline.process_batch(get("tutors"))
+    batch.process_batch(get("tutors"))
     (revived,) = Delivery.objects.mark("sessions", 1)
     assert (revived.source, revived.pk > later.pk) == (Delivery.Source.REVIVAL, True)
     assert Delivery.objects.mark("sessions", 1) == [later]
@@ -642,8 +642,8 @@ def test_pauses_are_forgotten_when_a_part_goes_through(failing_upsert: list[Exce
     Delivery.objects.update(part=2)
     for _ in range(3):
         failing_upsert.append(sql_error("OperationalError", "53100"))
-        pipeline.process_batch(get("tutors"), heed_pauses=False)
-    pipeline.process_batch(get("tutors"), heed_pauses=False)
+        batch.process_batch(get("tutors"), heed_pauses=False)
+    batch.process_batch(get("tutors"), heed_pauses=False)
     delivery.refresh_from_db()
     assert (delivery.done, delivery.pauses, delivery.paused_until, delivery.trouble) == (2, 0, None, "")
 
@@ -653,7 +653,7 @@ def test_what_the_code_stumbles_over_comes_back_alone_and_in_parts(failing_upser
     parts = []
     for _ in range(4):
         failing_upsert.append(KeyError("a mistake"))
-        pipeline.process_batch(get("tutors"), heed_pauses=False)
+        batch.process_batch(get("tutors"), heed_pauses=False)
         parts.append(Delivery.objects.get().part)
     assert parts == [100, 3, 1, 1]
     work_off()
@@ -663,7 +663,7 @@ def test_what_the_code_stumbles_over_comes_back_alone_and_in_parts(failing_upser
 def test_what_failed_for_lack_of_the_store_stays_together(failing_upsert: list[Exception]) -> None:
     deliver("tutors", tutor())
     failing_upsert.append(sql_error("OperationalError", "40P01"))
-    pipeline.process_batch(get("tutors"))
+    batch.process_batch(get("tutors"))
     assert Delivery.objects.get().part is None
 
 
@@ -679,9 +679,9 @@ def test_a_mark_is_taken_back_as_soon_as_the_database_is_there_again(
         return unmark(self, *args, **changes)
 
     failing_upsert.append(sql_error("OperationalError", "57P01"))
-    monkeypatch.setattr(pipeline, "GIVE_BACK_PAUSES", (0.0,) * len(pipeline.GIVE_BACK_PAUSES))
+    monkeypatch.setattr(batch, "GIVE_BACK_PAUSES", (0.0,) * len(batch.GIVE_BACK_PAUSES))
     monkeypatch.setattr(DeliveryQuerySet, "unmark", away_at_first)
-    pipeline.process_batch(get("tutors"))
+    batch.process_batch(get("tutors"))
     delivery.refresh_from_db()
     assert (delivery.started_at, delivery.pauses, delivery.tries) == (None, 1, 0)
 
@@ -706,7 +706,7 @@ def test_the_work_waits_for_nothing_for_long() -> None:
 
     deliver("tutors", tutor())
     before = limits()
-    pipeline.process_batch(dataclasses.replace(get("tutors"), facts=facts))
+    batch.process_batch(dataclasses.replace(get("tutors"), facts=facts))
     assert seen == [dict(zip(names, ("5s", "30s", "1min"), strict=True))]
     assert limits() == before
 
@@ -753,12 +753,12 @@ def test_held_records_are_locked_in_order_of_their_ids() -> None:
     send("tutors", *(tutor(tutor_id=key, email="nobody") for key in "abc"), keep_invalid=True)
     found = list(HeldRecord.objects.order_by("pk"))
     HeldRecord.objects.filter(pk=found[0].pk).update(attempts=1)  # now the last in the table
-    again = redrives.reprocess({}, by="test").deliveries.get()
-    items = pipeline._next_part(again)[::-1]
+    again = bulk_actions.reprocess({}, by="test").deliveries.get()
+    items = batch._next_part(again)[::-1]
 
     def lock() -> list[str]:
         with transaction.atomic():
-            held.lock(items)
+            outcomes.lock(items)
         return [item.outcome for item in items]
 
     first, second = (HeldRecord.objects.filter(pk=record.pk) for record in found[:2])

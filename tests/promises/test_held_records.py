@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from enrichment import held, redrives
-from enrichment.held import NotMendable, SomeoneWasFaster
+from enrichment.held import bulk_actions, fixing
+from enrichment.held.fixing import NotMendable, SomeoneWasFaster
 from enrichment.models import HeldRecord, MinuteStat
-from enrichment.pipeline import batch as pipeline
+from enrichment.pipeline import batch
 from ingestion.models import Delivery
 from ingestion.payloads import dump
 from ingestion.streams import get
@@ -26,7 +26,7 @@ def dead_letter(**changes: Any) -> HeldRecord:
 
 
 def reprocess() -> Delivery:
-    return redrives.reprocess({}, by="test").deliveries.get()
+    return bulk_actions.reprocess({}, by="test").deliveries.get()
 
 
 def test_refused_items_keep_their_places() -> None:
@@ -45,7 +45,7 @@ def test_nothing_valid_is_no_delivery() -> None:
 
 def test_a_mended_record_is_stored_and_its_story_kept() -> None:
     dead = dead_letter()
-    held.mend(dead, dump(tutor()), dead.payload_version)
+    fixing.mend(dead, dump(tutor()), dead.payload_version)
     again = reprocess()
     work_off()
     dead.refresh_from_db()
@@ -83,7 +83,7 @@ def test_each_failure_writes_the_message_that_they_are_grouped_by() -> None:
 def test_what_is_on_its_way_is_not_sent_twice() -> None:
     dead_letter()
     reprocess()
-    assert redrives.reprocess({}, by="test").count == 0
+    assert bulk_actions.reprocess({}, by="test").count == 0
 
 
 def test_what_a_person_sends_on_goes_in_its_turn() -> None:
@@ -97,7 +97,7 @@ def test_what_a_person_sends_on_goes_in_its_turn() -> None:
 def test_a_discarded_record_is_skipped_by_the_delivery_that_names_it() -> None:
     dead = dead_letter()
     again = reprocess()
-    redrive = redrives.discard({}, by="test", reason="a test of the client's")
+    redrive = bulk_actions.discard({}, by="test", reason="a test of the client's")
     work_off()
     dead.refresh_from_db()
     assert (dead.status, dead.discard_reason, redrive.count) == (Status.DISCARDED, "a test of the client's", 1)
@@ -108,7 +108,7 @@ def test_a_discarded_record_is_skipped_by_the_delivery_that_names_it() -> None:
 def test_a_record_mended_meanwhile_is_skipped_by_the_delivery_that_names_it() -> None:
     dead = dead_letter()
     again = reprocess()
-    held.mend(dead, dump(tutor()), 0)
+    fixing.mend(dead, dump(tutor()), 0)
     work_off()
     dead.refresh_from_db()
     assert (dead.status, counts(again)) == (Status.DEAD, {"skipped": 1})
@@ -123,17 +123,17 @@ def test_what_changed_between_reading_and_work_is_skipped(act: str, monkeypatch:
     """The worker has read and validated the record; before its transaction begins, a person is faster."""
     dead = dead_letter()
     again = reprocess()
-    work = pipeline._work
+    work = batch._work
 
     def slow(*args: Any) -> Any:
         if act == "mend":
-            held.mend(dead, dump(tutor()), 0)
+            fixing.mend(dead, dump(tutor()), 0)
         else:
-            redrives.discard({}, by="test", reason="no")
+            bulk_actions.discard({}, by="test", reason="no")
         return work(*args)
 
-    monkeypatch.setattr(pipeline, "_work", slow)
-    pipeline.process_batch(get("tutors"))
+    monkeypatch.setattr(batch, "_work", slow)
+    batch.process_batch(get("tutors"))
     dead.refresh_from_db()
     assert counts(again) == {"skipped": 1}
     assert dead.status == (Status.DEAD if act == "mend" else Status.DISCARDED)
@@ -142,31 +142,31 @@ def test_what_changed_between_reading_and_work_is_skipped(act: str, monkeypatch:
 
 def test_the_second_mend_of_one_version_changes_nothing() -> None:
     dead = dead_letter()
-    held.mend(dead, dump(tutor(name="first")), 0)
+    fixing.mend(dead, dump(tutor(name="first")), 0)
     with pytest.raises(SomeoneWasFaster):
-        held.mend(dead, dump(tutor(name="second")), 0)
+        fixing.mend(dead, dump(tutor(name="second")), 0)
     dead.refresh_from_db()
     assert "first" in dead.payload
 
 
 def test_a_closed_record_cannot_be_mended() -> None:
     dead = dead_letter()
-    redrives.discard({}, by="test", reason="no")
+    bulk_actions.discard({}, by="test", reason="no")
     with pytest.raises(SomeoneWasFaster):
-        held.mend(dead, dump(tutor()), 0)
+        fixing.mend(dead, dump(tutor()), 0)
 
 
 @pytest.mark.parametrize("payload", ["", "{", "[]", "NaN", '{"tutor_id": "x"}', '{"a": "\ud800"}', "[" * 100_000])
 def test_a_mend_must_be_valid(payload: str) -> None:
     dead = dead_letter()
     with pytest.raises(NotMendable):
-        held.mend(dead, payload, 0)
+        fixing.mend(dead, payload, 0)
 
 
 def test_a_resolved_record_is_never_discarded() -> None:
     dead = dead_letter()
     send("tutors", tutor())
-    assert redrives.discard({}, by="test", reason="no").count == 0
+    assert bulk_actions.discard({}, by="test", reason="no").count == 0
     dead.refresh_from_db()
     assert dead.status == Status.RESOLVED
 

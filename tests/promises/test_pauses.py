@@ -15,7 +15,7 @@ from django_q.models import OrmQ
 
 from enrichment import sweep, tasks
 from enrichment.models import HeldRecord
-from enrichment.pipeline import batch as pipeline
+from enrichment.pipeline import batch
 from enrichment.pipeline.batch import process_batch
 from ingestion import control, doorbell
 from ingestion.models import Delivery, PausedStream
@@ -72,13 +72,13 @@ def test_records_are_accepted_and_told_of_as_ever() -> None:
 
 def test_a_batch_in_hand_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     delivery = deliver("tutors", tutor())
-    honest = pipeline._validate
+    honest = batch._validate
 
     def pause_meanwhile(*args: Any) -> None:
         pause("tutors")
         honest(*args)
 
-    monkeypatch.setattr(pipeline, "_validate", pause_meanwhile)
+    monkeypatch.setattr(batch, "_validate", pause_meanwhile)
     assert process_batch(get("tutors"))
     assert counts(delivery) == {"inserted": 1}
     assert PausedStream.objects.exists()

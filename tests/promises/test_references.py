@@ -8,7 +8,8 @@ from django.db.models import ProtectedError
 from django.utils import timezone
 from pytest_django import Settings
 
-from enrichment import held, sweep
+from enrichment import sweep
+from enrichment.held import revival
 from enrichment.models import HeldRecord
 from tests.records import assert_nothing_vanished, counts, send, stored, work_off
 from tutoring.tests.factories import feedback, session, student, tutor
@@ -65,7 +66,7 @@ def test_the_sweep_makes_up_for_a_crash_between_commit_and_look(monkeypatch: pyt
     send("students", student())
     send("sessions", session())
     with monkeypatch.context() as patch:
-        patch.setattr(held, "look", lambda *args: None)  # the worker dies after its commit
+        patch.setattr(revival, "look", lambda *args: None)  # the worker dies after its commit
         send("tutors", tutor())
     assert only_held().status == Status.WAITING
     sweep.sweep()

@@ -15,8 +15,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from enrichment import redrives
-from enrichment.held import mend
+from enrichment.held import bulk_actions
+from enrichment.held.fixing import mend
 from enrichment.models import HeldRecord
 from enrichment.tests.held import hold, wait
 from ingestion.models import Delivery
@@ -294,7 +294,7 @@ def test_a_row_that_was_held_first_tells_how_it_was_stored(operator: Client) -> 
     delivery = send("tutors", tutor(tutor_id="T-7", email="none"), keep_invalid=True)
     held = HeldRecord.objects.get()
     mend(held, dump(tutor(tutor_id="T-7")), 0)
-    redrive = redrives.reprocess({"ids": [held.pk]}, by="test")
+    redrive = bulk_actions.reprocess({"ids": [held.pk]}, by="test")
     work_off()
     stored_by = redrive.deliveries.get().pk
     text = text_of(operator.get("/admin/tutoring/tutor/T-7/change/"))

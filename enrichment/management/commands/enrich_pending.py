@@ -13,7 +13,8 @@ from django.db.models import F, Sum
 from django.utils import timezone
 from tqdm import tqdm
 
-from enrichment import redrives, stats
+from enrichment import stats
+from enrichment.held import bulk_actions
 from enrichment.models import Redrive
 from enrichment.pipeline.batch import process_batch
 from ingestion.models import Delivery, PausedStream
@@ -95,7 +96,7 @@ def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None, ct
     failed_rounds = 0
     with tqdm(total=_pending(chosen), unit=" records", disable=None) as bar:
         while not ctrl_c.pressed and (limit is None or done.total() < limit):
-            acted = redrives.carry_on(Redrive.objects.all())
+            acted = bulk_actions.carry_on(Redrive.objects.all())
             batches = [process_batch(stream, records=batch_size, heed_pauses=False) for stream in chosen]
             worked = [batch for batch in batches if batch]
             progress = sum((batch.outcomes for batch in worked), Counter[str]())

@@ -9,7 +9,7 @@ from django.urls import reverse
 from tqdm import tqdm
 
 from enrichment import stats
-from enrichment.progress import progress_of
+from enrichment.uploads import progress_of
 from ingestion.backlog import Full, refuse_when_full
 from ingestion.files.record_file import RecordFile, examine
 from ingestion.files.uploads import TakenInAlready, preview, take_in_all

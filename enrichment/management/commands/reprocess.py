@@ -6,7 +6,8 @@ from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.timezone import is_naive, make_aware
 from tqdm import tqdm
 
-from enrichment import redrives, stats
+from enrichment import stats
+from enrichment.held import bulk_actions
 from enrichment.models import HeldRecord, Redrive
 from ingestion.streams import names
 
@@ -26,14 +27,14 @@ class Command(BaseCommand):
         if options["since"]:
             chosen["held_after"] = _moment(options["since"]).isoformat()
         if options["dry_run"]:
-            number = redrives.meant(Redrive.Act.REPROCESS, chosen).count()
+            number = bulk_actions.meant(Redrive.Act.REPROCESS, chosen).count()
             self.stdout.write(f"{number} dead letters would be sent through again.")
             return
-        redrive = redrives.begin(Redrive.Act.REPROCESS, chosen, by="command")
-        self.stdout.write(f"Redrive {redrive.pk}: {redrives.in_words(chosen)}, {redrive.total} of them.")
+        redrive = bulk_actions.begin(Redrive.Act.REPROCESS, chosen, by="command")
+        self.stdout.write(f"Redrive {redrive.pk}: {bulk_actions.in_words(chosen)}, {redrive.total} of them.")
         try:
             with tqdm(total=redrive.total, unit=" dead letters", disable=None) as bar:
-                redrives.finish(redrive, lambda redrive: bar.update(redrive.count - bar.n))
+                bulk_actions.finish(redrive, lambda redrive: bar.update(redrive.count - bar.n))
         except KeyboardInterrupt:
             raise CommandError(f"Stopped; the workers go on with redrive {redrive.pk}.", returncode=130) from None
         self.stdout.write(f"Redrive {redrive.pk}: dead letters now on their way: {redrive.count}.")

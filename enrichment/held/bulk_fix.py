@@ -14,8 +14,7 @@ from django.db import models
 from django.utils import timezone
 from pydantic import ValidationError
 
-from enrichment import held as acts
-from enrichment import held_page
+from enrichment.held import fixing
 from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
 from ingestion import streams
 from ingestion.payloads import MAX_DEPTH, Unreadable, dump, parse_json
@@ -239,7 +238,7 @@ def _within(sizes: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]
     """Of these (id, bytes) the first, as many as make `most` bytes; those too large to be read weigh nothing."""
     taken: list[tuple[int, int]] = []
     for pk, size in sizes:
-        weight = size if size <= held_page.MOST_MENDED else 0
+        weight = size if size <= fixing.MOST_MENDED else 0
         if taken and weight > most:
             break
         most -= weight
@@ -253,8 +252,8 @@ def _verdicts(sizes: Sequence[tuple[int, int]], change: Change) -> Iterator[Verd
     while sizes:
         chunk = _within(sizes, CHUNK_BYTES)[:1000]
         sizes = sizes[len(chunk) :]
-        large = [pk for pk, size in chunk if size > held_page.MOST_MENDED]
-        small = [pk for pk, size in chunk if size <= held_page.MOST_MENDED]
+        large = [pk for pk, size in chunk if size > fixing.MOST_MENDED]
+        small = [pk for pk, size in chunk if size <= fixing.MOST_MENDED]
         unread = HeldRecord.objects.defer("payload", "original_payload").in_bulk(large)
         read = HeldRecord.objects.defer("original_payload").in_bulk(small)
         for pk, _ in chunk:
@@ -312,7 +311,7 @@ def _write(passing: list[Verdict]) -> None:
         held = verdict.held
         by_stream.setdefault(held.stream, []).append((held, held.payload_version, verdict.payload))
     for stream, rows in by_stream.items():
-        acts.replace_payloads(streams.get(stream), rows)
+        fixing.replace_payloads(streams.get(stream), rows)
     passing.clear()
 
 

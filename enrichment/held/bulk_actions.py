@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Count, Max
 from django.utils import timezone
 
-from enrichment import bulk_mend, held
+from enrichment.held import bulk_fix, requeue
 from enrichment.models import HeldRecord, HeldRecordQuerySet, Redrive, RedriveQuerySet
 from ingestion import doorbell, streams
 from ingestion.models import Delivery
@@ -132,8 +132,8 @@ def _reprocess(redrive: Redrive, pks: Sequence[int], end: float) -> tuple[int, i
 
 def _send(redrive: Redrive, pks: Sequence[int]) -> int:
     acted = 0
-    for stream, of_stream in held.by_stream(HeldRecord.objects.filter(pk__in=pks)).items():
-        deliveries = held.queue(stream, of_stream, Delivery.Source.REDRIVE)
+    for stream, of_stream in requeue.by_stream(HeldRecord.objects.filter(pk__in=pks)).items():
+        deliveries = requeue.queue(stream, of_stream, Delivery.Source.REDRIVE)
         redrive.deliveries.add(*deliveries)
         acted += sum(delivery.count for delivery in deliveries)
     return acted
@@ -141,8 +141,8 @@ def _send(redrive: Redrive, pks: Sequence[int]) -> int:
 
 def _mend(redrive: Redrive, pks: Sequence[int], end: float) -> tuple[int, int]:
     """Also sends those mended through again, where that is asked for too."""
-    done = bulk_mend.mend(pks, change_of(redrive), end)
-    redrive.change[LEFT] = bulk_mend.add_reasons(redrive.change.get(LEFT, {}), done.left)
+    done = bulk_fix.mend(pks, change_of(redrive), end)
+    redrive.change[LEFT] = bulk_fix.add_reasons(redrive.change.get(LEFT, {}), done.left)
     if redrive.change.get(AND_REPROCESS):
         _send(redrive, done.pks)
     return len(done.pks), done.reached
@@ -184,8 +184,8 @@ def done(redrive: Redrive) -> str:
     return {Act.REPROCESS: "Sent through again", Act.DISCARD: "Discarded"}[Act(redrive.act)]
 
 
-def change_of(redrive: Redrive) -> bulk_mend.Change:
-    return bulk_mend.Change.of(redrive.change)
+def change_of(redrive: Redrive) -> bulk_fix.Change:
+    return bulk_fix.Change.of(redrive.change)
 
 
 WORDS = {

@@ -11,9 +11,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 import ingestion.models
-from enrichment import held, redrives, tasks
+from enrichment import tasks
+from enrichment.held import bulk_actions, requeue
 from enrichment.models import HeldRecord, Redrive
-from enrichment.pipeline import batch as pipeline
+from enrichment.pipeline import batch
 from enrichment.tests.held import hold, valid, wait
 from ingestion.models import Delivery
 
@@ -24,7 +25,7 @@ Act, Status = Redrive.Act, HeldRecord.Status
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redrives, "STEP", 2)
+    monkeypatch.setattr(bulk_actions, "STEP", 2)
 
 
 def queued() -> int:
@@ -33,29 +34,29 @@ def queued() -> int:
 
 def test_it_is_done_in_steps_and_tells_how_far_it_is(small_steps: None) -> None:
     records = [hold() for _ in range(5)]
-    redrive = redrives.begin(Act.REPROCESS, {"status": "dead"}, by="test")
+    redrive = bulk_actions.begin(Act.REPROCESS, {"status": "dead"}, by="test")
     assert (redrive.total, redrive.up_to, redrive.count) == (5, records[-1].pk, 0)
-    assert redrives.carry_on(Redrive.objects.all())
+    assert bulk_actions.carry_on(Redrive.objects.all())
     redrive.refresh_from_db()
     assert (redrive.count, redrive.reached, redrive.finished_at, queued()) == (2, records[1].pk, None, 2)
-    assert redrives.finish(redrive).finished_at
+    assert bulk_actions.finish(redrive).finished_at
     assert (redrive.count, queued(), redrive.deliveries.count()) == (5, 5, 3)
-    assert not redrives.carry_on(Redrive.objects.all())
+    assert not bulk_actions.carry_on(Redrive.objects.all())
 
 
 def test_what_comes_after_it_began_is_not_meant(small_steps: None) -> None:
     hold()
-    redrive = redrives.begin(Act.DISCARD, {}, by="test", reason="no")
+    redrive = bulk_actions.begin(Act.DISCARD, {}, by="test", reason="no")
     late = hold()
-    assert redrives.finish(redrive).count == 1
+    assert bulk_actions.finish(redrive).count == 1
     assert HeldRecord.objects.open().get() == late
 
 
 def test_the_workers_take_up_what_a_crash_left(small_steps: None) -> None:
     for _ in range(5):
         hold()
-    redrive = redrives.begin(Act.DISCARD, {"status": "dead"}, by="test", reason="no")
-    redrives.carry_on(Redrive.objects.all())
+    redrive = bulk_actions.begin(Act.DISCARD, {"status": "dead"}, by="test", reason="no")
+    bulk_actions.carry_on(Redrive.objects.all())
     tasks.drain()
     redrive.refresh_from_db()
     assert redrive.finished_at
@@ -64,7 +65,7 @@ def test_the_workers_take_up_what_a_crash_left(small_steps: None) -> None:
 
 def test_enrich_pending_finishes_it_too(small_steps: None) -> None:
     hold(), hold(), hold()
-    redrives.begin(Act.DISCARD, {"status": "dead"}, by="test", reason="no")
+    bulk_actions.begin(Act.DISCARD, {"status": "dead"}, by="test", reason="no")
     call_command("enrich_pending")
     assert not Redrive.objects.unfinished().exists()
     assert not HeldRecord.objects.open().exists()
@@ -72,16 +73,16 @@ def test_enrich_pending_finishes_it_too(small_steps: None) -> None:
 
 def test_a_step_that_fails_is_undone_and_harms_no_other(small_steps: None, monkeypatch: pytest.MonkeyPatch) -> None:
     hold(), hold(), wait()
-    bad = redrives.begin(Act.REPROCESS, {"status": "dead"}, by="test")
-    good = redrives.begin(Act.DISCARD, {"status": "waiting"}, by="test", reason="no")
+    bad = bulk_actions.begin(Act.REPROCESS, {"status": "dead"}, by="test")
+    good = bulk_actions.begin(Act.DISCARD, {"status": "waiting"}, by="test", reason="no")
 
     def reprocess_and_fail(redrive: Redrive, pks: Any, end: float) -> tuple[int, int]:
         honest(redrive, pks, end)
         raise RuntimeError("a mistake")
 
-    honest = redrives.ACTS[Act.REPROCESS]
+    honest = bulk_actions.ACTS[Act.REPROCESS]
     with monkeypatch.context() as patch:
-        patch.setitem(redrives.ACTS, Act.REPROCESS, reprocess_and_fail)
+        patch.setitem(bulk_actions.ACTS, Act.REPROCESS, reprocess_and_fail)
         tasks.drain()
         assert queued() == 0
         tasks.drain()
@@ -89,18 +90,18 @@ def test_a_step_that_fails_is_undone_and_harms_no_other(small_steps: None, monke
         good.refresh_from_db()
         assert (bad.finished_at, bad.count, bad.trouble) == (None, 0, "RuntimeError: a mistake")
         assert good.finished_at
-    assert redrives.finish(bad).count == 2
+    assert bulk_actions.finish(bad).count == 2
     assert bad.trouble == ""
 
 
 def test_several_at_once_do_each_record_once(small_steps: None) -> None:
     for _ in range(12):
         hold()
-    redrive = redrives.begin(Act.REPROCESS, {"status": "dead"}, by="test")
+    redrive = bulk_actions.begin(Act.REPROCESS, {"status": "dead"}, by="test")
 
     def work(_: int) -> None:
         try:
-            redrives.finish(Redrive.objects.get(pk=redrive.pk))
+            bulk_actions.finish(Redrive.objects.get(pk=redrive.pk))
         finally:
             connection.close()
 
@@ -116,8 +117,8 @@ def test_deliveries_of_held_records_are_cut_by_what_they_weigh(monkeypatch: pyte
     large = hold(valid(tutor_id="R-5", name="x" * 200))
     last = hold(valid(tutor_id="R-6"))
     size = len(small[0].payload)
-    monkeypatch.setattr(held, "CHUNK_BYTES", 2 * size)
-    redrive = redrives.reprocess({}, by="test")
+    monkeypatch.setattr(requeue, "CHUNK_BYTES", 2 * size)
+    redrive = bulk_actions.reprocess({}, by="test")
     deliveries = list(redrive.deliveries.order_by("pk"))
     assert [delivery.count for delivery in deliveries] == [2, 2, 1, 1, 1]
     assert [delivery.size for delivery in deliveries] == [2 * size, 2 * size, size, len(large.payload), size]
@@ -131,17 +132,17 @@ def test_several_deliveries_of_held_records_are_taken_together_up_to_what_a_work
 ) -> None:
     size = len(hold(valid(tutor_id="R-1")).payload)
     hold(valid(tutor_id="R-2")), hold(valid(tutor_id="R-3"))
-    monkeypatch.setattr(held, "CHUNK_BYTES", 1)
-    redrives.reprocess({}, by="test")
+    monkeypatch.setattr(requeue, "CHUNK_BYTES", 1)
+    bulk_actions.reprocess({}, by="test")
     monkeypatch.setattr(ingestion.models, "MAX_BATCH_BYTES", 2 * size)
     assert [len(Delivery.objects.mark("tutors", 1000)) for _ in range(3)] == [2, 1, 0]
 
 
 def test_what_is_sent_through_again_is_read_without_its_original() -> None:
     record = hold(valid(tutor_id="R-1"), original_payload="as it came")
-    redrives.reprocess({}, by="test")
+    bulk_actions.reprocess({}, by="test")
     with CaptureQueriesContext(connection) as captured:
-        [item] = pipeline._held_items(Delivery.objects.get(format="held"))
+        [item] = batch._held_items(Delivery.objects.get(format="held"))
     assert item.held == record
     assert not any("original_payload" in query["sql"] for query in captured)
 
@@ -149,5 +150,5 @@ def test_what_is_sent_through_again_is_read_without_its_original() -> None:
 def test_a_filter_that_is_not_known_means_nothing() -> None:
     hold()
     with pytest.raises(KeyError):
-        redrives.begin(Act.REPROCESS, {"payload": "x"}, by="test")
+        bulk_actions.begin(Act.REPROCESS, {"payload": "x"}, by="test")
     assert not Redrive.objects.exists()

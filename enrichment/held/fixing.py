@@ -1,0 +1,96 @@
+"""The payload of a held record replaced by one that is valid; the original is kept.
+
+A held record changes its status or payload only by an update guarded by both; nothing changed means that someone was
+faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+from pydantic import ValidationError
+
+from enrichment.models import HeldRecord
+from enrichment.versions import version_at
+from ingestion import streams
+from ingestion.payloads import Unreadable, dump, parse_json
+from ingestion.streams import Stream
+from ingestion.validation import field_errors, key_of, validate
+
+
+class SomeoneWasFaster(Exception):
+    """The held record was closed or mended by someone else meanwhile."""
+
+
+class NotMendable(Exception):
+    """The payload is still not valid; `messages` are by field."""
+
+    def __init__(self, messages: dict[str, list[str]]) -> None:
+        super().__init__("The payload is not valid.")
+        self.messages = messages
+
+
+def check_payload(stream: Stream, text: str) -> dict[str, list[str]]:
+    """What is wrong with a payload, by field; empty when it would pass validation."""
+    try:
+        validate(stream, parse_json(text.encode("utf-8", "surrogatepass")), timezone.now())
+    except Unreadable as error:
+        return {"record": [str(error)]}
+    except ValidationError as error:
+        return field_errors(error)
+    return {}
+
+
+def mend(held: HeldRecord, payload: str, payload_version: int) -> None:
+    """Replaces the payload of an open record by one that is valid; the original is kept.
+
+    Raises NotMendable where it is not valid, SomeoneWasFaster where the record was closed, or mended since
+    `payload_version`. A mended record is taken out of the delivery that was to send it through unmended.
+    """
+    stream = streams.get(held.stream)
+    if messages := check_payload(stream, payload):
+        raise NotMendable(messages)
+    if not replace_payloads(stream, [(held, payload_version, parse_json(payload.encode()))]):
+        raise SomeoneWasFaster(f"{held} was mended or closed meanwhile.")
+
+
+def replace_payloads(stream: Stream, mended: Iterable[tuple[HeldRecord, int, Any]]) -> int:
+    """Writes payloads that pass, each to its record of that stream where that is open and of that payload_version.
+    Returns how many that were. Two milliseconds a record as bulk_update, a tenth of that so.
+    """
+    now = timezone.now()
+    moment = connection.ops.adapt_datetimefield_value
+    rows = [
+        (
+            dump(payload),
+            key_of(stream, payload),
+            moment(version_at(stream, payload, held.received_at, now)),
+            moment(now),
+            held.pk,
+            version,
+            *HeldRecord.OPEN,
+        )
+        for held, version, payload in mended
+    ]
+    with connection.cursor() as cursor:
+        if rows:
+            cursor.executemany(
+                f"UPDATE {HeldRecord._meta.db_table} SET payload = %s,"  # noqa: S608
+                " original_payload = COALESCE(original_payload, payload), payload_version = payload_version + 1,"
+                " key = %s, version_at = %s, queued_in = NULL, changed_at = %s"
+                " WHERE id = %s AND payload_version = %s AND status IN (%s, %s)",
+                rows,
+            )
+        return cursor.rowcount if rows else 0
+
+
+MOST_MENDED = 1_000_000
+"""Characters of a payload that a person can be asked to edit."""
+
+
+def stream_of(held: HeldRecord) -> Stream | None:
+    """None when its stream is no longer registered: then it can only be discarded."""
+    return streams.get(held.stream) if held.stream in streams.names() else None
