@@ -15,7 +15,7 @@ run: $(RUNTIME) ## install, migrate, post demo data on first start (DEMO=no: non
 
 test: $(DEVELOPMENT) chromium ## all tests on PostgreSQL, then those of the pipeline and the domain on SQLite
 	$(PYTHON) -m pytest -n 2 -q
-	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 2 -q ingestion enrichment api tutoring tests/promises
+	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 2 -q ingestion enrichment api console tutoring tests/promises
 
 check: $(DEVELOPMENT) ## formatting, lint, types, migrations, imports, deployment; then make test
 	$(PYTHON) -m ruff format --check .

@@ -1,5 +1,4 @@
 from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
@@ -13,7 +12,6 @@ class IngestionConfig(AppConfig):
     name = "ingestion"
 
     def ready(self) -> None:
-        import_module("ingestion.key_admin")
         post_migrate.connect(hang_doorbell, sender=self)
         post_migrate.connect(leave_throttle_out_of_the_log, sender=self)
         post_migrate.connect(pack_bodies_fast, sender=self)

@@ -13,8 +13,8 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 
+from console.base import ListedAdmin
 from enrichment.tests.held import hold
-from ingestion.admin import ListedAdmin
 from ingestion.models import ApiKey
 from tests.admin_pages import _name, reversed_as
 from tests.people import browser_of, person

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
+from console.base import NewestPaginator
 from enrichment.tests.held import hold
-from ingestion.admin import NewestPaginator
 from ingestion.models import Delivery
 from tests.api import api
 from tests.people import browser_of, person, text_of

@@ -34,6 +34,7 @@ def test_an_import_the_other_way_is_found(tmp_path: Path, module: str, line: str
     for package, contents in {
         "tutormax": "urls",
         "tutoring": "models",
+        "console": "base",
         "api": "urls",
         "enrichment": "models",
         "ingestion": "models",

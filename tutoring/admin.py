@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from enrichment.record_admin import StoredRecordAdmin
-from enrichment.record_page import as_sent, latest, page_of
-from ingestion.admin import ListedAdmin
-from ingestion.templatetags.shown import age, badge
+from console.base import ListedAdmin
+from console.filters import WarningsFilter, flag
+from console.stored.admin import StoredRecordAdmin, notes, of_one, titled, with_pages
+from console.stored.page import as_sent, latest, list_page, page_of
+from console.templatetags.shown import age
 from ingestion.text import plain
 from tutoring import numbers, tutor_page
 from tutoring.admin_filters import (
@@ -25,32 +24,9 @@ from tutoring.admin_filters import (
     StudentFilter,
     SubmittedFilter,
     TutorFilter,
-    WarningsFilter,
-    flag,
 )
 from tutoring.models import Feedback, Student, Subject, Tutor, TutoringSession
 from tutoring.streams import FEEDBACK, SESSIONS, STUDENTS, TUTORS
-from tutoring.tutor_page import list_page
-
-
-@cache
-def titled(name: str, title: str) -> Callable[[Any], Any]:
-    """A column of a list under a shorter title, so that the list fits the screen."""
-
-    @admin.display(description=title)
-    def shown(row: Any) -> Any:
-        return getattr(row, name)
-
-    shown.__name__ = name
-    return shown
-
-
-def notes(row: Any, *said: tuple[bool | None, str, str]) -> SafeString:
-    """A badge for each (whether, kind, text) that is so, and one for warnings: nothing where all is as it should be."""
-    number = len(row.warnings)
-    warned = (number > 0, "waiting", f"{number} warning{'' if number == 1 else 's'}")
-    shown = [badge(kind, text) for so, kind, text in (*said, warned) if so]
-    return format_html(" ".join(["{}"] * len(shown)), *shown) if shown else format_html("{}", "")
 
 
 @admin.register(Tutor)
@@ -249,16 +225,6 @@ class FeedbackAdmin(StoredRecordAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return of_one(request, super().get_queryset(request), "session", "tutor", "student")
-
-
-def of_one(request: HttpRequest, rows: Any, *names: str) -> Any:
-    """With the rows referred to, where the page of one record shows them."""
-    match = request.resolver_match
-    return rows.select_related(*names) if match and str(match.url_name).endswith("_change") else rows
-
-
-def with_pages(request: HttpRequest, rows: Any) -> list[tuple[Any, str]]:
-    return [(row, page_of(request, type(row), row.pk)) for row in rows]
 
 
 @admin.register(Subject)

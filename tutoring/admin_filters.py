@@ -9,32 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from ingestion.admin import FieldFilter, LinkFilter
-
-
-class WarningsFilter(FieldFilter):
-    title = parameter_name = "warnings"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("some", "some"), ("none", "none")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        match self.value():
-            case "some":
-                return queryset.exclude(warnings=[])
-            case "none":
-                return queryset.filter(warnings=[])
-            case unknown:
-                return queryset.none() if unknown else queryset
-
-
-def flag(field: str, title: str) -> type[FieldFilter]:
-    """Yes or no, under a title that says what is meant; links say it as Django's own filter does."""
-
-    def lookups(self: FieldFilter, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", "yes"), ("0", "no")]
-
-    return type("FlagFilter", (FieldFilter,), {"title": title, "parameter_name": f"{field}__exact", "lookups": lookups})
+from console.filters import FieldFilter, LinkFilter, TimeFilter
 
 
 class MonthFilter(FieldFilter):
@@ -64,40 +39,6 @@ class RatingFilter(FieldFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(str(rating), str(rating)) for rating in range(1, 6)]
-
-
-class TimeFilter(FieldFilter):
-    """By days of TIME_ZONE: the last ones end now, and count today."""
-
-    field: ClassVar[str]
-    choices_of_days: ClassVar[dict[str, tuple[str, int | None, int | None]]] = {
-        "today": ("today", 0, 1),
-        "7d": ("last 7 days", -6, None),
-        "30d": ("last 30 days", -29, None),
-        "90d": ("last 90 days", -89, None),
-    }
-    """value: (title, from, up to: days from today; None is now)"""
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, title) for value, (title, _, _) in self.choices_of_days.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        if not value:
-            return queryset
-        if value not in self.choices_of_days:
-            return queryset.none()
-        _, first, end = self.choices_of_days[value]
-        return queryset.filter(**{f"{self.field}__gte": _day(first), f"{self.field}__lt": _day(end)})
-
-
-def _day(number: int | None) -> datetime:
-    """Its midnight in TIME_ZONE, so many days after today's."""
-    now = timezone.localtime()
-    if number is None:
-        return now
-    day = now.date() + timedelta(days=number)
-    return timezone.make_aware(datetime(day.year, day.month, day.day))  # noqa: DTZ001 (made aware here)
 
 
 class ScheduledFilter(TimeFilter):

@@ -11,7 +11,7 @@ from django.db.models import Avg, Count, Max, Q, QuerySet, Sum
 from django.db.models.functions import TruncWeek
 from django.utils import timezone
 
-from enrichment.record_page import latest
+from console.stored.page import latest
 from tutoring.models import Feedback, Student, Tutor, TutoringSession
 
 WEEKS = 26

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from enrichment.charts import Series, bars, line, number, stacked_bars
+from console.charts import Series, bars, line, number, stacked_bars
+from console.stored.page import Tile, list_page
 from ingestion.text import thousands
 from tutoring.models import Tutor
 from tutoring.numbers import OfTutor, Sessions
-
-
-@dataclass(frozen=True)
-class Tile:
-    told: str
-    name: str
-    page: str
-    more: str = ""
-    kind: str = ""
-
-
-def list_page(request: HttpRequest, model: str, **filters: Any) -> str:
-    """The list of those rows; empty for who may not see it."""
-    if not request.user.has_perm(f"tutoring.view_{model}"):
-        return ""
-    return f"{reverse(f'admin:tutoring_{model}_changelist')}?{urlencode(filters)}"
 
 
 def tiles(request: HttpRequest, tutor: Tutor, numbers: OfTutor) -> list[Tile]:

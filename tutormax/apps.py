@@ -25,12 +25,12 @@ class TutorMaxConfig(AppConfig):
 
 
 class TutorMaxAdminConfig(AdminConfig):
-    default_site = "tutormax.admin.TutorMaxAdminSite"
+    default_site = "console.site.TutorMaxAdminSite"
 
     def ready(self) -> None:
         super().ready()
-        import_module("tutormax.replaced_admins")  # when every app has registered its own
-        for label, name in import_module("tutormax.admin").NAMES.items():
+        import_module("console.third_party")  # when every app has registered its own
+        for label, name in import_module("console.site").NAMES.items():
             apps.get_app_config(label).verbose_name = name  # in the menu, and where pages say where they are
 
 

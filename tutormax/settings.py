@@ -54,6 +54,7 @@ INSTALLED_APPS = [
     "rest_framework_api_key",
     "axes",
     "corsheaders",
+    "console",
     "api",
     "ingestion",
     "enrichment",  # before django_q: its qcluster is the one that runs

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from enrichment.record_admin import RecordPaginator
+from console.stored.admin import RecordPaginator
 from ingestion.streams import all_streams, get
 from tests.people import browser_of, person
 from tests.records import send
@@ -307,9 +307,7 @@ def test_a_record_that_comes_to_be_referred_to_meanwhile_stays(
     send("tutors", tutor())
     send("students", student())
     send("sessions", session())
-    monkeypatch.setattr(
-        "enrichment.record_admin.referred_to", lambda row: False
-    )  # looked before the session was stored
+    monkeypatch.setattr("console.stored.admin.referred_to", lambda row: False)  # looked before the session was stored
     monkeypatch.setattr("django.db.models.deletion.Collector.can_fast_delete", lambda *_: True)
     monkeypatch.setattr("django.contrib.admin.options.get_deleted_objects", lambda *_: ([], {}, set(), []))
     monkeypatch.setattr("django.db.models.deletion.Collector.collect", _collect_without_looking)

@@ -1,0 +1,23 @@
+"""Every page of the admin, registered when Django looks for them; domains register the pages of their records."""
+
+from django.contrib import admin
+
+from console.bulk_actions.admin import RedriveAdmin
+from console.control import ControlAdmin
+from console.deliveries import DeliveryAdmin
+from console.held.admin import DeadLetterAdmin, HeldRecordAdmin, WaitingRecordAdmin
+from console.keys import ApiKeyAdmin
+from console.retention import RetentionAdmin
+from console.uploads import UploadAdmin
+from enrichment.models import DeadLetter, HeldRecord, Pruning, Redrive, WaitingRecord
+from ingestion.models import ApiKey, Delivery, PausedStream, Upload
+
+admin.site.register(DeadLetter, DeadLetterAdmin)
+admin.site.register(WaitingRecord, WaitingRecordAdmin)
+admin.site.register(HeldRecord, HeldRecordAdmin)
+admin.site.register(Redrive, RedriveAdmin)
+admin.site.register(Upload, UploadAdmin)
+admin.site.register(Delivery, DeliveryAdmin)
+admin.site.register(PausedStream, ControlAdmin)
+admin.site.register(Pruning, RetentionAdmin)
+admin.site.register(ApiKey, ApiKeyAdmin)

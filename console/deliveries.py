@@ -1,0 +1,171 @@
+"""Deliveries in the admin: what was accepted, as it was sent, and what came of it."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.db.models.functions import Length, Substr
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from console import senders as clients
+from console.base import NewestPaginator, ReadOnlyAdmin
+from console.filters import FieldFilter, StreamFilter, UploadFilter
+from console.templatetags.shown import age, badge, moment
+from enrichment.retention import or_it_is_gone
+from ingestion.models import Delivery
+from ingestion.payloads import Unreadable, parse_json
+from ingestion.text import MOST_SHOWN, clean, cut, plain, pretty, thousands
+
+
+class DeliveryStatusFilter(FieldFilter):
+    title = parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("pending", "pending"), ("trouble", "in trouble"), ("processed", "processed")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "pending":
+                return queryset.filter(processed_at=None)
+            case "trouble":
+                return queryset.filter(processed_at=None).exclude(trouble="")
+            case "processed":
+                return queryset.exclude(processed_at=None)
+            case other:
+                return queryset.none() if other else queryset
+
+
+class SourceFilter(FieldFilter):
+    title = parameter_name = "source"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(value), label) for value, label in Delivery.Source.choices]
+
+
+class DeliveryAdmin(ReadOnlyAdmin):
+    list_display = ("id", "stream", "source", "client_", "state", "records", "came_to", "received")
+    list_filter = (StreamFilter, DeliveryStatusFilter, SourceFilter, UploadFilter)
+    paginator = NewestPaginator
+    change_list_template = "admin/ingestion/delivery_list.html"
+    fieldsets = [
+        (None, {"fields": ["stream", "source", "client_", "upload_", "received_at_", "format", "refused_items"]}),
+        (
+            "What came of it",
+            {"fields": ["state", "records", "came_to", "processed_at_", "in_trouble", "held_records_"]},
+        ),
+        ("As sent", {"fields": ["as_sent"]}),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        queryset = Delivery.objects.defer("body")
+        if request.resolver_match and request.resolver_match.url_name == "ingestion_delivery_change":
+            # What is shown, and no more, of a body of up to 32 MB.
+            return queryset.annotate(start_of_body=Substr("body", 1, MOST_SHOWN), length=Length("body"))
+        return queryset.defer("body", "refused")
+
+    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
+        """Rows and held records name deliveries that retention has deleted since."""
+        told = f"There is no delivery {plain(clean(unquote(object_id), 20))}{or_it_is_gone()}."
+        self.message_user(request, told, messages.WARNING)
+        return HttpResponseRedirect(reverse("admin:ingestion_delivery_changelist"))
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changes = super().get_changelist_instance(request)
+        changes.result_list = list(changes.result_list)
+        names = clients.names_of(delivery.client for delivery in changes.result_list)
+        for delivery in changes.result_list:
+            delivery.sent_by = clients.called(delivery.client, names)
+        return changes
+
+    @admin.display(description="client")
+    def client_(self, delivery: Any) -> str:
+        """In the list, where it is found for all at once, with its name."""
+        return str(getattr(delivery, "sent_by", delivery.client))
+
+    @admin.display(description="upload")
+    def upload_(self, delivery: Delivery) -> SafeString | str:
+        if delivery.upload_id is None:
+            return "none"
+        page = reverse("admin:ingestion_upload_change", args=[delivery.upload_id])
+        link = format_html('<a href="{}">upload {}</a>', page, delivery.upload_id)
+        return format_html("{} <span class='quiet'>from row {} on</span>", link, delivery.first_row)
+
+    @admin.display(description="status")
+    def state(self, delivery: Delivery) -> SafeString:
+        if delivery.processed_at:
+            return badge("processed", "processed")
+        if delivery.trouble:
+            return badge("trouble", "in trouble")
+        return badge("pending", "being worked on" if delivery.started_at else "pending")
+
+    @admin.display(description="records")
+    def records(self, delivery: Delivery) -> str:
+        return thousands(delivery.count)
+
+    @admin.display(description="came to")
+    def came_to(self, delivery: Delivery) -> str:
+        names = ("inserted", "updated", "stale", "held", "skipped", "pending")
+        counts = [(getattr(delivery, name), name) for name in names]
+        return " · ".join(f"{number:,} {name}" for number, name in counts if number) or "–"
+
+    @admin.display(description="received")
+    def received(self, delivery: Delivery) -> SafeString | str:
+        return age(delivery.received_at)
+
+    @admin.display(description="received")
+    def received_at_(self, delivery: Delivery) -> SafeString | str:
+        return moment(delivery.received_at)
+
+    @admin.display(description="processed")
+    def processed_at_(self, delivery: Delivery) -> SafeString | str:
+        return moment(delivery.processed_at)
+
+    @admin.display(description="refused")
+    def refused_items(self, delivery: Delivery) -> str:
+        return thousands(len(delivery.refused_positions)) if delivery.refused_positions else "none"
+
+    @admin.display(description="trouble")
+    def in_trouble(self, delivery: Delivery) -> SafeString | str:
+        if not delivery.trouble:
+            return "none"
+        again = moment(delivery.paused_until) if delivery.paused_until else "when a worker is free"
+        return format_html(
+            "{}<br><span class='quiet'>given back {} times; next try: {}</span>",
+            delivery.trouble,
+            delivery.pauses,
+            again,
+        )
+
+    @admin.display(description="held records")
+    def held_records_(self, delivery: Delivery) -> SafeString | str:
+        if delivery.format == Delivery.Format.HELD:
+            return "It was made of held records; their numbers stand below."
+        if not delivery.held:
+            return "none"
+        page = reverse("admin:enrichment_heldrecord_changelist")
+        query = urlencode({"delivery": delivery.pk})
+        return format_html('<a href="{}?{}">{}</a>', page, query, thousands(delivery.held))
+
+    @admin.display(description="body")
+    def as_sent(self, delivery: Any) -> SafeString:
+        text = bytes(delivery.start_of_body).decode("utf-8", "replace")
+        if delivery.length <= MOST_SHOWN and delivery.format != Delivery.Format.NDJSON:
+            text = _prettier(text)
+        rest = delivery.length - MOST_SHOWN
+        more = format_html('<p class="quiet">… {} more bytes</p>', thousands(rest)) if rest > 0 else ""
+        return format_html('<pre class="payload" tabindex="0">{}</pre>{}', cut(plain(text)), more)
+
+
+def _prettier(text: str) -> str:
+    try:
+        return pretty(parse_json(text.encode()))
+    except Unreadable:  # kept as it came all the same
+        return text

@@ -1,0 +1,129 @@
+"""The kinds of filters that the admin's lists have."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from ingestion import streams
+from ingestion.text import plain
+
+MOST_IN_FILTER = 80
+"""Characters of a value that a filter shows."""
+
+
+class FieldFilter(admin.SimpleListFilter):
+    """Filters a field by the values it is known to have: Django's own filters ask the table which it has.
+
+    Any other value matches nothing: acts on "all that match" must not mean more than was asked for.
+    """
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if not value:
+            return queryset
+        known = any(value == choice for choice, _ in self.lookup_choices)
+        return queryset.filter(**{str(self.parameter_name): value}) if known else queryset.none()
+
+
+class StreamFilter(FieldFilter):
+    title = parameter_name = "stream"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in streams.names()]
+
+
+class NumberFilter(FieldFilter):
+    """Shown only where a link has set it."""
+
+    field = ""
+    """The column, where it is not called as the parameter is."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = request.GET.get(str(self.parameter_name), "")
+        return [(value, f"{self.parameter_name} {value}")] if value else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value() or ""
+        field = self.field or str(self.parameter_name)
+        return queryset.filter(**{field: value}) if re.fullmatch(r"[0-9]{1,18}", value) else queryset.none()
+
+
+class UploadFilter(NumberFilter):
+    title = parameter_name = "upload"
+
+
+class LinkFilter(admin.SimpleListFilter):
+    """A text, shown only where a link has set it."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = request.GET.get(str(self.parameter_name), "")
+        return [(value, plain(value)[:MOST_IN_FILTER])] if value else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
+
+
+class WarningsFilter(FieldFilter):
+    title = parameter_name = "warnings"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("some", "some"), ("none", "none")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "some":
+                return queryset.exclude(warnings=[])
+            case "none":
+                return queryset.filter(warnings=[])
+            case unknown:
+                return queryset.none() if unknown else queryset
+
+
+def flag(field: str, title: str) -> type[FieldFilter]:
+    """Yes or no, under a title that says what is meant; links say it as Django's own filter does."""
+
+    def lookups(self: FieldFilter, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "yes"), ("0", "no")]
+
+    return type("FlagFilter", (FieldFilter,), {"title": title, "parameter_name": f"{field}__exact", "lookups": lookups})
+
+
+class TimeFilter(FieldFilter):
+    """By days of TIME_ZONE: the last ones end now, and count today."""
+
+    field: ClassVar[str]
+    choices_of_days: ClassVar[dict[str, tuple[str, int | None, int | None]]] = {
+        "today": ("today", 0, 1),
+        "7d": ("last 7 days", -6, None),
+        "30d": ("last 30 days", -29, None),
+        "90d": ("last 90 days", -89, None),
+    }
+    """value: (title, from, up to: days from today; None is now)"""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, title) for value, (title, _, _) in self.choices_of_days.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if not value:
+            return queryset
+        if value not in self.choices_of_days:
+            return queryset.none()
+        _, first, end = self.choices_of_days[value]
+        return queryset.filter(**{f"{self.field}__gte": _day(first), f"{self.field}__lt": _day(end)})
+
+
+def _day(number: int | None) -> datetime:
+    """Its midnight in TIME_ZONE, so many days after today's."""
+    now = timezone.localtime()
+    if number is None:
+        return now
+    day = now.date() + timedelta(days=number)
+    return timezone.make_aware(datetime(day.year, day.month, day.day))  # noqa: DTZ001 (made aware here)

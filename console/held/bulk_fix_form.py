@@ -1,0 +1,86 @@
+"""The form that asks what is to be changed in many held records of one stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from console import field_rules
+from enrichment.held.bulk_fix import Change, Do
+from ingestion.cells import read_text, readers_of
+from ingestion.payloads import Unreadable, dump, parse_json
+from ingestion.streams import Stream
+
+MOST_TYPED = 10_000
+"""Characters of a value."""
+NEEDED = {Do.SET.value: ["value"], Do.REPLACE.value: ["old", "value"]}
+
+
+OLD = 'Only records that have exactly this value. In a field that is no text, 27 is the number and "27" the text.'
+
+
+class Typed(forms.CharField):
+    """A value as a person types it: nothing is taken from its ends."""
+
+    def __init__(self, **named: Any) -> None:
+        widget = forms.Textarea(attrs={"rows": 1, "spellcheck": "false", "autocomplete": "off"})
+        super().__init__(required=False, strip=False, max_length=MOST_TYPED, widget=widget, **named)
+
+
+class ChangeForm(forms.Form):
+    do = forms.ChoiceField(choices=Do.choices, initial=Do.SET, label="What to do", widget=forms.RadioSelect)
+    field = forms.ChoiceField(label="Field", error_messages={"invalid_choice": "Select a field of the stream."})
+    old = Typed(label="Old value", help_text=OLD)
+    value = Typed(label="New value")
+    written_as = forms.ChoiceField(
+        choices=[
+            ("text", "the field is: text as it stands, else 27, yes, Algebra; Physics"),
+            ("json", 'JSON: 27, true, null, ["Algebra"], "text"'),
+        ],
+        initial="text",
+        label="Values are written as",
+        widget=forms.RadioSelect,
+    )
+
+    def __init__(self, data: Any = None, *, stream: Stream, at_fault: str = "") -> None:
+        super().__init__(data, label_suffix="", initial={"field": at_fault})
+        self.stream, self.readers = stream, readers_of(stream.schema)
+        rules = field_rules.rules(stream)
+        self.fields["field"].choices = [(rule.name, rule.name) for rule in rules]  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        self.values = {name: self.read(name) for name in NEEDED.get(data.get("do", ""), []) if name in data}
+        if data.get("do") == Do.SET and data.get("field") == self.stream.key:
+            self.add_error("field", "The key tells records apart: set on all of them they would be one.")
+        if data.get("do") == Do.REPLACE and not self.errors and self.values["old"] == self.values["value"]:
+            self.add_error("value", "That is the old value.")
+        return data
+
+    def read(self, name: str) -> str:
+        """The value as JSON; empty, and an error of the form, where it is none."""
+        text = self.cleaned_data[name]
+        if self.cleaned_data.get("written_as") != "json":
+            return self.read_as_field(name, text)
+        try:
+            return dump(parse_json(text.encode()))
+        except Unreadable as error:
+            self.add_error(name, f"{error} A text is written in quotation marks.")
+            return ""
+
+    def read_as_field(self, name: str, text: str) -> str:
+        """As a cell of a CSV file is. The old value is what records have, wrong though it may be: "yes" in a field of
+        true and false is a text.
+        """
+        reader = self.readers.get(self.cleaned_data.get("field", ""), read_text)
+        if reader is read_text:
+            return dump(text)
+        try:
+            return dump(parse_json((text if name == "old" else reader(text)).encode()))
+        except Unreadable:
+            return dump(text)
+
+    def change(self) -> Change:
+        """What is asked for, of a form that is valid."""
+        return Change(do=self.cleaned_data["do"], field=self.cleaned_data["field"], **self.values)

@@ -1,0 +1,105 @@
+"""Held records to be downloaded: all that a filter chooses, newest first, read and sent a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from django.http import StreamingHttpResponse
+from django.utils import timezone
+
+from console import senders as clients
+from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
+from enrichment.rows.listing import Item
+from enrichment.rows.writers import Csv, Ndjson, Streamed, as_csv, as_ndjson, begun, cut_loudly
+from ingestion.cells import shield
+from ingestion.payloads import Unreadable, parse_json
+from ingestion.text import plain
+
+CHUNK = 1000
+MOST_BYTES = 4_000_000
+"""Held records that are read at once, and bytes of their payloads (or one record, whatever it has)."""
+
+COLUMNS = (
+    *("number", "stream", "key", "status", "stage", "code", "messages", "held_at", "attempts"),
+    *("sent_by", "client", "delivery", "position", "payload"),
+)
+
+
+def csv(records: HeldRecordQuerySet, name: str) -> StreamingHttpResponse:
+    """For spreadsheets: with a mark of UTF-8, and nothing in it that they compute or that turns the text around it."""
+    chunks = ([_for_people(item) for item in chunk] for chunk in begun(_chunks(records)))
+    return _download(chain(["\ufeff"], as_csv(chunks, COLUMNS)), Csv(), name)
+
+
+def ndjson(records: HeldRecordQuerySet, name: str) -> StreamingHttpResponse:
+    """For programs: messages by field, and the payload as it is."""
+    chunks = ([_for_programs(item) for item in chunk] for chunk in begun(_chunks(records)))
+    return _download(as_ndjson(chunks, COLUMNS), Ndjson(), name)
+
+
+def _download(text: Iterator[str], form: Streamed, name: str) -> StreamingHttpResponse:
+    headers = {"Content-Disposition": f'attachment; filename="{name}-{timezone.localdate()}.{form.format}"'}
+    content_type = f"{form.media_type}; charset=utf-8"
+    return StreamingHttpResponse(cut_loudly(text, form.cut), content_type=content_type, headers=headers)
+
+
+def _chunks(records: HeldRecordQuerySet) -> Iterator[list[Item]]:
+    for pks in _few(records):
+        chunk = list(HeldRecord.objects.filter(pk__in=pks).order_by("-pk").defer("original_payload"))
+        names = clients.names_of(held.client for held in chunk)
+        yield [_item(held, names) for held in chunk]
+
+
+def _few(records: HeldRecordQuerySet) -> Iterator[Sequence[int]]:
+    """The ids of the records, as many together as may be read at once."""
+    newest_first = records.order_by("-pk").values_list("pk", Bytes("payload"))
+    sizes = list(newest_first[:CHUNK])
+    while sizes:
+        pks: list[int] = []
+        space = MOST_BYTES
+        for pk, size in sizes:
+            if pks and size > space:
+                yield pks
+                pks, space = [], MOST_BYTES
+            pks.append(pk)
+            space -= size
+        yield pks
+        sizes = list(newest_first.filter(pk__lt=pks[-1])[:CHUNK])
+
+
+def _item(held: HeldRecord, names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "number": held.pk,
+        "stream": held.stream,
+        "key": held.key,
+        "status": held.status,
+        "stage": held.stage,
+        "code": held.code,
+        "messages": held.messages,
+        "held_at": held.held_at,
+        "attempts": held.attempts,
+        "sent_by": names.get(held.client, held.client),
+        "client": held.client,
+        "delivery": held.delivery_id,
+        "position": held.position,
+        "payload": held.payload,
+    }
+
+
+def _value(payload: str) -> Any:
+    try:
+        return parse_json(payload.encode())
+    except Unreadable:  # by a stricter reader than the one that took it in
+        return payload
+
+
+def _for_programs(item: Item) -> Item:
+    return {**item, "payload": _value(item["payload"])}
+
+
+def _for_people(item: Item) -> Item:
+    told = "; ".join(f"{name}: {' '.join(map(str, texts))}" for name, texts in item["messages"].items())
+    shown = {**item, "messages": told}
+    return {name: shield(plain(value)) if isinstance(value, str) else value for name, value in shown.items()}

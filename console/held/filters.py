@@ -1,0 +1,94 @@
+"""The filters of the lists of held records and redrives."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from console import senders as clients
+from console.filters import MOST_IN_FILTER, FieldFilter, LinkFilter, NumberFilter, UploadFilter
+from enrichment.models import HeldRecord
+from ingestion.text import plain
+
+
+class StatusFilter(FieldFilter):
+    title = parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(HeldRecord.Status.choices)
+
+
+class StageFilter(FieldFilter):
+    title = parameter_name = "stage"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(HeldRecord.Stage.choices)
+
+
+class CodeFilter(FieldFilter):
+    title = parameter_name = "code"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(HeldRecord.Code.choices)
+
+
+class AgeFilter(admin.SimpleListFilter):
+    title = "age"
+    parameter_name = "age"
+    spans = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1h", "the last hour"), ("24h", "the last 24 hours"), ("7d", "the last 7 days")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        known = str(self.value()) in self.spans
+        # An unknown span must not mean all: acts go by the filter.
+        return queryset.filter(held_at__gte=held_since(str(self.value()))) if known else queryset.none()
+
+
+def held_since(span: str) -> str:
+    """The time from which on that span counts, in ISO 8601. Raises KeyError for a span that is none of AgeFilter's."""
+    return (timezone.now() - AgeFilter.spans[span]).isoformat(timespec="seconds")
+
+
+class DeliveryFilter(NumberFilter):
+    title = parameter_name = "delivery"
+
+
+class OfUploadFilter(UploadFilter):
+    field = "delivery__upload"
+
+
+class MessageFilter(LinkFilter):
+    title = parameter_name = "message"
+
+
+class MissingStreamFilter(LinkFilter):
+    title = "stream of the missing record"
+    parameter_name = "missing_stream"
+
+
+class MissingKeyFilter(LinkFilter):
+    title = "missing record"
+    parameter_name = "missing_key"
+
+
+class ClientFilter(LinkFilter):
+    """Offers the clients that have API keys, by name, and who else a link has set."""
+
+    title = "sender"
+    parameter_name = "client"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        offered = [(client, name[:MOST_IN_FILTER]) for client, name in clients.offered()]
+        value = request.GET.get(str(self.parameter_name), "")
+        if not value or any(value == client for client, _ in offered):
+            return offered
+        return [*offered, (value, clients.names_of([value]).get(value, plain(value))[:MOST_IN_FILTER])]

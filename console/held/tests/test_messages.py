@@ -1,0 +1,144 @@
+"""Dead letters by what is wrong with them: what they are grouped by, the groups above their list, those like one."""
+
+import re
+from datetime import timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from console.held.page import MOST_MESSAGES
+from console.held.tests.test_actions import confirm
+from enrichment.models import HeldRecord, Redrive
+from enrichment.pipeline.item import MOST_OF_MESSAGE, Failed
+from enrichment.tests.held import hold, wait
+from ingestion.models import Delivery
+from tests.people import text_of
+from tests.test_hostile_records import INVISIBLE, MARKUP, assert_harmless
+
+pytestmark = pytest.mark.django_db
+
+DEAD = "/admin/enrichment/deadletter/"
+WAITING = "/admin/enrichment/waitingrecord/"
+Status, Stage, Code = HeldRecord.Status, HeldRecord.Stage, HeldRecord.Code
+AGE, EMAIL = {"age": ["is 7"]}, {"email": ["is none"]}
+
+
+def why(viewer: Client, **query: str) -> list[tuple[int, str, str]]:
+    """The panel above the list: (records, message, link)."""
+    text = text_of(viewer.get(DEAD, query))
+    panel = text.partition('<section class="why')[2].partition("</section>")[0]
+    found = re.findall(r'<a href="([^"]*)"><strong>([\d,]+)</strong> <span>([^<]*)</span></a>', panel)
+    return [(int(number), unescape(message), unescape(link)) for link, number, message in found]
+
+
+@pytest.mark.parametrize(
+    ("messages", "missing_stream", "message"),
+    [
+        ({"age": ["is 7", "is odd"], "email": ["is none"]}, "", "age: is 7"),
+        ({"age": [], "record": ["is no object"]}, "", "is no object"),
+        ({"tutor_id": ["tutors has no T-9 yet"]}, "tutors", "tutor_id: tutors has no such record yet"),
+        ({"a\nb": [" c\r\n\td \n"]}, "", r"a b: c\r \td"),
+        ({"<b>\u202e": ["\0\ud800\x1b é 日"]}, "", r"<b>\u202e: \u0000\ud800\u001b é 日"),
+        ({"age": ["x" * 10_240]}, "", "age: " + "x" * (MOST_OF_MESSAGE - 5)),
+        ({"age": ["x" * 194 + " y"]}, "", "age: " + "x" * 194),
+        ({"record": ["\n"]}, "", "invalid"),
+        ({}, "", "invalid"),
+    ],
+)
+def test_a_message_is_a_short_line_that_can_be_seen(messages: Any, missing_stream: str, message: str) -> None:
+    failed = Failed(Stage.VALIDATE, Code.INVALID, messages, missing_stream=missing_stream)
+    assert failed.message == message
+
+
+def test_the_most_frequent_messages_of_what_is_listed_lead_to_exactly_those(viewer: Client) -> None:
+    long_ago = timezone.now() - timedelta(days=2)
+    for _ in range(3):
+        hold(messages=AGE)
+    hold(messages=AGE, stream="students", held_at=long_ago)
+    hold(messages=EMAIL, client="user:ann", held_at=long_ago)
+    hold(messages=EMAIL, code="conflict")
+    hold(messages=EMAIL, status=Status.RESOLVED), wait()
+    assert [each[:2] for each in why(viewer)] == [(4, "age: is 7"), (2, "email: is none")]
+    numbers = []
+    for query in ({}, {"stream": "tutors"}, {"code": "conflict"}, {"age": "24h"}, {"client": "user:ann", "p": "1"}):
+        for number, message, link in why(viewer, **query):
+            assert viewer.get(f"{DEAD}{link}").context["cl"].result_count == number, (query, message)
+            numbers.append(number)
+    assert numbers == [4, 2, 3, 2, 1, 3, 1, 1]
+    assert why(viewer, message="age: is 7") == why(viewer, stream="feedback") == []
+    assert "Why</h2>" not in text_of(viewer.get(WAITING))
+
+
+def test_ten_messages_are_told_in_one_query(viewer: Client) -> None:
+    hold()
+    with CaptureQueriesContext(connection) as few:
+        why(viewer)
+    for number in range(MOST_MESSAGES + 3):
+        hold(messages={"age": [f"is {number:02}"]})
+    hold(messages={"age": ["is 12"]})
+    with CaptureQueriesContext(connection) as many:
+        found = why(viewer)
+    assert len(many) == len(few)
+    assert [message for _, message, _ in found] == ["age: is 12", *(f"age: is {n:02}" for n in range(9))]
+
+
+def test_an_act_on_all_with_a_message_leaves_the_others_of_their_code(operator: Client) -> None:
+    meant, other = [hold(messages=AGE) for _ in range(2)], hold(messages=EMAIL)
+    ((_, _, link), _) = why(operator, code="invalid")
+    act = {"action": "discard", "select_across": "1", "_selected_action": "0"}
+    confirm(operator, f"{DEAD}{link}", act, reason="no")
+    assert {held.pk for held in HeldRecord.objects.filter(status=Status.DISCARDED)} == {held.pk for held in meant}
+    assert HeldRecord.objects.get(pk=other.pk).status == Status.DEAD
+    redrive = Redrive.objects.get()
+    assert redrive.filter == {"status": "dead", "code": "invalid", "message": "age: is 7"}
+    text = text_of(operator.get(f"/admin/enrichment/redrive/{redrive.pk}/change/"))
+    assert "dead letters with code invalid with the message “age: is 7”" in text
+
+
+def test_a_hostile_message_is_shown_harmless_and_found(operator: Client) -> None:
+    text = f"{MARKUP}{INVISIBLE}&message=x#"
+    records = [hold(messages={text: [text + "x" * 10_240]}) for _ in range(2)]
+    ((number, _, link),) = why(operator)
+    assert number == 2
+    for page in ("/admin/", DEAD, f"{DEAD}{link}", f"{DEAD}{records[0].pk}/change/"):
+        assert_harmless(text_of(operator.get(page)))
+    assert operator.get(f"{DEAD}{link}").context["cl"].result_count == 2
+    asked = operator.post(f"{DEAD}{link}", {"action": "discard", "select_across": "1", "_selected_action": "0"})
+    assert "Discard 2 held records?" in text_of(asked)
+    assert_harmless(text_of(asked))
+
+
+def others(client: Client, page: str) -> dict[str, str]:
+    """What is said of the others like a record → the link."""
+    text = text_of(client.get(page)).partition('<ul class="others">')[2].partition("</ul>")[0]
+    return {what: unescape(link) for link, what in re.findall(r'<a href="([^"]*)">([^<]*)</a>', text)}
+
+
+def test_each_link_to_others_like_it_leads_to_as_many_in_a_list_of_its_status(viewer: Client) -> None:
+    dead, waiting = [hold(messages=AGE) for _ in range(3)], [wait(missing_key=key) for key in ("T-1", "T-1", "T-2")]
+    resolved = hold(messages=AGE, status=Status.RESOLVED, resolved_by=1)
+    hold(messages=EMAIL), hold(messages=AGE, stream="students")
+    of_one = Delivery.objects.create(stream="tutors", client="key:abc", body=b"[]", count=9, held=9)
+    for position, held in enumerate([*dead, *waiting, resolved]):
+        HeldRecord.objects.filter(pk=held.pk).update(delivery=of_one, position=position)
+    found = others(viewer, f"{DEAD}{dead[0].pk}/change/")
+    assert list(found) == [
+        *("2 with the same message", "3 with the code invalid", "4 from this sender", "2 of this delivery")
+    ]
+    for what, link in found.items():
+        assert link.startswith(DEAD)
+        assert viewer.get(link).context["cl"].result_count == int(what.split()[0]) + 1, link
+    found = others(viewer, f"{WAITING}{waiting[0].pk}/change/")
+    assert list(found) == [
+        *("2 with the same message", "2 from this sender", "1 for the same missing record", "2 of this delivery")
+    ]
+    for what, link in found.items():
+        assert link.startswith(WAITING)
+        assert viewer.get(link).context["cl"].result_count == int(what.split()[0]) + 1, link
+    found = others(viewer, f"/admin/enrichment/heldrecord/{resolved.pk}/change/")
+    assert found == {"6 of this delivery": f"/admin/enrichment/heldrecord/?delivery={of_one.pk}"}

@@ -1,0 +1,134 @@
+"""Admin pages of other apps, replaced by ours: users, and what the task queue keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from axes.admin import AccessAttemptAdmin, AccessFailureLogAdmin, AccessLogAdmin
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.db.models import ManyToManyField, QuerySet
+from django.forms import CheckboxSelectMultiple
+from django.http import HttpRequest
+from django_q.admin import QueueAdmin, ScheduleAdmin
+from django_q.models import Failure, OrmQ, Schedule, Success
+from rest_framework_api_key.models import APIKey
+
+from console.base import ListedAdmin, ReadOnlyAdmin
+
+
+class OwnUserAdmin(ListedAdmin, UserAdmin):  # type: ignore[type-arg]
+    """Who is no superuser may give away, and change in others, only rights that they have themselves."""
+
+    filter_horizontal = ()  # Django's two lists with arrows are not open to a screen reader
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or _covers(request.user, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # the history goes with a user: who leaves is made inactive
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        fields = super().get_readonly_fields(request, obj)
+        return [*fields] if _is_superuser(request.user) else [*fields, "is_superuser", "user_permissions"]
+
+    def formfield_for_manytomany(self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "groups" and not _is_superuser(request.user):
+            kwargs["queryset"] = _groups_within(request.user)
+        return super().formfield_for_manytomany(db_field, request, widget=CheckboxSelectMultiple, **kwargs)
+
+
+class OwnGroupAdmin(ListedAdmin, GroupAdmin):
+    filter_horizontal = ()
+    formfield_overrides = {ManyToManyField: {"widget": CheckboxSelectMultiple}}
+
+
+def _is_superuser(user: Any) -> bool:
+    return bool(user.is_superuser)
+
+
+def _covers(user: Any, other: User) -> bool:
+    """Whether `user` has every right that `other` has, also where `other` is not active."""
+    if _is_superuser(user):
+        return True
+    has_more = other.groups.exclude(pk__in=_groups_within(user)) or other.user_permissions.all()
+    return not other.is_superuser and not has_more
+
+
+def _groups_within(user: Any) -> QuerySet[Group]:
+    """The groups all of whose permissions the user has."""
+    own = user.get_all_permissions()
+    groups = Group.objects.prefetch_related("permissions__content_type")
+    within = [
+        group.pk
+        for group in groups
+        if all(f"{p.content_type.app_label}.{p.codename}" in own for p in group.permissions.all())
+    ]
+    return Group.objects.filter(pk__in=within)
+
+
+class TaskResultAdmin(ReadOnlyAdmin):
+    """Tasks are doorbells: there is nothing to send again."""
+
+    ordering = ["-stopped"]
+    list_display = ("name", "func", "cluster", "started", "stopped")
+    fields = ("name", "func", "cluster", "started", "stopped", "attempt_count", "result")
+
+
+class SuperusersOnly(ListedAdmin):
+    """A schedule or a queued task can name any function: who may write one can do everything."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request.user)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _is_superuser(request.user)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request.user) and super().has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _is_superuser(request.user)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _is_superuser(request.user)
+
+
+class OwnScheduleAdmin(SuperusersOnly, ScheduleAdmin):  # type: ignore[misc]
+    pass
+
+
+class OwnQueueAdmin(SuperusersOnly, QueueAdmin):  # type: ignore[misc]
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+
+class OfLogIns(ListedAdmin):
+    date_hierarchy = None  # a filter by time does; the hierarchy fails for years there are none
+
+
+class OwnAccessAttemptAdmin(OfLogIns, AccessAttemptAdmin):  # type: ignore[misc]
+    actions = ()  # its own asks for what only a log-in has; expired attempts do no harm
+
+
+class OwnAccessLogAdmin(OfLogIns, AccessLogAdmin):  # type: ignore[misc]
+    pass
+
+
+class OwnAccessFailureLogAdmin(OfLogIns, AccessFailureLogAdmin):  # type: ignore[misc]
+    pass
+
+
+admin.site.unregister(
+    [AccessAttempt, AccessLog, AccessFailureLog, APIKey, User, Group, Success, Failure, Schedule, OrmQ]
+)
+admin.site.register(User, OwnUserAdmin)
+admin.site.register(Group, OwnGroupAdmin)
+admin.site.register([Success, Failure], TaskResultAdmin)
+admin.site.register(AccessAttempt, OwnAccessAttemptAdmin)
+admin.site.register(AccessLog, OwnAccessLogAdmin)
+admin.site.register(AccessFailureLog, OwnAccessFailureLogAdmin)
+admin.site.register(Schedule, OwnScheduleAdmin)
+admin.site.register(OrmQ, OwnQueueAdmin)

@@ -1,0 +1,189 @@
+"""Uploads in the admin: their list and pages with progress, and a form to upload a file, with a preview."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.models import ADDITION
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.messages import SUCCESS
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from console.base import NewestPaginator, ReadOnlyAdmin
+from console.filters import StreamFilter
+from console.history import log
+from console.templatetags.shown import age, badge
+from enrichment.models import Pruning
+from enrichment.retention import or_it_is_gone
+from enrichment.uploads import Progress, csv_of_rejected, progress_of
+from ingestion import streams
+from ingestion.backlog import Full, refuse_when_full
+from ingestion.files.record_file import RecordFile, examine
+from ingestion.files.uploads import TakenInAlready, preview, take_in_all
+from ingestion.models import Upload
+from ingestion.payloads import TooLarge, Unreadable
+from ingestion.refusals import Refused
+from ingestion.text import clean, thousands
+
+BADGES = {"receiving": "pending", "enriching": "pending", "completed": "processed", "failed": "trouble"}
+
+
+class UploadForm(forms.Form):
+    stream = forms.ChoiceField(
+        choices=lambda: [("", "choose …"), *((name, name) for name in streams.names())], label="What the rows are"
+    )
+    file = forms.FileField(
+        allow_empty_file=True, help_text="CSV with a header, NDJSON or JSON, in UTF-8; each also as .gz."
+    )
+    again = forms.BooleanField(required=False, label="Take it in once more, should it have been taken in before")
+
+
+class UploadAdmin(ReadOnlyAdmin):
+    list_display = ("file", "stream_", "status_", "bar", "records", "dead", "received")
+    list_filter = (StreamFilter,)
+    paginator = NewestPaginator
+    change_list_template = "admin/enrichment/upload_list.html"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("ingestion.add_delivery")
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changes: Any = super().get_changelist_instance(request)
+        changes.result_list = list(changes.result_list)
+        progress = progress_of(changes.result_list)
+        for upload in changes.result_list:
+            upload.progress = progress[upload.pk]
+        changes.moves = any(moves(each) for each in progress.values())
+        return cast("ChangeList", changes)
+
+    @admin.display(description="file")
+    def file(self, upload: Upload) -> str:
+        return upload.name
+
+    @admin.display(description="stream, client")
+    def stream_(self, upload: Upload) -> SafeString:
+        return format_html('{}<br><span class="quiet">{}</span>', upload.stream, upload.client)
+
+    @admin.display(description="status")
+    def status_(self, upload: Any) -> SafeString:
+        return badge(BADGES[upload.progress.status], upload.progress.status)
+
+    @admin.display(description="rows")
+    def records(self, upload: Any) -> str:
+        return thousands(upload.progress.total)
+
+    @admin.display(description="progress")
+    def bar(self, upload: Any) -> SafeString:
+        percent = upload.progress.percent
+        return format_html('<progress max="100" value="{}">{}%</progress> {}%', percent, percent, f"{percent:g}")
+
+    @admin.display(description="dead")
+    def dead(self, upload: Any) -> SafeString | str:
+        number = upload.progress.dead
+        if not number:
+            return "0"
+        page = reverse("admin:enrichment_deadletter_changelist")
+        return format_html('<a href="{}?upload={}">{}</a>', page, upload.pk, thousands(number))
+
+    @admin.display(description="received")
+    def received(self, upload: Upload) -> SafeString | str:
+        return age(upload.created_at)
+
+    # One upload.
+
+    def get_urls(self) -> list[URLPattern]:
+        rejected = path(
+            "<path:object_id>/rejected/",
+            self.admin_site.admin_view(self.rejected_view),
+            name="ingestion_upload_rejected",
+        )
+        return [rejected, *super().get_urls()]
+
+    def find(self, request: HttpRequest, pk: str) -> Upload:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        upload: Upload | None = self.get_object(request, unquote(pk))
+        if upload is None:
+            raise Http404(f"There is no such upload{or_it_is_gone()}.")
+        return upload
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied  # it only shows
+        upload = self.find(request, object_id)
+        progress = progress_of([upload])[upload.pk]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": upload.name,
+            "opts": self.opts,
+            "upload": upload,
+            "progress": progress,
+            "badge": BADGES[progress.status],
+            "moves": moves(progress),
+            "is_pruned": Pruning.objects.filter(before__gt=upload.created_at).exists(),
+        }
+        return TemplateResponse(request, "admin/enrichment/upload.html", context)
+
+    def rejected_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """With a mark of UTF-8, which spreadsheets need and our reader takes."""
+        return csv_of_rejected(self.find(request, object_id), begins="\ufeff")
+
+    # Uploading.
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = UploadForm(request.POST or None, request.FILES or None, label_suffix="")
+        found = None
+        if request.method == "POST" and form.is_valid():
+            with ExitStack() as opened:
+                try:
+                    file = _examine(form, opened)
+                    if "_preview" not in request.POST:
+                        return self.take_in(request, file, again=form.cleaned_data["again"])
+                    found = preview(file)
+                except TakenInAlready as refusal:
+                    form.add_error("again", f"{refusal.told} Tick this if that is what you want.")
+                except (Unreadable, TooLarge, Full, Refused) as error:
+                    form.add_error("file", str(error))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Upload a file",
+            "opts": self.opts,
+            "form": form,
+            "preview": found,
+            "ignored": sum(column["field"] is None for column in found["columns"]) if found else 0,
+        }
+        # A script asks for the preview alone: so the form keeps its file.
+        part = "upload_preview" if "_part" in request.POST else "upload_form"
+        return TemplateResponse(request, f"admin/enrichment/{part}.html", context)
+
+    def take_in(self, request: HttpRequest, file: RecordFile, *, again: bool) -> HttpResponse:
+        refuse_when_full()
+        [upload] = take_in_all([file], f"user:{request.user.get_username()}", again=again)
+        log(request, upload, f"Uploaded {upload.name}.", ADDITION)
+        self.message_user(request, f"All of {upload.name} is kept.", SUCCESS)
+        return HttpResponseRedirect(reverse("admin:ingestion_upload_change", args=[upload.pk]))
+
+
+def _examine(form: UploadForm, opened: ExitStack) -> RecordFile:
+    sent = form.cleaned_data["file"]
+    stream = streams.get(form.cleaned_data["stream"])
+    return examine(sent.file, clean(sent.name, 255), stream, opened, sent.content_type or "")
+
+
+def moves(progress: Progress) -> bool:
+    return progress.status in ("receiving", "enriching")
