@@ -36,7 +36,7 @@ from tests.database import setting_names
 from tests.servers import ROOT, Cluster, WebServer, manage, wait_until
 from tutoring.schemas import BOOKABLE_AHEAD
 from tutoring.tests.factories import tutor
-from tutormax.credentials import Credentials
+from tutormax.runner.credentials import Credentials
 
 GUIDE = (ROOT / "docs" / "client-guide.md").read_text()
 MASKED = {"timestamp", "received_at", "processed_at", "stored_at", "tenure_days", "status_url"}

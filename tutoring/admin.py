@@ -15,7 +15,7 @@ from console.stored.admin import StoredRecordAdmin, notes, of_one, titled, with_
 from console.stored.page import as_sent, latest, list_page, page_of
 from console.templatetags.shown import age
 from ingestion.text import plain
-from tutoring import numbers, tutor_page
+from tutoring import statistics, tutor_page
 from tutoring.admin_filters import (
     MonthFilter,
     RatingFilter,
@@ -65,7 +65,7 @@ class TutorAdmin(StoredRecordAdmin):
         return notes(tutor, (tutor.is_new_tutor, "pending", "new"), (tutor.is_active_today, "resolved", "active today"))
 
     def more(self, request: HttpRequest, row: Any) -> Mapping[str, Any]:
-        found = numbers.of_tutor(row)
+        found = statistics.of_tutor(row)
         return {
             "tiles": tutor_page.tiles(request, row, found),
             "charts": tutor_page.charts(found),
@@ -92,7 +92,7 @@ class StudentAdmin(StoredRecordAdmin):
         return notes(student, (student.is_stub, "waiting", "stub"))
 
     def more(self, request: HttpRequest, row: Any) -> Mapping[str, Any]:
-        found = numbers.of_student(row)
+        found = statistics.of_student(row)
         own = {"student_id": row.pk}
         return {
             "numbers": found,
@@ -155,7 +155,7 @@ class SessionAdmin(StoredRecordAdmin):
         )
 
     def more(self, request: HttpRequest, row: Any) -> Mapping[str, Any]:
-        found = latest(row.feedback.all(), "submitted_at", numbers.MOST_LISTED)
+        found = latest(row.feedback.all(), "submitted_at", statistics.MOST_LISTED)
         return {
             "tutor": (row.tutor, page_of(request, Tutor, row.tutor_id)),
             "student": (row.student, page_of(request, Student, row.student_id)),

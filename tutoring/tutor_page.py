@@ -11,7 +11,7 @@ from console.charts import Series, bars, line, number, stacked_bars
 from console.stored.page import Tile, list_page
 from ingestion.text import thousands
 from tutoring.models import Tutor
-from tutoring.numbers import OfTutor, Sessions
+from tutoring.statistics import OfTutor, Sessions
 
 
 def tiles(request: HttpRequest, tutor: Tutor, numbers: OfTutor) -> list[Tile]:

@@ -152,8 +152,8 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or whoever tries again too early is never let in
 AXES_VERBOSE = False
-AXES_CLIENT_IP_CALLABLE = "tutormax.logins.address_of"
-AXES_LOCKOUT_CALLABLE = "tutormax.logins.locked_out"
+AXES_CLIENT_IP_CALLABLE = "tutormax.lockout.address_of"
+AXES_LOCKOUT_CALLABLE = "tutormax.lockout.locked_out"
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 

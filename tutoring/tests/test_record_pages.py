@@ -23,7 +23,7 @@ from ingestion.models import Delivery
 from ingestion.payloads import dump
 from tests.people import browser_of, person, text_of
 from tests.records import send, work_off
-from tutoring import numbers
+from tutoring import statistics
 from tutoring.admin import TutorAdmin
 from tutoring.models import Feedback, Student, Tutor, TutoringSession
 from tutoring.streams import TUTORS
@@ -194,15 +194,15 @@ def test_what_lies_ahead_is_no_part_of_the_numbers() -> None:
         held_on(MONDAY, "S-1"),
         session(session_id="S-2", scheduled_start=ahead, actual_start=None, actual_end=None),
     )
-    found = numbers.of_tutor(Tutor.objects.get())
+    found = statistics.of_tutor(Tutor.objects.get())
     assert (found.sessions.all, found.upcoming, found.weeks) == (1, 1, [date(2025, 3, 3)])
 
 
 def test_the_last_26_weeks_are_drawn() -> None:
     mondays = [date(2025, 1, 6) + timedelta(weeks=number) for number in range(40)]
-    assert numbers.last_weeks([mondays[0], mondays[39]]) == mondays[14:]
-    assert numbers.last_weeks([mondays[3], mondays[5]]) == mondays[3:6]
-    assert numbers.last_weeks([]) == []
+    assert statistics.last_weeks([mondays[0], mondays[39]]) == mondays[14:]
+    assert statistics.last_weeks([mondays[3], mondays[5]]) == mondays[3:6]
+    assert statistics.last_weeks([]) == []
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -437,4 +437,4 @@ def test_the_weeks_are_those_of_the_time_zone(settings: Any) -> None:
     send("students", student())
     send("sessions", held_on(datetime(2025, 3, 3, 2, tzinfo=UTC), "S-1"))  # still Sunday there
     with timezone.override("America/New_York"), time_machine.travel("2025-04-01T00:00:00Z"):
-        assert numbers.of_tutor(Tutor.objects.get()).weeks == [date(2025, 2, 24)]
+        assert statistics.of_tutor(Tutor.objects.get()).weeks == [date(2025, 2, 24)]

@@ -18,10 +18,11 @@ from django.db import DatabaseError, connection
 from tqdm import tqdm
 
 from ingestion.models import Delivery
-from tutormax import credentials, env
-from tutormax.credentials import Credentials
-from tutormax.summary import counts, progress, screen
-from tutormax.supervisor import Child, stop
+from tutormax import env
+from tutormax.runner import credentials
+from tutormax.runner.credentials import Credentials
+from tutormax.runner.summary import counts, progress, screen
+from tutormax.runner.supervisor import Child, stop
 
 WEB_PATIENCE = 60
 """Seconds until the web server must answer."""

@@ -10,7 +10,7 @@ from django.db.models import Count, F, Max, Sum
 
 from enrichment.models import HeldRecord
 from ingestion.models import Delivery
-from tutormax.credentials import Credentials
+from tutormax.runner.credentials import Credentials
 
 STORED = ("inserted", "updated", "stale")
 EXAMPLE = {

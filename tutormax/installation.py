@@ -1,0 +1,70 @@
+"""What `migrate` sets up besides tables: the cache table, the groups and the daily schedule of retention."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.management import call_command
+from django.db import connections
+from django.db.models import Q
+
+PRUNE_TASK = "enrichment.tasks.prune"
+
+
+def complete_installation(sender: AppConfig, using: str, **kwargs: Any) -> None:
+    """Makes the cache table, the groups and the daily schedule, so that `migrate` is the whole installation.
+
+    Harmless when repeated.
+    """
+    from django.contrib.auth.management import create_permissions
+
+    call_command("createcachetable", database=using, verbosity=0)
+    tables = set(connections[using].introspection.table_names())
+    if {"auth_group", "auth_permission", "django_content_type"} <= tables:
+        create_permissions(sender, verbosity=0, using=using)  # its own receiver may be called after this one
+        make_groups(using)
+    if "django_q_schedule" in tables:
+        schedule_pruning(using)
+
+
+def make_groups(using: str) -> None:
+    """viewer reads, operator acts as well, administrator also has keys, users and the deletion of stored records."""
+    from django.contrib.auth.models import Group, Permission
+
+    from ingestion import streams
+
+    stored = [stream.model._meta for stream in streams.all_streams()]
+    domains = {meta.app_label for meta in stored}
+    ours = Q(content_type__app_label__in={"ingestion", "enrichment", *domains})
+    keys = Q(content_type__app_label="ingestion", content_type__model="apikey")
+    reading = ours & ~keys & Q(codename__startswith="view_")
+    acts = Q(content_type__app_label="enrichment", codename__in=["reprocess", "discard", "mend", "refresh"])
+    acts |= Q(content_type__app_label="ingestion", codename="control_streams")
+    acts |= Q(content_type__app_label="ingestion", codename="add_delivery")  # to post in the browsable API
+    written_by_hand = Q(codename__startswith="add_") | Q(codename__startswith="change_")
+    of_stored = Q(content_type__model__in=[meta.model_name for meta in stored])
+    ruling = (
+        keys
+        | Q(content_type__app_label="enrichment", codename="prune")
+        | Q(content_type__app_label__in=domains) & ~(of_stored & written_by_hand)
+        | Q(content_type__app_label="auth", codename__in=["view_user", "add_user", "change_user", "view_group"])
+        | Q(content_type__app_label="django_q", codename__in=["view_success", "view_failure"])
+    )
+    for name, allowed in [
+        ("viewer", reading),
+        ("operator", reading | acts),
+        ("administrator", reading | acts | ruling),
+    ]:
+        group, _ = Group.objects.using(using).get_or_create(name=name)
+        group.permissions.add(*Permission.objects.using(using).filter(allowed))
+
+
+def schedule_pruning(using: str) -> None:
+    """Daily, at a quiet hour. One that is there already is left as an administrator has set it."""
+    from django.utils import timezone
+    from django_q.models import Schedule
+
+    at_three = (timezone.localtime() + timedelta(days=1)).replace(hour=3, minute=0, second=0, microsecond=0)
+    first = {"name": "retention", "schedule_type": Schedule.DAILY, "next_run": at_three}
+    if not Schedule.objects.using(using).filter(func=PRUNE_TASK).exists():
+        Schedule.objects.using(using).create(func=PRUNE_TASK, **first)
