@@ -36,7 +36,7 @@ from tests.servers import (
     temporary_directory,
     wait_until,
 )
-from tutoring.synthetic import generate
+from tutoring.synthetic.generate import generate
 
 CONNECTIONS = 16
 ROUNDS = 3

@@ -21,23 +21,11 @@ from ingestion.streams import Context
 from ingestion.validation import validate
 from tests.servers import free_port, manage
 from tutoring.management.commands.generate_data import post
-from tutoring.synthetic import (
-    ARCHETYPES,
-    BATCH_RECORDS,
-    COPIES,
-    DURATIONS,
-    KEYS,
-    PARTS_OF_DAY,
-    WEEKDAYS,
-    Batch,
-    Fault,
-    Outcome,
-    Plan,
-    generate,
-    in_batches,
-    plant,
-    regular,
-)
+from tutoring.synthetic.faults import COPIES, KEYS, Fault, Outcome, in_batches, plant
+from tutoring.synthetic.generate import generate
+from tutoring.synthetic.people import Plan
+from tutoring.synthetic.profiles import ARCHETYPES, DURATIONS, PARTS_OF_DAY, WEEKDAYS
+from tutoring.synthetic.regular import BATCH_RECORDS, Batch, regular
 
 # The clocks of the American zones change within these days.
 PLAN = Plan(tutors=400, students=1200, days=28, seed=7, until=date(2026, 3, 23))

@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
-from tutoring.synthetic import Batch, Fault, Plan, in_batches, plant, regular
+from tutoring.synthetic.faults import Fault, in_batches, plant
+from tutoring.synthetic.people import Plan
+from tutoring.synthetic.regular import Batch, regular
 
 PATIENCE = 600
 """Seconds a server may go on asking to wait (429, 503) before we give up."""
