@@ -29,8 +29,9 @@ class GuideView(APIView):
 
 @cache
 def guide() -> str:
-    """The client's guide as HTML, with its contents before the first section."""
+    """The client guide as HTML, with its contents before the first section."""
     text = (settings.BASE_DIR / "docs" / "client-guide.md").read_text(encoding="utf-8")
+    text, *_ = text.partition("\n---\n")  # below the rule it links to other files, which are not served
     with_contents = text.replace("\n## ", "\n[TOC]\n\n## ", 1)
     sections = {"toc": {"toc_depth": "2-2"}}
     return markdown(with_contents, extensions=["tables", "fenced_code", "toc"], extension_configs=sections)

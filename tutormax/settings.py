@@ -1,4 +1,4 @@
-"""All settings, from the environment (README, "Settings"). Without one: what `make run` keeps in .run/."""
+"""All settings, from the environment (docs/reference.md). Without one: what `make run` keeps in .run/."""
 
 from pathlib import Path
 from typing import Any
