@@ -1,4 +1,4 @@
-"""The client's guide says what is so: its snippets run, and show what it shows; its tables have what the code has."""
+"""The client guide says what is so: its snippets run, and show what it shows; its tables have what the code has."""
 
 import http.client
 import json
@@ -239,7 +239,8 @@ def test_it_is_a_page(path: str) -> None:
     assert "```" not in page and "**" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)
     ids, targets = (re.findall(rf' {name}="#?([\w-]+)"', page) for name in ("id", "href"))
     assert len(ids) == len(set(ids)) == page.count("<h1") + page.count("<h2")
-    assert {"send-again", "errors"} <= set(targets) <= set(ids)
+    assert {"retries", "errors"} <= set(targets) <= set(ids)
+    assert ".md" not in page  # what leads from file to file is for readers of the files
 
 
 def test_the_page_is_html_whatever_a_browser_prefers() -> None:
@@ -263,7 +264,7 @@ def names(cells: list[str]) -> set[str]:
 
 
 def test_every_error_is_in_the_table() -> None:
-    rows = table("status", "`code`", "what it means", "what to do", "try again")
+    rows = table("status", "`code`", "what it means", "what to do", "retry")
     assert {int(row[0]): row[1].strip("`") for row in rows} == CODES
     assert {row[4] for row in rows} == {"no", "**yes**"}
     again = {int(row[0]) for row in rows if row[4] == "**yes**"}

@@ -177,7 +177,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "TutorMax",
     "VERSION": VERSION,
     "DESCRIPTION": """Post tutors, students, sessions and feedback; read them back enriched.
-[The client's guide](/guide) shows how, with examples to run.
+The [client guide](/guide) shows how, with examples to run.
 
 - Send an API key with every request: `Authorization: Api-Key <prefix>.<secret>`.
 - What is answered with 202 is kept, durably. It is enriched and stored a moment later; `status_url` says when, and what
