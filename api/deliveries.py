@@ -30,7 +30,7 @@ from ingestion.streams import names
 
 MAX_HELD = 1000
 """Held records named in a delivery's answer."""
-UNREAD = ("body", "answer", "refused", "trouble")
+UNREAD = ("body", "answer", "refused", "last_error")
 """Columns of a delivery that no list shows, and that may be long."""
 
 

@@ -113,14 +113,14 @@ def of_the_system() -> Iterator[Metric]:
     if heartbeat:
         age.add_metric([], max(0.0, (timezone.now() - heartbeat).total_seconds()))
     yield age
-    troubled = GaugeMetricFamily(
-        "tutormax_troubled_deliveries",
+    failing = GaugeMetricFamily(
+        "tutormax_failing_deliveries",
         "Pending deliveries whose last try ended in an error of the store or of the code.",
         labels=["fault"],
     )
-    for fault, number in stats.troubled().items():
-        troubled.add_metric([fault], number)
-    yield troubled
+    for fault, number in stats.failing_deliveries().items():
+        failing.add_metric([fault], number)
+    yield failing
     full = "0: so much is pending that requests with records are refused with 503."
     yield GaugeMetricFamily("tutormax_accepting", full, float(not backlog.is_full()))
     build = GaugeMetricFamily("tutormax_build_info", "Always 1.", labels=["version"])

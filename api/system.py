@@ -128,7 +128,7 @@ def look_after() -> dict[str, Any]:
     health = {"timestamp": timezone.now(), "version": settings.VERSION}
     try:
         cluster = stats.cluster_alive()
-        our_mistake = Delivery.objects.pending().filter(trouble__startswith="code:").exists()
+        our_mistake = Delivery.objects.pending().filter(last_error__startswith="code:").exists()
         accepting = not backlog.is_full()
     except (DatabaseError, InterfaceError):
         return {**health, **DOWN}

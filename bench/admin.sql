@@ -22,9 +22,9 @@ SELECT u, 'sessions', (SELECT client FROM clients WHERE n = 1 + u % 10), 'sessio
 FROM files, LATERAL (SELECT now() - (:deliveries - first) * (interval '30 days' / :deliveries) AS at) AS times;
 
 -- One in 20 has held records, two in three of them two; one in 40 is made of held records. Of the newest every other
--- one is pending, one in a hundred of these in trouble.
+-- one is pending, one in a hundred of these failing.
 INSERT INTO ingestion_delivery (id, stream, source, client, format, body, size, refused, count, received_at,
-    processed_at, position, tries, pauses, paused_until, trouble, inserted, updated, stale, held, skipped, request_hash,
+    processed_at, position, crash_count, failure_count, retry_at, last_error, inserted, updated, stale, held, skipped, request_hash,
     answer, idempotency_key)
 SELECT i, stream, source, CASE WHEN source = 2 THEN client ELSE 'system' END,
     CASE WHEN source = 2 THEN 'json' ELSE 'held' END,
@@ -52,7 +52,7 @@ FROM generate_series(1, :deliveries) AS i,
 
 UPDATE ingestion_delivery SET upload_id = u, stream = 'sessions', source = 2, format = 'ndjson', count = 2000,
     first_row = 1 + 2000 * (id - first), body = convert_to(repeat('{"session_id": "s-0", "subject": "Algebra"}' || chr(10), 2000), 'UTF8'),
-    size = 88000, trouble = '', paused_until = NULL, pauses = 0,
+    size = 88000, last_error = '', retry_at = NULL, failure_count = 0,
     processed_at = CASE WHEN u = 1 AND id >= first + 250 THEN NULL ELSE received_at + interval '1 second' END,
     inserted = CASE WHEN u = 1 AND id >= first + 250 THEN 0 WHEN u = 2 THEN 1900 ELSE 2000 END,
     updated = 0, stale = 0, held = CASE WHEN u = 2 THEN 100 ELSE 0 END, idempotency_key = NULL
@@ -165,7 +165,7 @@ FROM unnest(ARRAY['tutors', 'students', 'sessions', 'feedback']) AS stream,
 
 -- Acts: 500 redrives, ten of them of 50 deliveries each and three not done, and who did what.
 INSERT INTO enrichment_redrive (id, act, by, user_id, filter, change, reason, total, count, at, up_to, reached,
-    finished_at, trouble)
+    finished_at, last_error)
 SELECT i, act, 'user:bench', (SELECT min(id) FROM auth_user),
     CASE WHEN many > 1 THEN '{"status": "dead", "code": "invalid"}'::jsonb
         ELSE jsonb_build_object('ids', jsonb_build_array(i, i + 1, i + 2)) END,

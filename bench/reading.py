@@ -45,7 +45,7 @@ FROM generate_series(1, {rows}) AS i,
         i % 33 = 0 AS no_show) AS made;
 
 INSERT INTO ingestion_delivery (stream, source, client, format, body, size, refused, count, received_at, processed_at,
-    position, tries, pauses, trouble, inserted, updated, stale, held, skipped, request_hash, answer)
+    position, crash_count, failure_count, last_error, inserted, updated, stale, held, skipped, request_hash, answer)
 SELECT CASE WHEN i % 1000 = 0 THEN 'tutors' ELSE 'sessions' END, 2,
     CASE WHEN i % 2 = 0 THEN '{client}' ELSE 'key:others' END, 'json',
     convert_to(repeat('x', 400), 'UTF8'), 400, '[]', 1,

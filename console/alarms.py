@@ -45,7 +45,7 @@ def alarms(user: Any, numbers: Sequence[stats.StreamNumbers], work: Mapping[str,
     found = [
         *nobody_works(work, sum(each.pending for each in numbers)),
         *refusing(sum(each.pending for each in numbers)),
-        *in_trouble(),
+        *failing_now(),
         *too_old(numbers, {each.stream for each in paused}),
         *is_paused(user, paused, {each.stream: each.pending for each in numbers}),
         *growing(user),
@@ -86,17 +86,17 @@ FAULTS = {
 }
 
 
-def in_trouble() -> Iterator[Alarm]:
-    numbers = {fault: number for fault, number in stats.troubled().items() if number}
+def failing_now() -> Iterator[Alarm]:
+    numbers = {fault: number for fault, number in stats.failing_deliveries().items() if number}
     if numbers:
         whose = " and ".join(f"{thousands(number)} by {FAULTS[fault][0]}" for fault, number in numbers.items())
         again = "; ".join(dict.fromkeys(FAULTS[fault][1] for fault in numbers))
         yield Alarm(
-            title=f"{_counted(sum(numbers.values()), 'delivery is', 'deliveries are')} in trouble.",
+            title=f"{_counted(sum(numbers.values()), 'delivery is', 'deliveries are')} failing.",
             told=f"Their last try ended in an error, {whose}. Nothing is lost.",
             act=f"They are tried again by themselves; {again}.",
-            page=_list_of_pending(status="trouble"),
-            link="Deliveries in trouble",
+            page=_list_of_pending(status="failing"),
+            link="Deliveries failing",
         )
 
 
@@ -108,7 +108,7 @@ def too_old(numbers: Sequence[stats.StreamNumbers], paused: set[str]) -> Iterato
         yield Alarm(
             title="Records have been pending for more than an hour.",
             told=format_html("The oldest: {}.", format_html_join(", ", '<a href="{}">{}</a> for {}', pages)),
-            act="Look whether a cluster is alive and their deliveries are in trouble; else it takes more workers.",
+            act="Look whether a cluster is alive and their deliveries are failing; else it takes more workers.",
         )
 
 
@@ -158,12 +158,12 @@ def growing(user: Any) -> Iterator[Alarm]:
 
 
 def stuck_redrives() -> Iterator[Alarm]:
-    for redrive in Redrive.objects.unfinished().exclude(trouble="").order_by("pk")[:MOST_NAMED]:
+    for redrive in Redrive.objects.unfinished().exclude(last_error="").order_by("pk")[:MOST_NAMED]:
         told = "{} of {} records are done. The last step ended in: {}"
         yield Alarm(
-            title=f"Redrive {redrive.pk} ({redrive.act}) is in trouble.",
+            title=f"Redrive {redrive.pk} ({redrive.act}) is failing.",
             told=format_html(
-                told, thousands(redrive.count), thousands(redrive.total), cut(plain(redrive.trouble), 300)
+                told, thousands(redrive.count), thousands(redrive.total), cut(plain(redrive.last_error), 300)
             ),
             act="The step is tried again by itself. If it lasts, report the error.",
             page=reverse("admin:enrichment_redrive_change", args=[redrive.pk]),

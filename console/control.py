@@ -51,7 +51,7 @@ class StreamState:
     oldest: datetime | None = None
     in_hand: int = 0
     """Deliveries that workers are at."""
-    troubled: int = 0
+    failing: int = 0
     """Deliveries whose last try ended in an error that is not of a record."""
     next_try: datetime | None = None
     """Of one of these that is in a pause."""
@@ -200,8 +200,8 @@ def _work() -> dict[str, dict[str, Any]]:
         "records": Sum(left),
         "oldest": Min("received_at"),
         "in_hand": Count("pk", filter=Q(started_at__isnull=False)),
-        "troubled": Count("pk", filter=~Q(trouble="")),
-        "next_try": Min("paused_until", filter=Q(paused_until__gt=Now())),
+        "failing": Count("pk", filter=~Q(last_error="")),
+        "next_try": Min("retry_at", filter=Q(retry_at__gt=Now())),
     }
     aliased = {f"{name}_": told for name, told in asked.items()}
     rows = Delivery.objects.pending().values_list("stream").annotate(**aliased)

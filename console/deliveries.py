@@ -29,14 +29,14 @@ class DeliveryStatusFilter(FieldFilter):
     title = parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("pending", "pending"), ("trouble", "in trouble"), ("processed", "processed")]
+        return [("pending", "pending"), ("failing", "failing"), ("processed", "processed")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
             case "pending":
                 return queryset.filter(processed_at=None)
-            case "trouble":
-                return queryset.filter(processed_at=None).exclude(trouble="")
+            case "failing":
+                return queryset.filter(processed_at=None).exclude(last_error="")
             case "processed":
                 return queryset.exclude(processed_at=None)
             case other:
@@ -59,7 +59,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         (None, {"fields": ["stream", "source", "client_", "upload_", "received_at_", "format", "refused_items"]}),
         (
             "What came of it",
-            {"fields": ["state", "records", "came_to", "processed_at_", "in_trouble", "held_records_"]},
+            {"fields": ["state", "records", "came_to", "processed_at_", "failing_now", "held_records_"]},
         ),
         ("As sent", {"fields": ["as_sent"]}),
     ]
@@ -102,8 +102,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def state(self, delivery: Delivery) -> SafeString:
         if delivery.processed_at:
             return badge("processed", "processed")
-        if delivery.trouble:
-            return badge("trouble", "in trouble")
+        if delivery.last_error:
+            return badge("failing", "failing")
         return badge("pending", "being worked on" if delivery.started_at else "pending")
 
     @admin.display(description="records")
@@ -132,15 +132,15 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def refused_items(self, delivery: Delivery) -> str:
         return thousands(len(delivery.refused_positions)) if delivery.refused_positions else "none"
 
-    @admin.display(description="trouble")
-    def in_trouble(self, delivery: Delivery) -> SafeString | str:
-        if not delivery.trouble:
+    @admin.display(description="last error")
+    def failing_now(self, delivery: Delivery) -> SafeString | str:
+        if not delivery.last_error:
             return "none"
-        again = moment(delivery.paused_until) if delivery.paused_until else "when a worker is free"
+        again = moment(delivery.retry_at) if delivery.retry_at else "when a worker is free"
         return format_html(
             "{}<br><span class='quiet'>given back {} times; next try: {}</span>",
-            delivery.trouble,
-            delivery.pauses,
+            delivery.last_error,
+            delivery.failure_count,
             again,
         )
 

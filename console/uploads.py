@@ -34,7 +34,7 @@ from ingestion.payloads import TooLarge, Unreadable
 from ingestion.refusals import Refused
 from ingestion.text import clean, thousands
 
-BADGES = {"receiving": "pending", "enriching": "pending", "completed": "processed", "failed": "trouble"}
+BADGES = {"receiving": "pending", "enriching": "pending", "completed": "processed", "failed": "failing"}
 
 
 class UploadForm(forms.Form):

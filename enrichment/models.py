@@ -266,7 +266,7 @@ class Redrive(models.Model):
     up_to = models.BigIntegerField(default=0, help_text="The newest held record that is meant.")
     reached = models.BigIntegerField(default=0, help_text="Held records up to this one are done.")
     finished_at = models.DateTimeField(null=True)
-    trouble = models.TextField(blank=True, help_text="The error for which the last step is to be done again.")
+    last_error = models.TextField(blank=True, help_text="The error for which the last step is to be done again.")
 
     objects = RedriveQuerySet.as_manager()
 

@@ -291,9 +291,9 @@ def sums() -> dict[str, dict[str, Any]]:
     return {stream: dict(zip(names, numbers, strict=True)) for stream, *numbers in found}
 
 
-def troubled() -> dict[str, int]:
+def failing_deliveries() -> dict[str, int]:
     """Whose fault ("store", "code") → pending deliveries whose last try ended in an error that is not of a record."""
-    faults = {fault: Count("pk", filter=Q(trouble__startswith=f"{fault}:")) for fault in ("store", "code")}
+    faults = {fault: Count("pk", filter=Q(last_error__startswith=f"{fault}:")) for fault in ("store", "code")}
     return Delivery.objects.pending().aggregate(**faults)
 
 

@@ -24,7 +24,7 @@ def resume(stream: str) -> bool:
 
 def run_now(stream: str) -> int:
     """Wakes the workers, and lets what is in a pause after an error be tried at once; returns how many deliveries."""
-    in_pause = Q(paused_until__gt=Now(), started_at=None)
-    freed = Delivery.objects.pending().filter(in_pause, stream=stream).update(paused_until=None)
+    in_pause = Q(retry_at__gt=Now(), started_at=None)
+    freed = Delivery.objects.pending().filter(in_pause, stream=stream).update(retry_at=None)
     doorbell.insist()
     return freed

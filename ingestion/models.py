@@ -134,7 +134,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         # Without a reference to the delivery: asked once for the statement, and rows are read in the index's order.
         is_paused = Exists(PausedStream.objects.filter(stream=stream))
         due = self.pending().filter(~is_paused, Q(started_at=None) | dead_mark, stream=stream)
-        return due.filter(Q(paused_until=None) | Q(paused_until__lte=Now())) if heed_pauses else due
+        return due.filter(Q(retry_at=None) | Q(retry_at__lte=Now())) if heed_pauses else due
 
     def mark(self, stream: str, records: int, *, heed_pauses: bool = True) -> list[Delivery]:
         """Marks due deliveries of a stream, lowest first: as many as make `records` records, and at least one.
@@ -157,7 +157,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             for delivery in taken:
                 if delivery.started_at is not None:
                     delivery.note_crash()
-                    self.filter(pk=delivery.pk).update(part=delivery.part, tries=delivery.tries)
+                    self.filter(pk=delivery.pk).update(part=delivery.part, crash_count=delivery.crash_count)
             pks = [delivery.pk for delivery in taken]
             self.filter(pk__in=pks).update(started_at=ahead[0][2])
             return list(self.filter(pk__in=pks).order_by("id"))
@@ -283,12 +283,14 @@ class Delivery(models.Model):
         default=0, db_default=0, help_text="Items of the body before this one are done."
     )
     part = models.PositiveIntegerField(null=True, help_text="Since a crash or timeout: claimed alone, so many records.")
-    tries = models.PositiveIntegerField(default=0, db_default=0, help_text="Crashes of the present part of one record.")
-    pauses = models.PositiveIntegerField(
+    crash_count = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Crashes of the present part of one record."
+    )
+    failure_count = models.PositiveIntegerField(
         default=0, db_default=0, help_text="Errors in a row that were not the record's."
     )
-    paused_until = models.DateTimeField(null=True)
-    trouble = models.TextField(default="", db_default="", help_text="The last such error.")
+    retry_at = models.DateTimeField(null=True)
+    last_error = models.TextField(default="", db_default="", help_text="The last such error.")
 
     inserted = models.PositiveIntegerField(default=0, db_default=0)
     updated = models.PositiveIntegerField(default=0, db_default=0)
@@ -350,11 +352,11 @@ class Delivery(models.Model):
         elif self.part > 1:
             self.part = max(1, self.part // PART_DIVISOR)
         else:
-            self.tries += 1
+            self.crash_count += 1
 
     @property
     def next_record_kills(self) -> bool:
-        return self.tries >= MAX_CRASHES
+        return self.crash_count >= MAX_CRASHES
 
     @property
     def refused_positions(self) -> set[int]:

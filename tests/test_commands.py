@@ -50,7 +50,7 @@ class TestEnrichPending:
 
     def test_it_does_not_heed_pauses(self) -> None:
         delivery = deliver("tutors", tutor())
-        Delivery.objects.update(paused_until="2099-01-01T00:00:00Z")
+        Delivery.objects.update(retry_at="2099-01-01T00:00:00Z")
         run("enrich_pending")
         assert counts(delivery) == {"inserted": 1}
 

@@ -41,15 +41,15 @@ class TestHealth:
 
     def test_it_is_degraded_by_a_mistake_of_ours(self, cluster: None) -> None:
         deliver("tutors", tutor())
-        Delivery.objects.update(trouble="code: KeyError")
+        Delivery.objects.update(last_error="code: KeyError")
         health = Client().get("/health").json()
         assert (health["status"], health["cluster"]) == ("degraded", True)
 
     def test_trouble_that_is_over_or_not_ours_is_no_matter(self, cluster: None) -> None:
         deliver("tutors", tutor())
-        Delivery.objects.update(trouble="store: the database was busy")
+        Delivery.objects.update(last_error="store: the database was busy")
         assert Client().get("/health").json()["status"] == "healthy"
-        Delivery.objects.update(trouble="code: KeyError", processed_at=timezone.now(), inserted=1)
+        Delivery.objects.update(last_error="code: KeyError", processed_at=timezone.now(), inserted=1)
         assert Client().get("/health").json()["status"] == "healthy"
 
     def test_it_says_when_too_much_is_pending_to_take_in_more(self, cluster: None, settings: Settings) -> None:

@@ -105,12 +105,12 @@ def test_it_tells_whether_anybody_works() -> None:
 
 
 def test_it_tells_of_trouble() -> None:
-    for trouble in ("", "store: OperationalError: busy", "code: KeyError: x", "code: KeyError: y"):
+    for last_error in ("", "store: OperationalError: busy", "code: KeyError: x", "code: KeyError: y"):
         delivery = deliver("tutors", tutor())
-        Delivery.objects.filter(pk=delivery.pk).update(trouble=trouble)
+        Delivery.objects.filter(pk=delivery.pk).update(last_error=last_error)
     found = scrape()
-    assert found["tutormax_troubled_deliveries{fault=store}"] == 1
-    assert found["tutormax_troubled_deliveries{fault=code}"] == 2
+    assert found["tutormax_failing_deliveries{fault=store}"] == 1
+    assert found["tutormax_failing_deliveries{fault=code}"] == 2
 
 
 def test_it_tells_whether_records_are_taken_in(settings: Settings) -> None:

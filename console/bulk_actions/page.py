@@ -78,12 +78,12 @@ class Progress:
     @property
     def status(self) -> str:
         if not self.redrive.finished_at:
-            return "in trouble" if self.redrive.trouble else "at work"
+            return "failing" if self.redrive.last_error else "at work"
         return "being processed" if self.pending else "done"
 
     @property
     def badge(self) -> str:
-        return {"in trouble": "trouble", "done": "processed"}.get(self.status, "pending")
+        return {"failing": "failing", "done": "processed"}.get(self.status, "pending")
 
     @property
     def told(self) -> str:

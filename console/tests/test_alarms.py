@@ -109,13 +109,13 @@ def test_a_stream_is_paused(viewer: Client) -> None:
 
 
 def test_deliveries_are_in_trouble(viewer: Client) -> None:
-    pending(trouble="store: OperationalError: away")
-    assert "1 delivery is in trouble." in only(viewer)
+    pending(last_error="store: OperationalError: away")
+    assert "1 delivery is failing." in only(viewer)
     assert "our code" not in only(viewer)
-    pending("students", trouble="code: KeyError: x")
-    pending("students", trouble="code: KeyError: x")
+    pending("students", last_error="code: KeyError: x")
+    pending("students", last_error="code: KeyError: x")
     alarm = only(viewer)
-    assert "3 deliveries are in trouble." in alarm
+    assert "3 deliveries are failing." in alarm
     assert "1 by the database and 2 by our code" in alarm
     assert listed(viewer, alarm) == 3
 
@@ -147,10 +147,10 @@ def test_the_tables_grow_without_pruning(viewer: Client, settings: LazySettings)
 
 
 def test_a_redrive_is_in_trouble(viewer: Client) -> None:
-    Redrive.objects.create(act="discard", by="command", trouble="", total=9)
-    Redrive.objects.create(act="discard", by="command", trouble="long ago", finished_at=timezone.now())
+    Redrive.objects.create(act="discard", by="command", last_error="", total=9)
+    Redrive.objects.create(act="discard", by="command", last_error="long ago", finished_at=timezone.now())
     assert told(viewer) == []
-    redrive = Redrive.objects.create(act="mend", by="command", trouble="KeyError: <x>", total=2000, count=1000)
+    redrive = Redrive.objects.create(act="mend", by="command", last_error="KeyError: <x>", total=2000, count=1000)
     alarm = only(viewer)
     for part in (f"Redrive {redrive.pk} (mend)", "1,000 of 2,000", "KeyError: &lt;x&gt;"):
         assert part in alarm
@@ -185,8 +185,8 @@ def test_keys_expire_soon(viewer: Client) -> None:
 def test_the_worst_stands_first() -> None:
     Doorbell.objects.update(answered_at=None)
     PausedStream.objects.create(stream="tutors", by="user:ann")
-    pending("students", received_at=timezone.now() - DAY, trouble="store: away")
+    pending("students", received_at=timezone.now() - DAY, last_error="store: away")
     ApiKey.objects.create_key(name="soon", expiry_date=timezone.now() + DAY)
     alarms = told(browser_of(person("administrator")))
-    for alarm, part in zip(alarms, ["No cluster", "in trouble", "an hour", "paused", "keys expire"], strict=True):
+    for alarm, part in zip(alarms, ["No cluster", "failing", "an hour", "paused", "keys expire"], strict=True):
         assert part in alarm

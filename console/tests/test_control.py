@@ -49,9 +49,9 @@ class TestControl:
         operator.post(f"{CONTROL}tutors/resume/")
         assert not PausedStream.objects.exists()
         assert "someone was faster" in text_of(operator.post(f"{CONTROL}tutors/resume/", follow=True))
-        Delivery.objects.update(paused_until=timezone.now() + timedelta(hours=1))
+        Delivery.objects.update(retry_at=timezone.now() + timedelta(hours=1))
         operator.post(f"{CONTROL}tutors/run/")
-        assert Delivery.objects.get().paused_until is None
+        assert Delivery.objects.get().retry_at is None
         assert history() == [
             ("operator", "tutors", "Paused: a <b>wrong</b> file\u202e"),
             ("operator", "tutors", "Resumed."),
@@ -93,10 +93,10 @@ class TestControl:
         first, second, _ = Delivery.objects.order_by("pk")
         Delivery.objects.filter(pk=first.pk).update(started_at=timezone.now())
         again = timezone.now() + timedelta(hours=1)
-        Delivery.objects.filter(pk=second.pk).update(trouble="store: away", paused_until=again)
+        Delivery.objects.filter(pk=second.pk).update(last_error="store: away", retry_at=again)
         text = text_of(viewer.get(CONTROL))
         assert '<td data-label="in hand">1</td>' in text
-        assert "?status=trouble&amp;stream=tutors" in text
+        assert "?status=failing&amp;stream=tutors" in text
         assert f"{timezone.localtime(again):%H:%M:%S}" in text
         assert "Nobody has paused" in text
         assert "about 1 batch to do" in text

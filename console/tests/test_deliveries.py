@@ -28,9 +28,9 @@ def listed(client: Client, **query: str) -> set[int]:
 def test_deliveries_are_filtered(viewer: Client) -> None:
     pending = deliver().pk
     done = deliver(stream="students", inserted=1, processed_at=timezone.now()).pk
-    redrive = deliver(source=Delivery.Source.REDRIVE, trouble="store: away").pk
+    redrive = deliver(source=Delivery.Source.REDRIVE, last_error="store: away").pk
     assert listed(viewer) == {pending, done, redrive}
-    assert listed(viewer, status="trouble") == {redrive}
+    assert listed(viewer, status="failing") == {redrive}
     assert listed(viewer, status="pending") == {pending, redrive}
     assert listed(viewer, status="processed", stream="students") == {done}
     assert listed(viewer, source="1") == {redrive}
@@ -53,11 +53,11 @@ def test_empty_lists_say_so(viewer: Client) -> None:
 
 def test_a_delivery_tells_what_came_of_it(viewer: Client) -> None:
     delivery = deliver(
-        count=9, inserted=3, updated=2, stale=1, refused="[4,7]", trouble="store: OperationalError: away"
+        count=9, inserted=3, updated=2, stale=1, refused="[4,7]", last_error="store: OperationalError: away"
     )
     text = text_of(viewer.get(f"{DELIVERIES}{delivery.pk}/change/"))
     assert "3 inserted · 2 updated · 1 stale · 3 pending" in text
-    assert "in trouble" in text
+    assert "failing" in text
     assert "OperationalError: away" in text
     assert '<div class="readonly">2</div>' in text  # refused
 

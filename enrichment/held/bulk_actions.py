@@ -93,19 +93,19 @@ def carry_on(among: RedriveQuerySet, *, seconds: float | None = None) -> bool:
     """One step, wholly or not at all, of the oldest unfinished one that no other process is at; False if there is none.
 
     A step takes about `seconds`, else STEP_SECONDS, and at least one record.
-    An error is kept with the redrive and raised: its step is to be done again, after those that are not in trouble.
+    An error is kept with the redrive and raised: its step is to be done again, after those that are not failing.
     """
     locked = None
     try:
         with transaction.atomic():
-            free = among.unfinished().order_by("trouble", "pk").select_for_update(skip_locked=True)
+            free = among.unfinished().order_by("last_error", "pk").select_for_update(skip_locked=True)
             if (locked := free.first()) is None:
                 return False
             _step(locked, time.monotonic() + (STEP_SECONDS if seconds is None else seconds))
     except Exception as error:
         if locked:
-            trouble = clean(f"{type(error).__name__}: {error}", MAX_MESSAGE)
-            Redrive.objects.unfinished().filter(pk=locked.pk).update(trouble=trouble)
+            last_error = clean(f"{type(error).__name__}: {error}", MAX_MESSAGE)
+            Redrive.objects.unfinished().filter(pk=locked.pk).update(last_error=last_error)
         raise
     doorbell.ring()
     return True
@@ -118,8 +118,8 @@ def _step(redrive: Redrive, end: float) -> None:
         redrive.count += acted
     if len(pks) < STEP and redrive.reached >= max(pks, default=0):
         redrive.finished_at = timezone.now()
-    redrive.trouble = ""
-    redrive.save(update_fields=["change", "count", "reached", "finished_at", "trouble"])
+    redrive.last_error = ""
+    redrive.save(update_fields=["change", "count", "reached", "finished_at", "last_error"])
 
 
 # Each acts on these ids, in order, until about `end` (of time.monotonic): (how many it acted on, the last one done).

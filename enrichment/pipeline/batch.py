@@ -57,7 +57,7 @@ def process_batch(stream: Stream, *, records: int | None = None, heed_pauses: bo
     An error that is not a record's gives the batch back and is told in the answer; a stop gives it back and goes on.
     """
     size = records or BATCH_RECORDS[connection.vendor]
-    deliveries = Delivery.objects.mark(stream.name, size, heed_pauses=heed_pauses)
+    deliveries = Delivery.objects.claim(stream.name, size, heed_pauses=heed_pauses)
     if not deliveries:
         return None
     try:
@@ -121,7 +121,7 @@ def _validate(stream: Stream, items: Iterable[Item], now: datetime) -> None:
         if item.outcome:
             continue
         if item.delivery.next_record_kills:
-            message = f"Its worker died {item.delivery.tries} times while it was worked on alone."
+            message = f"Its worker died {item.delivery.crash_count} times while it was worked on alone."
             item.failed = Failed(Stage.VALIDATE, Code.CRASHED_WORKER, {"record": [message]})
             continue
         try:
@@ -226,7 +226,7 @@ def _count(deliveries: Sequence[Delivery], items: Iterable[Item]) -> None:
         alike[(tuple(sorted(outcomes.items())), left > 0, part, position)].append(delivery.pk)
     for (outcomes_, unfinished, part, position), pks in alike.items():
         changes: dict[str, Any] = {name: F(name) + number for name, number in outcomes_}
-        changes |= {"started_at": None, "tries": 0, "pauses": 0, "paused_until": None, "trouble": ""}
+        changes |= {"started_at": None, "crash_count": 0, "failure_count": 0, "retry_at": None, "last_error": ""}
         changes |= {"position": position, "part": part} if unfinished else {"processed_at": Now()}
         Delivery.objects.filter(pk__in=pks).update(**changes)
 
@@ -253,24 +253,24 @@ def _give_back(deliveries: Sequence[Delivery], error: BaseException) -> Worked:
     fault = classify(error)
     if fault not in (Fault.STORE, Fault.CODE):
         fault = Fault.CODE  # a record's error that escaped its savepoint is a mistake of ours
-    trouble = f"{fault.value}: {type(error).__name__}: {clean(str(error), MAX_MESSAGE)}"
+    last_error = f"{fault.value}: {type(error).__name__}: {clean(str(error), MAX_MESSAGE)}"
     if fault is Fault.CODE:
         logger.error("A batch was given back because of an error in the code.", exc_info=error)
     else:
-        logger.warning("A batch was given back: %s", trouble)
+        logger.warning("A batch was given back: %s", last_error)
     apart = fault is Fault.CODE or timed_out(error)
     for pause in GIVE_BACK_PAUSES:
         time.sleep(pause)
         try:
             for delivery in deliveries:
-                seconds = min(LONGEST_PAUSE, 2 ** min(delivery.pauses, 10))
+                seconds = min(LONGEST_PAUSE, 2 ** min(delivery.failure_count, 10))
                 part = _smaller(delivery) if apart else delivery.part
-                changes = {"pauses": delivery.pauses + 1, "paused_until": Now() + timedelta(seconds=seconds)}
-                Delivery.objects.unmark([delivery], part=part, trouble=trouble, **changes)
+                changes = {"failure_count": delivery.failure_count + 1, "retry_at": Now() + timedelta(seconds=seconds)}
+                Delivery.objects.unmark([delivery], part=part, last_error=last_error, **changes)
             break
         except Error:
             connection.close()
-    return Worked(Counter(), fault, trouble)
+    return Worked(Counter(), fault, last_error)
 
 
 def _smaller(delivery: Delivery) -> int:

@@ -173,8 +173,8 @@ def test_an_error_of_the_store_is_never_a_dead_letter(failing_upsert: list[Excep
     worked = batch.process_batch(get("tutors"))
     assert worked and worked.fault is Fault.STORE
     delivery.refresh_from_db()
-    assert (delivery.started_at, delivery.pauses, delivery.pending, delivery.tries) == (None, 1, 3, 0)
-    assert delivery.paused_until and delivery.trouble.startswith("store:")
+    assert (delivery.started_at, delivery.failure_count, delivery.pending, delivery.crash_count) == (None, 1, 3, 0)
+    assert delivery.retry_at and delivery.last_error.startswith("store:")
     assert batch.process_batch(get("tutors")) is None  # in its pause
     work_off()
     assert counts(delivery) == {"inserted": 3}
@@ -193,7 +193,7 @@ def test_pauses_grow_up_to_a_minute(failing_upsert: list[Exception]) -> None:
 
 def _pause(delivery: Delivery) -> float:
     """Seconds, by the database's clock."""
-    pauses = Delivery.objects.filter(pk=delivery.pk).values_list(F("paused_until") - Now(), flat=True)
+    pauses = Delivery.objects.filter(pk=delivery.pk).values_list(F("retry_at") - Now(), flat=True)
     return float(pauses[0].total_seconds())
 
 
@@ -217,10 +217,10 @@ def test_an_error_of_the_code_is_never_a_dead_letter(failing_upsert: list[Except
     worked = batch.process_batch(get("tutors"))
     assert worked and worked.fault is Fault.CODE
     delivery.refresh_from_db()
-    assert delivery.trouble.startswith("code:") and delivery.pending == 3
+    assert delivery.last_error.startswith("code:") and delivery.pending == 3
     work_off()
     assert counts(delivery) == {"inserted": 3}
-    assert delivery.trouble == ""
+    assert delivery.last_error == ""
 
 
 @pytest.mark.parametrize("state", ["57014", "55P03", "25P03", "25P04"])
@@ -252,7 +252,7 @@ def test_a_stop_is_nobodys_fault(failing_upsert: list[Any]) -> None:
     with pytest.raises(SystemExit):
         batch.process_batch(get("tutors"))
     delivery.refresh_from_db()
-    assert (delivery.started_at, delivery.pauses, delivery.part, delivery.trouble) == (None, 0, None, "")
+    assert (delivery.started_at, delivery.failure_count, delivery.part, delivery.last_error) == (None, 0, None, "")
 
 
 @pytest.mark.parametrize(
@@ -352,9 +352,9 @@ def test_a_task_that_takes_too_long_is_given_back_in_parts(failing_upsert: list[
         with pytest.raises(TimeoutException):
             batch.process_batch(get("tutors"), heed_pauses=False)
         delivery.refresh_from_db()
-        assert (delivery.started_at, delivery.part, delivery.tries) == (None, part, 0)
-        assert delivery.trouble.startswith("store: TimeoutException")
-        assert delivery.paused_until
+        assert (delivery.started_at, delivery.part, delivery.crash_count) == (None, part, 0)
+        assert delivery.last_error.startswith("store: TimeoutException")
+        assert delivery.retry_at
     work_off()
     assert counts(delivery) == {"inserted": 100}
 

@@ -234,14 +234,14 @@ def test_what_saw_crashes_is_taken_alone_whole_then_in_parts_then_one_record_thr
     seen = []
     for _ in range(7):
         marked = Delivery.objects.mark("tutors", 1000)
-        seen.append((len(marked), marked[0].part, marked[0].tries))
+        seen.append((len(marked), marked[0].part, marked[0].crash_count))
         Delivery.objects.filter(pk__in=[found.pk for found in marked]).update(started_at=LONG_AGO)
         Delivery.objects.filter(pk=other.pk).update(started_at=None)
     assert seen == [(2, None, 0), (1, 500, 0), (1, 15, 0), (1, 1, 0), (1, 1, 1), (1, 1, 2), (1, 1, 3)]
     Delivery.objects.filter(pk=delivery.pk).update(started_at=None)
     batch.process_batch(get("tutors"))
     delivery.refresh_from_db()
-    assert (counts(delivery), delivery.position, delivery.tries) == ({"held": 1, "pending": 499}, 1, 0)
+    assert (counts(delivery), delivery.position, delivery.crash_count) == ({"held": 1, "pending": 499}, 1, 0)
     assert delivery.part == 499
     assert HeldRecord.objects.get().code == Code.CRASHED_WORKER
     work_off()
@@ -250,11 +250,11 @@ def test_what_saw_crashes_is_taken_alone_whole_then_in_parts_then_one_record_thr
 
 def test_what_one_record_survived_does_not_count_against_the_next() -> None:
     delivery = deliver("tutors", *(tutor(tutor_id=f"t{i}") for i in range(3)))
-    Delivery.objects.update(part=1, tries=2)
+    Delivery.objects.update(part=1, crash_count=2)
     for position in (1, 2):
         batch.process_batch(get("tutors"))
         delivery.refresh_from_db()
-        assert (counts(delivery)["inserted"], delivery.position, delivery.tries) == (position, position, 0)
+        assert (counts(delivery)["inserted"], delivery.position, delivery.crash_count) == (position, position, 0)
 
 
 def test_a_worker_whose_mark_was_taken_over_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -645,7 +645,7 @@ def test_pauses_are_forgotten_when_a_part_goes_through(failing_upsert: list[Exce
         batch.process_batch(get("tutors"), heed_pauses=False)
     batch.process_batch(get("tutors"), heed_pauses=False)
     delivery.refresh_from_db()
-    assert (delivery.done, delivery.pauses, delivery.paused_until, delivery.trouble) == (2, 0, None, "")
+    assert (delivery.done, delivery.failure_count, delivery.retry_at, delivery.last_error) == (2, 0, None, "")
 
 
 def test_what_the_code_stumbles_over_comes_back_alone_and_in_parts(failing_upsert: list[Exception]) -> None:
@@ -683,7 +683,7 @@ def test_a_mark_is_taken_back_as_soon_as_the_database_is_there_again(
     monkeypatch.setattr(DeliveryQuerySet, "unmark", away_at_first)
     batch.process_batch(get("tutors"))
     delivery.refresh_from_db()
-    assert (delivery.started_at, delivery.pauses, delivery.tries) == (None, 1, 0)
+    assert (delivery.started_at, delivery.failure_count, delivery.crash_count) == (None, 1, 0)
 
 
 @pytest.mark.postgresql

@@ -139,7 +139,7 @@ def test_enrich_pending_says_what_it_leaves() -> None:
 def test_resuming_and_running_now_try_at_once_what_was_in_trouble() -> None:
     soon = Now() + timedelta(hours=1)
     deliveries = {stream: deliver(stream, record) for stream, record in (("tutors", tutor()), ("students", student()))}
-    Delivery.objects.update(paused_until=soon, pauses=5, trouble="store: away")
+    Delivery.objects.update(retry_at=soon, failure_count=5, last_error="store: away")
     tasks.drain()
     assert counts(deliveries["tutors"]) == {"pending": 1}
     OrmQ.objects.all().delete()

@@ -26,8 +26,8 @@ def progress() -> tuple[int, int, str]:
     """Records accepted from clients, records not processed yet (waiting and dead ones are processed), and what ails."""
     accepted = Delivery.objects.filter(source=Delivery.Source.CLIENT).aggregate(sum=Sum("count", default=0))["sum"]
     done = F("inserted") + F("updated") + F("stale") + F("held") + F("skipped")
-    pending = Delivery.objects.pending().aggregate(left=Sum(F("count") - done, default=0), trouble=Max("trouble"))
-    return accepted, pending["left"], (pending["trouble"] or "")[:80]
+    pending = Delivery.objects.pending().aggregate(left=Sum(F("count") - done, default=0), last_error=Max("last_error"))
+    return accepted, pending["left"], (pending["last_error"] or "")[:80]
 
 
 @dataclass(kw_only=True)

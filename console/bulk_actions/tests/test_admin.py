@@ -77,10 +77,10 @@ def test_it_tells_each_phase_and_stops_asking_when_it_is_done(viewer: Client, mo
 def test_it_tells_of_trouble_and_of_who_was_faster(viewer: Client) -> None:
     record, other = hold(), hold()
     redrive = bulk_actions.begin(Redrive.Act.DISCARD, {"status": "dead"}, by="user:ann", reason="<b>sent twice</b>")
-    Redrive.objects.update(trouble="OperationalError: <b>away</b>")
+    Redrive.objects.update(last_error="OperationalError: <b>away</b>")
     text = text_of(viewer.get(f"{REDRIVES}{redrive.pk}/change/"))
     assert "OperationalError: &lt;b&gt;away" in text and "&lt;b&gt;sent twice" in text
-    assert "in trouble" in text_of(viewer.get(REDRIVES))
+    assert "failing" in text_of(viewer.get(REDRIVES))
     bulk_actions.discard({"ids": [record.pk]}, by="test", reason="no")
     bulk_actions.finish(redrive)
     text = page_of(viewer, redrive)

@@ -88,10 +88,10 @@ def test_a_step_that_fails_is_undone_and_harms_no_other(small_steps: None, monke
         tasks.drain()
         bad.refresh_from_db()
         good.refresh_from_db()
-        assert (bad.finished_at, bad.count, bad.trouble) == (None, 0, "RuntimeError: a mistake")
+        assert (bad.finished_at, bad.count, bad.last_error) == (None, 0, "RuntimeError: a mistake")
         assert good.finished_at
     assert bulk_actions.finish(bad).count == 2
-    assert bad.trouble == ""
+    assert bad.last_error == ""
 
 
 def test_several_at_once_do_each_record_once(small_steps: None) -> None:
@@ -135,7 +135,7 @@ def test_several_deliveries_of_held_records_are_taken_together_up_to_what_a_work
     monkeypatch.setattr(requeue, "CHUNK_BYTES", 1)
     bulk_actions.reprocess({}, by="test")
     monkeypatch.setattr(ingestion.models, "MAX_BATCH_BYTES", 2 * size)
-    assert [len(Delivery.objects.mark("tutors", 1000)) for _ in range(3)] == [2, 1, 0]
+    assert [len(Delivery.objects.claim("tutors", 1000)) for _ in range(3)] == [2, 1, 0]
 
 
 def test_what_is_sent_through_again_is_read_without_its_original() -> None:
