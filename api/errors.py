@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import APIException, MethodNotAllowed, NotAuthenticated, UnsupportedMediaType
 from rest_framework.response import Response
 
-from ingestion.backlog import Full
+from ingestion.backlog import BacklogFull
 from ingestion.payloads import TooLarge, Unreadable
 from ingestion.refusals import Refused
 
@@ -91,7 +91,7 @@ def _refusal(exc: Exception) -> Refused | None:
     if isinstance(exc, DATABASE_AWAY):
         logger.warning("The database is away or busy: %s", exc)
         return Refused(503, AWAY)
-    if isinstance(exc, Full):
+    if isinstance(exc, BacklogFull):
         return Refused(503, str(exc), headers={"Retry-After": str(RETRY_WHEN_FULL)})
     for kind, status, message in REFUSALS:
         if isinstance(exc, kind):

@@ -129,7 +129,7 @@ class UploadsView(ListView):
         query = read_query(request.query_params, ["stream", "name", *OPTIONS])
         again, dry_run = (read_choice(query, name, ["false", "true"]) == "true" for name in OPTIONS)
         if not dry_run:
-            backlog.refuse_when_full()
+            backlog.raise_if_full()
         files = read_files(request, query, self.opened)
         if dry_run:
             previews = [preview(file) for file in files]

@@ -70,7 +70,7 @@ def _where_the_time_goes(number: int) -> None:
         return timed_work
 
     _accept("sessions", _sessions(ROUNDS, number))
-    steps = [(DeliveryQuerySet, "mark"), (outcomes, "record"), (upsert, "upsert")]
+    steps = [(DeliveryQuerySet, "claim"), (outcomes, "record"), (upsert, "upsert")]
     steps += [(batch, f"_{name}") for name in ("next_part", "validate", "resolve", "enrich", "count", "look")]
     real = [(owner, name, getattr(owner, name)) for owner, name in steps]
     for owner, name, work in real:

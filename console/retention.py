@@ -84,7 +84,7 @@ class RetentionAdmin(ReadOnlyAdmin):
             f"Begun: deletes what was done with before {run.before.isoformat(timespec='seconds')}.",
             ADDITION,
         )
-        doorbell.insist()
+        doorbell.wake_now()
         if stats.cluster_alive():
             self.message_user(request, "The workers delete it now, step by step.", messages.SUCCESS)
         else:

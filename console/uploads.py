@@ -26,7 +26,7 @@ from enrichment.models import Pruning
 from enrichment.retention import or_it_is_gone
 from enrichment.uploads import Progress, csv_of_rejected, progress_of
 from ingestion import streams
-from ingestion.backlog import Full, refuse_when_full
+from ingestion.backlog import BacklogFull, raise_if_full
 from ingestion.files.record_file import RecordFile, examine
 from ingestion.files.uploads import TakenInAlready, preview, take_in_all
 from ingestion.models import Upload
@@ -157,7 +157,7 @@ class UploadAdmin(ReadOnlyAdmin):
                     found = preview(file)
                 except TakenInAlready as refusal:
                     form.add_error("again", f"{refusal.told} Tick this if that is what you want.")
-                except (Unreadable, TooLarge, Full, Refused) as error:
+                except (Unreadable, TooLarge, BacklogFull, Refused) as error:
                     form.add_error("file", str(error))
         context = {
             **self.admin_site.each_context(request),
@@ -172,7 +172,7 @@ class UploadAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, f"admin/enrichment/{part}.html", context)
 
     def take_in(self, request: HttpRequest, file: RecordFile, *, again: bool) -> HttpResponse:
-        refuse_when_full()
+        raise_if_full()
         [upload] = take_in_all([file], f"user:{request.user.get_username()}", again=again)
         log(request, upload, f"Uploaded {upload.name}.", ADDITION)
         self.message_user(request, f"All of {upload.name} is kept.", SUCCESS)

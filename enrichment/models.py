@@ -373,5 +373,5 @@ class MinuteStat(models.Model):
 
     @property
     def records(self) -> int:
-        """Worked on in this minute, held ones sent through again among them."""
+        """BatchResult on in this minute, held ones sent through again among them."""
         return sum(getattr(self, name) for name in self.OUTCOMES)

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 def drain() -> None:
     """Works for about two seconds; rings again when it leaves work behind, so that others join and a stop is quick."""
-    doorbell.answer()
+    doorbell.acknowledge()
     end = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < end:
         acted = _step_of("a redrive", lambda: bulk_actions.carry_on(Redrive.objects.all()))

@@ -8,13 +8,13 @@ from django.db.models import F, Sum
 
 from ingestion.models import Delivery
 
-ASKED_EVERY = 1.0
+COUNT_TTL = 1.0
 """Seconds between two questions to the database, at least."""
-SHARE = 20
+RECOUNT_SHARE = 20
 """Asking takes as long as the backlog is deep: it may take one part in so many of this process's time."""
 
 
-class Full(Exception):
+class BacklogFull(Exception):
     """Nothing more is accepted until the workers have caught up."""
 
 
@@ -23,10 +23,10 @@ _records = 0
 _due = 0.0
 
 
-def refuse_when_full() -> None:
-    """Raises Full while it is."""
+def raise_if_full() -> None:
+    """Raises BacklogFull while it is."""
     if is_full():
-        raise Full(f"{_records} records are pending, as many as may be. Try again when some are worked off.")
+        raise BacklogFull(f"{_records} records are pending, as many as may be. Try again when some are worked off.")
 
 
 def is_full() -> bool:
@@ -37,7 +37,7 @@ def is_full() -> bool:
             began = time.monotonic()
             _records = pending_records()
             now = time.monotonic()
-            _due = now + max(ASKED_EVERY, SHARE * (now - began))
+            _due = now + max(COUNT_TTL, RECOUNT_SHARE * (now - began))
         finally:
             _asking.release()
     return _records >= settings.MAX_PENDING_RECORDS

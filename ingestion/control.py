@@ -26,5 +26,5 @@ def run_now(stream: str) -> int:
     """Wakes the workers, and lets what is in a pause after an error be tried at once; returns how many deliveries."""
     in_pause = Q(retry_at__gt=Now(), started_at=None)
     freed = Delivery.objects.pending().filter(in_pause, stream=stream).update(retry_at=None)
-    doorbell.insist()
+    doorbell.wake_now()
     return freed

@@ -12,7 +12,7 @@ from django_q.tasks import async_task
 from ingestion.models import Doorbell
 
 DRAIN_TASK = "enrichment.tasks.drain"
-PATIENCE = timedelta(seconds=10)
+RING_TIMEOUT = timedelta(seconds=10)
 """A ring that nobody answered for so long may be repeated."""
 
 logger = logging.getLogger(__name__)
@@ -24,35 +24,35 @@ def ring() -> None:
         if is_rung():  # as nearly always when many post at once: they need not queue up for the row
             return
         with transaction.atomic():
-            silent = Q(rung_at=None) | Q(rung_at__lt=Now() - PATIENCE)
+            silent = Q(rung_at=None) | Q(rung_at__lt=Now() - RING_TIMEOUT)
             if Doorbell.objects.filter(silent, pk=1).update(rung_at=Now()):
-                call_workers()
+                enqueue_drain()
     except Exception:
         logger.warning("The doorbell could not be rung; the next sweep will.", exc_info=True)
 
 
-def insist() -> None:
+def wake_now() -> None:
     """Wakes the workers even if they are rung already: a person wants it. It never raises."""
     try:
-        call_workers()
+        enqueue_drain()
     except Exception:
         logger.warning("The workers could not be called; the next sweep will.", exc_info=True)
 
 
 def is_rung() -> bool:
     """Asked once for each post, and so in plain SQL: the ORM takes ten times as long to write the statement."""
-    since = connection.ops.adapt_datetimefield_value(timezone.now() - PATIENCE)
+    since = connection.ops.adapt_datetimefield_value(timezone.now() - RING_TIMEOUT)
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM ingestion_doorbell WHERE id = 1 AND rung_at > %s", [since])
         return cursor.fetchone() is not None
 
 
-def call_workers() -> None:
+def enqueue_drain() -> None:
     """Queues a drain whether or not one is queued already. Raises what the broker raises."""
     async_task(DRAIN_TASK, q_options={"save": False})
 
 
-def answer() -> None:
+def acknowledge() -> None:
     """A worker is here: the next ring is heard again, and the cluster is known to be alive."""
     Doorbell.objects.filter(pk=1).update(rung_at=None, answered_at=Now())
 

@@ -19,7 +19,7 @@ MAX_CRASHES = 3
 EXPIRES_SOON = timedelta(days=7)
 """So long before its end a key is said to expire."""
 MAX_BATCH_BYTES = 32_000_000
-"""Of bodies that are worked on together; a delivery alone may have more."""
+"""Of bodies that are processed together; a delivery alone may have more."""
 
 
 class ApiKey(AbstractAPIKey):
@@ -82,7 +82,7 @@ class Throttle(models.Model):
 
 
 @contextmanager
-def binding_cursor() -> Iterator[Any]:
+def raw_cursor() -> Iterator[Any]:
     """A cursor that sends values apart from the statement, where Django's for PostgreSQL writes them into it."""
     connection.ensure_connection()
     with connection.wrap_database_errors, connection.cursor() as cursor:
@@ -107,9 +107,9 @@ class PausedStream(models.Model):
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
-    """The queue's verbs. A delivery is pending until `processed_at` is set; a mark is a `started_at`."""
+    """The queue's verbs. A delivery is pending until `processed_at` is set; `started_at` is the claim on it."""
 
-    def keep(self, **columns: Any) -> Delivery:
+    def insert(self, **columns: Any) -> Delivery:
         """Inserts one with these columns, the others by the database's defaults: a single statement.
 
         A third of what create() costs, and a body is sent as it is, not as a literal of twice its length.
@@ -118,7 +118,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         fields = [field for field in Delivery._meta.concrete_fields if field.name in columns]
         values = [field.get_db_prep_save(getattr(delivery, field.attname), connection) for field in fields]
         names, places = ", ".join(str(field.column) for field in fields), ", ".join(["%s"] * len(fields))
-        with binding_cursor() as cursor:
+        with raw_cursor() as cursor:
             cursor.execute(f"INSERT INTO ingestion_delivery ({names}) VALUES ({places}) RETURNING id", values)  # noqa: S608
             delivery.pk = cursor.fetchone()[0]
         return delivery
@@ -126,60 +126,60 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def pending(self) -> DeliveryQuerySet:
         return self.filter(processed_at=None)
 
-    def due(self, stream: str, *, heed_pauses: bool = True) -> DeliveryQuerySet:
-        """Pending ones of the stream, none while it is paused: not marked (or by a worker that has died since), and not
-        in a pause after an error.
+    def due(self, stream: str, *, respect_backoff: bool = True) -> DeliveryQuerySet:
+        """Pending ones of the stream, none while it is paused: not claimed (or by a worker that has died since), not
+        waiting for a retry.
         """
-        dead_mark = Q(started_at__lt=Now() - timedelta(seconds=settings.CLAIM_LEASE))
+        expired_claim = Q(started_at__lt=Now() - timedelta(seconds=settings.CLAIM_LEASE))
         # Without a reference to the delivery: asked once for the statement, and rows are read in the index's order.
         is_paused = Exists(PausedStream.objects.filter(stream=stream))
-        due = self.pending().filter(~is_paused, Q(started_at=None) | dead_mark, stream=stream)
-        return due.filter(Q(retry_at=None) | Q(retry_at__lte=Now())) if heed_pauses else due
+        due = self.pending().filter(~is_paused, Q(started_at=None) | expired_claim, stream=stream)
+        return due.filter(Q(retry_at=None) | Q(retry_at__lte=Now())) if respect_backoff else due
 
-    def mark(self, stream: str, records: int, *, heed_pauses: bool = True) -> list[Delivery]:
-        """Marks due deliveries of a stream, lowest first: as many as make `records` records, and at least one.
+    def claim(self, stream: str, records: int, *, respect_backoff: bool = True) -> list[Delivery]:
+        """Claims due deliveries of a stream, lowest first: as many as make `records` records, and at least one.
 
-        Revived records go first; those that a person sent on go in their turn, so that no act on many holds up what
-        clients send. Commits; the deliveries returned carry their mark (`started_at`). One that has seen a crash comes
-        alone.
+        Revived records go first; those that a person reprocesses go in their turn, so that no bulk action holds up what
+        clients send. Commits; the deliveries returned carry their claim (`started_at`). One that has seen a crash
+        comes alone.
         """
         revivals = Q(source=Delivery.Source.REVIVAL)
-        all_due = self.due(stream, heed_pauses=heed_pauses).order_by("id")
+        all_due = self.due(stream, respect_backoff=respect_backoff).order_by("id")
         with transaction.atomic(durable=True):
             for due in (all_due.filter(revivals), all_due.exclude(revivals)):
                 if ahead := list(due.values_list("count", "size", Now())[:records]):
                     break
             else:
                 return []
-            wanted = _how_many(ahead, records)
+            wanted = _number_to_claim(ahead, records)
             found = list(due.select_for_update(skip_locked=True).defer("body")[:wanted])
-            taken = _take(found, records)
+            taken = _claimable_together(found, records)
             for delivery in taken:
                 if delivery.started_at is not None:
-                    delivery.note_crash()
+                    delivery.record_crash()
                     self.filter(pk=delivery.pk).update(part=delivery.part, crash_count=delivery.crash_count)
             pks = [delivery.pk for delivery in taken]
             self.filter(pk__in=pks).update(started_at=ahead[0][2])
             return list(self.filter(pk__in=pks).order_by("id"))
 
-    def lock_marked(self, deliveries: Iterable[Delivery]) -> set[int]:
-        """Locks, until the end of the transaction, those that still bear the mark they have here; returns their ids."""
-        marks = {delivery.pk: delivery.started_at for delivery in deliveries}
-        locked = self.pending().filter(pk__in=marks).order_by("pk").select_for_update(skip_locked=True)
-        return {pk for pk, mark in locked.values_list("pk", "started_at") if marks[pk] == mark}
+    def lock_claimed(self, deliveries: Iterable[Delivery]) -> set[int]:
+        """Locks, until the transaction ends, those that still have the claim they have here; returns their ids."""
+        claims = {delivery.pk: delivery.started_at for delivery in deliveries}
+        locked = self.pending().filter(pk__in=claims).order_by("pk").select_for_update(skip_locked=True)
+        return {pk for pk, claim in locked.values_list("pk", "started_at") if claims[pk] == claim}
 
-    def unmark(self, deliveries: Iterable[Delivery], **changes: Any) -> int:
-        """Takes these marks back and makes the changes; deliveries that were marked anew meanwhile are left alone."""
-        by_mark: dict[datetime | None, list[int]] = {}
+    def release(self, deliveries: Iterable[Delivery], **changes: Any) -> int:
+        """Ends these claims and makes the changes; deliveries that were claimed anew meanwhile are left alone."""
+        by_claim: dict[datetime | None, list[int]] = {}
         for delivery in deliveries:
-            by_mark.setdefault(delivery.started_at, []).append(delivery.pk)
+            by_claim.setdefault(delivery.started_at, []).append(delivery.pk)
         return sum(
-            self.pending().filter(pk__in=pks, started_at=mark).update(started_at=None, **changes)
-            for mark, pks in by_mark.items()
+            self.pending().filter(pk__in=pks, started_at=claim).update(started_at=None, **changes)
+            for claim, pks in by_claim.items()
         )
 
 
-def _how_many(ahead: Iterable[tuple[int, int, Any]], records: int) -> int:
+def _number_to_claim(ahead: Iterable[tuple[int, int, Any]], records: int) -> int:
     """How many of these deliveries, (count, size, …), make `records` records or fill the memory: at least one."""
     wanted, space = 0, MAX_BATCH_BYTES
     for count, size, *_ in ahead:
@@ -189,12 +189,12 @@ def _how_many(ahead: Iterable[tuple[int, int, Any]], records: int) -> int:
     return wanted
 
 
-def _take(found: list[Delivery], records: int) -> list[Delivery]:
-    """Of the deliveries found those to work on together; one that must be alone only if it is the first."""
-    if not found or found[0].is_alone:
+def _claimable_together(found: list[Delivery], records: int) -> list[Delivery]:
+    """Of the deliveries found those to process together; one that must run alone only if it is the first."""
+    if not found or found[0].must_run_alone:
         return found[:1]
-    together = [delivery for delivery in found if not delivery.is_alone]
-    return together[: _how_many([(delivery.count, delivery.size, None) for delivery in together], records)]
+    together = [delivery for delivery in found if not delivery.must_run_alone]
+    return together[: _number_to_claim([(delivery.count, delivery.size, None) for delivery in together], records)]
 
 
 class Upload(models.Model):
@@ -277,7 +277,7 @@ class Delivery(models.Model):
     )
     answer = models.TextField(default="", db_default="", help_text="JSON, as first sent.")
 
-    # The mark and how far the work is. In no index and no index predicate, so that updates stay cheap.
+    # The claim and how far the work is. In no index and no index predicate, so that updates stay cheap.
     started_at = models.DateTimeField(null=True)
     position = models.PositiveIntegerField(
         default=0, db_default=0, help_text="Items of the body before this one are done."
@@ -341,11 +341,11 @@ class Delivery(models.Model):
         return "pending" if self.processed_at is None else "processed"
 
     @property
-    def is_alone(self) -> bool:
-        """It has seen a crash or a timeout, or just now left a dead worker's mark behind."""
+    def must_run_alone(self) -> bool:
+        """It has seen a crash or a timeout, or a dead worker's claim has just expired."""
         return self.part is not None or self.started_at is not None
 
-    def note_crash(self) -> None:
+    def record_crash(self) -> None:
         """Its worker died: next it is taken whole and alone, then in ever smaller parts, at last one record thrice."""
         if self.part is None:
             self.part = self.pending
@@ -355,7 +355,7 @@ class Delivery(models.Model):
             self.crash_count += 1
 
     @property
-    def next_record_kills(self) -> bool:
+    def next_record_is_poison(self) -> bool:
         return self.crash_count >= MAX_CRASHES
 
     @property

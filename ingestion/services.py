@@ -33,12 +33,12 @@ def accept(
     """Keeps `body`, whose parsed items are `items`, as one delivery with these columns; returns after its commit.
 
     Invalid items are refused, or with `keep_invalid` accepted as dead letters to be. `in_transaction` is called
-    before the commit. Raises NothingValid and backlog.Full.
+    before the commit. Raises NothingValid and backlog.BacklogFull.
     """
-    backlog.refuse_when_full()
+    backlog.raise_if_full()
     checked = check(stream, items, keep_invalid=keep_invalid)
     with transaction.atomic(durable=True) if in_transaction else one_statement():
-        delivery = Delivery.objects.keep(
+        delivery = Delivery.objects.insert(
             stream=stream.name,
             client=client,
             format=fmt,

@@ -28,7 +28,7 @@ def offer(stream: str, *records: Any, keep_invalid: bool = False) -> Acceptance:
 def work_off() -> None:
     """Works until nothing is due, this process alone; AssertionError when batch after batch is given back."""
     failed = 0
-    while batches := [batch for stream in all_streams() if (batch := process_batch(stream, heed_pauses=False))]:
+    while batches := [batch for stream in all_streams() if (batch := process_batch(stream, respect_backoff=False))]:
         failed = failed + 1 if any(batch.fault for batch in batches) else 0
         assert failed < 5, batches
 

@@ -23,7 +23,7 @@ def test_what_is_kept_is_what_create_would_keep() -> None:
         "count": 3,
         "idempotency_key": "1",
     }
-    kept = Delivery.objects.keep(**columns)
+    kept = Delivery.objects.insert(**columns)
     created = Delivery.objects.create(**{**columns, "idempotency_key": "2"})
     pair: Any = Delivery.objects.filter(pk__in=[kept.pk, created.pk]).order_by("pk").values()
     ours, theirs = pair
@@ -36,7 +36,7 @@ def test_what_is_kept_is_what_create_would_keep() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_an_error_of_the_database_is_djangos() -> None:
     with pytest.raises(IntegrityError):
-        Delivery.objects.keep(stream=None, client="x", body=b"", count=1)
+        Delivery.objects.insert(stream=None, client="x", body=b"", count=1)
 
 
 @pytest.mark.django_db(transaction=True)

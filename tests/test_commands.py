@@ -56,20 +56,20 @@ class TestEnrichPending:
 
     def test_it_waits_for_what_another_process_has_died_with(self) -> None:
         delivery = deliver("tutors", tutor())
-        Delivery.objects.mark("tutors", 1)
+        Delivery.objects.claim("tutors", 1)
         manage("enrich_pending", database_url=database_url(), CLAIM_LEASE="1")
         assert counts(delivery) == {"inserted": 1}
 
     def test_ctrl_c_ends_it_with_130_and_keeps_the_rest_pending(self) -> None:
         delivery, other = deliver("tutors", tutor()), student()
-        (marked,) = Delivery.objects.mark("tutors", 1)  # in hand elsewhere: it waits
+        (claimed,) = Delivery.objects.claim("tutors", 1)  # in hand elsewhere: it waits
         deliver("students", other)
         command = (sys.executable, "manage.py", "enrich_pending")
         with Process(command, {"DATABASE_URL": database_url()}) as process:
             wait_until(lambda: stored("students", other["student_id"]), "it works and then waits")
             process.popen.send_signal(signal.SIGINT)
             assert process.popen.wait(20) == 130, process.log()
-        assert Delivery.objects.unmark([marked]) == 1
+        assert Delivery.objects.release([claimed]) == 1
         assert counts(delivery) == {"pending": 1}
 
     @pytest.mark.postgresql

@@ -41,7 +41,7 @@ class WorkNumbers(TypedDict):
 
 class Minute(TypedDict):
     minute: datetime
-    records: Annotated[Count, Field(description="Worked on in it.")]
+    records: Annotated[Count, Field(description="BatchResult on in it.")]
 
 
 class Stats(TypedDict):

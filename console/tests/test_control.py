@@ -146,7 +146,7 @@ class TestRetention:
 
     def test_it_says_whether_a_cluster_is_alive_to_do_it(self, administrator: Client) -> None:
         delivery()
-        doorbell.answer()
+        doorbell.acknowledge()
         assert "The workers delete it now" in text_of(administrator.post(f"{RETENTION}now/", follow=True))
         Pruning.objects.all().delete()
         Doorbell.objects.update(answered_at=timezone.now() - stats.ALIVE)

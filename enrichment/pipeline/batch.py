@@ -1,4 +1,4 @@
-"""The one way of a record from "claimed" to "stored or held" (P2): mark, validate, then one transaction of work."""
+"""The one way of a record from "claimed" to "stored or held" (P2): claim, validate, then one transaction of work."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from ingestion.text import clean
 from ingestion.validation import MAX_MESSAGE, field_errors, validate
 
 BATCH_RECORDS = {"postgresql": 2000, "sqlite": 200}
-LONGEST_PAUSE = 60
-GIVE_BACK_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
-"""Seconds between attempts to take a mark back while the database is away: together well below CLAIM_LEASE."""
+MAX_BACKOFF = 60
+RELEASE_RETRY_DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
+"""Seconds between attempts to release a claim while the database is away: together well below CLAIM_LEASE."""
 Stage, Code = HeldRecord.Stage, HeldRecord.Code
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Worked:
+class BatchResult:
     """What one batch came to: records by outcome, or the error for which it was given back."""
 
     outcomes: Counter[str]
@@ -51,13 +51,13 @@ class Worked:
     error: str = ""
 
 
-def process_batch(stream: Stream, *, records: int | None = None, heed_pauses: bool = True) -> Worked | None:
+def process_batch(stream: Stream, *, records: int | None = None, respect_backoff: bool = True) -> BatchResult | None:
     """Takes about `records` records of the stream through; None when none are due.
 
     An error that is not a record's gives the batch back and is told in the answer; a stop gives it back and goes on.
     """
     size = records or BATCH_RECORDS[connection.vendor]
-    deliveries = Delivery.objects.claim(stream.name, size, heed_pauses=heed_pauses)
+    deliveries = Delivery.objects.claim(stream.name, size, respect_backoff=respect_backoff)
     if not deliveries:
         return None
     try:
@@ -66,17 +66,17 @@ def process_batch(stream: Stream, *, records: int | None = None, heed_pauses: bo
         _validate(stream, items, now)
         items = _work(stream, deliveries, items, now)
     except Exception as error:
-        return _give_back(deliveries, error)
+        return _release(deliveries, error)
     except TimeoutException as error:  # the task took too long for its worker, which ends
-        _give_back(deliveries, error)
+        _release(deliveries, error)
         raise
     except BaseException:  # a stop: nobody's fault
         connection.close()  # it may have been in the middle of a query
-        with suppress(Error):  # with the database away the lease takes the mark back
-            Delivery.objects.unmark(deliveries)
+        with suppress(Error):  # with the database away the claim expires with its lease
+            Delivery.objects.release(deliveries)
         raise
     _look(stream, items)
-    return Worked(Counter(item.outcome for item in items))
+    return BatchResult(Counter(item.outcome for item in items))
 
 
 # Before the transaction: read and validate.
@@ -85,7 +85,7 @@ def process_batch(stream: Stream, *, records: int | None = None, heed_pauses: bo
 def _next_part(delivery: Delivery) -> list[Item]:
     """The items to work on now: all that are not done, or as many as the delivery's part allows."""
     items = _held_items(delivery) if delivery.format == Delivery.Format.HELD else _sent_items(delivery)
-    return items if delivery.part is None else items[: 1 if delivery.next_record_kills else delivery.part]
+    return items if delivery.part is None else items[: 1 if delivery.next_record_is_poison else delivery.part]
 
 
 def _sent_items(delivery: Delivery) -> list[Item]:
@@ -120,7 +120,7 @@ def _validate(stream: Stream, items: Iterable[Item], now: datetime) -> None:
     for item in items:
         if item.outcome:
             continue
-        if item.delivery.next_record_kills:
+        if item.delivery.next_record_is_poison:
             message = f"Its worker died {item.delivery.crash_count} times while it was worked on alone."
             item.failed = Failed(Stage.VALIDATE, Code.CRASHED_WORKER, {"record": [message]})
             continue
@@ -134,10 +134,10 @@ def _validate(stream: Stream, items: Iterable[Item], now: datetime) -> None:
 
 
 def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now: datetime) -> list[Item]:
-    """Stores or holds the items and counts them, all in one transaction; returns those whose mark still held."""
+    """Stores or holds the items and counts them, all in one transaction; returns those whose claim still held."""
     with transaction.atomic(durable=True):
         _limit_waiting()
-        locked = Delivery.objects.lock_marked(deliveries)
+        locked = Delivery.objects.lock_claimed(deliveries)
         items = [item for item in items if item.delivery.pk in locked]
         held_outcomes.lock(items)
         context = _resolve(stream, _good(items), now)
@@ -210,7 +210,7 @@ def _store(stream: Stream, items: list[Item]) -> None:
 
 
 def _count(deliveries: Sequence[Delivery], items: Iterable[Item]) -> None:
-    """Adds the outcomes to the deliveries' counts and ends their marks; one update for all with the same change."""
+    """Adds the outcomes to the deliveries' counts and ends their claims; one update for all with the same change."""
     by_delivery: dict[int, Counter[str]] = defaultdict(Counter)
     last: dict[int, int] = {}
     for item in items:
@@ -221,7 +221,7 @@ def _count(deliveries: Sequence[Delivery], items: Iterable[Item]) -> None:
         outcomes = by_delivery[delivery.pk]
         left = delivery.pending - outcomes.total()
         # After the record that killed its workers the rest is taken whole again.
-        part = left if delivery.next_record_kills else delivery.part
+        part = left if delivery.next_record_is_poison else delivery.part
         position = last.get(delivery.pk, -1) + 1
         alike[(tuple(sorted(outcomes.items())), left > 0, part, position)].append(delivery.pk)
     for (outcomes_, unfinished, part, position), pks in alike.items():
@@ -248,8 +248,8 @@ def _look(stream: Stream, items: Iterable[Item]) -> None:
         logger.warning("Looking for held records failed; the next sweep will.", exc_info=True)
 
 
-def _give_back(deliveries: Sequence[Delivery], error: BaseException) -> Worked:
-    """Takes the marks back after an error that is not a record's, with a pause; alone where others may suffer."""
+def _release(deliveries: Sequence[Delivery], error: BaseException) -> BatchResult:
+    """Releases the claims after an error that is not a record's, to be retried after a pause; alone where others may suffer."""
     fault = classify(error)
     if fault not in (Fault.STORE, Fault.CODE):
         fault = Fault.CODE  # a record's error that escaped its savepoint is a mistake of ours
@@ -259,18 +259,18 @@ def _give_back(deliveries: Sequence[Delivery], error: BaseException) -> Worked:
     else:
         logger.warning("A batch was given back: %s", last_error)
     apart = fault is Fault.CODE or timed_out(error)
-    for pause in GIVE_BACK_PAUSES:
+    for pause in RELEASE_RETRY_DELAYS:
         time.sleep(pause)
         try:
             for delivery in deliveries:
-                seconds = min(LONGEST_PAUSE, 2 ** min(delivery.failure_count, 10))
+                seconds = min(MAX_BACKOFF, 2 ** min(delivery.failure_count, 10))
                 part = _smaller(delivery) if apart else delivery.part
                 changes = {"failure_count": delivery.failure_count + 1, "retry_at": Now() + timedelta(seconds=seconds)}
-                Delivery.objects.unmark([delivery], part=part, last_error=last_error, **changes)
+                Delivery.objects.release([delivery], part=part, last_error=last_error, **changes)
             break
         except Error:
             connection.close()
-    return Worked(Counter(), fault, last_error)
+    return BatchResult(Counter(), fault, last_error)
 
 
 def _smaller(delivery: Delivery) -> int:
@@ -279,10 +279,10 @@ def _smaller(delivery: Delivery) -> int:
 
 
 def count(deliveries: Iterable[Delivery], items: Iterable[Item], since: datetime) -> dict[str, float]:
-    """Columns of MinuteStat to add for items that clients sent; `since` is our clock just after the deliveries' mark.
+    """Columns of MinuteStat to add for items that clients sent; `since` is our clock just after the deliveries were claimed.
 
     What we send through again ourselves is not counted: each accepted record once, when it is first stored or held.
-    No clock is compared with another's: from arrival to mark the database's counts, from then on ours.
+    No clock is compared with another's: from arrival to claim the database's counts, from then on ours.
     """
     records = Counter(item.delivery.pk for item in items)
     worked = timezone.now() - since

@@ -241,7 +241,7 @@ def in_queue() -> list[str]:
 def test_the_schedule_begins_it_and_a_drain_does_it_though_nothing_else_is_pending(small_steps: None) -> None:
     for _ in range(10):
         delivery()
-    doorbell.answer()
+    doorbell.acknowledge()
     OrmQ.objects.all().delete()
     tasks.prune()
     assert (in_queue(), len(left())) == ([doorbell.DRAIN_TASK], 10)

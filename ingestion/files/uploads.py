@@ -126,7 +126,7 @@ def _begin(file: RecordFile, client: str, *, again: bool) -> Upload:
 def _keep(upload: Upload, chunk: Chunk, first_row: int) -> None:
     with transaction.atomic(durable=True):
         _move(upload, chunk.end)
-        Delivery.objects.keep(
+        Delivery.objects.insert(
             stream=upload.stream,
             client=upload.client,
             format=Delivery.Format.NDJSON,

@@ -186,7 +186,7 @@ def test_pauses_grow_up_to_a_minute(failing_upsert: list[Exception]) -> None:
     seconds = []
     for _ in range(9):
         failing_upsert.append(sql_error("OperationalError", "53100"))
-        batch.process_batch(get("tutors"), heed_pauses=False)
+        batch.process_batch(get("tutors"), respect_backoff=False)
         seconds.append(round(_pause(delivery)))
     assert seconds == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
@@ -204,7 +204,7 @@ def test_a_batch_that_timed_out_comes_back_alone_and_in_parts(failing_upsert: li
     delivery.refresh_from_db()
     assert delivery.part == 100
     failing_upsert.append(sql_error("OperationalError", "57014"))
-    batch.process_batch(get("tutors"), heed_pauses=False)
+    batch.process_batch(get("tutors"), respect_backoff=False)
     delivery.refresh_from_db()
     assert delivery.part == 100 // 32
     work_off()
@@ -241,7 +241,7 @@ def test_a_stop_stays_a_stop_when_the_database_is_away(
     def away(*args: Any, **kwargs: Any) -> int:
         raise OperationalError("the connection is lost")
 
-    monkeypatch.setattr("ingestion.models.DeliveryQuerySet.unmark", away)
+    monkeypatch.setattr("ingestion.models.DeliveryQuerySet.release", away)
     with pytest.raises(KeyboardInterrupt):
         batch.process_batch(get("tutors"))
 
@@ -350,7 +350,7 @@ def test_a_task_that_takes_too_long_is_given_back_in_parts(failing_upsert: list[
     for part in (100, 100 // 32):
         failing_upsert.append(TimeoutException("too long"))
         with pytest.raises(TimeoutException):
-            batch.process_batch(get("tutors"), heed_pauses=False)
+            batch.process_batch(get("tutors"), respect_backoff=False)
         delivery.refresh_from_db()
         assert (delivery.started_at, delivery.part, delivery.crash_count) == (None, part, 0)
         assert delivery.last_error.startswith("store: TimeoutException")
@@ -363,7 +363,7 @@ def test_neighbours_of_a_delivery_that_waits_for_a_lock_come_alone(failing_upser
     deliveries = [deliver("tutors", tutor(tutor_id=f"t{i}")) for i in range(3)]
     failing_upsert.append(sql_error("OperationalError", "55P03"))
     batch.process_batch(get("tutors"))
-    assert [len(Delivery.objects.mark("tutors", 10, heed_pauses=False)) for _ in deliveries] == [1, 1, 1]
+    assert [len(Delivery.objects.claim("tutors", 10, respect_backoff=False)) for _ in deliveries] == [1, 1, 1]
 
 
 def test_large_deliveries_are_not_taken_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,4 +371,4 @@ def test_large_deliveries_are_not_taken_together(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("ingestion.models.MAX_BATCH_BYTES", one.size * 2)
     for i in range(4):
         deliver("tutors", tutor(tutor_id=f"t{i}"))
-    assert [len(Delivery.objects.mark("tutors", 10)) for _ in range(4)] == [2, 2, 1, 0]
+    assert [len(Delivery.objects.claim("tutors", 10)) for _ in range(4)] == [2, 2, 1, 0]

@@ -158,7 +158,7 @@ def test_many_deliveries_ring_once(silent_bell: None) -> None:
 
 def test_it_rings_again_after_an_answer(silent_bell: None) -> None:
     deliver("tutors", tutor())
-    doorbell.answer()
+    doorbell.acknowledge()
     deliver("tutors", tutor())
     assert tasks() == 2
 

@@ -119,7 +119,7 @@ def rings() -> int:
 
 def test_it_rings_when_others_can_see_the_delivery(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(doorbell, "call_workers", lambda: seen.append(elsewhere(Delivery.objects.count)))
+    monkeypatch.setattr(doorbell, "enqueue_drain", lambda: seen.append(elsewhere(Delivery.objects.count)))
     deliver("tutors", tutor())
     assert seen == [1]
 
@@ -180,52 +180,52 @@ def test_a_step_of_the_sweep_that_fails_stops_no_other(silent_bell: None, monkey
 
 def test_who_was_taken_for_dead_finds_the_mark_of_another() -> None:
     deliver("tutors", tutor())
-    (first,) = Delivery.objects.mark("tutors", 10)
+    (first,) = Delivery.objects.claim("tutors", 10)
     Delivery.objects.update(started_at=LONG_AGO)
-    (second,) = Delivery.objects.mark("tutors", 10)
+    (second,) = Delivery.objects.claim("tutors", 10)
     with transaction.atomic():
-        assert Delivery.objects.lock_marked([first]) == set()
-        assert Delivery.objects.lock_marked([second]) == {second.pk}
-    assert Delivery.objects.unmark([first]) == 0
+        assert Delivery.objects.lock_claimed([first]) == set()
+        assert Delivery.objects.lock_claimed([second]) == {second.pk}
+    assert Delivery.objects.release([first]) == 0
     assert Delivery.objects.get().started_at == second.started_at
-    assert Delivery.objects.unmark([second]) == 1
+    assert Delivery.objects.release([second]) == 1
 
 
 def test_what_one_has_marked_another_does_not_find() -> None:
     deliver("tutors", tutor())
-    (marked,) = Delivery.objects.mark("tutors", 10)
-    assert marked.started_at == Delivery.objects.get().started_at is not None
-    assert Delivery.objects.mark("tutors", 10) == []
+    (claimed,) = Delivery.objects.claim("tutors", 10)
+    assert claimed.started_at == Delivery.objects.get().started_at is not None
+    assert Delivery.objects.claim("tutors", 10) == []
 
 
 @pytest.mark.postgresql
 def test_what_is_being_worked_on_is_nobody_elses_however_old_its_mark() -> None:
     deliver("tutors", tutor())
     Delivery.objects.update(started_at=LONG_AGO)
-    marked = list(Delivery.objects.all())
+    claimed = list(Delivery.objects.all())
 
     def lock() -> set[int]:
         with transaction.atomic():
-            return Delivery.objects.lock_marked(marked)
+            return Delivery.objects.lock_claimed(claimed)
 
     with transaction.atomic():
-        assert lock() == {marked[0].pk}
+        assert lock() == {claimed[0].pk}
         assert elsewhere(lock) == set()
-        assert elsewhere(lambda: Delivery.objects.mark("tutors", 10)) == []
+        assert elsewhere(lambda: Delivery.objects.claim("tutors", 10)) == []
     assert Delivery.objects.get().part is None
 
 
 def test_it_marks_as_many_as_make_a_batch_lowest_first() -> None:
     pks = [deliver("tutors", *(tutor(tutor_id=f"{i}_{j}") for j in range(4))).pk for i in range(5)]
-    assert [delivery.pk for delivery in Delivery.objects.mark("tutors", 8)] == pks[:2]
-    assert [delivery.pk for delivery in Delivery.objects.mark("tutors", 1)] == pks[2:3]
-    assert [delivery.pk for delivery in Delivery.objects.mark("tutors", 1000)] == pks[3:]
+    assert [delivery.pk for delivery in Delivery.objects.claim("tutors", 8)] == pks[:2]
+    assert [delivery.pk for delivery in Delivery.objects.claim("tutors", 1)] == pks[2:3]
+    assert [delivery.pk for delivery in Delivery.objects.claim("tutors", 1000)] == pks[3:]
 
 
 def test_a_mark_is_committed_at_once() -> None:
     deliver("tutors", tutor())
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
-        Delivery.objects.mark("tutors", 10)
+        Delivery.objects.claim("tutors", 10)
 
 
 def test_what_saw_crashes_is_taken_alone_whole_then_in_parts_then_one_record_three_times() -> None:
@@ -233,9 +233,9 @@ def test_what_saw_crashes_is_taken_alone_whole_then_in_parts_then_one_record_thr
     other = deliver("tutors", tutor(tutor_id="other"))
     seen = []
     for _ in range(7):
-        marked = Delivery.objects.mark("tutors", 1000)
-        seen.append((len(marked), marked[0].part, marked[0].crash_count))
-        Delivery.objects.filter(pk__in=[found.pk for found in marked]).update(started_at=LONG_AGO)
+        claimed = Delivery.objects.claim("tutors", 1000)
+        seen.append((len(claimed), claimed[0].part, claimed[0].crash_count))
+        Delivery.objects.filter(pk__in=[found.pk for found in claimed]).update(started_at=LONG_AGO)
         Delivery.objects.filter(pk=other.pk).update(started_at=None)
     assert seen == [(2, None, 0), (1, 500, 0), (1, 15, 0), (1, 1, 0), (1, 1, 1), (1, 1, 2), (1, 1, 3)]
     Delivery.objects.filter(pk=delivery.pk).update(started_at=None)
@@ -263,7 +263,7 @@ def test_a_worker_whose_mark_was_taken_over_stores_nothing(monkeypatch: pytest.M
 
     def slow(*args: Any) -> Any:
         Delivery.objects.update(started_at=LONG_AGO)
-        Delivery.objects.mark("tutors", 10)
+        Delivery.objects.claim("tutors", 10)
         return work(*args)
 
     with monkeypatch.context() as patch:
@@ -367,10 +367,10 @@ def test_arrivals_and_marks_are_told_by_the_databases_clock() -> None:
     now = timezone.now()
     with time_machine.travel(now + timedelta(days=1)):
         delivery = deliver("tutors", tutor())
-        (marked,) = Delivery.objects.mark("tutors", 10)
+        (claimed,) = Delivery.objects.claim("tutors", 10)
     delivery.refresh_from_db()
     assert abs(delivery.received_at - now) < timedelta(minutes=5)
-    assert marked.started_at and abs(marked.started_at - now) < timedelta(minutes=5)
+    assert claimed.started_at and abs(claimed.started_at - now) < timedelta(minutes=5)
 
 
 # P6, P11: looks.
@@ -415,9 +415,9 @@ def test_revived_records_go_before_what_clients_sent() -> None:
     later = deliver("sessions", session(session_id="later"))
     deliver("tutors", tutor())
     batch.process_batch(get("tutors"))
-    (revived,) = Delivery.objects.mark("sessions", 1)
+    (revived,) = Delivery.objects.claim("sessions", 1)
     assert (revived.source, revived.pk > later.pk) == (Delivery.Source.REVIVAL, True)
-    assert Delivery.objects.mark("sessions", 1) == [later]
+    assert Delivery.objects.claim("sessions", 1) == [later]
 
 
 def test_a_record_waits_no_longer_because_one_of_its_references_came(settings: Settings) -> None:
@@ -642,8 +642,8 @@ def test_pauses_are_forgotten_when_a_part_goes_through(failing_upsert: list[Exce
     Delivery.objects.update(part=2)
     for _ in range(3):
         failing_upsert.append(sql_error("OperationalError", "53100"))
-        batch.process_batch(get("tutors"), heed_pauses=False)
-    batch.process_batch(get("tutors"), heed_pauses=False)
+        batch.process_batch(get("tutors"), respect_backoff=False)
+    batch.process_batch(get("tutors"), respect_backoff=False)
     delivery.refresh_from_db()
     assert (delivery.done, delivery.failure_count, delivery.retry_at, delivery.last_error) == (2, 0, None, "")
 
@@ -653,7 +653,7 @@ def test_what_the_code_stumbles_over_comes_back_alone_and_in_parts(failing_upser
     parts = []
     for _ in range(4):
         failing_upsert.append(KeyError("a mistake"))
-        batch.process_batch(get("tutors"), heed_pauses=False)
+        batch.process_batch(get("tutors"), respect_backoff=False)
         parts.append(Delivery.objects.get().part)
     assert parts == [100, 3, 1, 1]
     work_off()
@@ -671,16 +671,16 @@ def test_a_mark_is_taken_back_as_soon_as_the_database_is_there_again(
     failing_upsert: list[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delivery = deliver("tutors", tutor())
-    unmark, attempts = DeliveryQuerySet.unmark, iter([True, True])
+    release, attempts = DeliveryQuerySet.release, iter([True, True])
 
     def away_at_first(self: DeliveryQuerySet, *args: Any, **changes: Any) -> int:
         if next(attempts, False):
             raise OperationalError("the database is away")
-        return unmark(self, *args, **changes)
+        return release(self, *args, **changes)
 
     failing_upsert.append(sql_error("OperationalError", "57P01"))
-    monkeypatch.setattr(batch, "GIVE_BACK_PAUSES", (0.0,) * len(batch.GIVE_BACK_PAUSES))
-    monkeypatch.setattr(DeliveryQuerySet, "unmark", away_at_first)
+    monkeypatch.setattr(batch, "RELEASE_RETRY_DELAYS", (0.0,) * len(batch.RELEASE_RETRY_DELAYS))
+    monkeypatch.setattr(DeliveryQuerySet, "release", away_at_first)
     batch.process_batch(get("tutors"))
     delivery.refresh_from_db()
     assert (delivery.started_at, delivery.failure_count, delivery.crash_count) == (None, 1, 0)

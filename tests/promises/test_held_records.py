@@ -90,8 +90,8 @@ def test_what_a_person_sends_on_goes_in_its_turn() -> None:
     """However much it is: what clients have sent before it does not wait for it."""
     dead_letter()
     before, again, after = deliver("tutors", tutor()), reprocess(), deliver("tutors", tutor())
-    marked = [delivery.pk for _ in range(3) for delivery in Delivery.objects.mark("tutors", 1)]
-    assert marked == [before.pk, again.pk, after.pk]
+    claimed = [delivery.pk for _ in range(3) for delivery in Delivery.objects.claim("tutors", 1)]
+    assert claimed == [before.pk, again.pk, after.pk]
 
 
 def test_a_discarded_record_is_skipped_by_the_delivery_that_names_it() -> None:

@@ -36,7 +36,7 @@ def test_it_orders_by_delivery_then_position_when_times_are_equal() -> None:
 
 
 def test_it_does_not_write_the_same_delivery_order_backwards() -> None:
-    """Worked on in the other order, the first arrival still does not displace the second."""
+    """BatchResult on in the other order, the first arrival still does not displace the second."""
     first = deliver("tutors", tutor(name="first", updated_at=OLDER))
     type(first).objects.filter(pk=first.pk).update(started_at="2999-01-01T00:00:00Z")  # in hand elsewhere
     send("tutors", tutor(name="second", updated_at=OLDER))

@@ -23,8 +23,8 @@ import psycopg
 from django.db.backends.postgresql import base
 
 SILENCE = 0.5
-"""Seconds without a sign of the server before it is asked; a server that is busy is asked again every ASKED_EVERY."""
-ASKED_EVERY = 5.0
+"""Seconds without a sign of the server before it is asked; a server that is busy is asked again every COUNT_TTL."""
+COUNT_TTL = 5.0
 ANSWER = 1.5
 """Seconds to connect, and to answer."""
 PAUSE = 1.0
@@ -53,7 +53,7 @@ class Connection(psycopg.Connection[Any]):
                     if not (self.asks and is_there(self.info.hostaddr or self.info.host, self.info.port)):
                         self.close()
                         raise psycopg.OperationalError("The database server is silent.")
-                    patience_ends = monotonic() + ASKED_EVERY
+                    patience_ends = monotonic() + COUNT_TTL
                 wanted = gen.send(ready)
         except StopIteration as end:
             result: T = end.value

@@ -13,7 +13,7 @@ from types import FrameType
 
 GRACE = 9.0
 """Seconds a child has between SIGTERM and SIGKILL."""
-LONGEST_PAUSE = 30.0
+MAX_BACKOFF = 30.0
 """Seconds before a child that ends again and again is started once more."""
 LONG_ENOUGH = 60.0
 """Seconds after which a child counts as well: its next end is its first."""
@@ -68,7 +68,7 @@ class Child:
             self.kill()  # its children outlive a main process that was killed
             lived = time.monotonic() - self.started
             self.ends = 1 if lived > LONG_ENOUGH else self.ends + 1
-            pause = min(2.0 ** (self.ends - 1), LONGEST_PAUSE)
+            pause = min(2.0 ** (self.ends - 1), MAX_BACKOFF)
             self.start_again_at = time.monotonic() + pause
             code = self.process.returncode
             say(f"{self.name} has ended (code {code}, see {self.log}); starting it again in {pause:.0f} s.")

@@ -52,7 +52,7 @@ def test_it_tells_each_phase_and_stops_asking_when_it_is_done(viewer: Client, mo
     text = page_of(viewer, redrive)
     assert "at work" in text and "0 of 3" in text and 'data-refresh="2"' in text
     assert "No cluster is alive" in text
-    doorbell.answer()
+    doorbell.acknowledge()
     assert "The workers still have 3 to reprocess." in page_of(viewer, redrive)
     bulk_actions.carry_on(Redrive.objects.all())
     text = page_of(viewer, redrive)

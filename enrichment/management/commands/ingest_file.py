@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from enrichment import stats
 from enrichment.uploads import progress_of
-from ingestion.backlog import Full, refuse_when_full
+from ingestion.backlog import BacklogFull, raise_if_full
 from ingestion.files.record_file import RecordFile, examine
 from ingestion.files.uploads import TakenInAlready, preview, take_in_all
 from ingestion.models import Upload
@@ -45,7 +45,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no file {path}.") from None
         except OSError as error:
             raise CommandError(f"{path} cannot be read: {error.strerror or error}.") from None
-        except (Unreadable, TooLarge, Full, Refused) as error:
+        except (Unreadable, TooLarge, BacklogFull, Refused) as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
             raise CommandError("Stopped. Run it again: it goes on where it stopped.", returncode=130) from None
@@ -53,7 +53,7 @@ class Command(BaseCommand):
             raise CommandError(f"The database failed: {error} Run it again: it goes on where it stopped.") from error
 
     def take_in(self, file: RecordFile, *, again: bool) -> Upload:
-        refuse_when_full()
+        raise_if_full()
         with tqdm(total=file.size, unit="B", unit_scale=True, disable=None) as bar:
             [upload] = take_in_all([file], CLIENT, again=again, tell=lambda offset: bar.update(offset - bar.n))
             bar.update(file.size - bar.n)
