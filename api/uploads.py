@@ -164,10 +164,10 @@ class RejectedRowsView(ListView):
 
     @describe(told.REJECTED_ROWS, parameters=(told.UPLOAD_ID,), tag="uploads")
     def get(self, request: Request, id: str) -> HttpResponseBase:
-        """The rejected rows as CSV, to mend and upload again.
+        """The rejected rows as CSV, to fix and upload again.
 
         The columns `row` and `error` say which and why; they are ignored when the file comes back. A text that a
-        spreadsheet would take for a formula has an apostrophe in front, which is taken away then. When a mended row is
+        spreadsheet would take for a formula has an apostrophe in front, which is taken away then. When a fixed row is
         stored, the dead letter with its key is closed. When the upload is `completed`, all are known but
         those that wait in vain.
         """

@@ -163,29 +163,29 @@ FROM unnest(ARRAY['tutors', 'students', 'sessions', 'feedback']) AS stream,
     LATERAL (SELECT date_trunc('minute', now()) - i * interval '1 minute' AS minute FROM generate_series(0, 2880) AS i
         UNION ALL SELECT date_trunc('day', now(), 'UTC') - i * interval '1 day' FROM generate_series(4, 63) AS i) AS minutes;
 
--- Acts: 500 redrives, ten of them of 50 deliveries each and three not done, and who did what.
-INSERT INTO enrichment_redrive (id, act, by, user_id, filter, change, reason, total, count, at, up_to, reached,
+-- Acts: 500 bulk actions, ten of them of 50 deliveries each and three not done, and who did what.
+INSERT INTO enrichment_bulkaction (id, act, by, user_id, filter, change, reason, total, count, at, up_to, reached,
     finished_at, last_error)
 SELECT i, act, 'user:bench', (SELECT min(id) FROM auth_user),
     CASE WHEN many > 1 THEN '{"status": "dead", "code": "invalid"}'::jsonb
         ELSE jsonb_build_object('ids', jsonb_build_array(i, i + 1, i + 2)) END,
-    CASE act WHEN 'mend' THEN '{"do": "set", "field": "duration_minutes", "value": "60"}'::jsonb ELSE '{}' END,
-    CASE act WHEN 'discard' THEN 'sent by mistake' ELSE '' END, many * 1000, many * 1000,
+    CASE kind WHEN 'fix' THEN '{"do": "set", "field": "duration_minutes", "value": "60"}'::jsonb ELSE '{}' END,
+    CASE kind WHEN 'discard' THEN 'sent by mistake' ELSE '' END, many * 1000, many * 1000,
     now() - (500 - i) * interval '1 hour', i * 100, i * 100,
     CASE WHEN i NOT IN (490, 495, 500) THEN now() - (500 - i) * interval '1 hour' + interval '1 minute' END, ''
 FROM generate_series(1, 500) AS i,
     LATERAL (SELECT CASE WHEN i % 50 = 0 THEN 50 ELSE 1 END AS many,
-        CASE WHEN i % 50 = 0 THEN 'reprocess' ELSE (ARRAY['reprocess', 'reprocess', 'discard', 'mend'])[1 + i % 4] END
+        CASE WHEN i % 50 = 0 THEN 'reprocess' ELSE (ARRAY['reprocess', 'reprocess', 'discard', 'fix'])[1 + i % 4] END
             AS act) AS made;
 
-INSERT INTO enrichment_redrive_deliveries (redrive_id, delivery_id)
-SELECT redrive, delivery FROM
-    (SELECT r.id AS redrive, row_number() OVER (ORDER BY r.id, n) AS place
-        FROM enrichment_redrive AS r, generate_series(1, r.total / 1000) AS n WHERE r.act = 'reprocess') AS wanted
+INSERT INTO enrichment_bulkaction_deliveries (bulkaction_id, delivery_id)
+SELECT bulk_action, delivery FROM
+    (SELECT r.id AS bulk_action, row_number() OVER (ORDER BY r.id, n) AS place
+        FROM enrichment_bulkaction AS r, generate_series(1, r.total / 1000) AS n WHERE r.act = 'reprocess') AS wanted
     JOIN (SELECT id AS delivery, row_number() OVER (ORDER BY id) AS place FROM ingestion_delivery WHERE source = 1)
         AS found USING (place);
 
-SELECT setval(pg_get_serial_sequence('enrichment_redrive', 'id'), 500);
+SELECT setval(pg_get_serial_sequence('enrichment_bulkaction', 'id'), 500);
 
 INSERT INTO enrichment_pruning (by, before, started_at, changed_at, finished_at, reached, deleted)
 SELECT 'schedule', now() - (30 + i) * interval '1 day', now() - i * interval '1 day',
@@ -196,7 +196,7 @@ FROM generate_series(0, 199) AS i;
 INSERT INTO django_admin_log (action_time, user_id, content_type_id, object_id, object_repr, action_flag, change_message)
 SELECT now() - i * interval '10 minutes', (SELECT min(id) + i % 2 FROM auth_user),
     (SELECT id FROM django_content_type WHERE app_label = 'enrichment'
-        AND model = (ARRAY['heldrecord', 'redrive'])[1 + i % 2]),
+        AND model = (ARRAY['heldrecord', 'bulk_action'])[1 + i % 2]),
     CASE i % 2 WHEN 0 THEN 1 + i % 500 ELSE 1 + i % 500 END, 'sessions s-' || i, 2, 'Sent through again: 1 held record.'
 FROM generate_series(1, 5000) AS i;
 

@@ -70,9 +70,9 @@ def special_pages() -> Iterator[Page]:
         ("tutoring_tutor", "t-1"),
         ("tutoring_student", "st-1"),
         ("tutoring_tutoringsession", "s-1"),
-        ("enrichment_redrive", 500),
-        ("enrichment_redrive", 450),
-        ("enrichment_redrive", 7),
+        ("enrichment_bulkaction", 500),
+        ("enrichment_bulkaction", 450),
+        ("enrichment_bulkaction", 7),
         ("ingestion_upload", 1),
         ("ingestion_upload", 2),
         ("ingestion_upload", 3),
@@ -84,18 +84,18 @@ def special_pages() -> Iterator[Page]:
     for question in QUESTIONS:
         query = urlencode({"q": question.format(pending=f"{newest.stream[0]}-{newest.pk}")})
         yield Page("find, a question", f"{reverse('admin:find')}?{query}")
-    yield from _bulk_mends()
+    yield from _bulk_fixes()
 
 
-def _bulk_mends() -> Iterator[Page]:
+def _bulk_fixes() -> Iterator[Page]:
     """The dry run of a change to 20,000 records, and of one to all sessions that are invalid."""
     from django.urls import reverse
 
     from tests.admin_pages import Page
 
     path = reverse("admin:enrichment_deadletter_changelist")
-    every = (("action", "mend"), ("index", "0"), ("select_across", "1"), ("_selected_action", "1"))
+    every = (("action", "fix"), ("index", "0"), ("select_across", "1"), ("_selected_action", "1"))
     change = (("stream", "sessions"), ("do", "set"), ("field", "duration_minutes"), ("value", "60"))
     for query in ("?upload=2", "?code=invalid", ""):
-        yield Page("enrichment_deadletter_changelist, mend: what to change", path + query, (*every, change[0]))
-        yield Page("enrichment_deadletter_changelist, mend: dry run", path + query, every + change)
+        yield Page("enrichment_deadletter_changelist, fix: what to change", path + query, (*every, change[0]))
+        yield Page("enrichment_deadletter_changelist, fix: dry run", path + query, every + change)

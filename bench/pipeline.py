@@ -71,7 +71,7 @@ def _where_the_time_goes(number: int) -> None:
 
     _accept("sessions", _sessions(ROUNDS, number))
     steps = [(DeliveryQuerySet, "claim"), (outcomes, "record"), (upsert, "upsert")]
-    steps += [(batch, f"_{name}") for name in ("next_part", "validate", "resolve", "enrich", "count", "look")]
+    steps += [(batch, f"_{name}") for name in ("next_part", "validate", "resolve", "enrich", "count", "reconcile")]
     real = [(owner, name, getattr(owner, name)) for owner, name in steps]
     for owner, name, work in real:
         setattr(owner, name, timed(name, work))

@@ -2,20 +2,20 @@
 
 from django.contrib import admin
 
-from console.bulk_actions.admin import RedriveAdmin
+from console.bulk_actions.admin import BulkActionAdmin
 from console.control import ControlAdmin
 from console.deliveries import DeliveryAdmin
 from console.held.admin import DeadLetterAdmin, HeldRecordAdmin, WaitingRecordAdmin
 from console.keys import ApiKeyAdmin
 from console.retention import RetentionAdmin
 from console.uploads import UploadAdmin
-from enrichment.models import DeadLetter, HeldRecord, Pruning, Redrive, WaitingRecord
+from enrichment.models import BulkAction, DeadLetter, HeldRecord, Pruning, WaitingRecord
 from ingestion.models import ApiKey, Delivery, PausedStream, Upload
 
 admin.site.register(DeadLetter, DeadLetterAdmin)
 admin.site.register(WaitingRecord, WaitingRecordAdmin)
 admin.site.register(HeldRecord, HeldRecordAdmin)
-admin.site.register(Redrive, RedriveAdmin)
+admin.site.register(BulkAction, BulkActionAdmin)
 admin.site.register(Upload, UploadAdmin)
 admin.site.register(Delivery, DeliveryAdmin)
 admin.site.register(PausedStream, ControlAdmin)

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 
 from console.templatetags.shown import age, moment
 from enrichment import stats
-from enrichment.models import Pruning, Redrive
+from enrichment.models import BulkAction, Pruning
 from ingestion.models import EXPIRES_SOON, ApiKey, Delivery, PausedStream
 from ingestion.text import cut, duration, plain, thousands
 
@@ -24,14 +24,14 @@ TOO_OLD = timedelta(hours=1)
 """Of what is pending."""
 PRUNED_WITHIN = timedelta(days=3)
 MOST_NAMED = 5
-"""Keys or redrives of one alarm."""
+"""Keys or bulk actions of one alarm."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alarm:
     title: str
     told: SafeString | str
-    act: SafeString | str
+    advice: SafeString | str
     """What to do."""
     kind: str = "dead"
     """Its colour, as of a badge."""
@@ -40,7 +40,7 @@ class Alarm:
 
 
 def alarms(user: Any, numbers: Sequence[stats.StreamNumbers], work: Mapping[str, Any]) -> list[Alarm]:
-    """The worst first. `work` is what worker_stats() said; keys and redrives only for who may see them."""
+    """The worst first. `work` is what worker_stats() said; keys and bulk actions only for who may see them."""
     paused = list(PausedStream.objects.order_by("at", "stream"))
     found = [
         *nobody_works(work, sum(each.pending for each in numbers)),
@@ -50,8 +50,8 @@ def alarms(user: Any, numbers: Sequence[stats.StreamNumbers], work: Mapping[str,
         *is_paused(user, paused, {each.stream: each.pending for each in numbers}),
         *growing(user),
     ]
-    if user.has_perm("enrichment.view_redrive"):
-        found += stuck_redrives()
+    if user.has_perm("enrichment.view_bulkaction"):
+        found += failing_bulk_actions()
     if user.has_perm("ingestion.view_apikey"):
         found += expiring_keys()
     return found
@@ -65,7 +65,7 @@ def nobody_works(work: Mapping[str, Any], pending: int) -> Iterator[Alarm]:
         yield Alarm(
             title="No cluster is alive.",
             told=format_html("{}{} will stay pending until one runs.", told, left),
-            act=format_html("Start one with {}.", _code("python manage.py qcluster")),
+            advice=format_html("Start one with {}.", _code("python manage.py qcluster")),
         )
 
 
@@ -74,7 +74,7 @@ def refusing(pending: int) -> Iterator[Alarm]:
         yield Alarm(
             title="No records are taken in.",
             told=f"{_records(pending)} are pending, as many as MAX_PENDING_RECORDS allows: clients are answered 503.",
-            act="Start more workers, or wait: it ends by itself when they have caught up.",
+            advice="Start more workers, or wait: it ends by itself when they have caught up.",
             page=_list_of_pending(),
             link="Pending deliveries",
         )
@@ -82,7 +82,7 @@ def refusing(pending: int) -> Iterator[Alarm]:
 
 FAULTS = {
     "store": ("the database", "if it lasts, look at what the error says"),
-    "code": ("our code", "in vain until that is mended: report it"),
+    "code": ("our code", "in vain until that is fixed: report it"),
 }
 
 
@@ -94,7 +94,7 @@ def failing_now() -> Iterator[Alarm]:
         yield Alarm(
             title=f"{_counted(sum(numbers.values()), 'delivery is', 'deliveries are')} failing.",
             told=f"Their last try ended in an error, {whose}. Nothing is lost.",
-            act=f"They are tried again by themselves; {again}.",
+            advice=f"They are tried again by themselves; {again}.",
             page=_list_of_pending(status="failing"),
             link="Deliveries failing",
         )
@@ -108,7 +108,7 @@ def too_old(numbers: Sequence[stats.StreamNumbers], paused: set[str]) -> Iterato
         yield Alarm(
             title="Records have been pending for more than an hour.",
             told=format_html("The oldest: {}.", format_html_join(", ", '<a href="{}">{}</a> for {}', pages)),
-            act="Look whether a cluster is alive and their deliveries are failing; else it takes more workers.",
+            advice="Look whether a cluster is alive and their deliveries are failing; else it takes more workers.",
         )
 
 
@@ -129,7 +129,7 @@ def is_paused(user: Any, paused: Sequence[PausedStream], pending: Mapping[str, i
                 _records(number),
                 "is" if number == 1 else "are",
             ),
-            act="Resume it when the reason is gone." if may_resume else "An operator can resume it.",
+            advice="Resume it when the reason is gone." if may_resume else "An operator can resume it.",
             page=reverse("admin:control") if may_look else "",
             link="Control",
         )
@@ -151,23 +151,26 @@ def growing(user: Any) -> Iterator[Alarm]:
             kind="waiting",
             title="The tables grow without pruning.",
             told=format_html("{}, with deliveries processed more than {} ago.", since, duration(settings.RETENTION)),
-            act=format_html("See that its schedule runs, or start {}.", _code("python manage.py prune")),
+            advice=format_html("See that its schedule runs, or start {}.", _code("python manage.py prune")),
             page=reverse("admin:enrichment_pruning_changelist") if user.has_perm("enrichment.view_pruning") else "",
             link="Retention",
         )
 
 
-def stuck_redrives() -> Iterator[Alarm]:
-    for redrive in Redrive.objects.unfinished().exclude(last_error="").order_by("pk")[:MOST_NAMED]:
+def failing_bulk_actions() -> Iterator[Alarm]:
+    for bulk_action in BulkAction.objects.unfinished().exclude(last_error="").order_by("pk")[:MOST_NAMED]:
         told = "{} of {} records are done. The last step ended in: {}"
         yield Alarm(
-            title=f"Redrive {redrive.pk} ({redrive.act}) is failing.",
+            title=f"Bulk action {bulk_action.pk} ({bulk_action.kind}) is failing.",
             told=format_html(
-                told, thousands(redrive.count), thousands(redrive.total), cut(plain(redrive.last_error), 300)
+                told,
+                thousands(bulk_action.count),
+                thousands(bulk_action.total),
+                cut(plain(bulk_action.last_error), 300),
             ),
-            act="The step is tried again by itself. If it lasts, report the error.",
-            page=reverse("admin:enrichment_redrive_change", args=[redrive.pk]),
-            link=f"Redrive {redrive.pk}",
+            advice="The step is tried again by itself. If it lasts, report the error.",
+            page=reverse("admin:enrichment_bulkaction_change", args=[bulk_action.pk]),
+            link=f"Bulk action {bulk_action.pk}",
         )
 
 
@@ -191,7 +194,7 @@ def expiring_keys() -> Iterator[Alarm]:
                 format_html_join(", ", '<a href="{}">{}</a> in {}', named),
                 " and more" if len(keys) > MOST_NAMED else "",
             ),
-            act="Replace them: the new key is of the same client, and the old one goes on working until then.",
+            advice="Replace them: the new key is of the same client, and the old one goes on working until then.",
             page=f"{reverse('admin:ingestion_apikey_changelist')}?status=soon",
             link="Keys that expire soon",
         )

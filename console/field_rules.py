@@ -17,7 +17,7 @@ class FieldRule:
 
 
 def rules(stream: Stream) -> list[FieldRule]:
-    """The fields that the stream's schema knows, for who mends a payload."""
+    """The fields that the stream's schema knows, for who fixes a payload."""
     schema = stream.schema.model_json_schema()
     required, definitions = schema.get("required", []), schema.get("$defs", {})
     return [

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 
 def log(request: HttpRequest, obj: Model, text: str, flag: int = CHANGE) -> None:
-    """Writes an act on one thing into the history; a held record is the same thing in every list."""
+    """Writes what was done to one thing into the history; a held record is the same thing in every list."""
     LogEntry.objects.create(
         user_id=request.user.id,  # type: ignore[misc]  # of a person who is logged in
         content_type=ContentType.objects.get_for_model(obj),

@@ -129,11 +129,11 @@ class ApiKeyAdmin(ListedAdmin):
         return self.get_queryset(request).filter(prefix=object_id).first() if object_id.isalnum() else None
 
     def get_urls(self) -> list[Any]:
-        acts = {"replace": self.replace, "revoke": self.revoke}
+        actions = {"replace": self.replace, "revoke": self.revoke}
         return [
             *(
-                path(f"<str:prefix>/{name}/", self.admin_site.admin_view(act), name=f"ingestion_apikey_{name}")
-                for name, act in acts.items()
+                path(f"<str:prefix>/{name}/", self.admin_site.admin_view(action), name=f"ingestion_apikey_{name}")
+                for name, action in actions.items()
             ),
             *super().get_urls(),
         ]

@@ -18,7 +18,7 @@ from django.utils.text import capfirst
 from console import senders as clients
 from console.held import missing_references
 from console.stored.page import HeldFirst, held_first
-from enrichment.models import HeldRecord, Redrive, StoredRecord
+from enrichment.models import BulkAction, HeldRecord, StoredRecord
 from enrichment.retention import or_it_is_gone
 from ingestion import streams
 from ingestion.models import Delivery, PausedStream, Upload
@@ -33,7 +33,7 @@ MOST_SEARCHED = 200
 MOST_SEARCHED_BYTES = 20_000_000
 """Of all these bodies together."""
 
-NUMBERED = {"delivery": Delivery, "upload": Upload, "redrive": Redrive}
+NUMBERED = {"delivery": Delivery, "upload": Upload, "bulk action": BulkAction}
 """What is found by its number, by its name."""
 
 
@@ -134,7 +134,7 @@ def gone(user: Any, question: Question) -> str:
     """What there is to say of a number that is asked for by name, where nothing has it."""
     for name in numbered_for(user):
         if question.is_named and name in question.numbers:
-            return f"There is no {name} {question.numbers[name]}{'' if name == 'redrive' else or_it_is_gone()}."
+            return f"There is no {name} {question.numbers[name]}{'' if name == 'bulk action' else or_it_is_gone()}."
     return ""
 
 
@@ -150,11 +150,20 @@ def read(text: str) -> Question:
     }
     if rest and any(len(meant) > 1 for meant in keys.values()):
         return Question(text=text, keys=keys)
-    wanted = {name: rest for name in NUMBERED if first in (name, f"{name}s", _plural(name))} if rest else {}
+    wanted = _after_its_name(text)
     number = re.fullmatch(r"#?([0-9]{1,18})", next(iter(wanted.values()), text))
     names = wanted or ("delivery", "upload")
     numbers = dict.fromkeys(names, int(number[1])) if number else {}
     return Question(text=text, keys=keys, numbers=numbers, is_named=bool(wanted))
+
+
+def _after_its_name(text: str) -> dict[str, str]:
+    """The name of NUMBERED that the text begins with → what stands behind it; empty for none."""
+    for name in NUMBERED:
+        for word in (name, f"{name}s", _plural(name)):
+            if text.lower().startswith(f"{word} "):
+                return {name: text[len(word) :].strip()}
+    return {}
 
 
 def names_of(stream: Stream) -> set[str]:

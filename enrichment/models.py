@@ -69,7 +69,7 @@ class HeldRecordQuerySet(models.QuerySet["HeldRecord"]):
         return self.filter(status=HeldRecord.Status.WAITING)
 
     def chosen_by(self, chosen: Mapping[str, Any]) -> Self:
-        """Those that a redrive's filter means. KeyError for a name that is not in CHOSEN_BY: it must not mean more."""
+        """Those that a bulk action's filter means. KeyError for a name not in CHOSEN_BY: it must not mean more."""
         return self.filter(**{CHOSEN_BY[name]: value for name, value in chosen.items()})
 
 
@@ -88,7 +88,7 @@ CHOSEN_BY = {
     "missing_key": "missing_key",
     "held_after": "held_at__gte",
 }
-"""What the filter of a redrive may name: the lookup it stands for."""
+"""What the filter of a bulk action may name: the lookup it stands for."""
 
 
 class HeldRecord(models.Model):
@@ -127,8 +127,8 @@ class HeldRecord(models.Model):
     received_at = models.DateTimeField(help_text="When the delivery came.")
     version_at = models.DateTimeField(help_text="updated_at of the record if it can be read, else received_at.")
     payload = models.TextField(help_text="JSON in ASCII.")
-    original_payload = models.TextField(null=True, help_text="As sent, kept when the payload is mended.")
-    payload_version = models.PositiveIntegerField(default=0, help_text="Counts the mends.")
+    original_payload = models.TextField(null=True, help_text="As sent, kept when the payload is fixed.")
+    payload_version = models.PositiveIntegerField(default=0, help_text="Counts the fixes.")
 
     status = models.CharField(max_length=10, choices=Status)
     stage = models.CharField(max_length=10, choices=Stage)
@@ -155,7 +155,7 @@ class HeldRecord(models.Model):
         permissions = [
             ("reprocess", "Can reprocess held records"),
             ("discard", "Can discard held records"),
-            ("mend", "Can mend held records"),
+            ("fix", "Can fix held records"),
             ("refresh", "Can refresh derived fields"),
         ]
         constraints = [models.UniqueConstraint(fields=["delivery", "position"], name="held_once")]
@@ -236,27 +236,27 @@ class Failure(models.Model):
         return f"{self.code} in {self.stage}"
 
 
-class RedriveQuerySet(models.QuerySet["Redrive"]):
+class BulkActionQuerySet(models.QuerySet["BulkAction"]):
     def unfinished(self) -> Self:
         return self.filter(finished_at=None)
 
 
-class Redrive(models.Model):
-    """One act on held records, which is done in steps, and its audit row: who, which filter, how many, what came of it.
+class BulkAction(models.Model):
+    """One decision about held records, carried out in steps, and its audit row: who, which filter, how many, result.
 
     What is left to do are the open records among the chosen with ids above `reached` and up to `up_to`.
     """
 
-    class Act(models.TextChoices):
+    class Kind(models.TextChoices):
         REPROCESS = "reprocess", "reprocess"
         DISCARD = "discard", "discard"
-        MEND = "mend", "mend"
+        FIX = "fix", "fix"
 
-    act = models.CharField(max_length=10, choices=Act)
+    kind = models.CharField(max_length=10, choices=Kind)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True)
     by = models.CharField(max_length=200, help_text="user:<name> or command.")
     filter = models.JSONField(default=dict, help_text="What chose the records: names of CHOSEN_BY.")
-    change = models.JSONField(default=dict, help_text="Of a mend: what was changed.")
+    change = models.JSONField(default=dict, help_text="Of a fix: what was changed.")
     reason = models.TextField(blank=True)
     total = models.PositiveIntegerField(default=0, help_text="Held records that were chosen when it began.")
     count = models.PositiveIntegerField(default=0, help_text="Held records acted on.")
@@ -268,13 +268,13 @@ class Redrive(models.Model):
     finished_at = models.DateTimeField(null=True)
     last_error = models.TextField(blank=True, help_text="The error for which the last step is to be done again.")
 
-    objects = RedriveQuerySet.as_manager()
+    objects = BulkActionQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["id"], name="redrive_unfinished", condition=Q(finished_at=None))]
+        indexes = [models.Index(fields=["id"], name="bulk_action_unfinished", condition=Q(finished_at=None))]
 
     def __str__(self) -> str:
-        return f"{self.act} {self.pk}"
+        return f"{self.kind} {self.pk}"
 
 
 class Pruning(models.Model):

@@ -62,7 +62,7 @@ def refresh_rows(
         record = row.as_record(stream.schema)
         try:
             fresh = {**stream.enrich(record, context), "warnings": stream.warn(record, context)}
-        except Exception:  # a mistake in the domain; the other rows must not wait for its mending
+        except Exception:  # a mistake in the domain; the other rows must not wait for its fixing
             logger.exception("%s %s could not be enriched again.", stream.name, row.pk)
             failed(row.pk)
             continue

@@ -1,7 +1,7 @@
 """Retention: what was done with longer ago than RETENTION is deleted, in small steps, by whoever comes next.
 
 A delivery goes together with its held records, once all of them are closed. Kept for ever are stored records, open held
-records and their deliveries, totals (MinuteStat), redrives and the history.
+records and their deliveries, totals (MinuteStat), bulk actions and the history.
 A run (Pruning) walks through each table in order of its primary key and ends where the rows are too young, so that it
 costs as much as there is to delete, and as much as there is old and has to stay.
 """
@@ -26,7 +26,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.models import Task
 
-from enrichment.models import Failure, HeldRecord, Pruning, Redrive
+from enrichment.models import BulkAction, Failure, HeldRecord, Pruning
 from ingestion.models import Delivery, Throttle, Upload
 from ingestion.text import duration
 
@@ -40,7 +40,7 @@ A_DAY = timedelta(days=1)
 """So long what log-ins are locked by is kept in any case."""
 HELD, FAILURES = "held records", "failures"
 Status = HeldRecord.Status
-RedriveDelivery = Redrive.deliveries.through
+BulkActionDelivery = BulkAction.deliveries.through
 Keys = Sequence[Any]
 ONE = Value(1)
 
@@ -61,7 +61,7 @@ class Table:
 
 
 def deliveries_going(keys: Keys, before: datetime) -> Keys:
-    """Processed, their held records closed, in no unfinished redrive, and of no file that may still be gone on with.
+    """Processed, their held records closed, in no unfinished bulk action, of no file that may still be resumed.
 
     With a delivery go all its held records, in one transaction: as long as it is there, its sum is right (P3).
     """
@@ -69,8 +69,8 @@ def deliveries_going(keys: Keys, before: datetime) -> Keys:
     uploads = dict(processed.values_list("pk", "upload"))
     closed = Q(status__in=(Status.RESOLVED, Status.DISCARDED), changed_at__lt=before)
     held = HeldRecord.objects.filter(~closed, delivery__in=uploads)
-    redriven = RedriveDelivery.objects.filter(delivery__in=uploads, redrive__finished_at=None)
-    staying = {*held.values_list("delivery", flat=True), *redriven.values_list("delivery", flat=True)}
+    in_bulk_actions = BulkActionDelivery.objects.filter(delivery__in=uploads, bulkaction__finished_at=None)
+    staying = {*held.values_list("delivery", flat=True), *in_bulk_actions.values_list("delivery", flat=True)}
     unfinished = _among(Upload.objects.filter(finished_at=None), list(set(uploads.values()) - {None}))
     return [pk for pk, upload in uploads.items() if pk not in staying and upload not in unfinished]
 

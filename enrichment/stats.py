@@ -297,17 +297,17 @@ def failing_deliveries() -> dict[str, int]:
     return Delivery.objects.pending().aggregate(**faults)
 
 
-def came_of(redrives: Sequence[int]) -> dict[int, dict[str, int]]:
-    """redrive → what its records came to so far: the sums over its deliveries. Redrives without any are left out."""
+def came_of(bulk_actions: Sequence[int]) -> dict[int, dict[str, int]]:
+    """bulk action → outcomes of its records so far, summed over its deliveries; those without any are left out."""
     names = ("inserted", "updated", "stale", "skipped", "held")
     rows = (
-        Delivery.objects.filter(redrive__in=redrives)
-        .values("redrive")
+        Delivery.objects.filter(bulkaction__in=bulk_actions)
+        .values("bulkaction")
         .annotate(Sum("count"), *map(Sum, names))
-        .values_list("redrive", "count__sum", *[f"{name}__sum" for name in names])
+        .values_list("bulkaction", "count__sum", *[f"{name}__sum" for name in names])
     )
     told = (*names[:-1], "held again", "pending")
-    return {redrive: dict(zip(told, [*done, count - sum(done)], strict=True)) for redrive, count, *done in rows}
+    return {bulk_action: dict(zip(told, [*done, count - sum(done)], strict=True)) for bulk_action, count, *done in rows}
 
 
 def cluster_alive() -> bool:

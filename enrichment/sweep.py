@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 def sweep() -> None:
     """One round. Each step is independent: one that fails is logged and made up for by the next round."""
-    steps = (revival.expire_waiting, revival.look_everywhere, refresh_daily, MinuteStat.objects.merge_days)
+    steps = (revival.expire_waiting, revival.reconcile_all, refresh_daily, MinuteStat.objects.merge_days)
     for step in (*steps, doorbell.ring):
         try:
             cast("Callable[[], object]", step)()

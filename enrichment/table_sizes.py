@@ -11,7 +11,7 @@ from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.db.models import Min, Model
 
-from enrichment.models import Failure, HeldRecord, MinuteStat, Redrive
+from enrichment.models import BulkAction, Failure, HeldRecord, MinuteStat
 from ingestion import streams
 from ingestion.models import Delivery, Upload
 from ingestion.text import duration
@@ -46,7 +46,7 @@ def table_sizes() -> list[TableSize]:
         ),
         (Failure, "at", "as long as their held records"),
         (Upload, "created_at", "as long as their deliveries"),
-        (Redrive, "at", "for ever: who did what"),
+        (BulkAction, "at", "for ever: who did what"),
         (LogEntry, "action_time", "for ever: who did what"),
         (MinuteStat, "minute", "for ever: totals are their sums; after two days one row for each stream and day"),
         *((stream.model, "stored_at", "for ever") for stream in streams.all_streams()),
@@ -61,7 +61,7 @@ def table_sizes() -> list[TableSize]:
 def _oldest(model: type[Model], at: str) -> datetime | None:
     """By the index on the time where there is one; else the row with the lowest number."""
     rows = model._default_manager.order_by()
-    if model in (Delivery, HeldRecord, Failure, Upload, Redrive, LogEntry):
+    if model in (Delivery, HeldRecord, Failure, Upload, BulkAction, LogEntry):
         oldest: datetime | None = rows.order_by("pk").values_list(at, flat=True).first()
     else:
         oldest = rows.aggregate(oldest=Min(at))["oldest"]

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from enrichment import retention
 from enrichment.held import bulk_actions
-from enrichment.models import Redrive
+from enrichment.models import BulkAction
 from enrichment.pipeline.batch import process_batch
 from ingestion import doorbell
 from ingestion.streams import all_streams
@@ -24,7 +24,7 @@ def drain() -> None:
     doorbell.acknowledge()
     end = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < end:
-        acted = _step_of("a redrive", lambda: bulk_actions.carry_on(Redrive.objects.all()))
+        acted = _step_of("a bulk action", lambda: bulk_actions.carry_on(BulkAction.objects.all()))
         batches = [process_batch(stream) for stream in all_streams()]  # streams take turns
         is_busy = acted or any(batches)
         pruned = _step_of("retention", partial(retention.carry_on, rest=not is_busy))

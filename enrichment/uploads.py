@@ -137,7 +137,7 @@ def _held(pks: Sequence[int]) -> dict[int, dict[str, int]]:
     return held
 
 
-# The rejected rows as CSV, to be mended and uploaded again.
+# The rejected rows as CSV, to be fixed and uploaded again.
 
 
 def csv_of_rejected(upload: Upload, *, begins: str = "") -> StreamingHttpResponse:

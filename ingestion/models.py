@@ -244,7 +244,7 @@ class Delivery(models.Model):
         """Where a delivery comes from; revived records are claimed first."""
 
         REVIVAL = 0, "revived records"
-        REDRIVE = 1, "redrive"
+        BULK_ACTION = 1, "bulk_action"
         CLIENT = 2, "client"
 
     class Format(models.TextChoices):
@@ -297,7 +297,7 @@ class Delivery(models.Model):
     stale = models.PositiveIntegerField(default=0, db_default=0)
     held = models.PositiveIntegerField(default=0, db_default=0)
     skipped = models.PositiveIntegerField(
-        default=0, db_default=0, help_text="Held records that were closed or mended meanwhile."
+        default=0, db_default=0, help_text="Held records that were closed or fixed meanwhile."
     )
 
     objects = DeliveryQuerySet.as_manager()

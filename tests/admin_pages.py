@@ -104,14 +104,14 @@ def _words(changes: Any) -> Iterator[str]:
 def _acts(path: str, name: str, context: Any, filters: list[list[dict[str, str]]]) -> Iterator[Page]:
     """What each action asks before it is done: of a page's rows, of all, of all that match a filter."""
     pks = [str(row.pk) for row in context["cl"].result_list][:SELECTED]
-    for act, _ in context["action_form"].fields["action"].choices:
-        if act and pks:
-            one = [("action", act), ("index", "0"), *((ACTION_CHECKBOX_NAME, pk) for pk in pks)]
+    for action, _ in context["action_form"].fields["action"].choices:
+        if action and pks:
+            one = [("action", action), ("index", "0"), *((ACTION_CHECKBOX_NAME, pk) for pk in pks)]
             every = (*one, ("select_across", "1"))
-            yield Page(f"{name}_changelist, {act} selected", path, (*one, ("select_across", "0")))
-            yield Page(f"{name}_changelist, {act} all", path, every)
+            yield Page(f"{name}_changelist, {action} selected", path, (*one, ("select_across", "0")))
+            yield Page(f"{name}_changelist, {action} all", path, every)
             for query in (queries[0] for queries in filters):
-                yield Page(f"{name}_changelist, {act} all of a filter", f"{path}?{urlencode(query)}", every)
+                yield Page(f"{name}_changelist, {action} all of a filter", f"{path}?{urlencode(query)}", every)
 
 
 # Addresses besides the lists and pages of models.

@@ -60,13 +60,13 @@ def one_of_age(page: Page, url: str) -> None:
     page.goto(f"{url}{row.locator('th a').get_attribute('href')}")
 
 
-def mend(page: Page, url: str) -> None:
+def fix(page: Page, url: str) -> None:
     one_of_age(page, url)
-    page.get_by_role("link", name="Mend…").click()
+    page.get_by_role("link", name="Fix…").click()
 
 
-def mend_all(page: Page, url: str) -> None:
-    press("enrichment/deadletter/?code=invalid&stream=tutors", "^Mend all")(page, url)
+def fix_all(page: Page, url: str) -> None:
+    press("enrichment/deadletter/?code=invalid&stream=tutors", "^Fix all")(page, url)
     page.get_by_label("Field", exact=True).select_option("age")
     page.get_by_label("New value").fill("30")
     page.get_by_label("JSON").check()
@@ -78,10 +78,10 @@ PAGES: dict[str, Callable[[Page, str], None]] = {
     "find": path("find/?q=tutor+T7-x0021"),
     "dead-letters": path("enrichment/deadletter/"),
     "dead-letter": one_of_age,
-    "fix": mend,
-    "bulk-fix": mend_all,
+    "fix": fix,
+    "bulk-fix": fix_all,
     "confirm": press("enrichment/deadletter/?code=invalid", "^Reprocess all"),
-    "bulk-action": first_of("enrichment/redrive/"),
+    "bulk-action": first_of("enrichment/bulkaction/"),
     "waiting": path("enrichment/waitingrecord/missing/"),
     "tutors": path("tutoring/tutor/"),
     "tutor": first_of("tutoring/tutor/"),

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 from django_q.models import Failure, Schedule, Success
 
-from enrichment.models import HeldRecord, Pruning, Redrive
+from enrichment.models import BulkAction, HeldRecord, Pruning
 from enrichment.tests.held import hold, wait
 from ingestion.models import ApiKey, Delivery, Upload
 from tests.admin_pages import Page, fetch, pages
@@ -31,38 +31,38 @@ QUERIES = {
     "enrichment_deadletter_changelist": 8,
     "enrichment_deadletter_changelist, discard all": 12,
     "enrichment_deadletter_changelist, discard selected": 12,
-    "enrichment_deadletter_changelist, mend all": 12,
-    "enrichment_deadletter_changelist, mend selected": 12,
+    "enrichment_deadletter_changelist, fix all": 12,
+    "enrichment_deadletter_changelist, fix selected": 12,
     "enrichment_deadletter_changelist, reprocess all": 13,
     "enrichment_deadletter_changelist, reprocess selected": 13,
     "enrichment_deadletter_export": 6,
-    "enrichment_deadletter_mend": 5,
+    "enrichment_deadletter_fix": 5,
     "enrichment_heldrecord_change": 19,
     "enrichment_heldrecord_changelist": 8,
     "enrichment_heldrecord_changelist, discard all": 12,
     "enrichment_heldrecord_changelist, discard selected": 12,
-    "enrichment_heldrecord_changelist, mend all": 10,
-    "enrichment_heldrecord_changelist, mend selected": 10,
+    "enrichment_heldrecord_changelist, fix all": 10,
+    "enrichment_heldrecord_changelist, fix selected": 10,
     "enrichment_heldrecord_changelist, reprocess all": 13,
     "enrichment_heldrecord_changelist, reprocess selected": 13,
     "enrichment_heldrecord_export": 6,
-    "enrichment_heldrecord_mend": 10,
+    "enrichment_heldrecord_fix": 10,
     "enrichment_pruning_change": 4,
     "enrichment_pruning_changelist": 30,
     "enrichment_pruning_history": 5,
-    "enrichment_redrive_change": 10,
-    "enrichment_redrive_changelist": 6,
-    "enrichment_redrive_history": 6,
+    "enrichment_bulkaction_change": 10,
+    "enrichment_bulkaction_changelist": 6,
+    "enrichment_bulkaction_history": 6,
     "enrichment_waitingrecord_change": 19,
     "enrichment_waitingrecord_changelist": 7,
     "enrichment_waitingrecord_changelist, discard all": 12,
     "enrichment_waitingrecord_changelist, discard selected": 12,
-    "enrichment_waitingrecord_changelist, mend all": 12,
-    "enrichment_waitingrecord_changelist, mend selected": 12,
+    "enrichment_waitingrecord_changelist, fix all": 12,
+    "enrichment_waitingrecord_changelist, fix selected": 12,
     "enrichment_waitingrecord_changelist, reprocess all": 13,
     "enrichment_waitingrecord_changelist, reprocess selected": 13,
     "enrichment_waitingrecord_export": 6,
-    "enrichment_waitingrecord_mend": 10,
+    "enrichment_waitingrecord_fix": 10,
     "enrichment_waitingrecord_missing": 8,
     "find": 2,
     "find, a question": 15,
@@ -120,12 +120,14 @@ def more_of_all(numbers: range) -> None:
         )
         dead, waiting = hold(key=f"U-{n}"), wait(missing_key=f"T-missing-{n}")
         HeldRecord.objects.filter(pk=dead.pk).update(delivery=of_upload)
-        redrive = Redrive.objects.create(act="reprocess", filter={"ids": [dead.pk]}, by="user:root", total=1, count=1)
-        sent_on = {"source": Delivery.Source.REDRIVE, "format": "held", "body": f"[{dead.pk}]".encode()}
-        redrive.deliveries.add(
+        bulk_action = BulkAction.objects.create(
+            kind="reprocess", filter={"ids": [dead.pk]}, by="user:root", total=1, count=1
+        )
+        sent_on = {"source": Delivery.Source.BULK_ACTION, "format": "held", "body": f"[{dead.pk}]".encode()}
+        bulk_action.deliveries.add(
             Delivery.objects.create(stream="tutors", count=1, skipped=1, processed_at=NOW, **sent_on)
         )
-        for thing in (dead, waiting, redrive):
+        for thing in (dead, waiting, bulk_action):
             log(thing)
         ApiKey(name=f"key {n}").make()
         Pruning.objects.create(by="schedule", before=NOW, finished_at=NOW, deleted={"deliveries": n})

@@ -1,4 +1,4 @@
-"""A viewer can do nothing, whatever is posted wherever: every page of the admin, with every act's fields."""
+"""A viewer can do nothing, whatever is posted wherever: every page of the admin, with every action's fields."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOT_ABOUT_OTHERS = {"logout", "password_change"}
 ACTS = (
     "reprocess",
     "discard",
-    "mend",
+    "fix",
     "refresh",
     "refresh_selected",
     "delete_selected",
@@ -102,8 +102,8 @@ def test_whatever_a_viewer_posts_changes_nothing(rows: None, who: str) -> None:
     before = everything()
     answers = {}
     for path in paths():
-        for act in (*ACTS, OF_LOG_INS):
-            answers[path, act] = client.post(path, {**forged(), "action": act}).status_code
+        for action in (*ACTS, OF_LOG_INS):
+            answers[path, action] = client.post(path, {**forged(), "action": action}).status_code
     assert everything() == before
     assert not {where: status for where, status in answers.items() if status >= 500}
 
@@ -128,5 +128,5 @@ def test_an_administrator_who_asks_a_page_changes_nothing(rows: None) -> None:
 def test_every_action_of_a_list_is_among_those_tried(rows: None) -> None:
     request = RequestFactory().get("/")
     request.user = person(superuser=True)
-    offered = {act for each in admin.site._registry.values() for act in each.get_actions(request)}
+    offered = {action for each in admin.site._registry.values() for action in each.get_actions(request)}
     assert offered <= {*ACTS, OF_LOG_INS}

@@ -73,7 +73,7 @@ def page(page: Page) -> Iterator[Page]:
     assert not told
 
 
-def test_an_operator_mends_a_dead_letter_and_finds_it_stored(system: System, page: Page) -> None:
+def test_an_operator_fixes_a_dead_letter_and_finds_it_stored(system: System, page: Page) -> None:
     system.post(tutor(tutor_id="T-1"), tutor(tutor_id="T-2", age=7, name="<b>Ada</b>"))
     system.log_in(page, "operator")
 
@@ -83,7 +83,7 @@ def test_an_operator_mends_a_dead_letter_and_finds_it_stored(system: System, pag
     expect(page.get_by_role("heading", name="tutors T-2")).to_be_visible()
     expect(page.get_by_text("greater than or equal to 18").first).to_be_visible()
 
-    page.get_by_role("link", name="Mend…").click()
+    page.get_by_role("link", name="Fix…").click()
     payload = page.get_by_label("Payload")
     text = payload.input_value()
     assert '"age": 7' in text
@@ -104,11 +104,11 @@ def test_an_operator_mends_a_dead_letter_and_finds_it_stored(system: System, pag
     page.get_by_role("button", name="Save and reprocess").click()
     expect(page.get_by_text("Sent through again: 1 held record")).to_be_visible()
 
-    system.until(lambda: system.stored("T-2"), "the mended tutor is stored")
+    system.until(lambda: system.stored("T-2"), "the fixed tutor is stored")
     row = system.stored("T-2")
     assert (row["age"], row["name"]) == (27, "<b>Ada</b>")
 
-    page.get_by_role("link", name=re.compile("^redrive")).click()
+    page.get_by_role("link", name=re.compile("^bulk action")).click()
     page.reload()
     for told in ("user:operator", "1 inserted"):
         expect(page.get_by_text(told, exact=True)).to_be_visible()
@@ -118,20 +118,20 @@ def test_an_operator_mends_a_dead_letter_and_finds_it_stored(system: System, pag
     page.get_by_role("link", name="Held records").click()
     page.get_by_role("link", name="T-2").click()
     expect(page.get_by_text("it was inserted")).to_be_visible()
-    for told in ("Mended.", "Sent through again (redrive 1)."):
+    for told in ("Fixed.", "Sent through again (bulk action 1)."):
         expect(page.get_by_role("cell", name=told)).to_be_visible()
     page.get_by_role("link", name="T-2", exact=True).click()  # its row
     expect(page.get_by_text("T-2").first).to_be_visible()
     assert "/admin/tutoring/tutor/" in page.url
 
 
-def test_an_operator_mends_two_hundred_at_once_and_sees_them_stored(system: System, page: Page) -> None:
-    """Also the second thing to do: what is left is reprocessed, held again, and found from the redrive's page."""
+def test_an_operator_fixes_two_hundred_at_once_and_sees_them_stored(system: System, page: Page) -> None:
+    """Also the second thing to do: what is left is reprocessed, held again, and found from the bulk action's page."""
     right = [tutor(tutor_id=f"T-{number}", status="retired") for number in range(200)]
     system.post(*right, *[tutor(tutor_id=f"B-{number}", status="retired", age=7) for number in range(2)])
     system.log_in(page, "operator")
     page.goto(f"{system.url}/admin/enrichment/deadletter/?stream=tutors&code=invalid")
-    page.get_by_role("button", name="Mend all 202 that match…").click()
+    page.get_by_role("button", name="Fix all 202 that match…").click()
     expect(page.get_by_label("Old value")).to_be_hidden()  # not asked for to set a field
     page.get_by_label("Replace one value by another").check()
     page.get_by_label("Field", exact=True).select_option("status")
@@ -140,8 +140,8 @@ def test_an_operator_mends_two_hundred_at_once_and_sees_them_stored(system: Syst
     page.get_by_role("button", name="See what it would do").click()
     expect(page.get_by_text("200 of 202 would now pass; 2 would not and are left as they are.")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile('"retired" "inactive" passes'))).to_have_count(8)
-    page.get_by_role("button", name="Yes, mend and reprocess 200").click()
-    expect(page.get_by_text("Mended and sent through again: 200 held records")).to_be_visible()
+    page.get_by_role("button", name="Yes, fix and reprocess 200").click()
+    expect(page.get_by_text("Fixed and sent through again: 200 held records")).to_be_visible()
     expect(page.get_by_text('replace status "retired" by "inactive"')).to_be_visible()
     expect(page.get_by_text("200 inserted · 2 left as they are")).to_be_visible(timeout=60_000)  # without a reload
     expect(page.get_by_text("200 of 200")).to_be_visible()
@@ -187,7 +187,7 @@ def test_a_viewer_reads_and_finds_no_button(system: System, page: Page) -> None:
     page.get_by_role("link", name="T-2").click()
     expect(page.get_by_text("greater than or equal to 18").first).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("Reprocess|Discard"))).to_have_count(0)
-    expect(page.get_by_role("link", name="Mend…")).to_have_count(0)
+    expect(page.get_by_role("link", name="Fix…")).to_have_count(0)
 
     for width in (390, 768, 1280):
         page.set_viewport_size({"width": width, "height": 800})

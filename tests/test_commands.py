@@ -14,7 +14,7 @@ from django.db import connection, transaction
 
 from enrichment import tasks
 from enrichment.held import bulk_actions
-from enrichment.models import HeldRecord, Redrive
+from enrichment.models import BulkAction, HeldRecord
 from ingestion.models import Delivery, Upload
 from tests.files import csv_of
 from tests.people import browser_of, person
@@ -116,7 +116,7 @@ class TestReprocess:
 
     def test_it_sends_dead_letters_through_again(self) -> None:
         assert "2." in run("reprocess")
-        assert Redrive.objects.get().count == 2
+        assert BulkAction.objects.get().count == 2
         run("enrich_pending")
         assert [held.attempts for held in HeldRecord.objects.all()] == [2, 2]
 
@@ -132,7 +132,7 @@ class TestReprocess:
     )
     def test_it_chooses(self, options: list[str], number: int) -> None:
         assert run("reprocess", "--dry-run", *options).startswith(f"{number} ")
-        assert not Redrive.objects.exists()
+        assert not BulkAction.objects.exists()
 
     @pytest.mark.parametrize("since", ["yesterday", "2025-02-30", "2025-13-01T00:00:00"])
     def test_it_refuses_what_is_no_time(self, since: str) -> None:
@@ -144,9 +144,9 @@ class TestReprocess:
 
     def test_it_tells_how_many_of_what_before_it_begins(self) -> None:
         told = run("reprocess", "--stream", "tutors").splitlines()
-        pk = Redrive.objects.get().pk
-        assert told[0] == f"Redrive {pk}: dead letters of tutors, 1 of them."
-        assert told[1] == f"Redrive {pk}: dead letters now on their way: 1."
+        pk = BulkAction.objects.get().pk
+        assert told[0] == f"Bulk action {pk}: dead letters of tutors, 1 of them."
+        assert told[1] == f"Bulk action {pk}: dead letters now on their way: 1."
 
     def test_ctrl_c_leaves_the_rest_to_the_workers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def press(*args: Any) -> bool:
@@ -154,11 +154,11 @@ class TestReprocess:
 
         with monkeypatch.context() as patch:
             patch.setattr(bulk_actions, "carry_on", press)
-            with pytest.raises(CommandError, match="the workers go on with redrive") as stopped:
+            with pytest.raises(CommandError, match="the workers go on with bulk action") as stopped:
                 run("reprocess")
         assert stopped.value.returncode == 130
         tasks.drain()
-        assert Redrive.objects.get().count == 2
+        assert BulkAction.objects.get().count == 2
 
 
 class TestIngestFile:

@@ -66,12 +66,12 @@ def test_lists_pages_and_confirmations_are_harmless(operator: Client, key: str) 
     wait_page = f"{WAITING}{waiting.pk}/change/"
     for page in (DEAD, ALL, WAITING, f"{WAITING}missing/", f"{DEAD}{record.pk}/change/", wait_page):
         assert_harmless(text_of(operator.get(page)))
-    assert_harmless(text_of(operator.get(f"{DEAD}{record.pk}/mend/")))
+    assert_harmless(text_of(operator.get(f"{DEAD}{record.pk}/fix/")))
     for name, value in query.items():
         if name != "q":
             assert_harmless(text_of(operator.get(ALL, {name: value})))
-    for act in ("reprocess", "discard"):
-        assert_harmless(text_of(operator.post(DEAD, {"action": act, "_selected_action": [record.pk]})))
+    for action in ("reprocess", "discard"):
+        assert_harmless(text_of(operator.post(DEAD, {"action": action, "_selected_action": [record.pk]})))
     page = f"{WAITING}?{operator.get(WAITING, {'missing_key': key}).request['QUERY_STRING']}"
     asked = {"action": "reprocess", "select_across": "1", "_selected_action": "0"}
     assert_harmless(text_of(operator.post(page, asked)))
@@ -80,7 +80,7 @@ def test_lists_pages_and_confirmations_are_harmless(operator: Client, key: str) 
 @pytest.mark.parametrize("key", KEYS, ids=["markup", "bidi", "image", "wide", "cyrillic"])
 def test_the_title_and_the_way_back_name_it_plainly(operator: Client, key: str) -> None:
     record = hostile(key)
-    for page in ("change", "mend"):
+    for page in ("change", "fix"):
         text = text_of(operator.get(f"{DEAD}{record.pk}/{page}/"))
         head = text[text.index("<title>") : text.index("</title>")]
         way = text[text.index('<div class="breadcrumbs">') : text.index('id="content"')]
@@ -98,14 +98,14 @@ def test_the_history_and_what_is_said_after_an_act_are_harmless(operator: Client
     assert LogEntry.objects.exists()
     for entry in LogEntry.objects.all():
         assert entry.object_repr.isprintable(), entry.object_repr
-    for page in (f"{ALL}{record.pk}/change/", "/admin/", "/admin/enrichment/redrive/"):
+    for page in (f"{ALL}{record.pk}/change/", "/admin/", "/admin/enrichment/bulkaction/"):
         assert_harmless(text_of(operator.get(page)))
 
 
 def test_what_a_person_types_comes_back_harmless(operator: Client) -> None:
     record = hold()
     typed = f'{{"name": "{MARKUP}'
-    text = text_of(operator.post(f"{DEAD}{record.pk}/mend/", {"payload": typed, "payload_version": "0", "_check": "x"}))
+    text = text_of(operator.post(f"{DEAD}{record.pk}/fix/", {"payload": typed, "payload_version": "0", "_check": "x"}))
     assert_harmless(text)
     assert "&lt;/textarea&gt;" in text
 

@@ -155,13 +155,13 @@ def test_invalid_rows_become_dead_letters_and_come_back_as_csv(client: Client) -
     assert_nothing_vanished()
 
 
-def test_mended_rows_that_come_back_close_their_dead_letters(client: Client) -> None:
+def test_fixed_rows_that_come_back_close_their_dead_letters(client: Client) -> None:
     rows = [tutor(tutor_id="T-1", name="=Ada", age=7), tutor(tutor_id="T-2", age="old"), tutor(tutor_id="T-3")]
     first = upload(client, csv_of(rows))
     rejected = streamed(client.get(first["errors_url"]))
-    mended = rejected.replace(b",7,", b",27,").replace(b",old,", b",28,")
-    assert mended != rejected
-    second = upload(client, mended)
+    fixed = rejected.replace(b",7,", b",27,").replace(b",old,", b",28,")
+    assert fixed != rejected
+    second = upload(client, fixed)
     assert (second["inserted"], second["dead"]) == (2, 0)
     first = progress(client, first["id"])
     assert (first["dead"], first["resolved"]) == (0, 2)
@@ -183,7 +183,7 @@ def test_rejected_rows_that_come_back_as_they_are_are_rejected_again(client: Cli
     assert [row["tutor_id"] for row in rejected] == ["T-2", "", "T-4"]
 
 
-def test_a_row_with_too_many_cells_is_closed_by_its_mended_one(client: Client) -> None:
+def test_a_row_with_too_many_cells_is_closed_by_its_fixed_one(client: Client) -> None:
     one_too_many = csv_of([tutor(tutor_id="T-2")]).strip() + b",x"
     first = upload(client, one_too_many)
     held = HeldRecord.objects.get()

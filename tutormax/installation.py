@@ -28,7 +28,7 @@ def complete_installation(sender: AppConfig, using: str, **kwargs: Any) -> None:
 
 
 def make_groups(using: str) -> None:
-    """viewer reads, operator acts as well, administrator also has keys, users and the deletion of stored records."""
+    """viewer reads, operator actions as well, administrator also has keys, users and the deletion of stored records."""
     from django.contrib.auth.models import Group, Permission
 
     from ingestion import streams
@@ -38,9 +38,9 @@ def make_groups(using: str) -> None:
     ours = Q(content_type__app_label__in={"ingestion", "enrichment", *domains})
     keys = Q(content_type__app_label="ingestion", content_type__model="apikey")
     reading = ours & ~keys & Q(codename__startswith="view_")
-    acts = Q(content_type__app_label="enrichment", codename__in=["reprocess", "discard", "mend", "refresh"])
-    acts |= Q(content_type__app_label="ingestion", codename="control_streams")
-    acts |= Q(content_type__app_label="ingestion", codename="add_delivery")  # to post in the browsable API
+    actions = Q(content_type__app_label="enrichment", codename__in=["reprocess", "discard", "fix", "refresh"])
+    actions |= Q(content_type__app_label="ingestion", codename="control_streams")
+    actions |= Q(content_type__app_label="ingestion", codename="add_delivery")  # to post in the browsable API
     written_by_hand = Q(codename__startswith="add_") | Q(codename__startswith="change_")
     of_stored = Q(content_type__model__in=[meta.model_name for meta in stored])
     ruling = (
@@ -52,8 +52,8 @@ def make_groups(using: str) -> None:
     )
     for name, allowed in [
         ("viewer", reading),
-        ("operator", reading | acts),
-        ("administrator", reading | acts | ruling),
+        ("operator", reading | actions),
+        ("administrator", reading | actions | ruling),
     ]:
         group, _ = Group.objects.using(using).get_or_create(name=name)
         group.permissions.add(*Permission.objects.using(using).filter(allowed))

@@ -36,7 +36,7 @@ class DeliveryCounts(TypedDict):
     updated: Annotated[Count, Field(description="Stored in place of an older one with the same key.")]
     stale: Annotated[Count, Field(description="Not stored, since a newer one with the same key is.")]
     waiting: Annotated[Count, Field(description="Held until what they refer to is stored.")]
-    dead: Annotated[Count, Field(description="Held until a person mends or discards them.")]
+    dead: Annotated[Count, Field(description="Held until a person fixes or discards them.")]
     resolved: Annotated[Count, Field(description="Were held; stored since, or replaced by a newer one.")]
     discarded: Annotated[Count, Field(description="Were held; a person has discarded them.")]
     pending: Annotated[Count, Field(description="Not yet worked on.")]
@@ -87,7 +87,7 @@ class QueueStats(TypedDict):
     queues: Annotated[dict[str, Count], Field(description="Records not yet worked on; 0 when idle.")]
     oldest_age_seconds: Annotated[dict[str, Seconds | None], Field(description="How long the oldest has been there.")]
     waiting: Annotated[dict[str, Count], Field(description="Records held until what they refer to is stored.")]
-    dead_letters: Annotated[Count, Field(description="Records held until a person mends or discards them.")]
+    dead_letters: Annotated[Count, Field(description="Records held until a person fixes or discards them.")]
 
 
 def partial(shape: Any) -> Component:

@@ -127,7 +127,7 @@ MANY_ACCEPTED = (
 INVALID = Parameter(
     name="invalid",
     schema={"type": "string", "enum": ["refuse", "dead-letter"], "default": "refuse"},
-    description="What becomes of invalid records: they are refused, or kept as dead letters for a person to mend.",
+    description="What becomes of invalid records: they are refused, or kept as dead letters for a person to fix.",
 )
 DRY_RUN = Parameter(
     name="dry_run",

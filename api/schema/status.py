@@ -22,7 +22,7 @@ class WorkNumbers(TypedDict):
     stale: Annotated[Count, Field(description="Not stored, since a newer one with the same key is.")]
     pending: Annotated[Count, Field(description="Not yet worked on.")]
     waiting: Annotated[Count, Field(description="Held until what they refer to is stored.")]
-    dead: Annotated[Count, Field(description="Held until a person mends or discards them.")]
+    dead: Annotated[Count, Field(description="Held until a person fixes or discards them.")]
     rate_per_second: Annotated[
         float, Field(ge=0, description="Records worked on per second, over the last five full minutes.")
     ]

@@ -46,7 +46,7 @@ class UploadStatus(TypedDict):
     status_url: StatusUrl
     errors_url: Annotated[
         str,
-        Field(json_schema_extra={"format": "uri"}, description="The rejected rows as CSV, to mend and upload again."),
+        Field(json_schema_extra={"format": "uri"}, description="The rejected rows as CSV, to fix and upload again."),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Redrives in the admin: who did what to which held records, how far it is, and what came of it."""
+"""Bulk actions in the admin: who did what to which held records, how far it is, and what came of it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from console.base import NewestPaginator, ReadOnlyAdmin
-from console.bulk_actions import page as redrive_page
+from console.bulk_actions import page as bulk_action_page
 from console.bulk_actions.page import Progress
 from console.filters import FieldFilter
 from console.templatetags.shown import age, badge
 from enrichment import stats
 from enrichment.held import bulk_actions
-from enrichment.models import HeldRecord, Redrive
+from enrichment.models import BulkAction, HeldRecord
 from ingestion.text import thousands
 
 
-class ActFilter(FieldFilter):
-    title = parameter_name = "act"
+class KindFilter(FieldFilter):
+    title = parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(Redrive.Act.choices)
+        return list(BulkAction.Kind.choices)
 
 
 LISTS = {
@@ -43,48 +43,48 @@ NOT_OF_LISTS = {"ids", "status", "held_after"}
 """Names of CHOSEN_BY that are no parameters of the lists of held records."""
 
 
-class RedriveAdmin(ReadOnlyAdmin):
-    list_display = ("id", "act_", "by_", "chosen", "records", "came_to")
-    list_filter = (ActFilter,)
+class BulkActionAdmin(ReadOnlyAdmin):
+    list_display = ("id", "kind_", "by_", "chosen", "records", "came_to")
+    list_filter = (KindFilter,)
     paginator = NewestPaginator
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changes = super().get_changelist_instance(request)
         changes.result_list = list(changes.result_list)
-        progress = redrive_page.progress_of(changes.result_list)
-        pks = [redrive.filter["ids"][0] for redrive in changes.result_list if redrive.filter.get("ids")]
+        progress = bulk_action_page.progress_of(changes.result_list)
+        pks = [bulk_action.filter["ids"][0] for bulk_action in changes.result_list if bulk_action.filter.get("ids")]
         known = HeldRecord.objects.defer("payload", "original_payload").in_bulk(pks)
-        for redrive in changes.result_list:
-            redrive.progress = progress[redrive.pk]
-            redrive.which = bulk_actions.in_words(redrive.filter, known)
+        for bulk_action in changes.result_list:
+            bulk_action.progress = progress[bulk_action.pk]
+            bulk_action.which = bulk_actions.in_words(bulk_action.filter, known)
         return changes
 
-    @admin.display(description="act")
-    def act_(self, redrive: Any) -> SafeString:
-        act, progress = badge(redrive.act, redrive.act), redrive.progress
-        return format_html("{}<br>{}", act, badge(progress.badge, progress.status)) if progress.moves else act
+    @admin.display(description="kind")
+    def kind_(self, bulk_action: Any) -> SafeString:
+        kind, progress = badge(bulk_action.kind, bulk_action.kind), bulk_action.progress
+        return format_html("{}<br>{}", kind, badge(progress.badge, progress.status)) if progress.moves else kind
 
     @admin.display(description="by")
-    def by_(self, redrive: Redrive) -> SafeString:
-        return format_html('{}<br><span class="quiet">{} ago</span>', redrive.by, age(redrive.at))
+    def by_(self, bulk_action: BulkAction) -> SafeString:
+        return format_html('{}<br><span class="quiet">{} ago</span>', bulk_action.by, age(bulk_action.at))
 
     @admin.display(description="which")
-    def chosen(self, redrive: Any) -> SafeString | str:
-        which: str = redrive.which
-        if not redrive.change:
+    def chosen(self, bulk_action: Any) -> SafeString | str:
+        which: str = bulk_action.which
+        if not bulk_action.change:
             return which
-        return format_html('{}<br><span class="quiet">{}</span>', which, bulk_actions.change_of(redrive))
+        return format_html('{}<br><span class="quiet">{}</span>', which, bulk_actions.change_of(bulk_action))
 
     @admin.display(description="records")
-    def records(self, redrive: Redrive) -> str:
-        done = thousands(redrive.count)
-        return done if redrive.finished_at else f"{done} of {thousands(redrive.total)}"
+    def records(self, bulk_action: BulkAction) -> str:
+        done = thousands(bulk_action.count)
+        return done if bulk_action.finished_at else f"{done} of {thousands(bulk_action.total)}"
 
     @admin.display(description="came to")
-    def came_to(self, redrive: Any) -> str:
-        return cast("str", redrive.progress.told)
+    def came_to(self, bulk_action: Any) -> str:
+        return cast("str", bulk_action.progress.told)
 
-    # One redrive.
+    # One bulk action.
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -93,33 +93,33 @@ class RedriveAdmin(ReadOnlyAdmin):
             raise PermissionDenied  # it only shows
         if not self.has_view_permission(request):
             raise PermissionDenied
-        redrive: Redrive | None = self.get_object(request, unquote(object_id))
-        if redrive is None:
-            raise Http404("There is no such redrive.")
-        progress = redrive_page.progress_of([redrive])[redrive.pk]
-        told = whereabouts(redrive, progress)
+        bulk_action: BulkAction | None = self.get_object(request, unquote(object_id))
+        if bulk_action is None:
+            raise Http404("There is no such bulk action.")
+        progress = bulk_action_page.progress_of([bulk_action])[bulk_action.pk]
+        told = whereabouts(bulk_action, progress)
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Redrive {redrive.pk}",
+            "title": f"Bulk action {bulk_action.pk}",
             "opts": self.opts,
-            "redrive": redrive,
-            "which": bulk_actions.in_words(redrive.filter, {held.pk: held for held in told["selected"]}),
-            "lists": list_pages(redrive.filter),
-            "change": redrive.change and bulk_actions.change_of(redrive),
+            "bulk_action": bulk_action,
+            "which": bulk_actions.in_words(bulk_action.filter, {held.pk: held for held in told["selected"]}),
+            "lists": list_pages(bulk_action.filter),
+            "change": bulk_action.change and bulk_actions.change_of(bulk_action),
             "progress": progress,
             "cluster_alive": not progress.moves or stats.cluster_alive(),
             **told,
         }
-        return TemplateResponse(request, "admin/enrichment/redrive.html", context)
+        return TemplateResponse(request, "admin/enrichment/bulk_action.html", context)
 
 
-def whereabouts(redrive: Redrive, progress: Progress) -> dict[str, Any]:
+def whereabouts(bulk_action: BulkAction, progress: Progress) -> dict[str, Any]:
     """The records themselves: the few that were selected; where those are now that were sent through again."""
-    pks = redrive.filter.get("ids", [])[: redrive_page.MOST_LINKS]
+    pks = bulk_action.filter.get("ids", [])[: bulk_action_page.MOST_LINKS]
     selected = HeldRecord.objects.filter(pk__in=pks).order_by("pk").defer("payload", "original_payload")
     if not progress.reprocesses:
         return {"selected": selected}
-    return {"selected": selected, "found": redrive_page.found_now(redrive)}
+    return {"selected": selected, "found": bulk_action_page.found_now(bulk_action)}
 
 
 def list_pages(chosen: dict[str, Any]) -> list[tuple[str, str]]:

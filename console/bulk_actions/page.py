@@ -1,4 +1,4 @@
-"""What the pages of redrives show: how far each is, and where its records are now."""
+"""What the pages of bulk actions show: how far each is, and where its records are now."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from enrichment import stats
 from enrichment.held import bulk_actions
-from enrichment.models import HeldRecord, Redrive
+from enrichment.models import BulkAction, HeldRecord
 from ingestion.models import Delivery, PausedStream
 
 MOST_LINKS = 20
@@ -18,33 +18,33 @@ MOST_LOOKED_AT = 5_000
 """Held records of which a page tells where they are now."""
 ON_ITS_WAY = "on its way"
 
-Act, Status = Redrive.Act, HeldRecord.Status
+Kind, Status = BulkAction.Kind, HeldRecord.Status
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """In two phases: the steps of the redrive, then the work on the deliveries that these have made."""
+    """In two phases: the steps of the bulk action, then the work on the deliveries that these have made."""
 
-    redrive: Redrive
+    bulk_action: BulkAction
     came_of: dict[str, int]
     """Of the records sent through again: what they came to, "held again" and "pending" among it."""
 
     @property
     def total(self) -> int:
-        return self.redrive.total
+        return self.bulk_action.total
 
     @property
     def left(self) -> dict[str, int]:
-        """Of a mend: why records are left as they are → how many."""
-        left: dict[str, int] = self.redrive.change.get(bulk_actions.LEFT, {})
+        """Of a fix: why records are left as they are → how many."""
+        left: dict[str, int] = self.bulk_action.change.get(bulk_actions.LEFT, {})
         return left
 
     @property
     def seen(self) -> int:
         """Of the total, those that the steps have come to."""
-        if self.redrive.finished_at:
+        if self.bulk_action.finished_at:
             return self.total
-        return min(self.total, self.redrive.count + sum(self.left.values()))
+        return min(self.total, self.bulk_action.count + sum(self.left.values()))
 
     @property
     def to_come(self) -> int:
@@ -53,11 +53,13 @@ class Progress:
     @property
     def overtaken(self) -> int:
         """Those that somebody else had closed, or sent on, before their step came."""
-        return max(0, self.seen - self.redrive.count - sum(self.left.values())) if self.redrive.finished_at else 0
+        return (
+            max(0, self.seen - self.bulk_action.count - sum(self.left.values())) if self.bulk_action.finished_at else 0
+        )
 
     @property
     def reprocesses(self) -> bool:
-        return self.redrive.act == Act.REPROCESS or bool(self.redrive.change.get(bulk_actions.AND_REPROCESS))
+        return self.bulk_action.kind == Kind.REPROCESS or bool(self.bulk_action.change.get(bulk_actions.AND_REPROCESS))
 
     @property
     def pending(self) -> int:
@@ -73,12 +75,12 @@ class Progress:
 
     @property
     def moves(self) -> bool:
-        return not self.redrive.finished_at or bool(self.pending)
+        return not self.bulk_action.finished_at or bool(self.pending)
 
     @property
     def status(self) -> str:
-        if not self.redrive.finished_at:
-            return "failing" if self.redrive.last_error else "at work"
+        if not self.bulk_action.finished_at:
+            return "failing" if self.bulk_action.last_error else "at work"
         return "being processed" if self.pending else "done"
 
     @property
@@ -89,23 +91,26 @@ class Progress:
     def told(self) -> str:
         """What it came to so far, in a line."""
         told = [f"{number:,} {name}" for name, number in self.came_of.items() if number]
-        if self.redrive.count and not told:  # its deliveries are none, or deleted by now
-            told.append(f"{self.redrive.count:,} {bulk_actions.done(self.redrive).lower()}")
+        if self.bulk_action.count and not told:  # its deliveries are none, or deleted by now
+            told.append(f"{self.bulk_action.count:,} {bulk_actions.done(self.bulk_action).lower()}")
         if left := sum(self.left.values()):
             told.append(f"{left:,} left as {'it is' if left == 1 else 'they are'}")
         return " · ".join(told) or ("nothing yet" if self.moves else "nothing was left to do")
 
 
-def progress_of(shown: Iterable[Redrive]) -> dict[int, Progress]:
-    """redrive → how far it is; in one query, however many."""
+def progress_of(shown: Iterable[BulkAction]) -> dict[int, Progress]:
+    """bulk action → how far it is; in one query, however many."""
     shown = list(shown)
-    came_of = stats.came_of([redrive.pk for redrive in shown])
-    return {redrive.pk: Progress(redrive=redrive, came_of=came_of.get(redrive.pk, {})) for redrive in shown}
+    came_of = stats.came_of([bulk_action.pk for bulk_action in shown])
+    return {
+        bulk_action.pk: Progress(bulk_action=bulk_action, came_of=came_of.get(bulk_action.pk, {}))
+        for bulk_action in shown
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Whereabouts:
-    """Where the records are now that a redrive has sent through again, or the latest of them."""
+    """Where the records are now that a bulk action has sent through again, or the latest of them."""
 
     looked_at: int = 0
     kinds: list[tuple[str, str, str, int]] = field(default_factory=list)
@@ -120,8 +125,8 @@ class Whereabouts:
     """The paused streams of those that are pending."""
 
 
-def found_now(redrive: Redrive) -> Whereabouts:
-    bodies, pks = redrive.deliveries.order_by("-pk").values_list("body", flat=True), list[int]()
+def found_now(bulk_action: BulkAction) -> Whereabouts:
+    bodies, pks = bulk_action.deliveries.order_by("-pk").values_list("body", flat=True), list[int]()
     for body in bodies.iterator(chunk_size=10):
         pks += json.loads(bytes(body))
         if len(pks) >= MOST_LOOKED_AT:
@@ -130,7 +135,7 @@ def found_now(redrive: Redrive) -> Whereabouts:
     rows = sorted(looked_at.values_list("pk", "stream", "status", "outcome", "code", "queued_in"), reverse=True)
     still_open = [pk for pk, _, status, _, _, queued_in in rows if status in HeldRecord.OPEN and queued_in is None]
     shown = HeldRecord.objects.filter(pk__in=still_open[:MOST_LINKS]).defer("payload", "original_payload")
-    deliveries = list(redrive.deliveries.defer("body").order_by("-pk")[:MOST_LINKS])
+    deliveries = list(bulk_action.deliveries.defer("body").order_by("-pk")[:MOST_LINKS])
     pending = {delivery.stream for delivery in deliveries if not delivery.processed_at}
     return Whereabouts(
         looked_at=len(rows),

@@ -1,4 +1,4 @@
-"""Reprocess, mend and discard in the admin: one held record, the selected, or all that match the list's filter."""
+"""Reprocess, fix and discard in the admin: one held record, the selected, or all that match the list's filter."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from console.held.bulk_fix_form import ChangeForm
 from console.held.filters import AgeFilter, held_since
 from console.history import log
 from enrichment.held import bulk_actions, bulk_fix
-from enrichment.models import CHOSEN_BY, HeldRecord, HeldRecordQuerySet, Redrive
+from enrichment.models import CHOSEN_BY, BulkAction, HeldRecord, HeldRecordQuerySet
 from ingestion import streams
 from ingestion.streams import Stream
 from ingestion.text import thousands
 
-ACTS = ("reprocess", "mend", "discard")
+KINDS = ("reprocess", "fix", "discard")
 CONFIRMED_WITHIN = timedelta(hours=1)
 FIRST_SECONDS = 1.0
-"""Of an act that are spent before the page answers; the workers do the rest."""
+"""Of a bulk action that are spent before the page answers; the workers do the rest."""
 MOST_SHOWN = 5
 """Held records that a confirmation shows."""
 MOST_OF_A_NUMBER = 2**63 - 1
@@ -48,117 +48,117 @@ class Reason(forms.Form):
     reason = forms.CharField(
         max_length=1000,
         widget=forms.Textarea(attrs={"rows": 2, "autofocus": True}),
-        help_text="Why this is not worth storing. It is kept with each record and with the redrive.",
+        help_text="Why this is not worth storing. It is kept with each record and with the bulk action.",
     )
 
 
-class ActsAdmin(ReadOnlyAdmin):
-    """A list of held records, of one status or of all, and the acts on them. Each act is asked for with its count,
-    confirmed, and kept: a redrive, and a line in the history.
+class ActionsAdmin(ReadOnlyAdmin):
+    """A list of held records, of one status or of all, and the actions on them. Each is asked for with its count,
+    confirmed, and kept: a bulk action, and a line in the history.
     """
 
     status: HeldRecord.Status | None = None
-    actions = ACTS
+    actions = KINDS
 
-    def may(self, request: HttpRequest, act: str) -> bool:
-        return request.user.has_perm(f"enrichment.{act}")
+    def may(self, request: HttpRequest, kind: str) -> bool:
+        return request.user.has_perm(f"enrichment.{kind}")
 
     def has_reprocess_permission(self, request: HttpRequest) -> bool:
         return self.may(request, "reprocess")
 
-    def has_mend_permission(self, request: HttpRequest) -> bool:
-        return self.may(request, "mend")
+    def has_fix_permission(self, request: HttpRequest) -> bool:
+        return self.may(request, "fix")
 
     def has_discard_permission(self, request: HttpRequest) -> bool:
         return self.may(request, "discard")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        act = request.POST.get("action")
-        if act in ACTS and not self.may(request, act):
+        kind = request.POST.get("action")
+        if kind in KINDS and not self.may(request, kind):
             raise PermissionDenied  # Django would only not find the action
         if not all(re.fullmatch("[0-9]{1,18}", pk) for pk in request.POST.getlist(ACTION_CHECKBOX_NAME)):
             raise BadRequest("Held records are selected by number.")
-        allowed = [act for act in ACTS if self.may(request, act)]
-        return super().changelist_view(request, {"acts_on_all": allowed} | (extra_context or {}))
+        allowed = [kind for kind in KINDS if self.may(request, kind)]
+        return super().changelist_view(request, {"actions_on_all": allowed} | (extra_context or {}))
 
-    # Each act goes by filter_of(): Django's own queryset of the chosen is not what a redrive keeps.
+    # Each action goes by filter_of(): Django's own queryset of the chosen is not what a bulk action keeps.
 
     @admin.action(description="Reprocess", permissions=["reprocess"])
     def reprocess(self, request: HttpRequest, chosen: HeldRecordQuerySet) -> HttpResponseBase:
-        return self.act(request, "reprocess", forms.Form)
+        return self.confirm_and_run(request, "reprocess", forms.Form)
 
     @admin.action(description="Discard", permissions=["discard"])
     def discard(self, request: HttpRequest, chosen: HeldRecordQuerySet) -> HttpResponseBase:
-        return self.act(request, "discard", Reason)
+        return self.confirm_and_run(request, "discard", Reason)
 
-    def act(self, request: HttpRequest, act: str, form_class: type[forms.Form]) -> HttpResponseBase:
+    def confirm_and_run(self, request: HttpRequest, kind: str, form_class: type[forms.Form]) -> HttpResponseBase:
         """Asks; does it when that is confirmed."""
         form = form_class(request.POST if "confirmed" in request.POST else None, label_suffix="")
-        confirmed = confirmation(request, act)
+        confirmed = confirmation(request, kind)
         if confirmed is None or not form.is_valid():
-            return self.ask(request, act, form, confirmed or self.proposal(request, act))
-        return self.answer(request, self.do(request, **confirmed, **form.cleaned_data))
+            return self.ask(request, kind, form, confirmed or self.proposal(request, kind))
+        return self.answer(request, self.run(request, **confirmed, **form.cleaned_data))
 
-    def answer(self, request: HttpRequest, redrive: Redrive) -> HttpResponseBase:
+    def answer(self, request: HttpRequest, bulk_action: BulkAction) -> HttpResponseBase:
         one = len(selected(request)) == 1
-        return HttpResponseRedirect(self.back(request) if one else redrive_page(redrive))
+        return HttpResponseRedirect(self.back(request) if one else bulk_action_page(bulk_action))
 
-    def proposal(self, request: HttpRequest, act: str, **more: Any) -> dict[str, Any]:
-        """What a page asks to have confirmed: the act, the filter, and the newest record that is there now."""
+    def proposal(self, request: HttpRequest, kind: str, **more: Any) -> dict[str, Any]:
+        """What a page asks to have confirmed: the action, the filter, and the newest record that is there now."""
         chosen = self.filter_of(request) | more
-        newest = bulk_actions.meant(act, chosen).aggregate(pk=Max("pk"))["pk"]
-        return {"act": act, "chosen": chosen, "up_to": newest or 0}
+        newest = bulk_actions.meant(kind, chosen).aggregate(pk=Max("pk"))["pk"]
+        return {"kind": kind, "chosen": chosen, "up_to": newest or 0}
 
-    def ask(self, request: HttpRequest, act: str, form: forms.Form, proposal: dict[str, Any]) -> HttpResponseBase:
-        records = bulk_actions.meant(act, proposal["chosen"]).filter(pk__lte=proposal["up_to"])
+    def ask(self, request: HttpRequest, kind: str, form: forms.Form, proposal: dict[str, Any]) -> HttpResponseBase:
+        records = bulk_actions.meant(kind, proposal["chosen"]).filter(pk__lte=proposal["up_to"])
         kinds = list(records.values_list("stream", "code").annotate(number=Count("*")).order_by("-number", "stream"))
         count = sum(number for *_, number in kinds)
         latest = records.defer("payload", "original_payload").order_by("-pk")[:MOST_SHOWN]
         context = {
-            **self.page_of_act(request, act, proposal),
-            "title": f"{act.capitalize()} {counted(count)}?",
+            **self.action_page_context(request, kind, proposal),
+            "title": f"{kind.capitalize()} {counted(count)}?",
             "count": count,
             "kinds": kinds[:20],
             "latest": [(held, held.message) for held in latest],
-            "left_out": self.left_out(act, proposal, count),
+            "left_out": self.left_out(kind, proposal, count),
             "form": form,
         }
         return TemplateResponse(request, "admin/enrichment/confirm.html", context)
 
-    def left_out(self, act: str, proposal: dict[str, Any], count: int) -> dict[str, int]:
+    def left_out(self, kind: str, proposal: dict[str, Any], count: int) -> dict[str, int]:
         """Of the chosen, those that reprocessing leaves alone: why → how many."""
-        if act != Redrive.Act.REPROCESS:
+        if kind != BulkAction.Kind.REPROCESS:
             return {}
         others = HeldRecord.objects.chosen_by(proposal["chosen"]).open()
         found = others.aggregate(open=Count("*"), on_their_way=Count("queued_in", filter=Q(stream__in=streams.names())))
         gone = others.exclude(stream__in=streams.names()).count() if found["open"] > count else 0
         return {"on_their_way": found["on_their_way"], "of_no_stream": gone}
 
-    def page_of_act(self, request: HttpRequest, act: str, proposal: dict[str, Any]) -> dict[str, Any]:
-        """What each page has that asks for an act."""
+    def action_page_context(self, request: HttpRequest, kind: str, proposal: dict[str, Any]) -> dict[str, Any]:
+        """What each page has that asks for an kind."""
         return {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "act": act,
+            "kind": kind,
             "which": "" if "ids" in proposal["chosen"] else bulk_actions.in_words(proposal["chosen"]),
             "confirmed": signing.dumps(proposal, salt=_salt(request), compress=True),
-            "has_expired": "confirmed" in request.POST and confirmation(request, act) is None,
+            "has_expired": "confirmed" in request.POST and confirmation(request, kind) is None,
             "hidden": _to_send_again(request),
             "back": self.back(request),
         }
 
-    # Mending many at once: what to change, what would come of it, the confirmation.
+    # Fixing many at once: what to change, what would come of it, the confirmation.
 
-    @admin.action(description="Mend", permissions=["mend"])
-    def mend(self, request: HttpRequest, chosen: HeldRecordQuerySet) -> HttpResponseBase:
-        confirmed = confirmation(request, "mend")
+    @admin.action(description="Fix", permissions=["fix"])
+    def fix(self, request: HttpRequest, chosen: HeldRecordQuerySet) -> HttpResponseBase:
+        confirmed = confirmation(request, "fix")
         if confirmed:
-            return self.mend_many(request, confirmed)
-        stream, numbers = self.stream_to_mend(request)
+            return self.fix_many(request, confirmed)
+        stream, numbers = self.stream_to_fix(request)
         if stream is None:
             return self.ask_for_stream(request, numbers)
-        proposal = self.proposal(request, "mend", stream=stream.name)
-        records = bulk_actions.meant("mend", proposal["chosen"]).filter(pk__lte=proposal["up_to"])
+        proposal = self.proposal(request, "fix", stream=stream.name)
+        records = bulk_actions.meant("fix", proposal["chosen"]).filter(pk__lte=proposal["up_to"])
         wrong, otherwise_wrong = bulk_fix.what_is_wrong(records)
         at_fault = wrong[0][0].partition(".")[0] if wrong else ""
         form = ChangeForm(request.POST if "do" in request.POST else None, stream=stream, at_fault=at_fault)
@@ -170,9 +170,9 @@ class ActsAdmin(ReadOnlyAdmin):
             sample = [(verdict, held_page_page.complaints(verdict.messages)) for verdict in found.sample]
             told = {"change": change, "found": found, "sample": sample, "count": found.total}
         context = {
-            **self.page_of_act(request, "mend", proposal),
+            **self.action_page_context(request, "fix", proposal),
             **told,
-            "title": f"Mend {counted(told['count'])} of {stream.name}",
+            "title": f"Fix {counted(told['count'])} of {stream.name}",
             "form": form,
             "stream": stream,
             "rules": field_rules.rules(stream),
@@ -180,72 +180,73 @@ class ActsAdmin(ReadOnlyAdmin):
             "otherwise_wrong": otherwise_wrong,
             "may_reprocess": self.may(request, "reprocess"),
         }
-        return TemplateResponse(request, "admin/enrichment/bulk_mend.html", context)
+        return TemplateResponse(request, "admin/enrichment/bulk_fix.html", context)
 
-    def mend_many(self, request: HttpRequest, confirmed: dict[str, Any]) -> HttpResponseBase:
+    def fix_many(self, request: HttpRequest, confirmed: dict[str, Any]) -> HttpResponseBase:
         if "reprocess" in request.POST:
             if not self.may(request, "reprocess"):
                 raise PermissionDenied
             confirmed["change"][bulk_actions.AND_REPROCESS] = True
-        return self.answer(request, self.do(request, **confirmed))
+        return self.answer(request, self.run(request, **confirmed))
 
-    def stream_to_mend(self, request: HttpRequest) -> tuple[Stream | None, dict[str, int]]:
+    def stream_to_fix(self, request: HttpRequest) -> tuple[Stream | None, dict[str, int]]:
         """(the one stream of the chosen records, or the one asked for; every stream of theirs → records)."""
-        records = bulk_actions.meant("mend", self.filter_of(request)).order_by("stream")
+        records = bulk_actions.meant("fix", self.filter_of(request)).order_by("stream")
         numbers = dict(records.values_list("stream").annotate(number=Count("*")))
         name = request.POST.get("stream", "") or (next(iter(numbers)) if len(numbers) == 1 else "")
         return (streams.get(name) if name in numbers else None), numbers
 
     def ask_for_stream(self, request: HttpRequest, numbers: dict[str, int]) -> HttpResponseBase:
         context = {
-            **self.page_of_act(request, "mend", {"chosen": self.filter_of(request)}),
-            "title": f"Mend {counted(sum(numbers.values()))}",
+            **self.action_page_context(request, "fix", {"chosen": self.filter_of(request)}),
+            "title": f"Fix {counted(sum(numbers.values()))}",
             "numbers": numbers,
         }
-        return TemplateResponse(request, "admin/enrichment/bulk_mend_stream.html", context)
+        return TemplateResponse(request, "admin/enrichment/bulk_fix_stream.html", context)
 
     # Doing it.
 
-    def do(self, request: HttpRequest, act: str, chosen: dict[str, Any], **more: Any) -> Redrive:
-        """Begins it, with what redrives.begin() takes besides. A short step is done at once, so that a small one is
+    def run(self, request: HttpRequest, kind: str, chosen: dict[str, Any], **more: Any) -> BulkAction:
+        """Begins it, with what bulk actions.begin() takes besides. A short step is done at once, so that a small one is
         done when the page answers; the workers do the rest.
         """
-        redrive = bulk_actions.begin(
-            act,
+        bulk_action = bulk_actions.begin(
+            kind,
             chosen,
             by=f"user:{request.user.get_username()}",
             user=request.user,  # type: ignore[arg-type]  # of a person who is logged in
             **more,
         )
         try:
-            bulk_actions.carry_on(Redrive.objects.filter(pk=redrive.pk), seconds=FIRST_SECONDS)
+            bulk_actions.carry_on(BulkAction.objects.filter(pk=bulk_action.pk), seconds=FIRST_SECONDS)
         except Exception:
-            logger.exception("The first step of %s failed; the workers will try it again.", redrive)
-        redrive.refresh_from_db()
-        self.tell(request, redrive)
-        return redrive
+            logger.exception("The first step of %s failed; the workers will try it again.", bulk_action)
+        bulk_action.refresh_from_db()
+        self.tell(request, bulk_action)
+        return bulk_action
 
-    def tell(self, request: HttpRequest, redrive: Redrive) -> None:
-        """Writes it into the history of the redrive and, where it is one, of the held record; says what was done, or
-        what has only been begun.
-        """
-        done, what = bulk_actions.done(redrive), f": {bulk_actions.change_of(redrive)}" if redrive.change else ""
-        text = f"{done}: {counted(redrive.count)}"
-        if not redrive.finished_at:
-            text = f"Begun to {redrive.act} {counted(redrive.total)}; the workers go on"
-        log(request, redrive, f"{text}{what}. Chosen: {bulk_actions.in_words(redrive.filter)}.", ADDITION)
-        pks = redrive.filter.get("ids", [])
-        if redrive.count and len(pks) == 1:
-            log(request, HeldRecord.objects.get(pk=pks[0]), f"{done} (redrive {redrive.pk}).")
-        link = format_html('<a href="{}">redrive {}</a>', redrive_page(redrive), redrive.pk)
-        if redrive.finished_at and not redrive.count:
+    def tell(self, request: HttpRequest, bulk_action: BulkAction) -> None:
+        """Writes it into the history of the bulk action and, where it is one, of the held record; says how far it is."""
+        done, what = (
+            bulk_actions.done(bulk_action),
+            f": {bulk_actions.change_of(bulk_action)}" if bulk_action.change else "",
+        )
+        text = f"{done}: {counted(bulk_action.count)}"
+        if not bulk_action.finished_at:
+            text = f"Begun to {bulk_action.kind} {counted(bulk_action.total)}; the workers go on"
+        log(request, bulk_action, f"{text}{what}. Chosen: {bulk_actions.in_words(bulk_action.filter)}.", ADDITION)
+        pks = bulk_action.filter.get("ids", [])
+        if bulk_action.count and len(pks) == 1:
+            log(request, HeldRecord.objects.get(pk=pks[0]), f"{done} (bulk action {bulk_action.pk}).")
+        link = format_html('<a href="{}">bulk action {}</a>', bulk_action_page(bulk_action), bulk_action.pk)
+        if bulk_action.finished_at and not bulk_action.count:
             text, level = "Nothing was done: someone was faster, or nothing was left to do", messages.WARNING
         else:
             level = messages.SUCCESS
         self.message_user(request, format_html("{} ({}).", text, link), level)
 
     def filter_of(self, request: HttpRequest) -> dict[str, Any]:
-        """What chose the records, for the redrive: their ids, or the filter of the list."""
+        """What chose the records, for the bulk action: their ids, or the filter of the list."""
         if pks := selected(request):
             return checked({"ids": pks})
         named = {*CHOSEN_BY} - {"ids", "held_after"}
@@ -290,14 +291,14 @@ def checked(which: dict[str, Any]) -> dict[str, Any]:
     return which
 
 
-def confirmation(request: HttpRequest, act: str) -> dict[str, Any] | None:
+def confirmation(request: HttpRequest, kind: str) -> dict[str, Any] | None:
     """What a page of ours has proposed to this very person within the hour, and is confirmed now; else None."""
     try:
         signed = request.POST.get("confirmed", "")
         proposal: dict[str, Any] = signing.loads(signed, salt=_salt(request), max_age=CONFIRMED_WITHIN)
     except signing.BadSignature:
         return None
-    return proposal if proposal["act"] == act else None
+    return proposal if proposal["kind"] == kind else None
 
 
 def _salt(request: HttpRequest) -> str:
@@ -308,8 +309,8 @@ def counted(count: int) -> str:
     return f"{thousands(count)} held record{'' if count == 1 else 's'}"
 
 
-def redrive_page(redrive: Redrive) -> str:
-    return reverse("admin:enrichment_redrive_change", args=[redrive.pk])
+def bulk_action_page(bulk_action: BulkAction) -> str:
+    return reverse("admin:enrichment_bulkaction_change", args=[bulk_action.pk])
 
 
 def _to_send_again(request: HttpRequest) -> list[tuple[str, str]]:

@@ -34,7 +34,7 @@ from console.held.filters import (
     StageFilter,
     StatusFilter,
 )
-from console.held.fix import MendAdmin
+from console.held.fix import FixAdmin
 from console.templatetags.shown import age, badge
 from enrichment.held import fixing
 from enrichment.models import HeldRecord, HeldRecordQuerySet
@@ -58,7 +58,7 @@ class HeldPaginator(NewestPaginator):
         return max(1, -(-min(self.count, self.most) // self.per_page))
 
 
-class HeldRecordAdmin(MendAdmin):
+class HeldRecordAdmin(FixAdmin):
     """All held records, also those resolved or discarded; its subclasses show those of one status."""
 
     empty_text = "No record has been held yet: whatever has arrived is stored or on its way."
@@ -130,7 +130,7 @@ class HeldRecordAdmin(MendAdmin):
         return [path("export/", export, name=name), path("export/<str:form>/", export, name=name), *super().get_urls()]
 
     def export_view(self, request: HttpRequest, form: str = "csv") -> HttpResponseBase:
-        """All that the list's filters choose: the rows on which an act on all that match would act."""
+        """All that the list's filters choose: the rows on which an action on all that match would act."""
         if not self.has_view_permission(request) or request.method != "GET":
             raise PermissionDenied
         filters = {name for name in request.GET if name not in (*IGNORED_PARAMS, SEARCH_VAR)}
@@ -188,10 +188,10 @@ class HeldRecordAdmin(MendAdmin):
         free = is_open and fixing.stream_of(held) and not held.queued_in
         return {
             "is_open": is_open,
-            "may_mend": held_page.mendable(held) and self.may(request, "mend"),
+            "may_fix": held_page.fixable(held) and self.may(request, "fix"),
             "may_reprocess": free and self.may(request, "reprocess"),
             "may_discard": is_open and self.may(request, "discard"),
-            "too_large_to_mend": is_open and held.size > fixing.MOST_MENDED,
+            "too_large_to_edit": is_open and held.size > fixing.MAX_EDITABLE,
         }
 
     def neighbours(self, request: HttpRequest, held: HeldRecord) -> list[str]:
@@ -273,6 +273,6 @@ class WaitingRecordAdmin(HeldRecordAdmin):
             "per_page": missing_references.PER_PAGE,
             "previous": number - 1,
             "next": number + 1 if more else 0,
-            "acts": [act for act in ("reprocess", "discard") if self.may(request, act)],
+            "kinds": [kind for kind in ("reprocess", "discard") if self.may(request, kind)],
         }
         return TemplateResponse(request, "admin/enrichment/waiting_missing.html", context)

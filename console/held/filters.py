@@ -1,4 +1,4 @@
-"""The filters of the lists of held records and redrives."""
+"""The filters of the lists of held records and bulk actions."""
 
 from __future__ import annotations
 

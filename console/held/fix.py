@@ -1,4 +1,4 @@
-"""The mend page of one held record: its payload to edit, checked, compared with what is kept, saved, reprocessed."""
+"""The fix page of one held record: its payload to edit, checked, compared with what is kept, saved, reprocessed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 from console import field_rules
 from console.held import diffs, fix_form
 from console.held import page as held_page_page
-from console.held.actions import ActsAdmin
+from console.held.actions import ActionsAdmin
 from console.history import log
 from enrichment.held import fixing
 from enrichment.models import HeldRecord
@@ -22,7 +22,7 @@ from ingestion import streams
 from ingestion.text import plain
 
 
-class MendAdmin(ActsAdmin):
+class FixAdmin(ActionsAdmin):
     """The pages of one held record begin here; its subclass has the list and the page that only shows."""
 
     @admin.display(description="record")
@@ -55,59 +55,59 @@ class MendAdmin(ActsAdmin):
             "list_page": self.page("changelist", query=request.GET.get("_changelist_filters", "")),
             "preserved": preserved,
             "page": self.page("change", held.pk, query=preserved),
-            "mend_page": self.page("mend", held.pk, query=preserved),
+            "fix_page": self.page("fix", held.pk, query=preserved),
         }
 
     def get_urls(self) -> list[URLPattern]:
-        mend = path(
-            "<path:object_id>/mend/",
-            self.admin_site.admin_view(self.mend_view),
-            name=f"{self.opts.app_label}_{self.opts.model_name}_mend",
+        fix = path(
+            "<path:object_id>/fix/",
+            self.admin_site.admin_view(self.fix_view),
+            name=f"{self.opts.app_label}_{self.opts.model_name}_fix",
         )
-        return [mend, *super().get_urls()]
+        return [fix, *super().get_urls()]
 
-    def mend_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+    def fix_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """The payload to edit; saved only when it passes validation and nobody was faster."""
-        if not self.may(request, "mend"):
+        if not self.may(request, "fix"):
             raise PermissionDenied
         held = self.find(request, unquote(object_id))
         if isinstance(held, HttpResponse):
             return held
-        if request.method == "POST" and fixing.stream_of(held) and held.size <= fixing.MOST_MENDED:
-            return self.mended(request, held)
-        if not held_page_page.mendable(held):
-            self.message_user(request, "This record is closed, or cannot be mended here.", messages.WARNING)
+        if request.method == "POST" and fixing.stream_of(held) and held.size <= fixing.MAX_EDITABLE:
+            return self.fixed(request, held)
+        if not held_page_page.fixable(held):
+            self.message_user(request, "This record is closed, or cannot be fixed here.", messages.WARNING)
             return HttpResponseRedirect(self.page("change", held.pk))
-        return self.mend_page(request, held, held_page_page.editable(held.payload), held.payload_version)
+        return self.fix_page(request, held, held_page_page.editable(held.payload), held.payload_version)
 
-    def mended(self, request: HttpRequest, held: Any) -> HttpResponseBase:
+    def fixed(self, request: HttpRequest, held: Any) -> HttpResponseBase:
         """What was typed: checked, and saved if that is asked for."""
         text = request.POST.get("payload", "").replace("\r\n", "\n")
         version = request.POST.get("payload_version", "")
         if "_reprocess" in request.POST and not self.may(request, "reprocess"):
             raise PermissionDenied
         if len(text) > held_page_page.MOST_TYPED:
-            raise SuspiciousOperation("The payload is too large to be mended here.")
+            raise SuspiciousOperation("The payload is too large to be fixed here.")
         text = fix_form.typed_into(streams.get(held.stream), text, request.POST.dict())
         if "_check" in request.POST:
-            return self.mend_page(request, held, text, version, checked=True)
+            return self.fix_page(request, held, text, version, checked=True)
         try:
-            fixing.mend(held, text, int(version) if version.isdecimal() and len(version) < 10 else -1)
-        except fixing.NotMendable:
-            return self.mend_page(request, held, text, version, refused=True)
+            fixing.fix(held, text, int(version) if version.isdecimal() and len(version) < 10 else -1)
+        except fixing.StillInvalid:
+            return self.fix_page(request, held, text, version, refused=True)
         except fixing.SomeoneWasFaster:
-            return self.mend_page(request, held, text, version, overtaken=True)
+            return self.fix_page(request, held, text, version, overtaken=True)
         return self.saved(request, held)
 
     def saved(self, request: HttpRequest, held: HeldRecord) -> HttpResponseBase:
-        log(request, held, "Mended.")
+        log(request, held, "Fixed.")
         if "_reprocess" in request.POST:
-            self.do(request, "reprocess", {"ids": [held.pk]})
+            self.run(request, "reprocess", {"ids": [held.pk]})
         else:
-            self.message_user(request, "Mended. Reprocess it to have it stored.", messages.SUCCESS)
+            self.message_user(request, "Fixed. Reprocess it to have it stored.", messages.SUCCESS)
         return HttpResponseRedirect(self.page("change", held.pk, query=self.get_preserved_filters(request)))
 
-    def mend_page(self, request: HttpRequest, held: Any, text: str, version: object, **said: bool) -> HttpResponse:
+    def fix_page(self, request: HttpRequest, held: Any, text: str, version: object, **said: bool) -> HttpResponse:
         """`said`: checked, refused (it did not pass) or overtaken (someone was faster)."""
         stream = streams.get(held.stream)
         found = {} if said.get("overtaken") else fixing.check_payload(stream, text)
@@ -115,7 +115,7 @@ class MendAdmin(ActsAdmin):
         context = {
             **self.context(request, held),
             **said,
-            "title": f"Mend {held.stream} {self.record(held)}",
+            "title": f"Fix {held.stream} {self.record(held)}",
             "text": text,
             "rows": min(max(text.count("\n") + 2, 8), 40),
             "version": version,
@@ -126,4 +126,4 @@ class MendAdmin(ActsAdmin):
             "rules": field_rules.rules(stream),
             "may_reprocess": self.may(request, "reprocess"),
         }
-        return TemplateResponse(request, "admin/enrichment/mend.html", context)
+        return TemplateResponse(request, "admin/enrichment/fix.html", context)

@@ -1,4 +1,4 @@
-"""What the mend page works with: values at fault to type beside their messages, and what would come of the payload."""
+"""What the fix page works with: values at fault to type beside their messages, and what would come of the payload."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from django.db.models import Count
 from django.db.models.functions import Left
 
 from console.held.diffs import Line, side_by_side
-from enrichment.held.fixing import MOST_MENDED, stream_of
+from enrichment.held.fixing import MAX_EDITABLE, stream_of
 from enrichment.models import Bytes, Failure, HeldRecord, HeldRecordQuerySet, StoredRecord
 from ingestion.models import Delivery
 from ingestion.payloads import Unreadable, parse_json
@@ -53,10 +53,10 @@ def with_start_of_payloads(records: HeldRecordQuerySet) -> HeldRecordQuerySet:
     )
 
 
-def mendable(held: Any) -> bool:
+def fixable(held: Any) -> bool:
     """Of a record with its `size`."""
     open_ = held.status in HeldRecord.OPEN
-    return open_ and stream_of(held) is not None and held.size <= MOST_MENDED
+    return open_ and stream_of(held) is not None and held.size <= MAX_EDITABLE
 
 
 def editable(payload: str) -> str:
@@ -69,7 +69,7 @@ def editable(payload: str) -> str:
 
 
 def payloads(held: Any) -> tuple[list[Line], list[Line]]:
-    """(lines of the payload, lines of the original), marked where they differ; no original unless it was mended.
+    """(lines of the payload, lines of the original), marked where they differ; no original unless it was fixed.
 
     Of a record with the start of its payloads.
     """
@@ -203,6 +203,6 @@ def _others(held: HeldRecord, what: str, chosen: Mapping[str, Any]) -> Others | 
 
 
 def history(held: HeldRecord) -> list[LogEntry]:
-    """Who did what to this very record, newest first; acts on many are in the redrives."""
+    """Who did what to this very record, newest first; acts on many are in the bulk actions."""
     of_held = ContentType.objects.get_for_model(HeldRecord)
     return list(LogEntry.objects.filter(content_type=of_held, object_id=str(held.pk)).select_related("user")[:50])

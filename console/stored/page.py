@@ -19,7 +19,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from console.templatetags.shown import moment
-from enrichment.models import HeldRecord, Redrive, StoredRecord
+from enrichment.models import BulkAction, HeldRecord, StoredRecord
 from enrichment.rows.ordering import Ordering
 from ingestion import streams
 from ingestion.models import Delivery
@@ -143,9 +143,9 @@ class HeldFirst:
     """The delivery in which it went through at last."""
     stored_by_page: str
     """Empty where that has been deleted, or the person may not see it."""
-    redrive: int | None
+    bulk_action: int | None
     """The one that sent it on; None where the system did, or the delivery has been deleted."""
-    redrive_page: str
+    bulk_action_page: str
 
 
 def held_first(request: HttpRequest, rows: Collection[StoredRecord]) -> dict[tuple[type[StoredRecord], Any], HeldFirst]:
@@ -159,7 +159,7 @@ def held_first(request: HttpRequest, rows: Collection[StoredRecord]) -> dict[tup
     found = {(record.delivery_id, record.position): record for record in records}
     resolved_by = [record.resolved_by for record in found.values() if record.resolved_by]
     deliveries = Delivery.objects.filter(pk__in=resolved_by)
-    sent_on = dict(deliveries.values_list("pk", "redrive")) if found else {}
+    sent_on = dict(deliveries.values_list("pk", "bulkaction")) if found else {}
     return {
         (type(row), row.pk): _held_first(request, found[place], sent_on)
         for row in rows
@@ -169,14 +169,14 @@ def held_first(request: HttpRequest, rows: Collection[StoredRecord]) -> dict[tup
 
 def _held_first(request: HttpRequest, record: HeldRecord, sent_on: Mapping[int, int | None]) -> HeldFirst:
     number = record.resolved_by
-    redrive = sent_on.get(number or 0)
+    bulk_action = sent_on.get(number or 0)
     return HeldFirst(
         record,
         page_of(request, HeldRecord, record.pk),
         number,
         page_of(request, Delivery, number) if number in sent_on else "",
-        redrive,
-        page_of(request, Redrive, redrive) if redrive else "",
+        bulk_action,
+        page_of(request, BulkAction, bulk_action) if bulk_action else "",
     )
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from console.alarms import MOST_NAMED
-from enrichment.models import Pruning, Redrive
+from enrichment.models import BulkAction, Pruning
 from enrichment.tests.held import hold, valid
 from ingestion.models import ApiKey, Delivery, Doorbell, PausedStream
 from tests.people import browser_of, person, text_of
@@ -146,15 +146,17 @@ def test_the_tables_grow_without_pruning(viewer: Client, settings: LazySettings)
     assert told(viewer) == []
 
 
-def test_a_redrive_is_in_trouble(viewer: Client) -> None:
-    Redrive.objects.create(act="discard", by="command", last_error="", total=9)
-    Redrive.objects.create(act="discard", by="command", last_error="long ago", finished_at=timezone.now())
+def test_a_bulk_action_is_in_trouble(viewer: Client) -> None:
+    BulkAction.objects.create(kind="discard", by="command", last_error="", total=9)
+    BulkAction.objects.create(kind="discard", by="command", last_error="long ago", finished_at=timezone.now())
     assert told(viewer) == []
-    redrive = Redrive.objects.create(act="mend", by="command", last_error="KeyError: <x>", total=2000, count=1000)
+    bulk_action = BulkAction.objects.create(
+        kind="fix", by="command", last_error="KeyError: <x>", total=2000, count=1000
+    )
     alarm = only(viewer)
-    for part in (f"Redrive {redrive.pk} (mend)", "1,000 of 2,000", "KeyError: &lt;x&gt;"):
+    for part in (f"Bulk action {bulk_action.pk} (fix)", "1,000 of 2,000", "KeyError: &lt;x&gt;"):
         assert part in alarm
-    assert f'href="/admin/enrichment/redrive/{redrive.pk}/change/"' in alarm
+    assert f'href="/admin/enrichment/bulkaction/{bulk_action.pk}/change/"' in alarm
     user = person()
     names = ["view_delivery", "view_heldrecord"]
     user.user_permissions.set(Permission.objects.filter(codename__in=names))

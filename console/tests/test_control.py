@@ -59,24 +59,24 @@ class TestControl:
         ]
         assert "Run now. 1 delivery" in text_of(operator.get(CONTROL))
 
-    @pytest.mark.parametrize("act", ["pause", "resume", "run"])
-    def test_a_viewer_sees_no_button_and_a_forged_post_is_refused(self, viewer: Client, act: str) -> None:
+    @pytest.mark.parametrize("action", ["pause", "resume", "run"])
+    def test_a_viewer_sees_no_button_and_a_forged_post_is_refused(self, viewer: Client, action: str) -> None:
         control.pause("students", by="user:ann", reason="x")
         OrmQ.objects.all().delete()
         text = text_of(viewer.get(CONTROL))
         assert "paused" in text
-        assert "formaction" not in text and f"/{act}/" not in text
-        assert viewer.get(f"{CONTROL}students/{act}/").status_code == 403
+        assert "formaction" not in text and f"/{action}/" not in text
+        assert viewer.get(f"{CONTROL}students/{action}/").status_code == 403
         for stream in ("students", "tutors"):
-            assert viewer.post(f"{CONTROL}{stream}/{act}/", {"reason": "x"}).status_code == 403
+            assert viewer.post(f"{CONTROL}{stream}/{action}/", {"reason": "x"}).status_code == 403
         assert [each.stream for each in PausedStream.objects.all()] == ["students"]
         assert (OrmQ.objects.count(), history()) == (0, [])
 
     def test_nothing_is_done_by_a_get_and_there_is_no_other_stream(self, operator: Client) -> None:
         control.pause("tutors", by="user:ann", reason="x")
-        for act in ("resume", "run"):
-            assert operator.get(f"{CONTROL}tutors/{act}/").status_code == 405
-            assert operator.post(f"{CONTROL}nonsense/{act}/").status_code == 404
+        for action in ("resume", "run"):
+            assert operator.get(f"{CONTROL}tutors/{action}/").status_code == 405
+            assert operator.post(f"{CONTROL}nonsense/{action}/").status_code == 404
         assert operator.post(f"{CONTROL}nonsense/pause/", {"reason": "x"}).status_code == 404
         assert PausedStream.objects.get().stream == "tutors"
         assert operator.get(f"{CONTROL}tutors/change/")["Location"] == CONTROL

@@ -28,12 +28,12 @@ def listed(client: Client, **query: str) -> set[int]:
 def test_deliveries_are_filtered(viewer: Client) -> None:
     pending = deliver().pk
     done = deliver(stream="students", inserted=1, processed_at=timezone.now()).pk
-    redrive = deliver(source=Delivery.Source.REDRIVE, last_error="store: away").pk
-    assert listed(viewer) == {pending, done, redrive}
-    assert listed(viewer, status="failing") == {redrive}
-    assert listed(viewer, status="pending") == {pending, redrive}
+    bulk_action = deliver(source=Delivery.Source.BULK_ACTION, last_error="store: away").pk
+    assert listed(viewer) == {pending, done, bulk_action}
+    assert listed(viewer, status="failing") == {bulk_action}
+    assert listed(viewer, status="pending") == {pending, bulk_action}
     assert listed(viewer, status="processed", stream="students") == {done}
-    assert listed(viewer, source="1") == {redrive}
+    assert listed(viewer, source="1") == {bulk_action}
     assert listed(viewer, source="x") == listed(viewer, stream="x") == listed(viewer, status="x") == set()
 
 

@@ -54,8 +54,8 @@ def test_a_page_of_a_key_is_found_by_its_prefix_alone(administrator: Client) -> 
     key, _ = make(administrator)
     for name in (key.pk, key.name, "\0", "x"):
         assert administrator.get(f"{KEYS}{name}/change/").status_code in (302, 404)
-        for act in ("replace", "revoke"):
-            assert administrator.post(f"{KEYS}{name}/{act}/", {"name": "x", **NO_END}).status_code == 404
+        for action in ("replace", "revoke"):
+            assert administrator.post(f"{KEYS}{name}/{action}/", {"name": "x", **NO_END}).status_code == 404
     assert not ApiKey.objects.get().revoked
 
 
@@ -192,7 +192,7 @@ def test_a_stream_that_is_not_registered_is_refused(administrator: Client) -> No
 def test_keys_are_for_administrators(group: str) -> None:
     client = browser_of(person(group))
     key, _ = ApiKey.objects.create_key(name="platform")
-    for page in (KEYS, *(f"{KEYS}{key.prefix}/{act}/" for act in ("change", "replace", "revoke")), f"{KEYS}add/"):
+    for page in (KEYS, *(f"{KEYS}{key.prefix}/{action}/" for action in ("change", "replace", "revoke")), f"{KEYS}add/"):
         assert client.get(page).status_code == 403
         assert client.post(page, {"name": "mine", "can_ingest": "on", **NO_END}).status_code == 403
     assert not ApiKey.objects.get().revoked

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from console import search as find
-from enrichment.models import HeldRecord, Redrive
+from enrichment.models import BulkAction, HeldRecord
 from enrichment.tests.held import hold, key_named, valid, wait
 from ingestion import control
 from ingestion.models import Delivery, Upload
@@ -133,22 +133,22 @@ def test_it_searches_the_newest_pending_deliveries_and_says_so(viewer: Client, m
     assert "1 pending delivery (the newest: not all" in found(viewer, "4712")
 
 
-@pytest.mark.parametrize("name", ["delivery", "upload", "redrive"])
-def test_it_finds_deliveries_uploads_and_redrives_by_number(viewer: Client, name: str) -> None:
+@pytest.mark.parametrize("name", ["delivery", "upload", "bulk action"])
+def test_it_finds_deliveries_uploads_and_bulk_actions_by_number(viewer: Client, name: str) -> None:
     things = {
         "delivery": deliver("tutors", valid()),
         "upload": an_upload(),
-        "redrive": Redrive.objects.create(act="discard", by="command"),
+        "bulk action": BulkAction.objects.create(kind="discard", by="command"),
     }
-    app = "enrichment" if name == "redrive" else "ingestion"
+    app, model = ("enrichment", "bulkaction") if name == "bulk action" else ("ingestion", name)
     number = things[name].pk
     plural = {"delivery": "deliveries"}.get(name, f"{name}s")
     for question in (f"{name} {number}", f"{name.upper()} #{number}", f"{plural} {number}"):
-        assert links(found(viewer, question)) == {f"{app}/{name}/{number}/change/"}
-    assert (f"{app}/{name}/{number}/change/" in links(found(viewer, str(number)))) is (name != "redrive")
+        assert links(found(viewer, question)) == {f"{app}/{model}/{number}/change/"}
+    assert (f"{app}/{model}/{number}/change/" in links(found(viewer, str(number)))) is (name != "bulk action")
     text = found(viewer, f"{name} {number + 1000}")
     assert "Nothing is found" in text and "capitals" not in text
-    kept = "" if name == "redrive" else ", or it is no longer kept: what is done with is deleted after 30 d"
+    kept = "" if name == "bulk action" else ", or it is no longer kept: what is done with is deleted after 30 d"
     assert f"There is no {name} {number + 1000}{kept}." in text
 
 
@@ -192,7 +192,7 @@ def test_a_row_that_was_held_first_says_so(viewer: Client) -> None:
     assert held.status == "resolved"
     text = found(viewer, "4711")
     leads = {f"enrichment/heldrecord/{held.pk}/change/", f"ingestion/delivery/{held.resolved_by}/change/"}
-    assert "held first" in text and "mended" not in text
+    assert "held first" in text and "fixed" not in text
     assert leads <= links(text)
     unseeing = found(with_rights("view_tutoringsession", "view_delivery"), "4711")
     assert "held first" not in unseeing and str(held.resolved_by) != str(held.delivery_id)
@@ -273,7 +273,7 @@ def test_it_shows_nothing_that_one_may_not_see() -> None:
         ("view_heldrecord", r"enrichment/heldrecord/\d+/change/"),
         ("view_delivery", r"ingestion/delivery/\d+/change/"),
         ("view_upload", r"ingestion/upload/\d+/change/"),
-        ("view_redrive", r"enrichment/redrive/\d+/change/"),
+        ("view_bulkaction", r"enrichment/bulkaction/\d+/change/"),
     ],
 )
 def test_each_kind_has_its_own_right(right: str, leads: str) -> None:
@@ -283,9 +283,9 @@ def test_each_kind_has_its_own_right(right: str, leads: str) -> None:
     Upload.objects.create(
         pk=4711, stream="tutors", client="x", name="x", format="csv", size=1, sha256="", created_at=now
     )
-    Redrive.objects.create(pk=4711, act="discard", by="command")
+    BulkAction.objects.create(pk=4711, kind="discard", by="command")
     client = with_rights(right)
-    shown = {link for text in ("4711", "redrive 4711") for link in links(found(client, text))}
+    shown = {link for text in ("4711", "bulk action 4711") for link in links(found(client, text))}
     assert shown
     assert all(re.fullmatch(leads, link) for link in shown)
 

@@ -25,7 +25,7 @@ def test_the_list_of_pages_begins_with_what_operators_need() -> None:
     names = re.findall(r'class="section"[^>]*>([^<]*)</a>', text)
     assert names[:3] == ["What is held", "Tutoring records", "Deliveries and keys"]
     assert "What is held</h1>" in text_of(root.get("/admin/enrichment/"))
-    assert "What is held</a>" in text_of(root.get("/admin/enrichment/redrive/"))
+    assert "What is held</a>" in text_of(root.get("/admin/enrichment/bulkaction/"))
     apps = re.findall(r'class="app-(\w+) module"', text)
     assert apps == ["enrichment", "tutoring", "ingestion", "auth", "django_q", "axes"]
     assert text.index(">Dead letters</a>") < text.index(">Waiting records</a>") < text.index(">Held records</a>")
@@ -45,7 +45,7 @@ def every_page(record_pk: int, waiting_pk: int, delivery_pk: int, prefix: str) -
     for model in admin.site._registry:
         meta = model._meta
         yield f"/admin/{meta.app_label}/{meta.model_name}/"
-    yield from (f"/admin/enrichment/deadletter/{record_pk}/{page}/" for page in ("change", "mend"))
+    yield from (f"/admin/enrichment/deadletter/{record_pk}/{page}/" for page in ("change", "fix"))
     yield f"/admin/enrichment/waitingrecord/{waiting_pk}/change/"
     yield f"/admin/ingestion/delivery/{delivery_pk}/change/"
     yield from (f"/admin/ingestion/apikey/{page}/" for page in ("add", f"{prefix}/change", f"{prefix}/history"))

@@ -1,4 +1,4 @@
-"""Acts on held records, one or thousands: each kept as a redrive, done in steps, taken up again after a crash."""
+"""Bulk actions: one decision about held records, one or thousands of them, done in steps that survive a crash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db.models import Count, Max
 from django.utils import timezone
 
 from enrichment.held import bulk_fix, requeue
-from enrichment.models import HeldRecord, HeldRecordQuerySet, Redrive, RedriveQuerySet
+from enrichment.models import BulkAction, BulkActionQuerySet, HeldRecord, HeldRecordQuerySet
 from ingestion import doorbell, streams
 from ingestion.models import Delivery
 from ingestion.text import clean, plain
@@ -27,22 +27,22 @@ STEP_SECONDS = 2.0
 POLL = 0.1
 
 LEFT, AND_REPROCESS = "left", "reprocess"
-"""Names in Redrive.change, of a mend: why records are left as they are → how many; whether it also reprocesses."""
+"""Names in Bulk action.change, of a fix: why records are left as they are → how many; whether it also reprocesses."""
 
-Act, Status = Redrive.Act, HeldRecord.Status
+Kind, Status = BulkAction.Kind, HeldRecord.Status
 
 
-def meant(act: str, chosen: dict[str, Any]) -> HeldRecordQuerySet:
-    """The records that an act with this filter would act on now."""
+def meant(kind: str, chosen: dict[str, Any]) -> HeldRecordQuerySet:
+    """The records that a bulk action with this filter would act on now."""
     records = HeldRecord.objects.chosen_by(chosen).open()
-    if act == Act.DISCARD:
+    if kind == Kind.DISCARD:
         return records
     records = records.filter(stream__in=streams.names())  # no worker takes those of a stream that is gone
-    return records.filter(queued_in=None) if act == Act.REPROCESS else records
+    return records.filter(queued_in=None) if kind == Kind.REPROCESS else records
 
 
 def begin(
-    act: str,
+    kind: str,
     chosen: dict[str, Any],
     *,
     by: str,
@@ -50,15 +50,15 @@ def begin(
     up_to: int | None = None,
     reason: str = "",
     change: dict[str, Any] | None = None,
-) -> Redrive:
+) -> BulkAction:
     """Keeps what is to be done. From here on the workers do it; carry_on() does a step at once.
 
     `up_to` is the newest record that is meant, else the newest there is: what arrives later is not.
     """
-    records = meant(act, chosen)
+    records = meant(kind, chosen)
     found = (records if up_to is None else records.filter(pk__lte=up_to)).aggregate(newest=Max("pk"), total=Count("*"))
-    return Redrive.objects.create(
-        act=act,
+    return BulkAction.objects.create(
+        kind=kind,
         filter=chosen,
         by=by,
         user=user,
@@ -69,31 +69,33 @@ def begin(
     )
 
 
-def reprocess(chosen: dict[str, Any], *, by: str) -> Redrive:
+def reprocess(chosen: dict[str, Any], *, by: str) -> BulkAction:
     """Sends the chosen records through again; those on their way already are left out."""
-    return finish(begin(Act.REPROCESS, chosen, by=by))
+    return finish(begin(Kind.REPROCESS, chosen, by=by))
 
 
-def discard(chosen: dict[str, Any], *, by: str, reason: str) -> Redrive:
+def discard(chosen: dict[str, Any], *, by: str, reason: str) -> BulkAction:
     """Closes the chosen records for good."""
-    return finish(begin(Act.DISCARD, chosen, by=by, reason=reason))
+    return finish(begin(Kind.DISCARD, chosen, by=by, reason=reason))
 
 
-def finish(redrive: Redrive, after_step: Callable[[Redrive], object] = lambda redrive: None) -> Redrive:
+def finish(
+    bulk_action: BulkAction, after_step: Callable[[BulkAction], object] = lambda bulk_action: None
+) -> BulkAction:
     """Does what is left of it, or waits for the process that does it."""
-    while redrive.finished_at is None:
-        if not carry_on(Redrive.objects.filter(pk=redrive.pk)):
+    while bulk_action.finished_at is None:
+        if not carry_on(BulkAction.objects.filter(pk=bulk_action.pk)):
             time.sleep(POLL)
-        redrive.refresh_from_db()
-        after_step(redrive)
-    return redrive
+        bulk_action.refresh_from_db()
+        after_step(bulk_action)
+    return bulk_action
 
 
-def carry_on(among: RedriveQuerySet, *, seconds: float | None = None) -> bool:
+def carry_on(among: BulkActionQuerySet, *, seconds: float | None = None) -> bool:
     """One step, wholly or not at all, of the oldest unfinished one that no other process is at; False if there is none.
 
     A step takes about `seconds`, else STEP_SECONDS, and at least one record.
-    An error is kept with the redrive and raised: its step is to be done again, after those that are not failing.
+    An error is kept with the bulk action and raised: its step is to be done again, after those that are not failing.
     """
     locked = None
     try:
@@ -105,60 +107,64 @@ def carry_on(among: RedriveQuerySet, *, seconds: float | None = None) -> bool:
     except Exception as error:
         if locked:
             last_error = clean(f"{type(error).__name__}: {error}", MAX_MESSAGE)
-            Redrive.objects.unfinished().filter(pk=locked.pk).update(last_error=last_error)
+            BulkAction.objects.unfinished().filter(pk=locked.pk).update(last_error=last_error)
         raise
     doorbell.ring()
     return True
 
 
-def _step(redrive: Redrive, end: float) -> None:
-    left = meant(redrive.act, redrive.filter).filter(pk__gt=redrive.reached, pk__lte=redrive.up_to).order_by("pk")
+def _step(bulk_action: BulkAction, end: float) -> None:
+    left = (
+        meant(bulk_action.kind, bulk_action.filter)
+        .filter(pk__gt=bulk_action.reached, pk__lte=bulk_action.up_to)
+        .order_by("pk")
+    )
     if pks := list(left.values_list("pk", flat=True)[:STEP]):
-        acted, redrive.reached = ACTS[redrive.act](redrive, pks, end)
-        redrive.count += acted
-    if len(pks) < STEP and redrive.reached >= max(pks, default=0):
-        redrive.finished_at = timezone.now()
-    redrive.last_error = ""
-    redrive.save(update_fields=["change", "count", "reached", "finished_at", "last_error"])
+        acted, bulk_action.reached = STEP_BY_KIND[bulk_action.kind](bulk_action, pks, end)
+        bulk_action.count += acted
+    if len(pks) < STEP and bulk_action.reached >= max(pks, default=0):
+        bulk_action.finished_at = timezone.now()
+    bulk_action.last_error = ""
+    bulk_action.save(update_fields=["change", "count", "reached", "finished_at", "last_error"])
 
 
 # Each acts on these ids, in order, until about `end` (of time.monotonic): (how many it acted on, the last one done).
 # Where a record costs the same however large it is, a step is short enough with all of them.
 
 
-def _reprocess(redrive: Redrive, pks: Sequence[int], end: float) -> tuple[int, int]:
-    return _send(redrive, pks), pks[-1]
+def _reprocess(bulk_action: BulkAction, pks: Sequence[int], end: float) -> tuple[int, int]:
+    return _send(bulk_action, pks), pks[-1]
 
 
-def _send(redrive: Redrive, pks: Sequence[int]) -> int:
+def _send(bulk_action: BulkAction, pks: Sequence[int]) -> int:
     acted = 0
     for stream, of_stream in requeue.by_stream(HeldRecord.objects.filter(pk__in=pks)).items():
-        deliveries = requeue.queue(stream, of_stream, Delivery.Source.REDRIVE)
-        redrive.deliveries.add(*deliveries)
+        deliveries = requeue.queue(stream, of_stream, Delivery.Source.BULK_ACTION)
+        bulk_action.deliveries.add(*deliveries)
         acted += sum(delivery.count for delivery in deliveries)
     return acted
 
 
-def _mend(redrive: Redrive, pks: Sequence[int], end: float) -> tuple[int, int]:
-    """Also sends those mended through again, where that is asked for too."""
-    done = bulk_fix.mend(pks, change_of(redrive), end)
-    redrive.change[LEFT] = bulk_fix.add_reasons(redrive.change.get(LEFT, {}), done.left)
-    if redrive.change.get(AND_REPROCESS):
-        _send(redrive, done.pks)
+def _fix(bulk_action: BulkAction, pks: Sequence[int], end: float) -> tuple[int, int]:
+    """Also sends those fixed through again, where that is asked for too."""
+    done = bulk_fix.fix(pks, change_of(bulk_action), end)
+    bulk_action.change[LEFT] = bulk_fix.add_reasons(bulk_action.change.get(LEFT, {}), done.left)
+    if bulk_action.change.get(AND_REPROCESS):
+        _send(bulk_action, done.pks)
     return len(done.pks), done.reached
 
 
-def _discard(redrive: Redrive, pks: Sequence[int], end: float) -> tuple[int, int]:
-    changes = {"status": Status.DISCARDED, "discard_reason": redrive.reason, "queued_in": None}
+def _discard(bulk_action: BulkAction, pks: Sequence[int], end: float) -> tuple[int, int]:
+    changes = {"status": Status.DISCARDED, "discard_reason": bulk_action.reason, "queued_in": None}
     locked = HeldRecord.objects.open().filter(pk__in=pks).order_by("pk").select_for_update()
     still_open = HeldRecord.objects.open().filter(pk__in=list(locked.values_list("pk", flat=True)))
     return still_open.update(**changes, changed_at=timezone.now()), pks[-1]
 
 
-ACTS: dict[str, Callable[[Redrive, Sequence[int], float], tuple[int, int]]] = {
-    Act.REPROCESS: _reprocess,
-    Act.DISCARD: _discard,
-    Act.MEND: _mend,
+STEP_BY_KIND: dict[str, Callable[[BulkAction, Sequence[int], float], tuple[int, int]]] = {
+    Kind.REPROCESS: _reprocess,
+    Kind.DISCARD: _discard,
+    Kind.FIX: _fix,
 }
 
 
@@ -177,15 +183,15 @@ def in_words(chosen: Mapping[str, Any], known: Mapping[int, HeldRecord] = Mappin
     return plain(" ".join([told, *(words.format(chosen[name]) for name, words in WORDS.items() if name in chosen)]))
 
 
-def done(redrive: Redrive) -> str:
+def done(bulk_action: BulkAction) -> str:
     """What was done to its records, to begin a sentence with."""
-    if redrive.act == Act.MEND:
-        return "Mended and sent through again" if redrive.change.get(AND_REPROCESS) else "Mended"
-    return {Act.REPROCESS: "Sent through again", Act.DISCARD: "Discarded"}[Act(redrive.act)]
+    if bulk_action.kind == Kind.FIX:
+        return "Fixed and sent through again" if bulk_action.change.get(AND_REPROCESS) else "Fixed"
+    return {Kind.REPROCESS: "Sent through again", Kind.DISCARD: "Discarded"}[Kind(bulk_action.kind)]
 
 
-def change_of(redrive: Redrive) -> bulk_fix.Change:
-    return bulk_fix.Change.of(redrive.change)
+def change_of(bulk_action: BulkAction) -> bulk_fix.Change:
+    return bulk_fix.Change.of(bulk_action.change)
 
 
 WORDS = {

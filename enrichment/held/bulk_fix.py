@@ -1,4 +1,4 @@
-"""One change to many held records: what it would do to each, tried on them, and done in a step of a redrive."""
+"""One change to many held records: what it would do to each, tried on them, and done in a step of a bulk action."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NOT_SO = "have another value in the field, or none: the change is not for them"
 IS_SO = "have that value already"
 NOT_THERE = "do not have the field"
 NO_OBJECT = "are no objects: they have no fields"
-TOO_LARGE = "are too large to be mended here"
+TOO_LARGE = "are too large to be fixed here"
 OTHER = "other reasons"
 
 
@@ -67,7 +67,7 @@ class Change:
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Change:
-        """That of a redrive."""
+        """That of a bulk action."""
         return cls(**{name: kept.get(name, "") for name in ("do", "field", "value", "old")})
 
     def as_kept(self) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def _within(sizes: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]
     """Of these (id, bytes) the first, as many as make `most` bytes; those too large to be read weigh nothing."""
     taken: list[tuple[int, int]] = []
     for pk, size in sizes:
-        weight = size if size <= fixing.MOST_MENDED else 0
+        weight = size if size <= fixing.MAX_EDITABLE else 0
         if taken and weight > most:
             break
         most -= weight
@@ -252,8 +252,8 @@ def _verdicts(sizes: Sequence[tuple[int, int]], change: Change) -> Iterator[Verd
     while sizes:
         chunk = _within(sizes, CHUNK_BYTES)[:1000]
         sizes = sizes[len(chunk) :]
-        large = [pk for pk, size in chunk if size > fixing.MOST_MENDED]
-        small = [pk for pk, size in chunk if size <= fixing.MOST_MENDED]
+        large = [pk for pk, size in chunk if size > fixing.MAX_EDITABLE]
+        small = [pk for pk, size in chunk if size <= fixing.MAX_EDITABLE]
         unread = HeldRecord.objects.defer("payload", "original_payload").in_bulk(large)
         read = HeldRecord.objects.defer("original_payload").in_bulk(small)
         for pk, _ in chunk:
@@ -263,24 +263,24 @@ def _verdicts(sizes: Sequence[tuple[int, int]], change: Change) -> Iterator[Verd
                 yield judge(read.pop(pk), change)
 
 
-# In a step of a redrive.
+# In a step of a bulk action.
 
 
 @dataclass(kw_only=True)
-class Mended:
+class FixResult:
     reached: int
     """The ids up to this one are done."""
     pks: list[int] = field(default_factory=list)
-    """Of those mended."""
+    """Of those fixed."""
     left: Counter[str] = field(default_factory=Counter)
     """Why others are left as they are → how many."""
 
 
-def mend(pks: Sequence[int], change: Change, end: float = math.inf) -> Mended:
+def fix(pks: Sequence[int], change: Change, end: float = math.inf) -> FixResult:
     """Of these ids, in order, at least one and no more after `end` (of time.monotonic). In the caller's transaction,
     which keeps the lock on them; those closed meanwhile are left out.
     """
-    done = Mended(reached=pks[-1])
+    done = FixResult(reached=pks[-1])
     passing: list[Verdict] = []
     for verdict in _locked_verdicts(pks, change):
         if verdict.passes:

@@ -22,10 +22,10 @@ from ingestion.validation import field_errors, key_of, validate
 
 
 class SomeoneWasFaster(Exception):
-    """The held record was closed or mended by someone else meanwhile."""
+    """The held record was closed or fixed by someone else meanwhile."""
 
 
-class NotMendable(Exception):
+class StillInvalid(Exception):
     """The payload is still not valid; `messages` are by field."""
 
     def __init__(self, messages: dict[str, list[str]]) -> None:
@@ -44,20 +44,20 @@ def check_payload(stream: Stream, text: str) -> dict[str, list[str]]:
     return {}
 
 
-def mend(held: HeldRecord, payload: str, payload_version: int) -> None:
+def fix(held: HeldRecord, payload: str, payload_version: int) -> None:
     """Replaces the payload of an open record by one that is valid; the original is kept.
 
-    Raises NotMendable where it is not valid, SomeoneWasFaster where the record was closed, or mended since
-    `payload_version`. A mended record is taken out of the delivery that was to send it through unmended.
+    Raises StillInvalid where it is not valid, SomeoneWasFaster where the record was closed, or fixed since
+    `payload_version`. A fixed record is taken out of the delivery that was to send it through unfixed.
     """
     stream = streams.get(held.stream)
     if messages := check_payload(stream, payload):
-        raise NotMendable(messages)
+        raise StillInvalid(messages)
     if not replace_payloads(stream, [(held, payload_version, parse_json(payload.encode()))]):
-        raise SomeoneWasFaster(f"{held} was mended or closed meanwhile.")
+        raise SomeoneWasFaster(f"{held} was fixed or closed meanwhile.")
 
 
-def replace_payloads(stream: Stream, mended: Iterable[tuple[HeldRecord, int, Any]]) -> int:
+def replace_payloads(stream: Stream, fixed: Iterable[tuple[HeldRecord, int, Any]]) -> int:
     """Writes payloads that pass, each to its record of that stream where that is open and of that payload_version.
     Returns how many that were. Two milliseconds a record as bulk_update, a tenth of that so.
     """
@@ -73,7 +73,7 @@ def replace_payloads(stream: Stream, mended: Iterable[tuple[HeldRecord, int, Any
             version,
             *HeldRecord.OPEN,
         )
-        for held, version, payload in mended
+        for held, version, payload in fixed
     ]
     with connection.cursor() as cursor:
         if rows:
@@ -87,7 +87,7 @@ def replace_payloads(stream: Stream, mended: Iterable[tuple[HeldRecord, int, Any
         return cursor.rowcount if rows else 0
 
 
-MOST_MENDED = 1_000_000
+MAX_EDITABLE = 1_000_000
 """Characters of a payload that a person can be asked to edit."""
 
 

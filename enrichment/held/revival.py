@@ -24,7 +24,7 @@ CHUNK = 1000
 """Held records named by one delivery."""
 
 
-def look(stream: Stream, stored: Collection[str], left: Collection[int]) -> None:
+def reconcile(stream: Stream, stored: Collection[str], left: Collection[int]) -> None:
     """Revives what waited for the records just stored and closes what they supersede; likewise those just held.
 
     Call it after the commit: of two transactions that need each other's rows, the later sees both.
@@ -38,8 +38,8 @@ def look(stream: Stream, stored: Collection[str], left: Collection[int]) -> None
     close_superseded(stream, HeldRecord.objects.filter(just_held | Q(key__in=stored)))
 
 
-def look_everywhere() -> None:
-    """What a crash between a commit and its look left undone."""
+def reconcile_all() -> None:
+    """What a crash between a commit and its reconciling left undone."""
     for stream in streams.all_streams():
         revive(stream.name, HeldRecord.objects.all())
         close_superseded(stream, HeldRecord.objects.all())

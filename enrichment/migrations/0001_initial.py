@@ -43,8 +43,8 @@ class Migration(migrations.Migration):
                 ('received_at', models.DateTimeField(help_text='When the delivery came.')),
                 ('version_at', models.DateTimeField(help_text='updated_at of the record if it can be read, else received_at.')),
                 ('payload', models.TextField(help_text='JSON in ASCII.')),
-                ('original_payload', models.TextField(help_text='As sent, kept when the payload is mended.', null=True)),
-                ('payload_version', models.PositiveIntegerField(default=0, help_text='Counts the mends.')),
+                ('original_payload', models.TextField(help_text='As sent, kept when the payload is fixed.', null=True)),
+                ('payload_version', models.PositiveIntegerField(default=0, help_text='Counts the fixes.')),
                 ('status', models.CharField(choices=[('waiting', 'waiting'), ('dead', 'dead'), ('resolved', 'resolved'), ('discarded', 'discarded')], max_length=10)),
                 ('stage', models.CharField(choices=[('validate', 'validate'), ('enrich', 'enrich'), ('upsert', 'upsert')], max_length=10)),
                 ('code', models.CharField(choices=[('invalid', 'invalid'), ('too_large', 'too large'), ('missing_reference', 'missing reference'), ('crashed_worker', 'crashed worker'), ('enrich_error', 'enrich error'), ('conflict', 'conflict'), ('constraint', 'constraint'), ('unstorable', 'unstorable')], max_length=20)),
@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
                 ('delivery', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='held_records', to='ingestion.delivery')),
             ],
             options={
-                'permissions': [('reprocess', 'Can reprocess held records'), ('discard', 'Can discard held records'), ('mend', 'Can mend held records'), ('refresh', 'Can refresh derived fields')],
+                'permissions': [('reprocess', 'Can reprocess held records'), ('discard', 'Can discard held records'), ('fix', 'Can fix held records'), ('refresh', 'Can refresh derived fields')],
             },
         ),
         migrations.CreateModel(
@@ -135,13 +135,13 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='Redrive',
+            name='BulkAction',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('act', models.CharField(choices=[('reprocess', 'reprocess'), ('discard', 'discard'), ('mend', 'mend')], max_length=10)),
+                ('kind', models.CharField(choices=[('reprocess', 'reprocess'), ('discard', 'discard'), ('fix', 'fix')], max_length=10)),
                 ('by', models.CharField(help_text='user:<name> or command.', max_length=200)),
                 ('filter', models.JSONField(default=dict, help_text='What chose the records: names of CHOSEN_BY.')),
-                ('change', models.JSONField(default=dict, help_text='Of a mend: what was changed.')),
+                ('change', models.JSONField(default=dict, help_text='Of a fix: what was changed.')),
                 ('reason', models.TextField(blank=True)),
                 ('total', models.PositiveIntegerField(default=0, help_text='Held records that were chosen when it began.')),
                 ('count', models.PositiveIntegerField(default=0, help_text='Held records acted on.')),
@@ -153,6 +153,9 @@ class Migration(migrations.Migration):
                 ('deliveries', models.ManyToManyField(to='ingestion.delivery')),
                 ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
             ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('finished_at', None)), fields=['id'], name='bulk_action_unfinished')],
+            },
         ),
         migrations.AddIndex(
             model_name='heldrecord',
@@ -189,9 +192,5 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='heldrecord',
             constraint=models.UniqueConstraint(fields=('delivery', 'position'), name='held_once'),
-        ),
-        migrations.AddIndex(
-            model_name='redrive',
-            index=models.Index(condition=models.Q(('finished_at', None)), fields=['id'], name='redrive_unfinished'),
         ),
     ]

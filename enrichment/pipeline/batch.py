@@ -75,7 +75,7 @@ def process_batch(stream: Stream, *, records: int | None = None, respect_backoff
         with suppress(Error):  # with the database away the claim expires with its lease
             Delivery.objects.release(deliveries)
         raise
-    _look(stream, items)
+    _reconcile(stream, items)
     return BatchResult(Counter(item.outcome for item in items))
 
 
@@ -238,18 +238,18 @@ def _stat_of(item: Item) -> str:
 # After the transaction.
 
 
-def _look(stream: Stream, items: Iterable[Item]) -> None:
+def _reconcile(stream: Stream, items: Iterable[Item]) -> None:
     """P6, P11: in a transaction of its own, since only after both commits one of the two sees the other."""
     stored = {item.row[stream.key] for item in items if item.outcome in ("inserted", "updated", "stale")}
     left = [item.held.pk for item in items if item.outcome == "held" and item.held]
     try:
-        revival.look(stream, stored, left)
+        revival.reconcile(stream, stored, left)
     except Error:
-        logger.warning("Looking for held records failed; the next sweep will.", exc_info=True)
+        logger.warning("Reconciling failed; the next sweep will.", exc_info=True)
 
 
 def _release(deliveries: Sequence[Delivery], error: BaseException) -> BatchResult:
-    """Releases the claims after an error that is not a record's, to be retried after a pause; alone where others may suffer."""
+    """Releases the claims after an error that is not a record's, to be retried later; alone where others may suffer."""
     fault = classify(error)
     if fault not in (Fault.STORE, Fault.CODE):
         fault = Fault.CODE  # a record's error that escaped its savepoint is a mistake of ours
@@ -279,7 +279,7 @@ def _smaller(delivery: Delivery) -> int:
 
 
 def count(deliveries: Iterable[Delivery], items: Iterable[Item], since: datetime) -> dict[str, float]:
-    """Columns of MinuteStat to add for items that clients sent; `since` is our clock just after the deliveries were claimed.
+    """Columns of MinuteStat to add for items that clients sent; `since` is our clock just after the claim.
 
     What we send through again ourselves is not counted: each accepted record once, when it is first stored or held.
     No clock is compared with another's: from arrival to claim the database's counts, from then on ours.

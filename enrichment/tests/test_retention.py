@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from enrichment import retention, sweep, tasks
 from enrichment.held import bulk_actions
-from enrichment.models import Failure, HeldRecord, MinuteStat, Pruning, Redrive
+from enrichment.models import BulkAction, Failure, HeldRecord, MinuteStat, Pruning
 from enrichment.tests.held import hold, valid, wait
 from ingestion import doorbell
 from ingestion.models import Delivery, Throttle, Upload
@@ -100,15 +100,15 @@ def test_one_open_record_keeps_its_delivery_and_all_records_of_it() -> None:
     assert not left()
 
 
-def test_deliveries_of_a_redrive_stay_until_it_is_finished() -> None:
-    unfinished = Redrive.objects.create(act="reprocess", by="test")
-    finished = Redrive.objects.create(act="reprocess", by="test", finished_at=timezone.now(), count=1)
-    kept, gone = (delivery(source=Delivery.Source.REDRIVE, format="held") for _ in range(2))
+def test_deliveries_of_a_bulk_action_stay_until_it_is_finished() -> None:
+    unfinished = BulkAction.objects.create(kind="reprocess", by="test")
+    finished = BulkAction.objects.create(kind="reprocess", by="test", finished_at=timezone.now(), count=1)
+    kept, gone = (delivery(source=Delivery.Source.BULK_ACTION, format="held") for _ in range(2))
     unfinished.deliveries.add(kept)
     finished.deliveries.add(gone)
     prune()
     assert left() == {kept.pk}
-    assert Redrive.objects.count() == 2  # who did what is kept
+    assert BulkAction.objects.count() == 2  # who did what is kept
     assert list(finished.deliveries.all()) == []
 
 
@@ -315,7 +315,7 @@ def test_the_command_tells_what_it_deleted() -> None:
     assert set(Pruning.objects.values_list("by", flat=True)) == {"command"}
 
 
-def test_a_redrive_that_begins_later_finds_what_is_left() -> None:
+def test_a_bulk_action_that_begins_later_finds_what_is_left() -> None:
     grow_old(hold(), status=Status.DISCARDED)
     stays = grow_old(hold())
     prune()

@@ -85,7 +85,7 @@ def test_the_total_is_the_sum(django_assert_num_queries: Any) -> None:
     assert total.oldest == Delivery.objects.pending().get().received_at
 
 
-def test_what_came_of_redrives_is_summed_over_their_deliveries() -> None:
+def test_what_came_of_bulk_actions_is_summed_over_their_deliveries() -> None:
     for _ in range(3):
         hold()
     first = bulk_actions.reprocess({}, by="command")
@@ -94,7 +94,7 @@ def test_what_came_of_redrives_is_summed_over_their_deliveries() -> None:
         stream="tutors", client="system", format="held", body=b"[]", count=4, stale=1, held=2
     )
     first.deliveries.add(more)
-    Delivery.objects.filter(redrive=first).exclude(pk=more.pk).update(inserted=1, updated=1, skipped=1)
+    Delivery.objects.filter(bulkaction=first).exclude(pk=more.pk).update(inserted=1, updated=1, skipped=1)
     assert stats.came_of([first.pk, nothing.pk]) == {
         first.pk: {"inserted": 1, "updated": 1, "stale": 1, "skipped": 1, "held again": 2, "pending": 1}
     }

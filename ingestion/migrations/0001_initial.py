@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('stream', models.CharField(max_length=64)),
-                ('source', models.PositiveSmallIntegerField(choices=[(0, 'revived records'), (1, 'redrive'), (2, 'client')], db_default=2, default=2)),
+                ('source', models.PositiveSmallIntegerField(choices=[(0, 'revived records'), (1, 'bulk_action'), (2, 'client')], db_default=2, default=2)),
                 ('client', models.CharField(help_text='key:<prefix>, user:<name> or system.', max_length=200)),
                 ('format', models.CharField(choices=[('json', 'JSON'), ('ndjson', 'NDJSON'), ('held', 'ids of held records')], db_default='json', default='json', max_length=10)),
                 ('body', models.BinaryField(editable=True)),
@@ -114,7 +114,7 @@ class Migration(migrations.Migration):
                 ('updated', models.PositiveIntegerField(db_default=0, default=0)),
                 ('stale', models.PositiveIntegerField(db_default=0, default=0)),
                 ('held', models.PositiveIntegerField(db_default=0, default=0)),
-                ('skipped', models.PositiveIntegerField(db_default=0, default=0, help_text='Held records that were closed or mended meanwhile.')),
+                ('skipped', models.PositiveIntegerField(db_default=0, default=0, help_text='Held records that were closed or fixed meanwhile.')),
                 ('upload', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='ingestion.upload')),
             ],
             options={

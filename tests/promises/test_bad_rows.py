@@ -302,10 +302,10 @@ def test_a_dead_letter_closes_when_a_newer_one_was_stored_before_it_came() -> No
     assert (dead.status, dead.resolved_by) == (Status.RESOLVED, good.pk)
 
 
-def test_a_mended_record_that_is_older_than_the_stored_one_says_so() -> None:
-    send("tutors", tutor(email="nobody", updated_at=OLDER, name="mended"), keep_invalid=True)
+def test_a_fixed_record_that_is_older_than_the_stored_one_says_so() -> None:
+    send("tutors", tutor(email="nobody", updated_at=OLDER, name="fixed"), keep_invalid=True)
     dead = HeldRecord.objects.get()
-    fixing.mend(dead, dump(tutor(updated_at=OLDER, name="mended")), dead.payload_version)
+    fixing.fix(dead, dump(tutor(updated_at=OLDER, name="fixed")), dead.payload_version)
     bulk_actions.reprocess({}, by="test")
     deliver("tutors", tutor(updated_at=NEWER, name="newer"))
     work_off()
@@ -318,16 +318,16 @@ def test_a_mended_record_that_is_older_than_the_stored_one_says_so() -> None:
 
 def test_a_dead_record_reprocessed_after_a_newer_version_was_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(revival, "look", lambda *args: None)  # the workers die after their commits
+        patch.setattr(revival, "reconcile", lambda *args: None)  # the workers die after their commits
         send("tutors", tutor(email="nobody", updated_at=OLDER, name="old"), keep_invalid=True)
         send("tutors", tutor(updated_at=NEWER, name="new"))
     dead = HeldRecord.objects.get()
-    fixing.mend(dead, dump(tutor(updated_at=OLDER, name="old")), 0)
-    redrive = bulk_actions.reprocess({}, by="test")
+    fixing.fix(dead, dump(tutor(updated_at=OLDER, name="old")), 0)
+    bulk_action = bulk_actions.reprocess({}, by="test")
     work_off()
     dead.refresh_from_db()
     assert (dead.status, dead.outcome) == (Status.RESOLVED, "stale")
-    assert counts(redrive.deliveries.get()) == {"stale": 1}
+    assert counts(bulk_action.deliveries.get()) == {"stale": 1}
     assert stored("tutors", tutor()["tutor_id"]).name == "new"
     assert_nothing_vanished()
 

@@ -278,7 +278,7 @@ def test_a_worker_whose_mark_was_taken_over_stores_nothing(monkeypatch: pytest.M
 
 
 def lose_looks(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(revival, "look", lambda *args: None)  # the workers die after their commits
+    patch.setattr(revival, "reconcile", lambda *args: None)  # the workers die after their commits
 
 
 def test_what_is_discarded_stays_so_when_its_key_is_stored() -> None:
@@ -308,8 +308,8 @@ def test_of_two_who_send_a_record_on_at_once_one_does() -> None:
     send("tutors", tutor(email="nobody"), keep_invalid=True)
     pks = list(HeldRecord.objects.values_list("pk", flat=True))
     with transaction.atomic():
-        (delivery,) = requeue.queue("tutors", pks, Delivery.Source.REDRIVE)
-        second = beside(lambda: requeue.queue("tutors", pks, Delivery.Source.REDRIVE))
+        (delivery,) = requeue.queue("tutors", pks, Delivery.Source.BULK_ACTION)
+        second = beside(lambda: requeue.queue("tutors", pks, Delivery.Source.BULK_ACTION))
         wait_until_blocked()
     assert second.result(30) == []
     assert HeldRecord.objects.get().queued_in == delivery.pk
@@ -324,13 +324,13 @@ def test_of_two_with_one_time_the_later_delivery_is_newer() -> None:
     assert stored("tutors", tutor()["tutor_id"]).name == "second"
 
 
-def test_of_two_of_one_delivery_the_later_position_is_newer_even_when_it_was_mended() -> None:
+def test_of_two_of_one_delivery_the_later_position_is_newer_even_when_it_was_fixed() -> None:
     send("tutors", tutor(name="first"), tutor(name="second", email="nobody"), keep_invalid=True)
     dead = HeldRecord.objects.get()
-    fixing.mend(dead, dump(tutor(name="second")), 0)
-    redrive = bulk_actions.reprocess({}, by="test")
+    fixing.fix(dead, dump(tutor(name="second")), 0)
+    bulk_action = bulk_actions.reprocess({}, by="test")
     work_off()
-    assert counts(redrive.deliveries.get()) == {"updated": 1}
+    assert counts(bulk_action.deliveries.get()) == {"updated": 1}
     row = stored("tutors", tutor()["tutor_id"])
     assert (row.name, row.position) == ("second", 1)
 
@@ -378,13 +378,13 @@ def test_arrivals_and_marks_are_told_by_the_databases_clock() -> None:
 
 def test_it_looks_after_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     inside: list[bool] = []
-    look = revival.look
+    look = revival.reconcile
 
     def note(*args: Any) -> None:
         inside.append(connection.in_atomic_block)
         look(*args)
 
-    monkeypatch.setattr(revival, "look", note)
+    monkeypatch.setattr(revival, "reconcile", note)
     send("tutors", tutor())
     assert inside == [False]
 

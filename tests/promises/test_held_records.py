@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from enrichment.held import bulk_actions, fixing
-from enrichment.held.fixing import NotMendable, SomeoneWasFaster
+from enrichment.held.fixing import SomeoneWasFaster, StillInvalid
 from enrichment.models import HeldRecord, MinuteStat
 from enrichment.pipeline import batch
 from ingestion.models import Delivery
@@ -43,9 +43,9 @@ def test_nothing_valid_is_no_delivery() -> None:
     assert not Delivery.objects.exists()
 
 
-def test_a_mended_record_is_stored_and_its_story_kept() -> None:
+def test_a_fixed_record_is_stored_and_its_story_kept() -> None:
     dead = dead_letter()
-    fixing.mend(dead, dump(tutor()), dead.payload_version)
+    fixing.fix(dead, dump(tutor()), dead.payload_version)
     again = reprocess()
     work_off()
     dead.refresh_from_db()
@@ -97,18 +97,18 @@ def test_what_a_person_sends_on_goes_in_its_turn() -> None:
 def test_a_discarded_record_is_skipped_by_the_delivery_that_names_it() -> None:
     dead = dead_letter()
     again = reprocess()
-    redrive = bulk_actions.discard({}, by="test", reason="a test of the client's")
+    bulk_action = bulk_actions.discard({}, by="test", reason="a test of the client's")
     work_off()
     dead.refresh_from_db()
-    assert (dead.status, dead.discard_reason, redrive.count) == (Status.DISCARDED, "a test of the client's", 1)
+    assert (dead.status, dead.discard_reason, bulk_action.count) == (Status.DISCARDED, "a test of the client's", 1)
     assert counts(again) == {"skipped": 1}
     assert_nothing_vanished()
 
 
-def test_a_record_mended_meanwhile_is_skipped_by_the_delivery_that_names_it() -> None:
+def test_a_record_fixed_meanwhile_is_skipped_by_the_delivery_that_names_it() -> None:
     dead = dead_letter()
     again = reprocess()
-    fixing.mend(dead, dump(tutor()), 0)
+    fixing.fix(dead, dump(tutor()), 0)
     work_off()
     dead.refresh_from_db()
     assert (dead.status, counts(again)) == (Status.DEAD, {"skipped": 1})
@@ -118,16 +118,16 @@ def test_a_record_mended_meanwhile_is_skipped_by_the_delivery_that_names_it() ->
     assert_nothing_vanished()
 
 
-@pytest.mark.parametrize("act", ["mend", "discard"])
-def test_what_changed_between_reading_and_work_is_skipped(act: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("action", ["fix", "discard"])
+def test_what_changed_between_reading_and_work_is_skipped(action: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker has read and validated the record; before its transaction begins, a person is faster."""
     dead = dead_letter()
     again = reprocess()
     work = batch._work
 
     def slow(*args: Any) -> Any:
-        if act == "mend":
-            fixing.mend(dead, dump(tutor()), 0)
+        if action == "fix":
+            fixing.fix(dead, dump(tutor()), 0)
         else:
             bulk_actions.discard({}, by="test", reason="no")
         return work(*args)
@@ -136,31 +136,31 @@ def test_what_changed_between_reading_and_work_is_skipped(act: str, monkeypatch:
     batch.process_batch(get("tutors"))
     dead.refresh_from_db()
     assert counts(again) == {"skipped": 1}
-    assert dead.status == (Status.DEAD if act == "mend" else Status.DISCARDED)
+    assert dead.status == (Status.DEAD if action == "fix" else Status.DISCARDED)
     assert_nothing_vanished()
 
 
-def test_the_second_mend_of_one_version_changes_nothing() -> None:
+def test_the_second_fix_of_one_version_changes_nothing() -> None:
     dead = dead_letter()
-    fixing.mend(dead, dump(tutor(name="first")), 0)
+    fixing.fix(dead, dump(tutor(name="first")), 0)
     with pytest.raises(SomeoneWasFaster):
-        fixing.mend(dead, dump(tutor(name="second")), 0)
+        fixing.fix(dead, dump(tutor(name="second")), 0)
     dead.refresh_from_db()
     assert "first" in dead.payload
 
 
-def test_a_closed_record_cannot_be_mended() -> None:
+def test_a_closed_record_cannot_be_fixed() -> None:
     dead = dead_letter()
     bulk_actions.discard({}, by="test", reason="no")
     with pytest.raises(SomeoneWasFaster):
-        fixing.mend(dead, dump(tutor()), 0)
+        fixing.fix(dead, dump(tutor()), 0)
 
 
 @pytest.mark.parametrize("payload", ["", "{", "[]", "NaN", '{"tutor_id": "x"}', '{"a": "\ud800"}', "[" * 100_000])
-def test_a_mend_must_be_valid(payload: str) -> None:
+def test_a_fix_must_be_valid(payload: str) -> None:
     dead = dead_letter()
-    with pytest.raises(NotMendable):
-        fixing.mend(dead, payload, 0)
+    with pytest.raises(StillInvalid):
+        fixing.fix(dead, payload, 0)
 
 
 def test_a_resolved_record_is_never_discarded() -> None:

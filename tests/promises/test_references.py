@@ -66,7 +66,7 @@ def test_the_sweep_makes_up_for_a_crash_between_commit_and_look(monkeypatch: pyt
     send("students", student())
     send("sessions", session())
     with monkeypatch.context() as patch:
-        patch.setattr(revival, "look", lambda *args: None)  # the worker dies after its commit
+        patch.setattr(revival, "reconcile", lambda *args: None)  # the worker dies after its commit
         send("tutors", tutor())
     assert only_held().status == Status.WAITING
     sweep.sweep()

@@ -175,7 +175,7 @@ def in_batches(faults: Iterable[Fault]) -> Iterator[Batch]:
 def plant(plan: Plan) -> list[Fault]:
     """Every kind of bad and late record, in the order to post them, after the records of regular(plan).
 
-    They are changed copies of the plan's first records with keys of their own, and refer to the plan's records: mended,
+    They are changed copies of the plan's first records with keys of their own, and refer to the plan's records: fixed,
     each can be stored. ValueError where the plan makes no feedback to copy.
     """
     models = first_records(plan)

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from enrichment.held import bulk_actions
-from enrichment.held.fixing import mend
+from enrichment.held.fixing import fix
 from enrichment.models import HeldRecord
 from enrichment.tests.held import hold, wait
 from ingestion.models import Delivery
@@ -293,20 +293,22 @@ def without_tags(html: str) -> str:
 def test_a_row_that_was_held_first_tells_how_it_was_stored(operator: Client) -> None:
     delivery = send("tutors", tutor(tutor_id="T-7", email="none"), keep_invalid=True)
     held = HeldRecord.objects.get()
-    mend(held, dump(tutor(tutor_id="T-7")), 0)
-    redrive = bulk_actions.reprocess({"ids": [held.pk]}, by="test")
+    fix(held, dump(tutor(tutor_id="T-7")), 0)
+    bulk_action = bulk_actions.reprocess({"ids": [held.pk]}, by="test")
     work_off()
-    stored_by = redrive.deliveries.get().pk
+    stored_by = bulk_action.deliveries.get().pk
     text = text_of(operator.get("/admin/tutoring/tutor/T-7/change/"))
     page = f"/admin/enrichment/heldrecord/{held.pk}/change/"
     told = without_tags(text)
-    assert f"It was held first, mended 1 time, and stored by delivery {stored_by} (redrive {redrive.pk})." in told
+    assert (
+        f"It was held first, fixed 1 time, and stored by delivery {stored_by} (bulk action {bulk_action.pk})." in told
+    )
     for link in (
         page,
         f"{page}#history",
         f"/admin/ingestion/delivery/{delivery.pk}/change/",
         f"/admin/ingestion/delivery/{stored_by}/change/",
-        f"/admin/enrichment/redrive/{redrive.pk}/change/",
+        f"/admin/enrichment/bulkaction/{bulk_action.pk}/change/",
     ):
         assert f'href="{link}"' in text
     Delivery.objects.filter(pk=stored_by).delete()

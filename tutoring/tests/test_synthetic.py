@@ -386,7 +386,7 @@ def test_references_of_planted_records_come_when_they_are_expected(planted: list
         assert bool(missing(fault.stream, item, arrived)) == (fault.expected == Outcome.WAITING), fault.kind
         if fault.expected == Outcome.LATER:
             arrived.add((fault.stream, item[KEYS[fault.stream]]))
-    for fault in planted:  # what is bad can be stored once it is mended
+    for fault in planted:  # what is bad can be stored once it is fixed
         for item in fault.records:
             if fault.expected == Outcome.DEAD and isinstance(item, dict) and "tutor_id" in item:
                 assert not missing(fault.stream, item, arrived), fault.kind

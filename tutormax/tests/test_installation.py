@@ -27,10 +27,10 @@ def test_viewers_read_operators_act_administrators_rule() -> None:
     viewer, operator, administrator = rights("viewer"), rights("operator"), rights("administrator")
     assert viewer < operator < administrator
     assert {right.split(".")[1].split("_")[0] for right in viewer} == {"view"}
-    assert {"ingestion.view_delivery", "enrichment.view_deadletter", "enrichment.view_redrive"} <= viewer
+    assert {"ingestion.view_delivery", "enrichment.view_deadletter", "enrichment.view_bulkaction"} <= viewer
     assert {"tutoring.view_tutor", "tutoring.view_tutoringsession", "tutoring.view_feedback"} <= viewer
-    acts = {f"enrichment.{act}" for act in ("reprocess", "discard", "mend", "refresh")}
-    assert operator - viewer == {*acts, "ingestion.add_delivery", "ingestion.control_streams"}
+    actions = {f"enrichment.{action}" for action in ("reprocess", "discard", "fix", "refresh")}
+    assert operator - viewer == {*actions, "ingestion.add_delivery", "ingestion.control_streams"}
     more = administrator - operator
     assert {"ingestion.view_apikey", "ingestion.add_apikey", "ingestion.change_apikey", "auth.change_user"} <= more
     assert "enrichment.prune" in more

@@ -1,4 +1,4 @@
-"""The list and the pages of redrives: how far each is, and what came of it."""
+"""The list and the pages of bulk actions: how far each is, and what came of it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from console.bulk_actions import page as redrive_page
+from console.bulk_actions import page as bulk_action_page
 from console.bulk_actions.admin import list_pages
 from enrichment.held import bulk_actions
-from enrichment.models import HeldRecord, Redrive
+from enrichment.models import BulkAction, HeldRecord
 from enrichment.tests.held import hold, valid, wait
 from ingestion import doorbell
 from ingestion.models import Delivery, PausedStream
@@ -22,20 +22,20 @@ from tests.records import work_off as work
 
 pytestmark = pytest.mark.django_db
 
-REDRIVES = "/admin/enrichment/redrive/"
+BULK_ACTIONS = "/admin/enrichment/bulkaction/"
 
 
-def page_of(client: Client, redrive: Redrive) -> str:
-    return unescape(text_of(client.get(f"{REDRIVES}{redrive.pk}/change/")))
+def page_of(client: Client, bulk_action: BulkAction) -> str:
+    return unescape(text_of(client.get(f"{BULK_ACTIONS}{bulk_action.pk}/change/")))
 
 
-def test_a_redrive_tells_what_came_of_it(viewer: Client) -> None:
+def test_a_bulk_action_tells_what_came_of_it(viewer: Client) -> None:
     records = [hold() for _ in range(3)]
-    redrive = bulk_actions.reprocess({"status": "dead", "stream": "tutors"}, by="user:ann")
-    delivery = redrive.deliveries.get()
+    bulk_action = bulk_actions.reprocess({"status": "dead", "stream": "tutors"}, by="user:ann")
+    delivery = bulk_action.deliveries.get()
     Delivery.objects.filter(pk=delivery.pk).update(inserted=1, held=1)
-    assert redrive.count == len(records)
-    for page in (REDRIVES, f"{REDRIVES}{redrive.pk}/change/"):
+    assert bulk_action.count == len(records)
+    for page in (BULK_ACTIONS, f"{BULK_ACTIONS}{bulk_action.pk}/change/"):
         text = text_of(viewer.get(page))
         assert "user:ann" in text
         assert "dead letters of tutors" in text
@@ -48,25 +48,25 @@ def test_it_tells_each_phase_and_stops_asking_when_it_is_done(viewer: Client, mo
     for number in range(2):
         hold(valid(tutor_id=f"G-{number}"), key=f"G-{number}")
     bad = hold(key="B-1")
-    redrive = bulk_actions.begin(Redrive.Act.REPROCESS, {"status": "dead"}, by="user:ann")
-    text = page_of(viewer, redrive)
+    bulk_action = bulk_actions.begin(BulkAction.Kind.REPROCESS, {"status": "dead"}, by="user:ann")
+    text = page_of(viewer, bulk_action)
     assert "at work" in text and "0 of 3" in text and 'data-refresh="2"' in text
     assert "No cluster is alive" in text
     doorbell.acknowledge()
-    assert "The workers still have 3 to reprocess." in page_of(viewer, redrive)
-    bulk_actions.carry_on(Redrive.objects.all())
-    text = page_of(viewer, redrive)
+    assert "The workers still have 3 to reprocess." in page_of(viewer, bulk_action)
+    bulk_actions.carry_on(BulkAction.objects.all())
+    text = page_of(viewer, bulk_action)
     assert "2 of 3" in text and "0 of 2" in text
     assert "The workers still have 1 to reprocess and 2 to process." in text
     assert "1,000" not in text and "on its way" in text
-    bulk_actions.finish(redrive)
-    text = page_of(viewer, redrive)
+    bulk_actions.finish(bulk_action)
+    text = page_of(viewer, bulk_action)
     assert "being processed" in text and "The workers still have 3 to process." in text
     PausedStream.objects.create(stream="tutors", by="user:ann")
-    assert "Paused: tutors." in page_of(viewer, redrive)
+    assert "Paused: tutors." in page_of(viewer, bulk_action)
     PausedStream.objects.all().delete()
     work()
-    text = page_of(viewer, redrive)
+    text = page_of(viewer, bulk_action)
     assert "data-refresh" not in text and "The workers" not in text
     assert "2 inserted · 1 held again" in text
     assert '<span class="badge is-resolved">inserted</span>' in text
@@ -76,14 +76,16 @@ def test_it_tells_each_phase_and_stops_asking_when_it_is_done(viewer: Client, mo
 
 def test_it_tells_of_trouble_and_of_who_was_faster(viewer: Client) -> None:
     record, other = hold(), hold()
-    redrive = bulk_actions.begin(Redrive.Act.DISCARD, {"status": "dead"}, by="user:ann", reason="<b>sent twice</b>")
-    Redrive.objects.update(last_error="OperationalError: <b>away</b>")
-    text = text_of(viewer.get(f"{REDRIVES}{redrive.pk}/change/"))
+    bulk_action = bulk_actions.begin(
+        BulkAction.Kind.DISCARD, {"status": "dead"}, by="user:ann", reason="<b>sent twice</b>"
+    )
+    BulkAction.objects.update(last_error="OperationalError: <b>away</b>")
+    text = text_of(viewer.get(f"{BULK_ACTIONS}{bulk_action.pk}/change/"))
     assert "OperationalError: &lt;b&gt;away" in text and "&lt;b&gt;sent twice" in text
-    assert "failing" in text_of(viewer.get(REDRIVES))
+    assert "failing" in text_of(viewer.get(BULK_ACTIONS))
     bulk_actions.discard({"ids": [record.pk]}, by="test", reason="no")
-    bulk_actions.finish(redrive)
-    text = page_of(viewer, redrive)
+    bulk_actions.finish(bulk_action)
+    text = page_of(viewer, bulk_action)
     assert "1 of the 2 was closed or sent on by someone faster" in text
     assert "1 discarded" in text and "away" not in text
     assert other.pk
@@ -91,8 +93,8 @@ def test_it_tells_of_trouble_and_of_who_was_faster(viewer: Client) -> None:
 
 def test_one_of_selected_records_links_to_them(viewer: Client) -> None:
     records = [hold(key="T-1"), hold(key="", payload="[]")]
-    redrive = bulk_actions.discard({"ids": [record.pk for record in records]}, by="user:ann", reason="no")
-    text = page_of(viewer, redrive)
+    bulk_action = bulk_actions.discard({"ids": [record.pk for record in records]}, by="user:ann", reason="no")
+    text = page_of(viewer, bulk_action)
     assert "2 selected held records" in text
     assert f'href="/admin/enrichment/heldrecord/{records[0].pk}/change/">tutors T-1</a>' in text
     assert f'without key</a> <span class="quiet">delivery {records[1].delivery_id}, position 0' in text
@@ -144,8 +146,8 @@ def test_a_filter_in_plain_words_and_as_lists(
 def test_those_still_open_are_listed_and_no_others(viewer: Client) -> None:
     hold(key="T-open"), hold(key="T-closed")
     bulk_actions.discard({"key": "T-closed"}, by="test", reason="no")
-    redrive = bulk_actions.reprocess({"stream": "tutors"}, by="test")
-    text = page_of(viewer, redrive)
+    bulk_action = bulk_actions.reprocess({"stream": "tutors"}, by="test")
+    text = page_of(viewer, bulk_action)
     page = "/admin/enrichment/deadletter/?stream=tutors"
     assert f'<a href="{page}">dead letters, filtered so</a>' in text
     listed = text_of(viewer.get(page))
@@ -155,7 +157,7 @@ def test_those_still_open_are_listed_and_no_others(viewer: Client) -> None:
 def test_of_very_many_held_again_the_latest_are_shown_and_the_page_says_so(
     viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redrive_page, "MOST_LINKS", 2)
+    monkeypatch.setattr(bulk_action_page, "MOST_LINKS", 2)
     records = [hold() for _ in range(3)]
     all_that_match = bulk_actions.reprocess({"status": "dead"}, by="test")
     work()
@@ -166,19 +168,19 @@ def test_of_very_many_held_again_the_latest_are_shown_and_the_page_says_so(
     work()
     text = page_of(viewer, selected)
     assert "The others are among those to which the numbers beside lead." in text
-    monkeypatch.setattr(redrive_page, "MOST_LINKS", 3)
+    monkeypatch.setattr(bulk_action_page, "MOST_LINKS", 3)
     assert "These are the latest" not in page_of(viewer, selected)
 
 
 def test_one_record_is_told_by_its_key(viewer: Client) -> None:
     record, gone = hold(key="T-77\u202e"), hold()
-    redrive = bulk_actions.discard({"ids": [record.pk]}, by="test", reason="no")
+    bulk_action = bulk_actions.discard({"ids": [record.pk]}, by="test", reason="no")
     bulk_actions.discard({"ids": [gone.pk]}, by="test", reason="no")
     gone.failures.all().delete()
     HeldRecord.objects.filter(pk=gone.pk).delete()
-    for page in (REDRIVES, f"{REDRIVES}{redrive.pk}/change/"):
+    for page in (BULK_ACTIONS, f"{BULK_ACTIONS}{bulk_action.pk}/change/"):
         assert rf"tutors T-77\u202e (held record {record.pk})" in text_of(viewer.get(page))
-    assert f"held record {gone.pk}" in text_of(viewer.get(REDRIVES))
+    assert f"held record {gone.pk}" in text_of(viewer.get(BULK_ACTIONS))
 
 
 def test_the_list_and_a_page_take_as_many_queries_however_much_there_is(viewer: Client) -> None:
@@ -190,51 +192,51 @@ def test_the_list_and_a_page_take_as_many_queries_however_much_there_is(viewer: 
         return len(captured)
 
     hold(), hold()
-    redrive = bulk_actions.reprocess({"status": "dead"}, by="command")
-    pages = (REDRIVES, f"{REDRIVES}{redrive.pk}/change/")
+    bulk_action = bulk_actions.reprocess({"status": "dead"}, by="command")
+    pages = (BULK_ACTIONS, f"{BULK_ACTIONS}{bulk_action.pk}/change/")
     for page in pages:
         viewer.get(page)
     few = [queries(page) for page in pages]
-    redrive = Redrive.objects.get(pk=redrive.pk)
+    bulk_action = BulkAction.objects.get(pk=bulk_action.pk)
     for _ in range(30):
         hold(), wait()
-        redrive.deliveries.add(*bulk_actions.reprocess({}, by="command").deliveries.all())
+        bulk_action.deliveries.add(*bulk_actions.reprocess({}, by="command").deliveries.all())
     assert [queries(page) for page in pages] == few
 
 
 def test_a_very_large_one_is_told_of_in_part(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_actions, "STEP", 2)
-    monkeypatch.setattr(redrive_page, "MOST_LOOKED_AT", 3)
+    monkeypatch.setattr(bulk_action_page, "MOST_LOOKED_AT", 3)
     for _ in range(6):
         hold()
-    redrive = bulk_actions.reprocess({}, by="command")
-    assert "Where the latest 3 of them are now" in page_of(viewer, redrive)
+    bulk_action = bulk_actions.reprocess({}, by="command")
+    assert "Where the latest 3 of them are now" in page_of(viewer, bulk_action)
 
 
 def test_one_whose_deliveries_are_deleted_by_now_still_tells_how_many(viewer: Client) -> None:
     hold()
-    redrive = bulk_actions.reprocess({}, by="command")
-    redrive.deliveries.clear()
-    for page in (REDRIVES, f"{REDRIVES}{redrive.pk}/change/"):
+    bulk_action = bulk_actions.reprocess({}, by="command")
+    bulk_action.deliveries.clear()
+    for page in (BULK_ACTIONS, f"{BULK_ACTIONS}{bulk_action.pk}/change/"):
         assert "1 sent through again" in text_of(viewer.get(page))
 
 
-def test_redrives_cannot_be_written(viewer: Client) -> None:
+def test_bulk_actions_cannot_be_written(viewer: Client) -> None:
     root = browser_of(person(superuser=True))
-    redrive = Redrive.objects.create(act="discard", by="user:ann", reason="a test", count=1)
+    bulk_action = BulkAction.objects.create(kind="discard", by="user:ann", reason="a test", count=1)
     for client in (viewer, root):
-        assert client.get(f"{REDRIVES}add/").status_code == 403
-        assert client.post(f"{REDRIVES}{redrive.pk}/change/", {"by": "user:bob"}).status_code == 403
-        assert client.post(f"{REDRIVES}{redrive.pk}/delete/", {"post": "yes"}).status_code == 403
-        assert client.get(f"{REDRIVES}999999/change/").status_code == 404
-        assert client.get(f"{REDRIVES}x/change/").status_code == 404
-    redrive.refresh_from_db()
-    assert redrive.by == "user:ann"
+        assert client.get(f"{BULK_ACTIONS}add/").status_code == 403
+        assert client.post(f"{BULK_ACTIONS}{bulk_action.pk}/change/", {"by": "user:bob"}).status_code == 403
+        assert client.post(f"{BULK_ACTIONS}{bulk_action.pk}/delete/", {"post": "yes"}).status_code == 403
+        assert client.get(f"{BULK_ACTIONS}999999/change/").status_code == 404
+        assert client.get(f"{BULK_ACTIONS}x/change/").status_code == 404
+    bulk_action.refresh_from_db()
+    assert bulk_action.by == "user:ann"
 
 
-def test_redrives_are_for_those_who_may_see_them() -> None:
-    redrive = bulk_actions.discard({}, by="command", reason="no")
+def test_bulk_actions_are_for_those_who_may_see_them() -> None:
+    bulk_action = bulk_actions.discard({}, by="command", reason="no")
     nobody = browser_of(person())
-    for page in (REDRIVES, f"{REDRIVES}{redrive.pk}/change/"):
+    for page in (BULK_ACTIONS, f"{BULK_ACTIONS}{bulk_action.pk}/change/"):
         assert nobody.get(page).status_code == 403
     assert not HeldRecord.objects.exists()

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from enrichment.held import bulk_actions
-from enrichment.models import HeldRecord, Redrive
+from enrichment.models import BulkAction, HeldRecord
 from enrichment.tests.held import hold, valid, wait
 from ingestion.models import Delivery
 from ingestion.payloads import dump
@@ -32,11 +32,11 @@ def fields_of(text: str) -> dict[str, Any]:
     return found
 
 
-def choose(act: str, *records: HeldRecord, **fields: Any) -> dict[str, Any]:
-    """What a list or page posts to ask for an act: on these records, or without any on all that match."""
+def choose(action: str, *records: HeldRecord, **fields: Any) -> dict[str, Any]:
+    """What a list or page posts to ask for an action: on these records, or without any on all that match."""
     if not records:
-        return {"action": act, "select_across": "1", "_selected_action": "0", **fields}
-    return {"action": act, "_selected_action": [record.pk for record in records], **fields}
+        return {"action": action, "select_across": "1", "_selected_action": "0", **fields}
+    return {"action": action, "_selected_action": [record.pk for record in records], **fields}
 
 
 def confirm(client: Client, page: str, asked: dict[str, Any], **fields: Any) -> Any:
@@ -46,13 +46,13 @@ def confirm(client: Client, page: str, asked: dict[str, Any], **fields: Any) -> 
 
 def test_nothing_is_done_before_it_is_confirmed(operator: Client) -> None:
     record = hold(key="T-77")
-    for act in ("reprocess", "discard"):
-        text = text_of(operator.post(DEAD, choose(act, record)))
-        assert f"{act.capitalize()} 1 held record?" in text
+    for action in ("reprocess", "discard"):
+        text = text_of(operator.post(DEAD, choose(action, record)))
+        assert f"{action.capitalize()} 1 held record?" in text
         assert "T-77" in text
     record.refresh_from_db()
     assert (record.status, record.queued_in) == (Status.DEAD, None)
-    assert not Redrive.objects.exists()
+    assert not BulkAction.objects.exists()
 
 
 def test_one_is_reprocessed_from_its_page(operator: Client) -> None:
@@ -61,27 +61,27 @@ def test_one_is_reprocessed_from_its_page(operator: Client) -> None:
     assert 'value="reprocess"' in text_of(operator.get(page))
     response = confirm(operator, DEAD, choose("reprocess", record, from_page="_changelist_filters=stream%3Dtutors"))
     assert response["Location"] == f"{page}?_changelist_filters=stream%3Dtutors"
-    redrive = Redrive.objects.get()
-    assert (redrive.act, redrive.by, redrive.count) == ("reprocess", "user:operator", 1)
-    assert redrive.filter == {"ids": [record.pk]}
-    assert redrive.user is not None
+    bulk_action = BulkAction.objects.get()
+    assert (bulk_action.kind, bulk_action.by, bulk_action.count) == ("reprocess", "user:operator", 1)
+    assert bulk_action.filter == {"ids": [record.pk]}
+    assert bulk_action.user is not None
     record.refresh_from_db()
     other.refresh_from_db()
-    assert record.queued_in == redrive.deliveries.get().pk
+    assert record.queued_in == bulk_action.deliveries.get().pk
     assert other.queued_in is None
     text = text_of(operator.get(page))
     assert "On its way through again" in text
-    assert f"Sent through again (redrive {redrive.pk})." in text  # in its history
+    assert f"Sent through again (bulk action {bulk_action.pk})." in text  # in its history
     assert 'value="reprocess"' not in text
 
 
 def test_the_selected_are_reprocessed(operator: Client) -> None:
     first, second, third = hold(), hold(), hold()
     response = confirm(operator, DEAD, choose("reprocess", first, third))
-    redrive = Redrive.objects.get()
-    assert response["Location"] == f"/admin/enrichment/redrive/{redrive.pk}/change/"
-    assert redrive.count == 2
-    assert redrive.filter == {"ids": [first.pk, third.pk]}
+    bulk_action = BulkAction.objects.get()
+    assert response["Location"] == f"/admin/enrichment/bulkaction/{bulk_action.pk}/change/"
+    assert bulk_action.count == 2
+    assert bulk_action.filter == {"ids": [first.pk, third.pk]}
     assert list(HeldRecord.objects.filter(queued_in=None)) == [second]
 
 
@@ -94,11 +94,11 @@ def test_all_that_match_the_filter_are_reprocessed(operator: Client) -> None:
     text = text_of(operator.get(page))
     assert "Reprocess all 3 that match…" in text
     confirm(operator, page, choose("reprocess"))
-    redrive = Redrive.objects.get()
-    assert redrive.count == 3
-    held_after = redrive.filter.pop("held_after")
+    bulk_action = BulkAction.objects.get()
+    assert bulk_action.count == 3
+    held_after = bulk_action.filter.pop("held_after")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", held_after)
-    assert redrive.filter == {"status": "dead", "stream": "students"}
+    assert bulk_action.filter == {"status": "dead", "stream": "students"}
     assert set(HeldRecord.objects.exclude(queued_in=None).values_list("stream", "status")) == {("students", "dead")}
 
 
@@ -109,8 +109,8 @@ def test_in_the_list_of_all_the_acts_are_for_the_open_ones_and_say_so(operator: 
     wait()
     page = f"{ALL}?delivery={record.delivery_id}"
     text = text_of(operator.get(page))
-    for act in ("Reprocess", "Mend", "Discard"):
-        assert f"{act} all 1 open that match…" in text
+    for action in ("Reprocess", "Fix", "Discard"):
+        assert f"{action} all 1 open that match…" in text
     assert "Discard all 2 open…" in text_of(operator.get(ALL))
     assert "Discard all 1…" in text_of(operator.get(DEAD))
     assert "1 open that match" not in text_of(viewer.get(page))
@@ -118,7 +118,7 @@ def test_in_the_list_of_all_the_acts_are_for_the_open_ones_and_say_so(operator: 
     assert "Discard 1 held record?" in asked and f"open held records of delivery {record.delivery_id}" in asked
     confirm(operator, page, choose("discard"), reason="a test")
     assert dict(HeldRecord.objects.values_list("pk", "status"))[record.pk] == Status.DISCARDED
-    assert (Redrive.objects.get().count, HeldRecord.objects.open().count()) == (1, 1)
+    assert (BulkAction.objects.get().count, HeldRecord.objects.open().count()) == (1, 1)
     for closed in (page, f"{ALL}?status=resolved"):
         assert "Discard all" not in text_of(operator.get(closed))
 
@@ -128,7 +128,7 @@ def test_what_came_after_the_page_was_shown_is_not_confirmed(operator: Client) -
     asked = fields_of(text_of(operator.post(DEAD, choose("discard"))))
     late = hold()
     operator.post(DEAD, asked | {"reason": "a test"})
-    assert Redrive.objects.get().count == 1
+    assert BulkAction.objects.get().count == 1
     assert HeldRecord.objects.dead().get() == late
 
 
@@ -137,12 +137,12 @@ def test_discarding_wants_a_reason(operator: Client) -> None:
     for reason in ("", "   "):
         text = text_of(confirm(operator, DEAD, choose("discard", record), reason=reason))
         assert "This field is required." in text
-    assert not Redrive.objects.exists()
+    assert not BulkAction.objects.exists()
     confirm(operator, DEAD, choose("discard", record), reason="sent twice by mistake")
     record.refresh_from_db()
-    redrive = Redrive.objects.get()
+    bulk_action = BulkAction.objects.get()
     assert (record.status, record.discard_reason) == (Status.DISCARDED, "sent twice by mistake")
-    assert (redrive.act, redrive.reason, redrive.count) == ("discard", "sent twice by mistake", 1)
+    assert (bulk_action.kind, bulk_action.reason, bulk_action.count) == ("discard", "sent twice by mistake", 1)
     assert "sent twice by mistake" in text_of(operator.get(f"{ALL}{record.pk}/change/"))
 
 
@@ -150,7 +150,7 @@ def test_waiting_records_can_be_discarded(operator: Client) -> None:
     wait()
     dead = hold()
     confirm(operator, WAITING, choose("discard"), reason="a test")
-    assert Redrive.objects.get().filter == {"status": "waiting"}
+    assert BulkAction.objects.get().filter == {"status": "waiting"}
     assert HeldRecord.objects.open().get() == dead
 
 
@@ -159,11 +159,11 @@ def test_every_act_is_in_the_history(operator: Client) -> None:
     confirm(operator, DEAD, choose("reprocess", first))
     confirm(operator, DEAD, choose("discard", first, second), reason="a test")
     told = list(LogEntry.objects.order_by("pk").values_list("content_type__model", "change_message"))
-    one, many = Redrive.objects.order_by("pk").values_list("pk", flat=True)
+    one, many = BulkAction.objects.order_by("pk").values_list("pk", flat=True)
     assert told == [
-        ("redrive", f"Sent through again: 1 held record. Chosen: held record {first.pk}."),
-        ("heldrecord", f"Sent through again (redrive {one})."),
-        ("redrive", "Discarded: 2 held records. Chosen: 2 selected held records."),
+        ("bulkaction", f"Sent through again: 1 held record. Chosen: held record {first.pk}."),
+        ("heldrecord", f"Sent through again (bulk action {one})."),
+        ("bulkaction", "Discarded: 2 held records. Chosen: 2 selected held records."),
     ]
     assert many
 
@@ -191,18 +191,18 @@ def test_what_is_on_its_way_is_left_out_and_said_to_be(operator: Client) -> None
 
 def forgeries(record: HeldRecord) -> list[tuple[str, dict[str, Any]]]:
     confirmed = {"confirmed": "yes", "up_to": "1000000", "reason": "forged"}
-    mended = {"payload": dump(valid()), "payload_version": "0"}
+    fixed = {"payload": dump(valid()), "payload_version": "0"}
     return [
         (DEAD, choose("reprocess", record)),
         (DEAD, choose("reprocess", record, **confirmed)),
         (DEAD, choose("reprocess", **confirmed)),
         (ALL, choose("discard", record, **confirmed)),
         (DEAD, choose("discard", record, index="0", **confirmed)),
-        (f"{DEAD}{record.pk}/mend/", mended | {"_save": "Save"}),
-        (f"{ALL}{record.pk}/mend/", mended | {"_reprocess": "Save and reprocess"}),
-        (f"{DEAD}{record.pk}/change/", mended),
+        (f"{DEAD}{record.pk}/fix/", fixed | {"_save": "Save"}),
+        (f"{ALL}{record.pk}/fix/", fixed | {"_reprocess": "Save and reprocess"}),
+        (f"{DEAD}{record.pk}/change/", fixed),
         (f"{DEAD}{record.pk}/delete/", {"post": "yes"}),
-        (f"{DEAD}add/", mended),
+        (f"{DEAD}add/", fixed),
     ]
 
 
@@ -211,9 +211,9 @@ def test_a_viewer_has_no_buttons_and_no_forged_post_does_anything() -> None:
     record = hold()
     for page in (DEAD, f"{DEAD}{record.pk}/change/"):
         text = text_of(viewer.get(page))
-        assert 'class="act is-' not in text
+        assert 'class="action-button is-' not in text
         assert 'name="action"' not in text
-    assert viewer.get(f"{DEAD}{record.pk}/mend/").status_code == 403
+    assert viewer.get(f"{DEAD}{record.pk}/fix/").status_code == 403
     for page, data in forgeries(record):
         assert viewer.post(page, data).status_code == 403, (page, data)
     assert HeldRecord.objects.values("status", "queued_in", "payload_version").get() == {
@@ -221,26 +221,26 @@ def test_a_viewer_has_no_buttons_and_no_forged_post_does_anything() -> None:
         "queued_in": None,
         "payload_version": 0,
     }
-    assert not Redrive.objects.exists()
+    assert not BulkAction.objects.exists()
     assert not LogEntry.objects.exists()
 
 
-@pytest.mark.parametrize("permitted", ["reprocess", "discard", "mend"])
+@pytest.mark.parametrize("permitted", ["reprocess", "discard", "fix"])
 def test_each_act_has_a_permission_of_its_own(permitted: str) -> None:
     user = person("viewer")
     user.user_permissions.add(Permission.objects.get(codename=permitted))
     client = browser_of(user)
     record = hold()
     text = text_of(client.get(f"{DEAD}{record.pk}/change/"))
-    assert set(re.findall(r'class="act is-(\w+)"', text)) == {permitted}
-    for act in ("reprocess", "discard"):
-        assert client.post(DEAD, choose(act, record)).status_code == (200 if act == permitted else 403)
-    mending = client.get(f"{DEAD}{record.pk}/mend/")
-    assert mending.status_code == (200 if permitted == "mend" else 403)
-    if permitted == "mend":
-        assert "_reprocess" not in text_of(mending)
+    assert set(re.findall(r'class="action-button is-(\w+)"', text)) == {permitted}
+    for action in ("reprocess", "discard"):
+        assert client.post(DEAD, choose(action, record)).status_code == (200 if action == permitted else 403)
+    fixing = client.get(f"{DEAD}{record.pk}/fix/")
+    assert fixing.status_code == (200 if permitted == "fix" else 403)
+    if permitted == "fix":
+        assert "_reprocess" not in text_of(fixing)
         data = {"payload": dump(valid()), "payload_version": "0", "_reprocess": "Save and reprocess"}
-        assert client.post(f"{DEAD}{record.pk}/mend/", data).status_code == 403
+        assert client.post(f"{DEAD}{record.pk}/fix/", data).status_code == 403
         record.refresh_from_db()
         assert record.payload_version == 0
 
@@ -251,7 +251,7 @@ def test_acts_want_a_csrf_token() -> None:
     record = hold()
     for page, data in forgeries(record):
         assert client.post(page, data).status_code == 403, page
-    assert not Redrive.objects.exists()
+    assert not BulkAction.objects.exists()
 
 
 @pytest.mark.parametrize("selected", ["x", "1;2", "-1", "9" * 19, "\0"])
@@ -264,16 +264,16 @@ def test_a_selection_that_is_no_number_is_refused(operator: Client, selected: st
 def test_a_confirmation_without_its_bound_does_nothing(operator: Client, up_to: str) -> None:
     hold()
     operator.post(DEAD, choose("reprocess", confirmed="yes", up_to=up_to))
-    assert not Redrive.objects.exists()
+    assert not BulkAction.objects.exists()
 
 
-def mend(client: Client, record: HeldRecord, payload: str, version: object = 0, button: str = "_save") -> Any:
-    return client.post(f"{DEAD}{record.pk}/mend/", {"payload": payload, "payload_version": version, button: "x"})
+def fix(client: Client, record: HeldRecord, payload: str, version: object = 0, button: str = "_save") -> Any:
+    return client.post(f"{DEAD}{record.pk}/fix/", {"payload": payload, "payload_version": version, button: "x"})
 
 
-def test_the_mending_page_shows_the_payload_and_what_is_wrong_beside_it(operator: Client) -> None:
+def test_the_fixing_page_shows_the_payload_and_what_is_wrong_beside_it(operator: Client) -> None:
     record = hold(valid(email="no address", name=""))
-    text = text_of(operator.get(f"{DEAD}{record.pk}/mend/"))
+    text = text_of(operator.get(f"{DEAD}{record.pk}/fix/"))
     assert "&quot;email&quot;: &quot;no address&quot;" in text
     complaints = re.findall(r'<label for="id_\w+">(\w+)</label> <a href="#id_payload" data-line="(\d+)">', text)
     lines = record_lines(record)
@@ -284,26 +284,29 @@ def record_lines(record: HeldRecord) -> dict[str, int]:
     return {name: number for number, name in enumerate(valid(email="no address", name=""), start=2)}
 
 
-def test_mending_keeps_the_original(operator: Client) -> None:
+def test_fixing_keeps_the_original(operator: Client) -> None:
     record = hold()
     before = record.payload
-    response = mend(operator, record, dump(valid(tutor_id="T-5", email="a@example.com")))
+    response = fix(operator, record, dump(valid(tutor_id="T-5", email="a@example.com")))
     assert response["Location"] == f"{DEAD}{record.pk}/change/"
     record.refresh_from_db()
     assert (record.original_payload, record.payload_version, record.key) == (before, 1, "T-5")
     assert (record.status, record.queued_in) == (Status.DEAD, None)
-    assert LogEntry.objects.get().change_message == "Mended."
+    assert LogEntry.objects.get().change_message == "Fixed."
 
 
-def test_mending_and_reprocessing_is_one_step(operator: Client) -> None:
+def test_fixing_and_reprocessing_is_one_step(operator: Client) -> None:
     record = hold()
-    mend(operator, record, dump(valid()), button="_reprocess")
+    fix(operator, record, dump(valid()), button="_reprocess")
     record.refresh_from_db()
-    redrive = Redrive.objects.get()
-    assert redrive.filter == {"ids": [record.pk]}
-    assert record.queued_in == redrive.deliveries.get().pk
+    bulk_action = BulkAction.objects.get()
+    assert bulk_action.filter == {"ids": [record.pk]}
+    assert record.queued_in == bulk_action.deliveries.get().pk
     messages = list(LogEntry.objects.filter(content_type__model="heldrecord").order_by("pk"))
-    assert [entry.change_message for entry in messages] == ["Mended.", f"Sent through again (redrive {redrive.pk})."]
+    assert [entry.change_message for entry in messages] == [
+        "Fixed.",
+        f"Sent through again (bulk action {bulk_action.pk}).",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -320,7 +323,7 @@ def test_mending_and_reprocessing_is_one_step(operator: Client) -> None:
 )
 def test_a_payload_that_does_not_pass_is_not_saved_and_not_lost(operator: Client, payload: str, message: str) -> None:
     record = hold()
-    text = text_of(mend(operator, record, payload, button="_reprocess"))
+    text = text_of(fix(operator, record, payload, button="_reprocess"))
     assert "Not saved" in text
     assert message in text
     record.refresh_from_db()
@@ -329,49 +332,51 @@ def test_a_payload_that_does_not_pass_is_not_saved_and_not_lost(operator: Client
     assert not LogEntry.objects.exists()
 
 
-def test_of_two_who_mend_at_once_the_second_is_told(operator: Client) -> None:
+def test_of_two_who_fix_at_once_the_second_is_told(operator: Client) -> None:
     record = hold()
-    mend(operator, record, dump(valid(name="first")), version=0)
-    text = text_of(mend(operator, record, dump(valid(name="second")), version=0, button="_reprocess"))
+    fix(operator, record, dump(valid(name="first")), version=0)
+    text = text_of(fix(operator, record, dump(valid(name="second")), version=0, button="_reprocess"))
     assert "Someone was faster" in text
     assert "&quot;second&quot;" in text  # the text is not lost
     record.refresh_from_db()
     assert '"first"' in record.payload
-    assert not Redrive.objects.exists()
+    assert not BulkAction.objects.exists()
 
 
 @pytest.mark.parametrize("version", ["", "x", "-1", "9" * 30])
 def test_a_forged_version_is_someone_elses(operator: Client, version: str) -> None:
     record = hold()
-    assert "Someone was faster" in text_of(mend(operator, record, dump(valid()), version=version))
+    assert "Someone was faster" in text_of(fix(operator, record, dump(valid()), version=version))
     record.refresh_from_db()
     assert record.payload_version == 0
 
 
-def test_a_closed_record_cannot_be_mended(operator: Client) -> None:
+def test_a_closed_record_cannot_be_fixed(operator: Client) -> None:
     record = hold(status=Status.DISCARDED, discard_reason="a test")
-    page = f"{ALL}{record.pk}/mend/"
+    page = f"{ALL}{record.pk}/fix/"
     assert operator.get(page)["Location"] == f"{ALL}{record.pk}/change/"
     data = {"payload": dump(valid()), "payload_version": "0", "_save": "x"}
     assert "Someone was faster" in text_of(operator.post(page, data))
     record.refresh_from_db()
     assert record.payload_version == 0
-    assert "is-mend" not in text_of(operator.get(f"{ALL}{record.pk}/change/"))
+    assert "is-fix" not in text_of(operator.get(f"{ALL}{record.pk}/change/"))
 
 
 def test_a_record_of_a_stream_that_is_gone_can_be_read_and_discarded(operator: Client) -> None:
     record = hold({"id": 1}, stream="planets")
-    assert set(re.findall(r'class="act is-(\w+)"', text_of(operator.get(f"{DEAD}{record.pk}/change/")))) == {"discard"}
-    for answer in (operator.get(f"{DEAD}{record.pk}/mend/"), mend(operator, record, "{}")):
+    assert set(re.findall(r'class="action-button is-(\w+)"', text_of(operator.get(f"{DEAD}{record.pk}/change/")))) == {
+        "discard"
+    }
+    for answer in (operator.get(f"{DEAD}{record.pk}/fix/"), fix(operator, record, "{}")):
         assert answer.status_code == 302
     confirm(operator, DEAD, choose("discard", record), reason="a test")
     record.refresh_from_db()
     assert record.status == Status.DISCARDED
 
 
-def test_what_is_mended_is_what_was_there(operator: Client) -> None:
+def test_what_is_fixed_is_what_was_there(operator: Client) -> None:
     nasty = valid(name="é\u202e\0\ud800 </textarea><script>", email="x")
     record = hold(nasty)
-    text = text_of(operator.get(f"{DEAD}{record.pk}/mend/"))
+    text = text_of(operator.get(f"{DEAD}{record.pk}/fix/"))
     assert "</textarea><script>" not in text
     assert r"é\u202e\u0000\ud800 &lt;/textarea&gt;&lt;script&gt;" in text

@@ -1,4 +1,4 @@
-"""One change to many held records: tried before it is confirmed, done in steps, guarded as a single mend is."""
+"""One change to many held records: tried before it is confirmed, done in steps, guarded as a single fix is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from console.held.bulk_fix_form import ChangeForm
 from console.held.tests.test_actions import ALL, DEAD, choose, fields_of
 from enrichment.held import bulk_actions, bulk_fix, fixing, requeue
 from enrichment.held.bulk_fix import IS_SO, NOT_SO, NOT_THERE, Change
-from enrichment.models import HeldRecord, Redrive
+from enrichment.models import BulkAction, HeldRecord
 from enrichment.tests.held import hold, valid, wait
 from ingestion import streams
 from ingestion.models import Delivery
@@ -32,17 +32,17 @@ from tests.records import work_off as work
 
 pytestmark = pytest.mark.django_db
 
-Act, Status = Redrive.Act, HeldRecord.Status
+Kind, Status = BulkAction.Kind, HeldRecord.Status
 SET = {"do": "set", "field": "email", "value": "a@example.com", "written_as": "text"}
 TO_ADA = Change(do="set", field="email", value='"a@example.com"')
 
 
-def begin(change: Change, *, reprocess: bool = False, **chosen: Any) -> Redrive:
+def begin(change: Change, *, reprocess: bool = False, **chosen: Any) -> BulkAction:
     kept = change.as_kept() | ({bulk_actions.AND_REPROCESS: True} if reprocess else {})
-    return bulk_actions.begin(Act.MEND, chosen or {"status": "dead"}, by="test", change=kept)
+    return bulk_actions.begin(Kind.FIX, chosen or {"status": "dead"}, by="test", change=kept)
 
 
-def mend(change: Change, **more: Any) -> Redrive:
+def fix(change: Change, **more: Any) -> BulkAction:
     return bulk_actions.finish(begin(change, **more))
 
 
@@ -74,15 +74,15 @@ def test_a_change_is_for_records_that_have_exactly_that_value(change: Change, be
     assert Change.of(change.as_kept()) == change
 
 
-def test_those_that_would_pass_are_mended_and_the_others_left() -> None:
+def test_those_that_would_pass_are_fixed_and_the_others_left() -> None:
     good = [hold(valid(tutor_id=f"M-{number}", email="none")) for number in range(3)]
     bad = hold(valid(email="none", age=7))
     fine = hold(valid(email="a@example.com", age=7))
     no_object = hold("[1,2]")
     before = good[0].payload
-    redrive = mend(TO_ADA)
-    assert (redrive.total, redrive.count) == (6, 3)
-    left = redrive.change[bulk_actions.LEFT]
+    bulk_action = fix(TO_ADA)
+    assert (bulk_action.total, bulk_action.count) == (6, 3)
+    left = bulk_action.change[bulk_actions.LEFT]
     assert left.pop(IS_SO) == left.pop(bulk_fix.NO_OBJECT) == 1
     [(reason, number)] = left.items()
     assert number == 1
@@ -96,17 +96,17 @@ def test_those_that_would_pass_are_mended_and_the_others_left() -> None:
         assert (record.payload, record.payload_version, record.original_payload) == (payload, 0, None)
 
 
-def test_it_is_mended_as_a_single_one_is() -> None:
-    """The key and the version are those of the mended payload, the first original stays, and its delivery skips it."""
+def test_it_is_fixed_as_a_single_one_is() -> None:
+    """The key and the version are those of the fixed payload, the first original stays, and its delivery skips it."""
     record = hold(valid(tutor_id="T-old", email="none", updated_at="2025-01-02T03:04:05Z"))
     record.original_payload = "as it came"
     record.save()
     bulk_actions.reprocess({}, by="test")
-    mend(Change(do="replace", field="tutor_id", old='"T-old"', value='"T-new"'))
+    fix(Change(do="replace", field="tutor_id", old='"T-old"', value='"T-new"'))
     assert payload_of(record)["tutor_id"] == "T-old"  # it would not pass
-    mend(TO_ADA)
+    fix(TO_ADA)
     record.refresh_from_db()
-    mend(Change(do="replace", field="tutor_id", old='"T-old"', value='"T-new"'))
+    fix(Change(do="replace", field="tutor_id", old='"T-old"', value='"T-new"'))
     record.refresh_from_db()
     assert (record.key, record.version_at.isoformat()) == ("T-new", "2025-01-02T03:04:05+00:00")
     assert (record.original_payload, record.payload_version, record.queued_in) == ("as it came", 2, None)
@@ -116,10 +116,10 @@ def test_it_is_mended_as_a_single_one_is() -> None:
     assert (record.status, record.attempts) == (Status.DEAD, 1)
 
 
-def test_those_mended_are_reprocessed_too_and_the_others_not() -> None:
+def test_those_fixed_are_reprocessed_too_and_the_others_not() -> None:
     good, bad = hold(valid(tutor_id="M-1", email="none")), hold(valid(email="none", age=7))
-    redrive = mend(TO_ADA, reprocess=True)
-    assert redrive.deliveries.get().count == 1
+    bulk_action = fix(TO_ADA, reprocess=True)
+    assert bulk_action.deliveries.get().count == 1
     work()
     good.refresh_from_db()
     bad.refresh_from_db()
@@ -130,9 +130,9 @@ def test_those_mended_are_reprocessed_too_and_the_others_not() -> None:
 
 def test_what_is_too_large_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     small, large = hold(), hold(valid(email="none", name="x" * 200))
-    monkeypatch.setattr(fixing, "MOST_MENDED", len(large.payload) - 1)
-    redrive = mend(TO_ADA)
-    assert redrive.change[bulk_actions.LEFT] == {bulk_fix.TOO_LARGE: 1}
+    monkeypatch.setattr(fixing, "MAX_EDITABLE", len(large.payload) - 1)
+    bulk_action = fix(TO_ADA)
+    assert bulk_action.change[bulk_actions.LEFT] == {bulk_fix.TOO_LARGE: 1}
     assert (payload_of(small)["email"], payload_of(large)["email"]) == ("a@example.com", "none")
     found = bulk_fix.dry_run(HeldRecord.objects.filter(pk=large.pk), TO_ADA)
     assert found.not_for == {bulk_fix.TOO_LARGE: 1}
@@ -141,7 +141,7 @@ def test_what_is_too_large_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_few_payloads_are_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     records = [hold() for _ in range(7)]
     monkeypatch.setattr(bulk_fix, "CHUNK_BYTES", 2 * len(records[0].payload))
-    assert mend(TO_ADA).count == 7
+    assert fix(TO_ADA).count == 7
     assert {payload_of(record)["email"] for record in records} == {"a@example.com"}
 
 
@@ -149,23 +149,23 @@ def test_a_step_ends_in_time_with_one_record_done_at_least(monkeypatch: pytest.M
     monkeypatch.setattr(bulk_actions, "STEP_SECONDS", 0)
     monkeypatch.setattr(bulk_actions, "STEP", 3)
     records = [hold(), hold(valid(email="none", age=7)), hold("[]"), hold()]
-    redrive = begin(TO_ADA)
+    bulk_action = begin(TO_ADA)
     for count, left, record in zip((1, 1, 1, 2), (0, 1, 2, 2), records, strict=True):
-        assert redrive.finished_at is None
-        assert bulk_actions.carry_on(Redrive.objects.all())
-        redrive.refresh_from_db()
-        assert (redrive.count, redrive.reached) == (count, record.pk)
-        assert sum(redrive.change[bulk_actions.LEFT].values()) == left
-    assert redrive.finished_at
+        assert bulk_action.finished_at is None
+        assert bulk_actions.carry_on(BulkAction.objects.all())
+        bulk_action.refresh_from_db()
+        assert (bulk_action.count, bulk_action.reached) == (count, record.pk)
+        assert sum(bulk_action.change[bulk_actions.LEFT].values()) == left
+    assert bulk_action.finished_at
     assert [payload_of(record)["email"] for record in (records[0], records[3])] == ["a@example.com"] * 2
 
 
 def test_those_too_large_keep_their_place_in_a_step_that_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_actions, "STEP_SECONDS", 0)
     first, large, last = hold(), hold(valid(email="none", name="x" * 200)), hold()
-    monkeypatch.setattr(fixing, "MOST_MENDED", len(large.payload) - 1)
-    redrive = mend(TO_ADA)
-    assert (redrive.count, redrive.change[bulk_actions.LEFT]) == (2, {bulk_fix.TOO_LARGE: 1})
+    monkeypatch.setattr(fixing, "MAX_EDITABLE", len(large.payload) - 1)
+    bulk_action = fix(TO_ADA)
+    assert (bulk_action.count, bulk_action.change[bulk_actions.LEFT]) == (2, {bulk_fix.TOO_LARGE: 1})
     assert {payload_of(record)["email"] for record in (first, last)} == {"a@example.com"}
 
 
@@ -174,11 +174,11 @@ def test_of_what_the_page_waits_for_there_is_little(operator: Client, monkeypatc
     for _ in range(3):
         hold()
     response = confirm(operator, DEAD, **SET)
-    redrive = Redrive.objects.get()
-    assert (redrive.total, redrive.count, redrive.finished_at) == (3, 1, None)
-    assert "Begun to mend 3 held records; the workers go on" in LogEntry.objects.get().change_message
+    bulk_action = BulkAction.objects.get()
+    assert (bulk_action.total, bulk_action.count, bulk_action.finished_at) == (3, 1, None)
+    assert "Begun to fix 3 held records; the workers go on" in LogEntry.objects.get().change_message
     assert "1 of 3" in text_of(operator.get(response["Location"]))
-    assert bulk_actions.finish(redrive).count == 3
+    assert bulk_actions.finish(bulk_action).count == 3
 
 
 def test_a_change_is_tried_for_a_while_and_the_page_says_so(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def test_a_change_is_tried_for_a_while_and_the_page_says_so(operator: Client, mo
     assert "It was tried on the first 1 of 3." in text
 
 
-def test_a_record_is_written_once_to_be_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_is_written_once_to_be_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A large one takes a tenth of a second each time."""
     hold(valid(email="none", name="A very long name"))
     written: list[Any] = []
@@ -201,14 +201,14 @@ def test_a_record_is_written_once_to_be_mended(monkeypatch: pytest.MonkeyPatch) 
 
     for module in (bulk_fix, fixing):
         monkeypatch.setattr(module, "dump", write)
-    assert mend(TO_ADA).count == 1
+    assert fix(TO_ADA).count == 1
     assert len([each for each in written if isinstance(each, dict)]) == 1
 
 
 @pytest.mark.parametrize(("deep", "count"), [(99, 1), (100, 0)])
 def test_a_value_may_be_as_deep_as_in_a_record_that_is_sent(deep: int, count: int) -> None:
     hold(valid(email="a@example.com", note=1))
-    assert mend(Change(do="set", field="note", value="[" * deep + "]" * deep)).count == count
+    assert fix(Change(do="set", field="note", value="[" * deep + "]" * deep)).count == count
 
 
 def test_of_many_reasons_the_first_are_kept() -> None:
@@ -222,9 +222,9 @@ def test_of_many_reasons_the_first_are_kept() -> None:
 
 
 def at_once(*acts: Any) -> None:
-    def run(act: Any) -> None:
+    def run(action: Any) -> None:
         try:
-            act()
+            action()
         finally:
             connection.close()
 
@@ -233,36 +233,39 @@ def at_once(*acts: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_operators_at_once_and_each_record_is_mended_once_by_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_operators_at_once_and_each_record_is_fixed_once_by_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_actions, "STEP", 3)
     records = [hold() for _ in range(12)]
     one = begin(TO_ADA)
     two = begin(Change(do="set", field="name", value='"Ada"'), status="dead")
     at_once(
-        *[lambda which=which: bulk_actions.finish(Redrive.objects.get(pk=which.pk)) for which in (one, two, one, two)]
+        *[
+            lambda which=which: bulk_actions.finish(BulkAction.objects.get(pk=which.pk))
+            for which in (one, two, one, two)
+        ]
     )
     one.refresh_from_db()
     two.refresh_from_db()
     assert one.count == 12
     assert {payload_of(record)["email"] for record in records} == {"a@example.com"}
-    # "Ada" alone does not pass: only where the address was mended before
+    # "Ada" alone does not pass: only where the address was fixed before
     named = sum(payload_of(record)["name"] == "Ada" for record in records)
     assert two.count == named == sum(payload_of(record) and record.payload_version == 2 for record in records)
     assert sum(two.change[bulk_actions.LEFT].values()) + two.count == 12
 
 
 @pytest.mark.django_db(transaction=True)
-def test_mended_and_reprocessed_at_once_each_record_goes_as_it_was_or_as_it_is(
+def test_fixed_and_reprocessed_at_once_each_record_goes_as_it_was_or_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bulk_actions, "STEP", 3)
     for number in range(12):
         hold(valid(tutor_id=f"M-{number}", email="none"), key=f"M-{number}")
-    mending, sending = begin(TO_ADA, reprocess=True), bulk_actions.begin(Act.REPROCESS, {}, by="test")
-    at_once(*[lambda which=which: bulk_actions.finish(which) for which in (mending, sending)], work, work)
+    fixing, sending = begin(TO_ADA, reprocess=True), bulk_actions.begin(Kind.REPROCESS, {}, by="test")
+    at_once(*[lambda which=which: bulk_actions.finish(which) for which in (fixing, sending)], work, work)
     work()
-    mending.refresh_from_db()
-    assert mending.count == 12
+    fixing.refresh_from_db()
+    assert fixing.count == 12
     assert all(stored("tutors", f"M-{number}") for number in range(12))
     assert set(HeldRecord.objects.values_list("status", flat=True)) == {Status.RESOLVED}
     for delivery in Delivery.objects.filter(format="held"):
@@ -272,40 +275,40 @@ def test_mended_and_reprocessed_at_once_each_record_goes_as_it_was_or_as_it_is(
 def test_a_crash_in_the_middle_of_a_step_leaves_nothing_half_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_actions, "STEP", 2)
     records = [hold() for _ in range(5)]
-    redrive = begin(TO_ADA, reprocess=True)
-    bulk_actions.carry_on(Redrive.objects.all())
+    bulk_action = begin(TO_ADA, reprocess=True)
+    bulk_actions.carry_on(BulkAction.objects.all())
     with monkeypatch.context() as patch:
         patch.setattr(requeue, "queue", lambda *args: 1 / 0)  # after the payloads are written
         with pytest.raises(ZeroDivisionError):
-            bulk_actions.carry_on(Redrive.objects.all())
-    redrive.refresh_from_db()
-    assert (redrive.count, redrive.reached) == (2, records[1].pk)
+            bulk_actions.carry_on(BulkAction.objects.all())
+    bulk_action.refresh_from_db()
+    assert (bulk_action.count, bulk_action.reached) == (2, records[1].pk)
     assert [payload_of(record)["email"] for record in records[2:]] == ["no address"] * 3
-    bulk_actions.finish(redrive)
-    assert redrive.count == 5
+    bulk_actions.finish(bulk_action)
+    assert bulk_action.count == 5
     assert set(HeldRecord.objects.values_list("payload_version", flat=True)) == {1}
-    assert sum(redrive.deliveries.values_list("count", flat=True)) == 5
+    assert sum(bulk_action.deliveries.values_list("count", flat=True)) == 5
 
 
 def test_who_closed_one_meanwhile_was_faster() -> None:
     first, second = hold(), hold()
-    redrive = begin(TO_ADA)
+    bulk_action = begin(TO_ADA)
     bulk_actions.discard({"ids": [first.pk]}, by="test", reason="no")
-    bulk_actions.finish(redrive)
+    bulk_actions.finish(bulk_action)
     first.refresh_from_db()
     assert (first.payload_version, first.status) == (0, Status.DISCARDED)
-    assert (redrive.total, redrive.count, payload_of(second)["email"]) == (2, 1, "a@example.com")
+    assert (bulk_action.total, bulk_action.count, payload_of(second)["email"]) == (2, 1, "a@example.com")
 
 
 # In the admin.
 
 
 def page_of(client: Client, page: str, *records: HeldRecord, **fields: Any) -> str:
-    return unescape(text_of(client.post(page, choose("mend", *records, **fields))))
+    return unescape(text_of(client.post(page, choose("fix", *records, **fields))))
 
 
 def confirm(client: Client, page: str, *records: HeldRecord, button: str = "", **fields: Any) -> Any:
-    text = text_of(client.post(page, choose("mend", *records, **fields)))
+    text = text_of(client.post(page, choose("fix", *records, **fields)))
     asked = fields_of(text[text.index('id="preview"') :] + 'id="content-main"' + text[text.index('id="preview"') :])
     return client.post(page, asked | ({button: "yes"} if button else {}))
 
@@ -313,11 +316,11 @@ def confirm(client: Client, page: str, *records: HeldRecord, button: str = "", *
 def test_it_asks_for_the_change_with_the_fields_of_the_stream(operator: Client) -> None:
     record = hold(key="T-77")
     text = page_of(operator, DEAD, record)
-    assert "Mend 1 held record of tutors" in text
+    assert "Fix 1 held record of tutors" in text
     assert '<option value="email" selected>email</option>' in text  # it is at fault
     assert "value is not a valid email address" in text
     assert 'id="preview"' not in text
-    assert "Mend all 1…" in text_of(operator.get(DEAD))
+    assert "Fix all 1…" in text_of(operator.get(DEAD))
 
 
 def test_it_tells_what_would_come_of_it_and_does_nothing_yet(operator: Client) -> None:
@@ -332,51 +335,51 @@ def test_it_tells_what_would_come_of_it_and_does_nothing_yet(operator: Client) -
     assert text.count('class="before"') == 10
     assert '<code>"no address"</code>' in text and '<code>"a@example.com"</code>' in text
     assert "B-1" in text and "greater than or equal to 18" in text
-    assert "Yes, mend and reprocess 12" in text and "Yes, only mend 12" in text
-    assert not Redrive.objects.exists()
+    assert "Yes, fix and reprocess 12" in text and "Yes, only fix 12" in text
+    assert not BulkAction.objects.exists()
     assert not HeldRecord.objects.exclude(payload_version=0).exists()
 
 
 def test_it_is_confirmed_and_done_and_in_the_history(operator: Client) -> None:
     good, bad = hold(), hold(valid(email="none", age=7))
     response = confirm(operator, f"{DEAD}?code=invalid", **SET)
-    redrive = Redrive.objects.get()
-    assert response["Location"] == f"/admin/enrichment/redrive/{redrive.pk}/change/"
-    assert (redrive.act, redrive.by, redrive.total, redrive.count) == ("mend", "user:operator", 2, 1)
-    assert redrive.filter == {"status": "dead", "code": "invalid", "stream": "tutors"}
-    assert {name: redrive.change[name] for name in ("do", "field", "value")} == TO_ADA.as_kept()
+    bulk_action = BulkAction.objects.get()
+    assert response["Location"] == f"/admin/enrichment/bulkaction/{bulk_action.pk}/change/"
+    assert (bulk_action.kind, bulk_action.by, bulk_action.total, bulk_action.count) == ("fix", "user:operator", 2, 1)
+    assert bulk_action.filter == {"status": "dead", "code": "invalid", "stream": "tutors"}
+    assert {name: bulk_action.change[name] for name in ("do", "field", "value")} == TO_ADA.as_kept()
     assert (payload_of(good)["email"], payload_of(bad)["email"]) == ("a@example.com", "none")
-    assert not redrive.deliveries.exists()
-    told = 'Mended: 1 held record: set email to "a@example.com". Chosen: dead letters of tutors with code invalid.'
+    assert not bulk_action.deliveries.exists()
+    told = 'Fixed: 1 held record: set email to "a@example.com". Chosen: dead letters of tutors with code invalid.'
     assert LogEntry.objects.get().change_message == told
     text = unescape(text_of(operator.get(response["Location"])))
-    assert "1 mended · 1 left as it is" in text
+    assert "1 fixed · 1 left as it is" in text
     assert 'set email to "a@example.com"' in text
     assert "would not pass: age:" in text
 
 
-def test_mend_and_reprocess_is_one_confirmation(operator: Client) -> None:
+def test_fix_and_reprocess_is_one_confirmation(operator: Client) -> None:
     record = hold(valid(tutor_id="M-1", email="none"))
     confirm(operator, DEAD, record, button="reprocess", **SET)
     work()
     record.refresh_from_db()
     assert (record.status, record.outcome) == (Status.RESOLVED, "inserted")
     messages = LogEntry.objects.filter(content_type__model="heldrecord").values_list("change_message", flat=True)
-    assert list(messages) == [f"Mended and sent through again (redrive {Redrive.objects.get().pk})."]
+    assert list(messages) == [f"Fixed and sent through again (bulk action {BulkAction.objects.get().pk})."]
 
 
-def test_records_of_several_streams_are_mended_one_stream_at_a_time(operator: Client) -> None:
+def test_records_of_several_streams_are_fixed_one_stream_at_a_time(operator: Client) -> None:
     hold(), hold(), hold(valid("students", age=1), stream="students")
     hold({"id": 1}, stream="planets")
     text = page_of(operator, DEAD)
     assert "Which of them?" in text
-    assert "Mend 2 of tutors…" in text and "Mend 1 of students…" in text
+    assert "Fix 2 of tutors…" in text and "Fix 1 of students…" in text
     assert "planets" not in text
-    assert "Mend 2 held records of tutors" in page_of(operator, DEAD, stream="tutors")
+    assert "Fix 2 held records of tutors" in page_of(operator, DEAD, stream="tutors")
     assert "Which of them?" in page_of(operator, DEAD, stream="planets")
     confirm(operator, DEAD, stream="students", do="set", field="age", value="10", written_as="json")
-    assert Redrive.objects.get().filter == {"status": "dead", "stream": "students"}
-    assert (Redrive.objects.get().total, Redrive.objects.get().count) == (1, 1)
+    assert BulkAction.objects.get().filter == {"status": "dead", "stream": "students"}
+    assert (BulkAction.objects.get().total, BulkAction.objects.get().count) == (1, 1)
 
 
 def test_of_very_many_the_first_are_tried_and_the_page_says_so(
@@ -389,12 +392,12 @@ def test_of_very_many_the_first_are_tried_and_the_page_says_so(
     text = page_of(operator, DEAD, **SET)
     assert "3 of 3 would now pass." in text
     assert "It was tried on the first 3 of 5." in text
-    assert "Yes, only mend what passes of 5" in text
+    assert "Yes, only fix what passes of 5" in text
     response = confirm(operator, DEAD, **SET)
-    redrive = Redrive.objects.get()
-    assert (redrive.total, redrive.count, redrive.finished_at) == (5, 2, None)
+    bulk_action = BulkAction.objects.get()
+    assert (bulk_action.total, bulk_action.count, bulk_action.finished_at) == (5, 2, None)
     begun = (
-        'Begun to mend 5 held records; the workers go on: set email to "a@example.com". Chosen: dead letters of tutors.'
+        'Begun to fix 5 held records; the workers go on: set email to "a@example.com". Chosen: dead letters of tutors.'
     )
     assert LogEntry.objects.get().change_message == begun
     text = text_of(operator.get(response["Location"]))
@@ -435,7 +438,7 @@ def test_where_nothing_would_pass_there_is_nothing_to_confirm(operator: Client) 
 )
 def test_a_change_that_is_none_is_told_and_nothing_is_tried(operator: Client, typed: dict[str, str], told: str) -> None:
     hold()
-    text = text_of(operator.post(DEAD, choose("mend", **SET | typed)))
+    text = text_of(operator.post(DEAD, choose("fix", **SET | typed)))
     assert told in text
     assert 'id="preview"' not in text
     assert "<script>alert" not in text
@@ -446,14 +449,14 @@ def test_a_change_that_is_none_is_told_and_nothing_is_tried(operator: Client, ty
 def test_a_value_that_no_database_keeps_is_tried_and_left(operator: Client, value: str) -> None:
     record = hold()
     before = record.payload
-    text = text_of(operator.post(DEAD, choose("mend", **SET | {"value": value, "written_as": "json"})))
+    text = text_of(operator.post(DEAD, choose("fix", **SET | {"value": value, "written_as": "json"})))
     assert "0 of 1 would now pass" in text
     assert "</code><script>" not in text and "\u202e" not in text.split('id="preview"')[1]
     change = Change(do="set", field="name", value=dump(json.loads(value)))
-    assert mend(change).count == 0
+    assert fix(change).count == 0
     record.refresh_from_db()
     assert record.payload == before
-    assert text_of(operator.get(f"/admin/enrichment/redrive/{Redrive.objects.get().pk}/change/"))
+    assert text_of(operator.get(f"/admin/enrichment/bulkaction/{BulkAction.objects.get().pk}/change/"))
 
 
 @pytest.mark.parametrize(
@@ -504,7 +507,7 @@ def test_it_says_that_there_are_other_messages(operator: Client, monkeypatch: py
 
 def test_what_clients_sent_is_shown_harmless(operator: Client) -> None:
     hold(valid(email="</code><script>alert(1)</script>\u202e" + "y" * 100_000), key="K\u202e<b>")
-    text = text_of(operator.post(DEAD, choose("mend", **SET)))
+    text = text_of(operator.post(DEAD, choose("fix", **SET)))
     shown = text.split('id="preview"')[1]
     assert "<script>alert" not in text and "\u202e" not in shown and r"\u202e" in shown
     assert len(text) < 60_000
@@ -515,31 +518,31 @@ def test_what_clients_sent_is_shown_harmless(operator: Client) -> None:
 
 def test_each_step_wants_the_permission(operator: Client) -> None:
     record = hold()
-    asked = fields_of(text_of(operator.post(DEAD, choose("mend", **SET))))
+    asked = fields_of(text_of(operator.post(DEAD, choose("fix", **SET))))
     user = person("viewer")
     user.user_permissions.add(*Permission.objects.filter(codename__in=["reprocess", "discard"]))
     client = browser_of(user)
-    assert "is-mend" not in text_of(client.get(DEAD))
-    for data in (choose("mend"), choose("mend", record, **SET), asked, asked | {"reprocess": "yes"}):
+    assert "is-fix" not in text_of(client.get(DEAD))
+    for data in (choose("fix"), choose("fix", record, **SET), asked, asked | {"reprocess": "yes"}):
         for page in (DEAD, ALL):
             assert client.post(page, data).status_code == 403
-    assert not Redrive.objects.exists()
+    assert not BulkAction.objects.exists()
 
 
-def test_who_may_only_mend_may_not_reprocess(operator: Client) -> None:
+def test_who_may_only_fix_may_not_reprocess(operator: Client) -> None:
     hold()
     user = person("viewer")
-    user.user_permissions.add(Permission.objects.get(codename="mend"))
+    user.user_permissions.add(Permission.objects.get(codename="fix"))
     client = browser_of(user)
-    assert "mend and reprocess" not in page_of(client, DEAD, **SET)
+    assert "fix and reprocess" not in page_of(client, DEAD, **SET)
     assert confirm(client, DEAD, button="reprocess", **SET).status_code == 403
-    assert not Redrive.objects.exists()
+    assert not BulkAction.objects.exists()
     assert confirm(client, DEAD, **SET).status_code == 302
-    assert Redrive.objects.get().count == 1
+    assert BulkAction.objects.get().count == 1
 
 
 def asked_for(client: Client) -> dict[str, Any]:
-    text = text_of(client.post(DEAD, choose("mend", **SET))).split('id="preview"')[1]
+    text = text_of(client.post(DEAD, choose("fix", **SET))).split('id="preview"')[1]
     return fields_of('id="content-main"' + text)
 
 
@@ -555,7 +558,7 @@ def test_a_confirmation_is_that_of_its_page_its_person_its_act_and_its_hour(oper
     assert "Nothing was done" in text_of(other.post(DEAD, asked))
     with time_machine.travel(timezone.now() + timedelta(minutes=61)):
         text = text_of(operator.post(DEAD, asked, follow=True))
-    assert not Redrive.objects.exists()
+    assert not BulkAction.objects.exists()
     assert payload_of(record)["email"] == "no address"
 
 
@@ -566,12 +569,12 @@ def test_what_is_confirmed_is_what_the_page_told_of(operator: Client) -> None:
     operator.post(
         f"{DEAD}?code=conflict", asked | {"select_across": "0", "_selected_action": [late.pk], **SET, "value": "b@b.de"}
     )
-    redrive = Redrive.objects.get()
-    assert (redrive.total, redrive.count, redrive.up_to) == (1, 1, first.pk)
+    bulk_action = BulkAction.objects.get()
+    assert (bulk_action.total, bulk_action.count, bulk_action.up_to) == (1, 1, first.pk)
     assert (payload_of(first)["email"], payload_of(late)["email"]) == ("a@example.com", "no address")
 
 
-def test_waiting_records_are_mended_too(operator: Client) -> None:
+def test_waiting_records_are_fixed_too(operator: Client) -> None:
     record = wait()
     confirm(operator, "/admin/enrichment/waitingrecord/", do="set", field="tutor_id", value="T-5", written_as="text")
     assert payload_of(record)["tutor_id"] == "T-5"

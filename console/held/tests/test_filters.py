@@ -75,7 +75,7 @@ def test_acts_on_all_that_match_mean_the_rows_of_the_list(records: list[HeldReco
 
 
 def is_known(query: dict[str, str]) -> bool:
-    return query.get("age") != "2h"  # which an act refuses
+    return query.get("age") != "2h"  # which an action refuses
 
 
 def queries(held_admin: HeldRecordAdmin, records: list[HeldRecord]) -> Iterator[dict[str, str]]:

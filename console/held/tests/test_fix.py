@@ -1,4 +1,4 @@
-"""The mend page: messages beside the values at fault, a difference before saving, and what would come of it."""
+"""The fix page: messages beside the values at fault, a difference before saving, and what would come of it."""
 
 import html
 import re
@@ -10,7 +10,7 @@ from django.test import Client
 
 from console.held import fix_form
 from console.held import page as held_page
-from enrichment.models import HeldRecord, Redrive
+from enrichment.models import BulkAction, HeldRecord
 from enrichment.tests.held import hold, valid
 from ingestion import streams
 from ingestion.cells import readers_of
@@ -25,11 +25,11 @@ DEAD = "/admin/enrichment/deadletter/"
 
 
 def page_of(record: HeldRecord) -> str:
-    return f"{DEAD}{record.pk}/mend/"
+    return f"{DEAD}{record.pk}/fix/"
 
 
 def form_of(text: str) -> dict[str, str]:
-    """What a browser would send of a mend page, whatever the button."""
+    """What a browser would send of a fix page, whatever the button."""
     area = re.search(r"<textarea name=\"payload\"[^>]*>\n(.*?)</textarea>", text, re.DOTALL)
     assert area
     inputs = re.findall(r'<input type="(?:hidden|text)" name="([^"]*)"[^>]*? value="([^"]*)"', text)
@@ -37,7 +37,7 @@ def form_of(text: str) -> dict[str, str]:
 
 
 def post(client: Client, record: HeldRecord, button: str = "_check", **changes: str) -> Any:
-    """Fills in the mend page of the record, as changed, and presses a button."""
+    """Fills in the fix page of the record, as changed, and presses a button."""
     form = form_of(text_of(client.get(page_of(record))))
     typed = {name.replace("__", "."): value for name, value in changes.items()}
     assert set(typed) <= set(form), form
@@ -98,7 +98,7 @@ def test_a_check_saves_nothing_and_shows_the_difference(operator: Client) -> Non
     assert not LogEntry.objects.exists()
     again = operator.post(page_of(record), form_of(text) | {"_reprocess": "x"})
     assert again.status_code == 302
-    assert Redrive.objects.get().count == 1
+    assert BulkAction.objects.get().count == 1
 
 
 def test_a_check_of_what_is_still_wrong_says_so_and_keeps_what_was_typed(operator: Client) -> None:
@@ -120,7 +120,7 @@ def test_enter_in_a_line_checks(operator: Client) -> None:
     assert re.findall(r'<(?:button|input) type="submit"[^>]* name="(\w+)"', form)[0] == "_check"
 
 
-def test_who_may_not_mend_may_not_check() -> None:
+def test_who_may_not_fix_may_not_check() -> None:
     record = hold()
     data = {"payload": dump(valid()), "payload_version": "0", "_check": "x"}
     assert browser_of(person("viewer")).post(page_of(record), data).status_code == 403
@@ -211,8 +211,8 @@ def test_a_payload_beyond_that_is_not_offered(operator: Client) -> None:
     record = hold({"name": "x" * 1_000_001})
     assert operator.get(page_of(record)).status_code == 302
     page = text_of(operator.get(f"{DEAD}{record.pk}/change/"))
-    assert "too large to be mended here" in page
-    assert "is-mend" not in page
+    assert "too large to be fixed here" in page
+    assert "is-fix" not in page
     data = {"payload": dump(valid()), "payload_version": "0", "_save": "x"}
     assert operator.post(page_of(record), data).status_code == 302
     record.refresh_from_db()

@@ -1,4 +1,4 @@
-"""The lists and pages of held records and redrives: what they show, to whom, and in how many queries."""
+"""The lists and pages of held records and bulk actions: what they show, to whom, and in how many queries."""
 
 import re
 from datetime import timedelta
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 DEAD = "/admin/enrichment/deadletter/"
 WAITING = "/admin/enrichment/waitingrecord/"
 ALL = "/admin/enrichment/heldrecord/"
-REDRIVES = "/admin/enrichment/redrive/"
+BULK_ACTIONS = "/admin/enrichment/bulkaction/"
 Status = HeldRecord.Status
 
 
@@ -101,7 +101,7 @@ def test_a_list_says_what_and_why(viewer: Client) -> None:
 
 @pytest.mark.parametrize(
     ("page", "queries"),
-    [(DEAD, 10), (WAITING, 9), (ALL, 10), (REDRIVES, 7), ("/admin/ingestion/delivery/", 7)],
+    [(DEAD, 10), (WAITING, 9), (ALL, 10), (BULK_ACTIONS, 7), ("/admin/ingestion/delivery/", 7)],
 )
 def test_a_list_takes_as_many_queries_however_long_it_is(
     django_assert_num_queries: Any, page: str, queries: int
@@ -126,7 +126,7 @@ def test_a_page_tells_everything_about_a_held_record(viewer: Client, django_asse
         code="enrich_error",
         stage="enrich",
         original_payload='{"tutor_id":"T-7","email":"as sent"}',
-        payload='{"tutor_id":"T-7","email":"mended"}',
+        payload='{"tutor_id":"T-7","email":"fixed"}',
         payload_version=2,
         attempts=2,
     )
@@ -144,7 +144,7 @@ def test_a_page_tells_everything_about_a_held_record(viewer: Client, django_asse
     for told in (
         "enrich_error",
         "&quot;email&quot;: &quot;as sent&quot;",
-        "&quot;email&quot;: &quot;mended&quot;",
+        "&quot;email&quot;: &quot;fixed&quot;",
         "2 times",
         "ZeroDivisionError: division by zero",
         "code version 0.1.0",
@@ -156,7 +156,7 @@ def test_a_page_tells_everything_about_a_held_record(viewer: Client, django_asse
     assert re.search(r"<details><summary>Traceback</summary><pre[^>]*>Traceback \(most recent", text)
 
 
-def test_only_lines_that_were_mended_are_marked(viewer: Client) -> None:
+def test_only_lines_that_were_fixed_are_marked(viewer: Client) -> None:
     record = hold(payload='{"a":1,"b":3}', original_payload='{"a":1,"b":2}', payload_version=1)
     text = text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
     assert re.findall(r'<span class="line (?:added|removed)">\s*(.*?)</span>', text) == [
@@ -211,7 +211,7 @@ def test_payloads_keys_and_messages_are_shown_harmless(viewer: Client) -> None:
 def test_a_payload_that_can_no_longer_be_read_is_shown_as_it_is() -> None:
     operator = browser_of(person("operator"))
     record = hold('{"a":NaN}')
-    for page in ("change", "mend"):
+    for page in ("change", "fix"):
         assert "{&quot;a&quot;:NaN}" in text_of(operator.get(f"{DEAD}{record.pk}/{page}/"))
 
 
@@ -226,7 +226,7 @@ def test_a_long_payload_is_cut(viewer: Client, size: int) -> None:
 def test_who_is_in_no_group_sees_nothing() -> None:
     nobody = browser_of(person())
     record = hold()
-    for page in (DEAD, WAITING, ALL, REDRIVES, f"{DEAD}{record.pk}/change/", f"{DEAD}{record.pk}/mend/"):
+    for page in (DEAD, WAITING, ALL, BULK_ACTIONS, f"{DEAD}{record.pk}/change/", f"{DEAD}{record.pk}/fix/"):
         assert nobody.get(page).status_code == 403
 
 

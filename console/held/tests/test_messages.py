@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from console.held.page import MOST_MESSAGES
 from console.held.tests.test_actions import confirm
-from enrichment.models import HeldRecord, Redrive
+from enrichment.models import BulkAction, HeldRecord
 from enrichment.pipeline.item import MOST_OF_MESSAGE, Failed
 from enrichment.tests.held import hold, wait
 from ingestion.models import Delivery
@@ -90,13 +90,13 @@ def test_ten_messages_are_told_in_one_query(viewer: Client) -> None:
 def test_an_act_on_all_with_a_message_leaves_the_others_of_their_code(operator: Client) -> None:
     meant, other = [hold(messages=AGE) for _ in range(2)], hold(messages=EMAIL)
     ((_, _, link), _) = why(operator, code="invalid")
-    act = {"action": "discard", "select_across": "1", "_selected_action": "0"}
-    confirm(operator, f"{DEAD}{link}", act, reason="no")
+    action = {"action": "discard", "select_across": "1", "_selected_action": "0"}
+    confirm(operator, f"{DEAD}{link}", action, reason="no")
     assert {held.pk for held in HeldRecord.objects.filter(status=Status.DISCARDED)} == {held.pk for held in meant}
     assert HeldRecord.objects.get(pk=other.pk).status == Status.DEAD
-    redrive = Redrive.objects.get()
-    assert redrive.filter == {"status": "dead", "code": "invalid", "message": "age: is 7"}
-    text = text_of(operator.get(f"/admin/enrichment/redrive/{redrive.pk}/change/"))
+    bulk_action = BulkAction.objects.get()
+    assert bulk_action.filter == {"status": "dead", "code": "invalid", "message": "age: is 7"}
+    text = text_of(operator.get(f"/admin/enrichment/bulkaction/{bulk_action.pk}/change/"))
     assert "dead letters with code invalid with the message “age: is 7”" in text
 
 

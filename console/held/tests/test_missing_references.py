@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from console.held import missing_references
 from console.held.tests.test_actions import confirm
-from enrichment.models import HeldRecord, Redrive
+from enrichment.models import BulkAction, HeldRecord
 from enrichment.tests.held import hold, valid, wait
 from ingestion.models import Delivery
 from tests.people import browser_of, person, text_of
@@ -124,13 +124,13 @@ def test_acts_on_what_waits_for_one_are_asked_for_from_its_row() -> None:
     other = wait(missing_key="T-2")
     text = text_of(operator.get(PAGE))
     asked = re.findall(r'<form method="post" action="([^"]*)">.*?name="action" value="(\w+)"', text)
-    assert [act for _, act in asked] == ["reprocess", "discard"] * 2
+    assert [action for _, action in asked] == ["reprocess", "discard"] * 2
     page = asked[1][0].replace("&amp;", "&")
     data = {"action": "discard", "select_across": "1", "_selected_action": "0"}
     assert "Discard 3 held records?" in text_of(operator.post(page, data))
     confirm(operator, page, data, reason="a test")
     assert HeldRecord.objects.open().get() == other
-    assert Redrive.objects.get().filter == {
+    assert BulkAction.objects.get().filter == {
         "status": "waiting",
         "missing_stream": "tutors",
         "missing_key": "T 1&2",

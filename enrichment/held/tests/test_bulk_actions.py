@@ -13,14 +13,14 @@ from django.test.utils import CaptureQueriesContext
 import ingestion.models
 from enrichment import tasks
 from enrichment.held import bulk_actions, requeue
-from enrichment.models import HeldRecord, Redrive
+from enrichment.models import BulkAction, HeldRecord
 from enrichment.pipeline import batch
 from enrichment.tests.held import hold, valid, wait
 from ingestion.models import Delivery
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Act, Status = Redrive.Act, HeldRecord.Status
+Kind, Status = BulkAction.Kind, HeldRecord.Status
 
 
 @pytest.fixture
@@ -34,55 +34,55 @@ def queued() -> int:
 
 def test_it_is_done_in_steps_and_tells_how_far_it_is(small_steps: None) -> None:
     records = [hold() for _ in range(5)]
-    redrive = bulk_actions.begin(Act.REPROCESS, {"status": "dead"}, by="test")
-    assert (redrive.total, redrive.up_to, redrive.count) == (5, records[-1].pk, 0)
-    assert bulk_actions.carry_on(Redrive.objects.all())
-    redrive.refresh_from_db()
-    assert (redrive.count, redrive.reached, redrive.finished_at, queued()) == (2, records[1].pk, None, 2)
-    assert bulk_actions.finish(redrive).finished_at
-    assert (redrive.count, queued(), redrive.deliveries.count()) == (5, 5, 3)
-    assert not bulk_actions.carry_on(Redrive.objects.all())
+    bulk_action = bulk_actions.begin(Kind.REPROCESS, {"status": "dead"}, by="test")
+    assert (bulk_action.total, bulk_action.up_to, bulk_action.count) == (5, records[-1].pk, 0)
+    assert bulk_actions.carry_on(BulkAction.objects.all())
+    bulk_action.refresh_from_db()
+    assert (bulk_action.count, bulk_action.reached, bulk_action.finished_at, queued()) == (2, records[1].pk, None, 2)
+    assert bulk_actions.finish(bulk_action).finished_at
+    assert (bulk_action.count, queued(), bulk_action.deliveries.count()) == (5, 5, 3)
+    assert not bulk_actions.carry_on(BulkAction.objects.all())
 
 
 def test_what_comes_after_it_began_is_not_meant(small_steps: None) -> None:
     hold()
-    redrive = bulk_actions.begin(Act.DISCARD, {}, by="test", reason="no")
+    bulk_action = bulk_actions.begin(Kind.DISCARD, {}, by="test", reason="no")
     late = hold()
-    assert bulk_actions.finish(redrive).count == 1
+    assert bulk_actions.finish(bulk_action).count == 1
     assert HeldRecord.objects.open().get() == late
 
 
 def test_the_workers_take_up_what_a_crash_left(small_steps: None) -> None:
     for _ in range(5):
         hold()
-    redrive = bulk_actions.begin(Act.DISCARD, {"status": "dead"}, by="test", reason="no")
-    bulk_actions.carry_on(Redrive.objects.all())
+    bulk_action = bulk_actions.begin(Kind.DISCARD, {"status": "dead"}, by="test", reason="no")
+    bulk_actions.carry_on(BulkAction.objects.all())
     tasks.drain()
-    redrive.refresh_from_db()
-    assert redrive.finished_at
-    assert (redrive.count, HeldRecord.objects.filter(status=Status.DISCARDED).count()) == (5, 5)
+    bulk_action.refresh_from_db()
+    assert bulk_action.finished_at
+    assert (bulk_action.count, HeldRecord.objects.filter(status=Status.DISCARDED).count()) == (5, 5)
 
 
 def test_enrich_pending_finishes_it_too(small_steps: None) -> None:
     hold(), hold(), hold()
-    bulk_actions.begin(Act.DISCARD, {"status": "dead"}, by="test", reason="no")
+    bulk_actions.begin(Kind.DISCARD, {"status": "dead"}, by="test", reason="no")
     call_command("enrich_pending")
-    assert not Redrive.objects.unfinished().exists()
+    assert not BulkAction.objects.unfinished().exists()
     assert not HeldRecord.objects.open().exists()
 
 
 def test_a_step_that_fails_is_undone_and_harms_no_other(small_steps: None, monkeypatch: pytest.MonkeyPatch) -> None:
     hold(), hold(), wait()
-    bad = bulk_actions.begin(Act.REPROCESS, {"status": "dead"}, by="test")
-    good = bulk_actions.begin(Act.DISCARD, {"status": "waiting"}, by="test", reason="no")
+    bad = bulk_actions.begin(Kind.REPROCESS, {"status": "dead"}, by="test")
+    good = bulk_actions.begin(Kind.DISCARD, {"status": "waiting"}, by="test", reason="no")
 
-    def reprocess_and_fail(redrive: Redrive, pks: Any, end: float) -> tuple[int, int]:
-        honest(redrive, pks, end)
+    def reprocess_and_fail(bulk_action: BulkAction, pks: Any, end: float) -> tuple[int, int]:
+        honest(bulk_action, pks, end)
         raise RuntimeError("a mistake")
 
-    honest = bulk_actions.ACTS[Act.REPROCESS]
+    honest = bulk_actions.STEP_BY_KIND[Kind.REPROCESS]
     with monkeypatch.context() as patch:
-        patch.setitem(bulk_actions.ACTS, Act.REPROCESS, reprocess_and_fail)
+        patch.setitem(bulk_actions.STEP_BY_KIND, Kind.REPROCESS, reprocess_and_fail)
         tasks.drain()
         assert queued() == 0
         tasks.drain()
@@ -97,19 +97,19 @@ def test_a_step_that_fails_is_undone_and_harms_no_other(small_steps: None, monke
 def test_several_at_once_do_each_record_once(small_steps: None) -> None:
     for _ in range(12):
         hold()
-    redrive = bulk_actions.begin(Act.REPROCESS, {"status": "dead"}, by="test")
+    bulk_action = bulk_actions.begin(Kind.REPROCESS, {"status": "dead"}, by="test")
 
     def work(_: int) -> None:
         try:
-            bulk_actions.finish(Redrive.objects.get(pk=redrive.pk))
+            bulk_actions.finish(BulkAction.objects.get(pk=bulk_action.pk))
         finally:
             connection.close()
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
-    redrive.refresh_from_db()
-    assert (redrive.count, queued()) == (12, 12)
-    assert sum(redrive.deliveries.values_list("count", flat=True)) == 12
+    bulk_action.refresh_from_db()
+    assert (bulk_action.count, queued()) == (12, 12)
+    assert sum(bulk_action.deliveries.values_list("count", flat=True)) == 12
 
 
 def test_deliveries_of_held_records_are_cut_by_what_they_weigh(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,11 +118,11 @@ def test_deliveries_of_held_records_are_cut_by_what_they_weigh(monkeypatch: pyte
     last = hold(valid(tutor_id="R-6"))
     size = len(small[0].payload)
     monkeypatch.setattr(requeue, "CHUNK_BYTES", 2 * size)
-    redrive = bulk_actions.reprocess({}, by="test")
-    deliveries = list(redrive.deliveries.order_by("pk"))
+    bulk_action = bulk_actions.reprocess({}, by="test")
+    deliveries = list(bulk_action.deliveries.order_by("pk"))
     assert [delivery.count for delivery in deliveries] == [2, 2, 1, 1, 1]
     assert [delivery.size for delivery in deliveries] == [2 * size, 2 * size, size, len(large.payload), size]
-    assert (redrive.count, queued()) == (7, 7)
+    assert (bulk_action.count, queued()) == (7, 7)
     last.refresh_from_db()
     assert last.queued_in == deliveries[-1].pk
 
@@ -150,5 +150,5 @@ def test_what_is_sent_through_again_is_read_without_its_original() -> None:
 def test_a_filter_that_is_not_known_means_nothing() -> None:
     hold()
     with pytest.raises(KeyError):
-        bulk_actions.begin(Act.REPROCESS, {"payload": "x"}, by="test")
-    assert not Redrive.objects.exists()
+        bulk_actions.begin(Kind.REPROCESS, {"payload": "x"}, by="test")
+    assert not BulkAction.objects.exists()

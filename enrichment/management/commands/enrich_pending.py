@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from enrichment import stats
 from enrichment.held import bulk_actions
-from enrichment.models import Redrive
+from enrichment.models import BulkAction
 from enrichment.pipeline.batch import process_batch
 from ingestion.models import Delivery, PausedStream
 from ingestion.streams import Stream, all_streams, get, names
@@ -96,7 +96,7 @@ def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None, ct
     failed_rounds = 0
     with tqdm(total=_pending(chosen), unit=" records", disable=None) as bar:
         while not ctrl_c.pressed and (limit is None or done.total() < limit):
-            acted = bulk_actions.carry_on(Redrive.objects.all())
+            acted = bulk_actions.carry_on(BulkAction.objects.all())
             batches = [process_batch(stream, records=batch_size, respect_backoff=False) for stream in chosen]
             worked = [batch for batch in batches if batch]
             progress = sum((batch.outcomes for batch in worked), Counter[str]())

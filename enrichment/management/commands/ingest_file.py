@@ -67,7 +67,7 @@ class Command(BaseCommand):
             f"{progress.pending} pending."
         )
         page = reverse("admin:ingestion_upload_change", args=[upload.pk])
-        self.stdout.write(f"How far it is, and the rejected rows to mend: {page}")
+        self.stdout.write(f"How far it is, and the rejected rows to fix: {page}")
         if progress.pending and not stats.cluster_alive():
             self.stdout.write("No qcluster is alive: start one, or work them off with enrich_pending.")
 

@@ -8,12 +8,12 @@ from tqdm import tqdm
 
 from enrichment import stats
 from enrichment.held import bulk_actions
-from enrichment.models import HeldRecord, Redrive
+from enrichment.models import BulkAction, HeldRecord
 from ingestion.streams import names
 
 
 class Command(BaseCommand):
-    help = "Sends dead letters through again, as a redrive."
+    help = "Sends dead letters through again, as a bulk action."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--stream", choices=names(), help="only this stream")
@@ -27,17 +27,21 @@ class Command(BaseCommand):
         if options["since"]:
             chosen["held_after"] = _moment(options["since"]).isoformat()
         if options["dry_run"]:
-            number = bulk_actions.meant(Redrive.Act.REPROCESS, chosen).count()
+            number = bulk_actions.meant(BulkAction.Kind.REPROCESS, chosen).count()
             self.stdout.write(f"{number} dead letters would be sent through again.")
             return
-        redrive = bulk_actions.begin(Redrive.Act.REPROCESS, chosen, by="command")
-        self.stdout.write(f"Redrive {redrive.pk}: {bulk_actions.in_words(chosen)}, {redrive.total} of them.")
+        bulk_action = bulk_actions.begin(BulkAction.Kind.REPROCESS, chosen, by="command")
+        self.stdout.write(
+            f"Bulk action {bulk_action.pk}: {bulk_actions.in_words(chosen)}, {bulk_action.total} of them."
+        )
         try:
-            with tqdm(total=redrive.total, unit=" dead letters", disable=None) as bar:
-                bulk_actions.finish(redrive, lambda redrive: bar.update(redrive.count - bar.n))
+            with tqdm(total=bulk_action.total, unit=" dead letters", disable=None) as bar:
+                bulk_actions.finish(bulk_action, lambda bulk_action: bar.update(bulk_action.count - bar.n))
         except KeyboardInterrupt:
-            raise CommandError(f"Stopped; the workers go on with redrive {redrive.pk}.", returncode=130) from None
-        self.stdout.write(f"Redrive {redrive.pk}: dead letters now on their way: {redrive.count}.")
+            raise CommandError(
+                f"Stopped; the workers go on with bulk action {bulk_action.pk}.", returncode=130
+            ) from None
+        self.stdout.write(f"Bulk action {bulk_action.pk}: dead letters now on their way: {bulk_action.count}.")
         if not stats.cluster_alive():
             self.stdout.write("No qcluster is alive: start one, or work them off with enrich_pending.")
 

@@ -155,7 +155,7 @@ def progress(batches: Iterable[Batch]) -> Iterator[Batch]:
 def post(batches: Iterable[Batch], url: str, key: str) -> Counter[str]:
     """Posts each batch to the server at `url`, in order, over one connection. Returns the records posted, by stream.
 
-    Invalid records become dead letters. CommandError, with a sentence, for what waiting does not mend.
+    Invalid records become dead letters. CommandError, with a sentence, for what waiting does not fix.
     """
     if not (key.isascii() and key.isprintable()):
         raise CommandError("The key is not one that create_api_key makes.")

@@ -1,6 +1,6 @@
 "use strict";
 
-// The mend page: numbers beside the lines of the payload, and links that lead to a line. Without it the page works too.
+// The fix page: numbers beside the lines of the payload, and links that lead to a line. Without it the page works too.
 const payload = document.getElementById("id_payload");
 const gutter = document.createElement("pre");
 gutter.className = "gutter";
