@@ -226,7 +226,7 @@ class ActionsAdmin(ReadOnlyAdmin):
         return bulk_action
 
     def tell(self, request: HttpRequest, bulk_action: BulkAction) -> None:
-        """Writes it into the history of the bulk action and, where it is one, of the held record; says how far it is."""
+        """Writes the result into the history of the bulk action and, where it is one, of the held record; says it."""
         done, what = (
             bulk_actions.done(bulk_action),
             f": {bulk_actions.change_of(bulk_action)}" if bulk_action.change else "",
