@@ -101,7 +101,7 @@ class HealthView(OpenView):
     )
     def get(self, request: Request) -> Response:
         """Whether the database is there (503 if not), and records are taken in and worked on ("degraded" if not)."""
-        health = look_after()
+        health = health_status()
         if health["status"] == "unhealthy":
             return Response(health, status=503, headers={"Retry-After": str(RETRY_AFTER)})
         return Response(health)
@@ -123,7 +123,7 @@ def is_html(request: Request) -> bool:
     return isinstance(request.accepted_renderer, TemplateHTMLRenderer)
 
 
-def look_after() -> dict[str, Any]:
+def health_status() -> dict[str, Any]:
     """The answer of /health: `database` and `queue` as they answer now, `cluster` by its last heartbeat."""
     health = {"timestamp": timezone.now(), "version": settings.VERSION}
     try:

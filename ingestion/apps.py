@@ -12,9 +12,9 @@ class IngestionConfig(AppConfig):
     name = "ingestion"
 
     def ready(self) -> None:
-        post_migrate.connect(hang_doorbell, sender=self)
-        post_migrate.connect(leave_throttle_out_of_the_log, sender=self)
-        post_migrate.connect(pack_bodies_fast, sender=self)
+        post_migrate.connect(create_doorbell_row, sender=self)
+        post_migrate.connect(make_throttle_unlogged, sender=self)
+        post_migrate.connect(compress_bodies_with_lz4, sender=self)
         connection_created.connect(commit_to_disk)
 
 
@@ -28,13 +28,13 @@ def commit_to_disk(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
             )
 
 
-def hang_doorbell(using: str, **kwargs: Any) -> None:
+def create_doorbell_row(using: str, **kwargs: Any) -> None:
     from ingestion.models import Doorbell
 
     Doorbell.objects.using(using).bulk_create([Doorbell(pk=1)], ignore_conflicts=True)
 
 
-def leave_throttle_out_of_the_log(using: str, **kwargs: Any) -> None:
+def make_throttle_unlogged(using: str, **kwargs: Any) -> None:
     """No request waits for the disk on account of THROTTLE (1 to 12 ms); a crash of the server empties the table."""
     connection = connections[using]
     if connection.vendor != "postgresql":
@@ -45,7 +45,7 @@ def leave_throttle_out_of_the_log(using: str, **kwargs: Any) -> None:
             cursor.execute("ALTER TABLE ingestion_throttle SET UNLOGGED")
 
 
-def pack_bodies_fast(using: str, **kwargs: Any) -> None:
+def compress_bodies_with_lz4(using: str, **kwargs: Any) -> None:
     """lz4 takes a tenth of the time that PostgreSQL's own packing takes. Where it is not built in, that has to do."""
     connection = connections[using]
     if connection.vendor != "postgresql":

@@ -12,10 +12,10 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError, connections
 
 Apps = Sequence[AppConfig] | None
-SHORTEST_LEASE = 10
+MIN_LEASE = 10
 """Seconds: a batch may be read and validated for so long before its worker counts as dead."""
 
-SHORTEST_RETENTION = 86_400
+MIN_RETENTION = 86_400
 
 
 @register()
@@ -55,15 +55,15 @@ def check_watch(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_lease(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
-    if settings.CLAIM_LEASE >= SHORTEST_LEASE:
+    if settings.CLAIM_LEASE >= MIN_LEASE:
         return []
-    message = f"With a CLAIM_LEASE below {SHORTEST_LEASE} s a slow batch is taken for a crash, and done again in parts."
+    message = f"With a CLAIM_LEASE below {MIN_LEASE} s a slow batch is taken for a crash, and done again in parts."
     return [checks.Warning(message, id="tutormax.W001")]
 
 
 @register()
 def check_retention(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
-    if settings.RETENTION == 0 or settings.RETENTION >= SHORTEST_RETENTION:
+    if settings.RETENTION == 0 or settings.RETENTION >= MIN_RETENTION:
         return []
     message = "With a RETENTION below a day clients that send again later are not known by their Idempotency-Key."
     hint = "Give a week or more; 0 keeps everything for ever."
@@ -71,7 +71,7 @@ def check_retention(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
-def check_open_doors(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+def check_exposure(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if "*" in settings.ALLOWED_HOSTS:
         hint = "Name the hosts that clients use."

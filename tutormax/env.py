@@ -12,27 +12,27 @@ from django.core.exceptions import ImproperlyConfigured
 _origin = re.compile(r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
-def text(name: str, default: str = "") -> str:
+def string(name: str, default: str = "") -> str:
     return os.environ.get(name, "").strip() or default
 
 
-def flag(name: str, default: bool) -> bool:
-    value = text(name, str(default)).lower()
+def boolean(name: str, default: bool) -> bool:
+    value = string(name, str(default)).lower()
     if value not in ("true", "false"):
         raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
     return value == "true"
 
 
-def whole(name: str, default: int, least: int = 0, most: int = 2**53) -> int:
-    value = text(name, str(default))
-    if not (value.isascii() and value.isdigit() and len(value) < 17) or not least <= int(value) <= most:
-        limits = f"of at least {least}" if most == 2**53 else f"from {least} to {most}"
+def integer(name: str, default: int, minimum: int = 0, maximum: int = 2**53) -> int:
+    value = string(name, str(default))
+    if not (value.isascii() and value.isdigit() and len(value) < 17) or not minimum <= int(value) <= maximum:
+        limits = f"of at least {minimum}" if maximum == 2**53 else f"from {minimum} to {maximum}"
         raise ImproperlyConfigured(f"{name} must be a whole number {limits}, not {value!r}.")
     return int(value)
 
 
 def time_zone(name: str, default: str) -> str:
-    value = text(name, default)
+    value = string(name, default)
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -41,26 +41,26 @@ def time_zone(name: str, default: str) -> str:
 
 
 def log_level(name: str, default: str) -> str:
-    value = text(name, default).upper()
+    value = string(name, default).upper()
     if value not in logging.getLevelNamesMapping():
         raise ImproperlyConfigured(f"{name} must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not {value!r}.")
     return value
 
 
-def words(name: str, default: str = "") -> list[str]:
-    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+def string_list(name: str, default: str = "") -> list[str]:
+    return [word.strip() for word in string(name, default).split(",") if word.strip()]
 
 
 def origins(name: str) -> list[str]:
     """As browsers send them: scheme, host and port, in small letters."""
-    found = [word.lower() for word in words(name)]
+    found = [word.lower() for word in string_list(name)]
     for value in found:
         if not _origin.fullmatch(value):
             raise ImproperlyConfigured(f"{name} must be origins such as https://app.example, not {value!r}.")
     return found
 
 
-def kept_secret(path: Path) -> str:
+def load_or_create_secret(path: Path) -> str:
     """The secret kept in `path`; made, readable by its owner alone, when it is not there yet."""
     path.parent.mkdir(exist_ok=True)
     try:

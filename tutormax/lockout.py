@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 
-def address_of(request: HttpRequest) -> str | None:
+def client_address(request: HttpRequest) -> str | None:
     """Where a log-in comes from: behind the proxy of HTTPS=true, what that proxy has added to X-Forwarded-For.
 
     What stands before it the client may have made up, and so get ever new tries, or shut out somebody else.
@@ -23,7 +23,7 @@ def address_of(request: HttpRequest) -> str | None:
     return None
 
 
-def locked_out(request: HttpRequest, response: HttpResponse, credentials: Any) -> HttpResponse:
+def lockout_response(request: HttpRequest, response: HttpResponse, credentials: Any) -> HttpResponse:
     pause = get_cool_off(request)
     page = render(request, "locked_out.html", {"minutes": pause.seconds // 60}, status=429)
     page["Retry-After"] = str(pause.seconds)

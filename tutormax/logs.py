@@ -11,17 +11,17 @@ from django.http import HttpRequest
 
 MAX_PATH = 200
 # Not what looks like a key: ids are written into the log.
-sane_id = re.compile(r"(?![A-Za-z0-9]{8}\.[A-Za-z0-9]{32}$)[A-Za-z0-9._-]{1,128}")
+VALID_ID = re.compile(r"(?![A-Za-z0-9]{8}\.[A-Za-z0-9]{32}$)[A-Za-z0-9._-]{1,128}")
 logger = logging.getLogger("tutormax.requests")
 
 
-class Served:
+class ServedRequest:
     """A request that is being served, until its answer has been sent."""
 
     def __init__(self, request: HttpRequest) -> None:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
-        self.id = given if sane_id.fullmatch(given) else uuid.uuid4().hex
-        self.request, self.began, self.status = request, time.perf_counter(), 0
+        self.id = given if VALID_ID.fullmatch(given) else uuid.uuid4().hex
+        self.request, self.started, self.status = request, time.perf_counter(), 0
 
     @property
     def client(self) -> str:
@@ -32,20 +32,20 @@ class Served:
         return f"user:{user.get_username()}" if user and user.is_authenticated else "-"
 
 
-current: ContextVar[Served | None] = ContextVar("current", default=None)
+current: ContextVar[ServedRequest | None] = ContextVar("current", default=None)
 
 
-def tell(**kwargs: Any) -> None:
+def log_request(**kwargs: Any) -> None:
     """Receives request_finished, which comes when the answer, be it a stream, has been sent."""
     if served := current.get():
         level = logging.WARNING if served.status >= 500 else logging.INFO
         path = served.request.path[:MAX_PATH]  # without the query string, where a client may have put anything
-        took = (time.perf_counter() - served.began) * 1000
+        took = (time.perf_counter() - served.started) * 1000
         logger.log(level, "%s %s %d %.0f ms %s", served.request.method, path, served.status, took, served.client)
         current.set(None)
 
 
-class OfRequests(logging.Filter):
+class RequestFilter(logging.Filter):
     """Gives each line the id of its request, and does not let what clients do wrong pass for a warning."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -59,7 +59,7 @@ class OfRequests(logging.Filter):
         return record.name != "django.request" and logging.getLogger().isEnabledFor(logging.INFO)
 
 
-class OneLine(logging.Formatter):
+class SingleLineFormatter(logging.Formatter):
     """What clients send cannot pass for a line of its own."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802

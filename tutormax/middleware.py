@@ -15,51 +15,51 @@ CHUNK = 65_536
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
-def named_requests(get_response: GetResponse) -> GetResponse:
+def request_id(get_response: GetResponse) -> GetResponse:
     """Gives each request an id, the client's or a new one: it is in the answer and in every line of the log."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        served = logs.Served(request)
+        served = logs.ServedRequest(request)
         logs.current.set(served)
         response = get_response(request)
         served.status = response.status_code
         response["X-Request-ID"] = served.id
-        warn_of_end(request, response)
-        keep_private(request, response)
+        add_expiry_header(request, response)
+        set_private_cache(request, response)
         return response
 
     return middleware
 
 
-def warn_of_end(request: HttpRequest, response: HttpResponse) -> None:
+def add_expiry_header(request: HttpRequest, response: HttpResponse) -> None:
     """Tells the client that uses it when its key expires, a week ahead."""
     key = getattr(request, "auth", None)
     if isinstance(key, ApiKey) and key.expiry_date and key.expires_soon:
         response["X-Api-Key-Expires"] = key.expiry_date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def keep_private(request: HttpRequest, response: HttpResponse) -> None:
+def set_private_cache(request: HttpRequest, response: HttpResponse) -> None:
     """What a session had a part in is for that person alone, and not to be found after the log-out."""
     session = getattr(request, "session", None)
     if session is not None and session.accessed and not response.has_header("Cache-Control"):
         response["Cache-Control"] = "private, no-store"
 
 
-def plain_requests(get_response: GetResponse) -> GetResponse:
+def reject_malformed(get_response: GetResponse) -> GetResponse:
     """Refuses what no view expects (Django or the database would answer 500), and reads what no view has read.
 
     Comes before all that trips over the same: sessions, static files.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        response = refuse(request) or get_response(request)
-        drain(request)
+        response = reject(request) or get_response(request)
+        read_rest_of_body(request)
         return response
 
     return middleware
 
 
-def refuse(request: HttpRequest) -> HttpResponse | None:
+def reject(request: HttpRequest) -> HttpResponse | None:
     if "\0" in request.path_info:
         return error_response(404, "There is nothing here.")
     if "%00" in request.META.get("QUERY_STRING", ""):
@@ -71,7 +71,7 @@ def refuse(request: HttpRequest) -> HttpResponse | None:
     return None
 
 
-def drain(request: HttpRequest) -> None:
+def read_rest_of_body(request: HttpRequest) -> None:
     """Reads the rest of the body: a server that closes on unread data resets the connection, answer and all."""
     stream = request.META["wsgi.input"] if request.META.get("wsgi.input_terminated") else request
     left = MAX_DRAIN

@@ -13,30 +13,30 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 RUN_DIR = BASE_DIR / ".run"
 
 VERSION = __version__
-SECRET_KEY = env.text("SECRET_KEY") or env.kept_secret(RUN_DIR / "secret_key")
-DEBUG = env.flag("DEBUG", False)
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1")
-PORT = env.whole("PORT", 8000, least=1, most=65_535)
-HTTPS = env.flag("HTTPS", False)
-CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+SECRET_KEY = env.string("SECRET_KEY") or env.load_or_create_secret(RUN_DIR / "secret_key")
+DEBUG = env.boolean("DEBUG", False)
+ALLOWED_HOSTS = env.string_list("ALLOWED_HOSTS", "localhost,127.0.0.1")
+PORT = env.integer("PORT", 8000, minimum=1, maximum=65_535)
+HTTPS = env.boolean("HTTPS", False)
+CSRF_TRUSTED_ORIGINS = env.string_list("CSRF_TRUSTED_ORIGINS")
 CORS_ORIGINS = env.origins("CORS_ORIGINS")
-THROTTLE = env.whole("THROTTLE", 0, most=100_000)
+THROTTLE = env.integer("THROTTLE", 0, maximum=100_000)
 LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
-DOCS_PUBLIC = env.flag("DOCS_PUBLIC", True)
-METRICS_PUBLIC = env.flag("METRICS_PUBLIC", False)
+DOCS_PUBLIC = env.boolean("DOCS_PUBLIC", True)
+METRICS_PUBLIC = env.boolean("METRICS_PUBLIC", False)
 
 # What the pipeline goes by: durations in seconds, sizes in records and bytes.
-REFERENCE_WAIT = env.whole("REFERENCE_WAIT", 86_400)
-CREATE_MISSING_STUDENTS = env.flag("CREATE_MISSING_STUDENTS", False)
-MAX_BATCH_RECORDS = env.whole("MAX_BATCH_RECORDS", 10_000, least=1)
-MAX_BODY_BYTES = env.whole("MAX_BODY_BYTES", 32_000_000, least=1)
-MAX_UPLOAD_BYTES = env.whole("MAX_UPLOAD_BYTES", 10_000_000_000, least=1)
-MAX_PENDING_RECORDS = env.whole("MAX_PENDING_RECORDS", 1_000_000, least=1)
-RETENTION = env.whole("RETENTION", 2_592_000, most=3_153_600_000)  # a hundred years
-CLAIM_LEASE = env.whole("CLAIM_LEASE", 60, least=1)
-WORKERS = env.whole("WORKERS", 2, least=1)
-SWEEP_INTERVAL = env.whole("SWEEP_INTERVAL", 60, least=1)
-WATCH_PATIENCE = env.whole("WATCH_PATIENCE", 180, least=1)
+REFERENCE_WAIT = env.integer("REFERENCE_WAIT", 86_400)
+CREATE_MISSING_STUDENTS = env.boolean("CREATE_MISSING_STUDENTS", False)
+MAX_BATCH_RECORDS = env.integer("MAX_BATCH_RECORDS", 10_000, minimum=1)
+MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 32_000_000, minimum=1)
+MAX_UPLOAD_BYTES = env.integer("MAX_UPLOAD_BYTES", 10_000_000_000, minimum=1)
+MAX_PENDING_RECORDS = env.integer("MAX_PENDING_RECORDS", 1_000_000, minimum=1)
+RETENTION = env.integer("RETENTION", 2_592_000, maximum=3_153_600_000)  # a hundred years
+CLAIM_LEASE = env.integer("CLAIM_LEASE", 60, minimum=1)
+WORKERS = env.integer("WORKERS", 2, minimum=1)
+SWEEP_INTERVAL = env.integer("SWEEP_INTERVAL", 60, minimum=1)
+WATCH_PATIENCE = env.integer("WATCH_PATIENCE", 180, minimum=1)
 
 INSTALLED_APPS = [
     "tutormax.apps.TutorMaxConfig",
@@ -62,10 +62,10 @@ INSTALLED_APPS = [
     "django_q",
 ]
 MIDDLEWARE = [
-    "tutormax.middleware.named_requests",
+    "tutormax.middleware.request_id",
     "csp.middleware.CSPMiddleware",  # what the next ones refuse has its headers, too
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ORIGINS else []),
-    "tutormax.middleware.plain_requests",
+    "tutormax.middleware.reject_malformed",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -117,7 +117,7 @@ def database(url: str) -> dict[str, Any]:
     return config
 
 
-DATABASES = {"default": database(env.text("DATABASE_URL", f"sqlite:///{RUN_DIR / 'db.sqlite3'}"))}
+DATABASES = {"default": database(env.string("DATABASE_URL", f"sqlite:///{RUN_DIR / 'db.sqlite3'}"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "tutormax_cache"}}
 
@@ -152,8 +152,8 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or whoever tries again too early is never let in
 AXES_VERBOSE = False
-AXES_CLIENT_IP_CALLABLE = "tutormax.lockout.address_of"
-AXES_LOCKOUT_CALLABLE = "tutormax.lockout.locked_out"
+AXES_CLIENT_IP_CALLABLE = "tutormax.lockout.client_address"
+AXES_LOCKOUT_CALLABLE = "tutormax.lockout.lockout_response"
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 
@@ -235,14 +235,14 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"of_requests": {"()": "tutormax.logs.OfRequests"}},
+    "filters": {"requests": {"()": "tutormax.logs.RequestFilter"}},
     "formatters": {
         "line": {
-            "()": "tutormax.logs.OneLine",
+            "()": "tutormax.logs.SingleLineFormatter",
             "format": "%(asctime)s %(levelname)s [%(request_id)s] %(name)s: %(message)s",
         }
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["of_requests"]}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["requests"]}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         "django": {"level": "INFO"},  # with DEBUG its SQL would show what is in the bodies

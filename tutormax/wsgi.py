@@ -7,7 +7,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tutormax.settings")
 
 
-class PlainRequest(WSGIRequest):
+class Utf8Request(WSGIRequest):
     """Takes no charset from the client: Django would read the query string by it while it makes the request, where a
     charset such as rot13 or a thousand parameters end in a 500 that no middleware sees.
     """
@@ -16,7 +16,7 @@ class PlainRequest(WSGIRequest):
 
     def __init__(self, environ: dict[str, Any]) -> None:
         if length := environ.get("CONTENT_LENGTH"):
-            environ["wsgi.input"] = WholeBody(environ["wsgi.input"], length)
+            environ["wsgi.input"] = CompleteBody(environ["wsgi.input"], length)
         super().__init__(environ)
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
@@ -28,7 +28,7 @@ class PlainRequest(WSGIRequest):
             self.content_params = {}
 
 
-class WholeBody:
+class CompleteBody:
     """Raises where a body ends before its Content-Length: Django takes a form that breaks off for a whole one, and the
     half of its file that arrived for the file.
     """
@@ -51,4 +51,4 @@ class WholeBody:
 
 
 application = get_wsgi_application()
-application.request_class = PlainRequest
+application.request_class = Utf8Request

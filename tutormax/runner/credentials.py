@@ -40,11 +40,11 @@ class Credentials:
     def key_prefix(self) -> str:
         return self.api_key.partition(".")[0]
 
-    def password_holds(self) -> bool:
+    def password_is_valid(self) -> bool:
         user = User.objects.filter(username=self.admin_user).first()
         return user is not None and user.check_password(self.admin_password)
 
-    def key_holds(self) -> bool:
+    def key_is_valid(self) -> bool:
         return bool(self.api_key) and ApiKey.objects.is_valid(self.api_key)
 
 
@@ -54,11 +54,11 @@ def for_this_database(kept: Credentials, url: str) -> Credentials:
     An account whose password was changed since stays as it is: its key shows that it is of this database. Accounts
     that others made are never touched.
     """
-    key_holds = kept.key_holds()
-    if not (kept.password_holds() or key_holds):
+    key_is_valid = kept.key_is_valid()
+    if not (kept.password_is_valid() or key_is_valid):
         kept = replace(kept, admin_user=free_user_name(), admin_password=secrets.token_urlsafe(12))
         User.objects.create_superuser(kept.admin_user, password=kept.admin_password)
-    return replace(kept, url=url, api_key=kept.api_key if key_holds else new_key())
+    return replace(kept, url=url, api_key=kept.api_key if key_is_valid else new_key())
 
 
 def free_user_name() -> str:

@@ -63,7 +63,7 @@ def screen(login: Credentials, counts: Counts) -> str:
 
 
 def _places(login: Credentials) -> list[str]:
-    password = login.admin_password if login.password_holds() else "as you changed it"
+    password = login.admin_password if login.password_is_valid() else "as you changed it"
     post = ("curl", "-H", f"Authorization: Api-Key {login.api_key}", "-H", "Content-Type: application/json")
     return [
         f"  Admin     {login.url}/admin/",

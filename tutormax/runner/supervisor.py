@@ -15,7 +15,7 @@ GRACE = 9.0
 """Seconds a child has between SIGTERM and SIGKILL."""
 MAX_BACKOFF = 30.0
 """Seconds before a child that ends again and again is started once more."""
-LONG_ENOUGH = 60.0
+STABLE_AFTER = 60.0
 """Seconds after which a child counts as well: its next end is its first."""
 PR_SET_PDEATHSIG = 1
 
@@ -27,12 +27,12 @@ class Child:
         self.name, self.command, self.log, self.environment = name, command, log, environment
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
-        self.start_again_at: float | None = None
-        self.ends = 0
+        self.restart_at: float | None = None
+        self.exits = 0
         log.write_bytes(b"")
 
     def start(self) -> None:
-        self.started, self.start_again_at = time.monotonic(), None
+        self.started, self.restart_at = time.monotonic(), None
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 (our own commands)
                 self.command,
@@ -44,12 +44,12 @@ class Child:
                 preexec_fn=end_with_parent,  # noqa: PLW1509 (this process has no threads)
             )
 
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def ask_to_end(self) -> None:
+    def terminate(self) -> None:
         """SIGTERM to the main process alone: sent to the whole group it hangs django-q2's cluster."""
-        if self.process and self.runs():
+        if self.process and self.is_running():
             self.process.terminate()
 
     def kill(self) -> None:
@@ -59,17 +59,17 @@ class Child:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
-    def look_after(self, say: Callable[[str], object]) -> None:
+    def restart_if_dead(self, say: Callable[[str], object]) -> None:
         """Starts it again if it has ended, after a pause that grows while it keeps ending."""
-        if self.start_again_at is not None:
-            if time.monotonic() >= self.start_again_at:
+        if self.restart_at is not None:
+            if time.monotonic() >= self.restart_at:
                 self.start()
-        elif self.process and not self.runs():
+        elif self.process and not self.is_running():
             self.kill()  # its children outlive a main process that was killed
             lived = time.monotonic() - self.started
-            self.ends = 1 if lived > LONG_ENOUGH else self.ends + 1
-            pause = min(2.0 ** (self.ends - 1), MAX_BACKOFF)
-            self.start_again_at = time.monotonic() + pause
+            self.exits = 1 if lived > STABLE_AFTER else self.exits + 1
+            pause = min(2.0 ** (self.exits - 1), MAX_BACKOFF)
+            self.restart_at = time.monotonic() + pause
             code = self.process.returncode
             say(f"{self.name} has ended (code {code}, see {self.log}); starting it again in {pause:.0f} s.")
 
@@ -95,11 +95,11 @@ def stop(children: Iterable[Child], say: Callable[[str], object]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, hurry)
     for child in children:
-        child.ask_to_end()
+        child.terminate()
     deadline = time.monotonic() + GRACE
-    while any(child.runs() for child in children) and not in_a_hurry and time.monotonic() < deadline:
+    while any(child.is_running() for child in children) and not in_a_hurry and time.monotonic() < deadline:
         time.sleep(0.05)
     for child in children:
-        if child.runs():
+        if child.is_running():
             say(f"{child.name} has not ended and is killed; nothing accepted is lost by that.")
         child.kill()

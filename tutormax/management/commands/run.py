@@ -24,9 +24,9 @@ from tutormax.runner.credentials import Credentials
 from tutormax.runner.summary import counts, progress, screen
 from tutormax.runner.supervisor import Child, stop
 
-WEB_PATIENCE = 60
+WEB_TIMEOUT = 60
 """Seconds until the web server must answer."""
-LINE_EVERY = 5
+REPORT_INTERVAL = 5
 """Seconds between two lines of progress, where there is no terminal."""
 tqdm.monitor_interval = 0  # no thread: children are started by fork
 DEMO = {"tutors": 60, "students": 200, "days": 14, "seed": 1, "faults": True}
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
         try:
-            with alone_in(settings.RUN_DIR):
+            with exclusive_lock(settings.RUN_DIR):
                 self.run()
         except KeyboardInterrupt:
             self.say("Stopped.")
@@ -66,7 +66,7 @@ class Command(BaseCommand):
             self.say(screen(login, counts()))
             connection.close()
             while True:
-                self.look_after(children)
+                self.restart_dead(children)
                 time.sleep(0.5)
         except KeyboardInterrupt:
             self.say("\nStopping …")
@@ -74,39 +74,39 @@ class Command(BaseCommand):
         finally:
             stop(children, self.say)
 
-    def look_after(self, children: list[Child]) -> None:
+    def restart_dead(self, children: list[Child]) -> None:
         for child in children:
-            child.look_after(self.say)
+            child.restart_if_dead(self.say)
 
     def post_demo(self, login: Credentials) -> None:
         self.say("Posting demo data through the API; some of it is bad or late on purpose (DEMO=no leaves it out) …")
-        demo_mark().write_text(login.key_prefix)
+        demo_marker().write_text(login.key_prefix)
         told = StringIO()
         call_command("generate_data", **DEMO, post=login.url, key=login.api_key, stdout=told)
         report = settings.RUN_DIR / "demo.txt"
         report.write_text(told.getvalue())
         self.say("\n".join(line for line in told.getvalue().splitlines() if line.startswith(("Posted ", "Planted "))))
         self.say(f"What was planted is listed in {report}.")
-        demo_mark().unlink()
+        demo_marker().unlink()
 
     def wait_for_work(self, children: list[Child]) -> None:
         """Until nothing is pending any more, twice: late references send waiting records on after the commit."""
-        idle, told_at = 0, time.monotonic()
+        idle, reported_at = 0, time.monotonic()
         with tqdm(desc="enriched", unit=" records", unit_scale=True, disable=None, leave=False) as bar:
             while idle < 2:
                 accepted, pending, trouble = progress()
                 bar.total, bar.n = accepted, accepted - pending
                 bar.set_postfix_str(trouble)
-                if bar.disable and pending and time.monotonic() - told_at > LINE_EVERY:
-                    told_at = time.monotonic()
+                if bar.disable and pending and time.monotonic() - reported_at > REPORT_INTERVAL:
+                    reported_at = time.monotonic()
                     self.say(f"{accepted - pending} of {accepted} records enriched {trouble}".rstrip())
                 idle = 0 if pending else idle + 1
-                self.look_after(children)
+                self.restart_dead(children)
                 time.sleep(0.5)
 
 
 @contextlib.contextmanager
-def alone_in(directory: Path) -> Iterator[None]:
+def exclusive_lock(directory: Path) -> Iterator[None]:
     """Holds the directory's lock; CommandError if another `make run` has it. A lock ends with its process."""
     directory.mkdir(exist_ok=True)
     directory.chmod(0o700)  # it holds the database, too
@@ -160,25 +160,25 @@ def cluster() -> Child:
 
 
 def wait_for_web(child: Child, url: str) -> None:
-    deadline = time.monotonic() + WEB_PATIENCE
-    while time.monotonic() < deadline and child.runs():
+    deadline = time.monotonic() + WEB_TIMEOUT
+    while time.monotonic() < deadline and child.is_running():
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health/live", timeout=5):  # noqa: S310
             return
         time.sleep(0.1)
     raise CommandError(f"The web server does not answer. The end of {child.log}:\n{child.last_lines()}")
 
 
-def demo_mark() -> Path:
+def demo_marker() -> Path:
     """Is there while the demo is posted, and after a demo that was broken off; names the key it was posted with."""
     return settings.RUN_DIR / "demo"
 
 
 def demo_is_due(login: Credentials) -> bool:
     """On the first start, and again when it was broken off: the same records come to the same rows."""
-    wanted = env.text("DEMO", "yes").lower()
+    wanted = env.string("DEMO", "yes").lower()
     if wanted not in ("yes", "no"):
         raise CommandError(f"DEMO must be yes or no, not {wanted!r}.")
     if wanted == "no":
         return False
-    broken_off = demo_mark().exists() and demo_mark().read_text() == login.key_prefix
+    broken_off = demo_marker().exists() and demo_marker().read_text() == login.key_prefix
     return broken_off or not Delivery.objects.exists()
