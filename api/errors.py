@@ -16,7 +16,7 @@ from rest_framework.exceptions import APIException, MethodNotAllowed, NotAuthent
 from rest_framework.response import Response
 
 from ingestion.backlog import BacklogFull
-from ingestion.payloads import TooLarge, Unreadable
+from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import Refused
 
 RETRY_AFTER = 5
@@ -43,7 +43,7 @@ SENSELESS = "The request makes no sense."
 AWAY = "The database is away or busy: try again."
 DATABASE_AWAY = (OperationalError, InterfaceError)
 REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
-    (Unreadable, 400, ""),  # its own words
+    (ParseError, 400, ""),  # its own words
     (TooLarge, 413, ""),
     (Http404, 404, "There is nothing here."),
     (PermissionDenied, 403, "You may not do this."),

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from enrichment.rows.ordering import AnyModel, Cursor, Ordering
 from ingestion.query import read_choice
 from ingestion.refusals import Refused
-from ingestion.text import clean
+from ingestion.text import strip_unstorable
 
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -38,7 +38,7 @@ def read_cursor(text: str, ordering: Ordering) -> Cursor:
 def _is_key(key: Any, ordering: Ordering) -> bool:
     if type(key) is not ordering.keys:
         return False
-    return key == clean(key) if isinstance(key, str) else 0 <= key < 2**63
+    return key == strip_unstorable(key) if isinstance(key, str) else 0 <= key < 2**63
 
 
 def _bad_cursor() -> Refused:

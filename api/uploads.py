@@ -32,7 +32,7 @@ from ingestion.models import ApiKey, Upload
 from ingestion.query import read_choice, read_query
 from ingestion.refusals import Refused
 from ingestion.streams import Stream
-from ingestion.text import clean
+from ingestion.text import strip_unstorable
 
 FORM = ("stream", "file", "csrfmiddlewaretoken")
 OPTIONS = ("again", "dry_run")
@@ -232,7 +232,7 @@ def read_files(request: Request, query: dict[str, str], opened: ExitStack) -> li
     if "stream" not in query:
         raise Refused(400, "Say what the rows are: ?stream=", fields={"stream": ["is required"]})
     stream = read_stream(request, query["stream"])
-    return [examine(sent, clean(query.get("name", "unnamed"), 255), stream, opened, request.content_type)]
+    return [examine(sent, strip_unstorable(query.get("name", "unnamed"), 255), stream, opened, request.content_type)]
 
 
 def refuse_length(request: Request) -> None:
@@ -248,7 +248,7 @@ def refuse_length(request: Request) -> None:
 def files_of_form(request: Request, query: dict[str, str], opened: ExitStack) -> list[RecordFile]:
     if unknown := [name for name in request.data if name not in FORM]:
         fields = {
-            clean(name, 100): [f"belongs into the address: ?{name}=" if name in OPTIONS else "unknown field"]
+            strip_unstorable(name, 100): [f"belongs into the address: ?{name}=" if name in OPTIONS else "unknown field"]
             for name in unknown
         }
         message = "The form has the fields stream and file, no others"
@@ -263,7 +263,9 @@ def files_of_form(request: Request, query: dict[str, str], opened: ExitStack) ->
     files = request.FILES.getlist("file")
     if not files:
         raise Refused(400, "There is no file in the field file.", fields={"file": ["is required"]})
-    return [examine(file.file, clean(file.name, 255), stream, opened, file.content_type or "") for file in files]
+    return [
+        examine(file.file, strip_unstorable(file.name, 255), stream, opened, file.content_type or "") for file in files
+    ]
 
 
 def read_stream(request: Request, name: str) -> Stream:

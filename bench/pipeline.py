@@ -10,7 +10,7 @@ from django.db.models import F, Sum
 from enrichment.pipeline import batch, outcomes, upsert
 from enrichment.pipeline.batch import process_batch
 from ingestion.models import Delivery, DeliveryQuerySet
-from ingestion.payloads import dump
+from ingestion.payloads import ascii_json
 from ingestion.services import accept
 from ingestion.streams import get
 from tutoring.tests.factories import session, student, tutor
@@ -91,7 +91,7 @@ def _rate(number: int, work: Callable[[], object]) -> float:
 def _accept(stream: str, records: list[dict[str, object]]) -> None:
     for start in range(0, len(records), DELIVERY):
         part = records[start : start + DELIVERY]
-        accept(get(stream), part, dump(part).encode(), fmt=Delivery.Format.JSON, client="bench")
+        accept(get(stream), part, ascii_json(part).encode(), fmt=Delivery.Format.JSON, client="bench")
 
 
 def _drain(stream: str) -> None:
@@ -121,4 +121,4 @@ def _copy_again(prefix: str, number: int) -> float:
 
 
 def _as_sent(row: tuple[object, ...]) -> tuple[object, ...]:
-    return tuple(dump(value) if isinstance(value, list) else value for value in row)
+    return tuple(ascii_json(value) if isinstance(value, list) else value for value in row)

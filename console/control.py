@@ -25,7 +25,7 @@ from enrichment import stats, workers
 from enrichment.pipeline.batch import BATCH_RECORDS
 from ingestion import control, streams
 from ingestion.models import Delivery, PausedStream
-from ingestion.text import clean, duration, thousands
+from ingestion.text import duration, strip_unstorable, thousands
 
 MOST_HISTORY = 20
 MODEL = "ingestion_pausedstream"
@@ -40,7 +40,7 @@ class PauseForm(forms.Form):
     )
 
     def clean_reason(self) -> str:
-        return clean(self.cleaned_data["reason"])
+        return strip_unstorable(self.cleaned_data["reason"])
 
 
 @dataclass(frozen=True, kw_only=True)

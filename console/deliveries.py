@@ -21,8 +21,8 @@ from console.filters import FieldFilter, StreamFilter, UploadFilter
 from console.templatetags.shown import age, badge, moment
 from enrichment.retention import or_it_is_gone
 from ingestion.models import Delivery
-from ingestion.payloads import Unreadable, parse_json
-from ingestion.text import MOST_SHOWN, clean, cut, plain, pretty, thousands
+from ingestion.payloads import ParseError, parse_json
+from ingestion.text import MAX_DISPLAYED, cut, plain, pretty, strip_unstorable, thousands
 
 
 class DeliveryStatusFilter(FieldFilter):
@@ -68,12 +68,12 @@ class DeliveryAdmin(ReadOnlyAdmin):
         queryset = Delivery.objects.defer("body")
         if request.resolver_match and request.resolver_match.url_name == "ingestion_delivery_change":
             # What is shown, and no more, of a body of up to 32 MB.
-            return queryset.annotate(start_of_body=Substr("body", 1, MOST_SHOWN), length=Length("body"))
+            return queryset.annotate(start_of_body=Substr("body", 1, MAX_DISPLAYED), length=Length("body"))
         return queryset.defer("body", "refused")
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
         """Rows and held records name deliveries that retention has deleted since."""
-        told = f"There is no delivery {plain(clean(unquote(object_id), 20))}{or_it_is_gone()}."
+        told = f"There is no delivery {plain(strip_unstorable(unquote(object_id), 20))}{or_it_is_gone()}."
         self.message_user(request, told, messages.WARNING)
         return HttpResponseRedirect(reverse("admin:ingestion_delivery_changelist"))
 
@@ -157,9 +157,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description="body")
     def as_sent(self, delivery: Any) -> SafeString:
         text = bytes(delivery.start_of_body).decode("utf-8", "replace")
-        if delivery.length <= MOST_SHOWN and delivery.format != Delivery.Format.NDJSON:
+        if delivery.length <= MAX_DISPLAYED and delivery.format != Delivery.Format.NDJSON:
             text = _prettier(text)
-        rest = delivery.length - MOST_SHOWN
+        rest = delivery.length - MAX_DISPLAYED
         more = format_html('<p class="quiet">… {} more bytes</p>', thousands(rest)) if rest > 0 else ""
         return format_html('<pre class="payload" tabindex="0">{}</pre>{}', cut(plain(text)), more)
 
@@ -167,5 +167,5 @@ class DeliveryAdmin(ReadOnlyAdmin):
 def _prettier(text: str) -> str:
     try:
         return pretty(parse_json(text.encode()))
-    except Unreadable:  # kept as it came all the same
+    except ParseError:  # kept as it came all the same
         return text

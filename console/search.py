@@ -23,7 +23,7 @@ from enrichment.retention import or_it_is_gone
 from ingestion import streams
 from ingestion.models import Delivery, PausedStream, Upload
 from ingestion.streams import Stream
-from ingestion.text import clean, cut, plain
+from ingestion.text import cut, plain, strip_unstorable
 
 MOST_ASKED = 200
 """Characters of a question; a key has 64."""
@@ -101,12 +101,12 @@ def numbered_for(user: Any) -> Iterator[str]:
 def find(request: HttpRequest, text: str) -> dict[str, Any]:
     """What the page shows: where everything is that the question may mean."""
     user = request.user
-    shown = plain(cut(clean(text), MOST_ASKED)).replace("\n", " ")
+    shown = plain(cut(strip_unstorable(text), MOST_ASKED)).replace("\n", " ")
     lists = [(capfirst(stream.name), list_of(stream)) for stream in streams_for(user) if stream.search]
     told: dict[str, Any] = {"shown": shown, "lists": lists}
     if len(text) > MOST_ASKED:
         return {**told, "is_too_long": True}
-    question = read(clean(text))
+    question = read(strip_unstorable(text))
     if not question.text:
         return told
     found: dict[str, Any] = {

@@ -30,9 +30,9 @@ from ingestion.backlog import BacklogFull, raise_if_full
 from ingestion.files.record_file import RecordFile, examine
 from ingestion.files.uploads import TakenInAlready, preview, take_in_all
 from ingestion.models import Upload
-from ingestion.payloads import TooLarge, Unreadable
+from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import Refused
-from ingestion.text import clean, thousands
+from ingestion.text import strip_unstorable, thousands
 
 BADGES = {"receiving": "pending", "enriching": "pending", "completed": "processed", "failed": "failing"}
 
@@ -157,7 +157,7 @@ class UploadAdmin(ReadOnlyAdmin):
                     found = preview(file)
                 except TakenInAlready as refusal:
                     form.add_error("again", f"{refusal.told} Tick this if that is what you want.")
-                except (Unreadable, TooLarge, BacklogFull, Refused) as error:
+                except (ParseError, TooLarge, BacklogFull, Refused) as error:
                     form.add_error("file", str(error))
         context = {
             **self.admin_site.each_context(request),
@@ -182,7 +182,7 @@ class UploadAdmin(ReadOnlyAdmin):
 def _examine(form: UploadForm, opened: ExitStack) -> RecordFile:
     sent = form.cleaned_data["file"]
     stream = streams.get(form.cleaned_data["stream"])
-    return examine(sent.file, clean(sent.name, 255), stream, opened, sent.content_type or "")
+    return examine(sent.file, strip_unstorable(sent.name, 255), stream, opened, sent.content_type or "")
 
 
 def moves(progress: Progress) -> bool:

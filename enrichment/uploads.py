@@ -24,8 +24,8 @@ from ingestion import streams
 from ingestion.cells import cell_of, shield
 from ingestion.files.csv_reader import OURS, match
 from ingestion.models import Delivery, Upload
-from ingestion.payloads import AS_IT_CAME
-from ingestion.text import clean
+from ingestion.payloads import RAW_MEMBER
+from ingestion.text import strip_unstorable
 
 STALLED = timedelta(minutes=10)
 """An unfinished upload that has not moved for so long was interrupted."""
@@ -173,8 +173,8 @@ def _columns(upload: Upload) -> dict[str, str]:
 
 def _cells(row: int, record: Any, messages: dict[str, list[str]], columns: dict[str, str]) -> list[str]:
     error = "; ".join(f"{name}: {' '.join(texts)}" for name, texts in messages.items())
-    record = record if isinstance(record, dict) else {AS_IT_CAME: json.dumps(record)}
-    came = record.get(AS_IT_CAME)
+    record = record if isinstance(record, dict) else {RAW_MEMBER: json.dumps(record)}
+    came = record.get(RAW_MEMBER)
     if isinstance(came, list):  # the row's cells, which are more or fewer than the columns
         return [str(row), shield(error), *map(shield, map(str, came))]
     if came is not None:
@@ -184,5 +184,5 @@ def _cells(row: int, record: Any, messages: dict[str, list[str]], columns: dict[
 
 def _line(cells: Sequence[str]) -> str:
     file = io.StringIO()
-    csv.writer(file).writerow(map(clean, cells))
+    csv.writer(file).writerow(map(strip_unstorable, cells))
     return file.getvalue()

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from ingestion.payloads import MAX_DEPTH, Unreadable, dump, parse_json
+from ingestion.payloads import MAX_DEPTH, ParseError, ascii_json, parse_json
 
 Read: TypeAlias = "Callable[[str], str]"
 """A cell → the JSON of its value; empty where the cell is, which means that the field is absent."""
@@ -78,9 +78,9 @@ def list_reader(read_item: Read) -> Read:
         if text.startswith("["):
             try:
                 value = parse_json(text.encode(), MAX_DEPTH - 1)  # in a record
-            except Unreadable:
+            except ParseError:
                 return read_text(cell)
-            return dump(value)
+            return ascii_json(value)
         separator = next((each for each in SEPARATORS if each in text), SEPARATORS[0])
         items = [read_item(item) for each in text.split(separator) if (item := each.strip())]
         return f"[{','.join(items)}]" if items else ""
@@ -101,7 +101,7 @@ def cell_of(value: Any) -> str:
         return ""
     if isinstance(value, list) and value and all(_is_simple(item) for item in value):
         return shield(SEPARATORS[0].join(str(item) for item in value))
-    return shield(value) if isinstance(value, str) else dump(value)
+    return shield(value) if isinstance(value, str) else ascii_json(value)
 
 
 def _is_simple(item: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 MAX_DEPTH = 100
 
 
-class Unreadable(ValueError):
+class ParseError(ValueError):
     """The body is no JSON that we can keep: not UTF-8, not JSON, NaN or Infinity, nested too deep, or no gzip."""
 
 
@@ -20,35 +20,35 @@ class TooLarge(ValueError):
 
 
 def unpack(body: bytes, limit: int) -> bytes:
-    """What a gzip file holds. Raises TooLarge, before it has more than `limit` bytes in memory, and Unreadable."""
+    """What a gzip file holds. Raises TooLarge, before it has more than `limit` bytes in memory, and ParseError."""
     try:
         unpacked = gzip.GzipFile(fileobj=io.BytesIO(body)).read(limit + 1)
     except EOFError:
-        raise Unreadable("The gzip body ends early.") from None
+        raise ParseError("The gzip body ends early.") from None
     except (OSError, zlib.error):
-        raise Unreadable("The body is not gzip, or damaged.") from None
+        raise ParseError("The body is not gzip, or damaged.") from None
     if len(unpacked) > limit:
         raise TooLarge(f"The body unpacks to more than {limit} bytes.")
     return unpacked
 
 
 def parse_json(body: bytes, depth: int = MAX_DEPTH) -> Any:
-    """The value that `body` holds, nested no deeper than `depth`. Raises Unreadable with a message for the client."""
+    """The value that `body` holds, nested no deeper than `depth`. Raises ParseError with a message for the client."""
     return _parse(_decode(body), depth)
 
 
 def parse_ndjson(body: bytes) -> list[Any]:
-    """One value per line, empty lines left out. Raises Unreadable, naming the line."""
+    """One value per line, empty lines left out. Raises ParseError, naming the line."""
     items = []
     for number, line in _lines(body):
         try:
             items.append(_parse(_decode(line)))
-        except Unreadable as error:
-            raise Unreadable(f"Line {number}: {error}") from None
+        except ParseError as error:
+            raise ParseError(f"Line {number}: {error}") from None
     return items
 
 
-def reread(body: bytes, *, ndjson: bool) -> list[Any]:
+def parse_accepted(body: bytes, *, ndjson: bool) -> list[Any]:
     """The items of a body that was accepted, and so is known to be readable."""
     if ndjson:
         return [json.loads(_decode(line)) for _, line in _lines(body)]
@@ -56,7 +56,7 @@ def reread(body: bytes, *, ndjson: bool) -> list[Any]:
     return parsed if isinstance(parsed, list) else [parsed]
 
 
-def dump(value: Any) -> str:
+def ascii_json(value: Any) -> str:
     """JSON in ASCII: what no database refuses, whatever the client sent (NUL, surrogates)."""
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
@@ -72,7 +72,7 @@ def _decode(body: bytes) -> str:
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Unreadable(f"The text is not UTF-8 (byte {error.start}).") from None
+        raise ParseError(f"The text is not UTF-8 (byte {error.start}).") from None
 
 
 def _parse(text: str, depth: int = MAX_DEPTH) -> Any:
@@ -80,26 +80,26 @@ def _parse(text: str, depth: int = MAX_DEPTH) -> Any:
         value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         what = error.msg.removesuffix(" at")
-        raise Unreadable(f"Not JSON: {what} at line {error.lineno}, column {error.colno}.") from None
+        raise ParseError(f"Not JSON: {what} at line {error.lineno}, column {error.colno}.") from None
     except RecursionError:
-        raise Unreadable(f"Nested deeper than {depth}.") from None
-    except Unreadable:
+        raise ParseError(f"Nested deeper than {depth}.") from None
+    except ParseError:
         raise
     except ValueError:  # an integer of more digits than Python reads
-        raise Unreadable("A number has too many digits.") from None
+        raise ParseError("A number has too many digits.") from None
     if _deeper_than(value, depth):
-        raise Unreadable(f"Nested deeper than {depth}.")
+        raise ParseError(f"Nested deeper than {depth}.")
     return value
 
 
 def _refuse_constant(name: str) -> Any:
-    raise Unreadable(f"{name} is no JSON.")
+    raise ParseError(f"{name} is no JSON.")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise Unreadable("A number is too large.")
+        raise ParseError("A number is too large.")
     return number
 
 
@@ -113,17 +113,17 @@ def _deeper_than(value: Any, depth: int) -> bool:
     return any(type(inner) in (dict, list) and _deeper_than(inner, depth - 1) for inner in value)
 
 
-UNREADABLE = "(unreadable)"
+UNREADABLE_MEMBER = "(unreadable)"
 """The member of a record made from what could not be read in a file: why. Such a record is invalid."""
-AS_IT_CAME = "(as it came)"
-OUR_NAMES = (UNREADABLE, AS_IT_CAME)
+RAW_MEMBER = "(raw)"
+RESERVED_MEMBERS = (UNREADABLE_MEMBER, RAW_MEMBER)
 
 
-def refuse_our_names(item: Any) -> None:
-    """Raises Unreadable where a client's record has a member of ours: it would be told, and shown, as what we say."""
-    if type(item) is dict and any(name in item for name in OUR_NAMES):
-        raise Unreadable(f"A member may not be called {' or '.join(OUR_NAMES)}.")
+def reject_reserved_members(item: Any) -> None:
+    """Raises ParseError where a client's record has a member of ours: it would be told, and shown, as what we say."""
+    if type(item) is dict and any(name in item for name in RESERVED_MEMBERS):
+        raise ParseError(f"A member may not be called {' or '.join(RESERVED_MEMBERS)}.")
 
 
-def unreadable(reason: str, as_it_came: Any) -> dict[str, Any]:
-    return {UNREADABLE: reason, AS_IT_CAME: as_it_came}
+def unreadable_record(reason: str, raw: Any) -> dict[str, Any]:
+    return {UNREADABLE_MEMBER: reason, RAW_MEMBER: raw}

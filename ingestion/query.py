@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from django.http import QueryDict
 
 from ingestion.refusals import Refused
-from ingestion.text import clean
+from ingestion.text import strip_unstorable
 
 EASY_TO_READ = 12
 """Of so many names one finds the right one oneself."""
@@ -16,7 +16,7 @@ def read_query(query: QueryDict, allowed: Collection[str]) -> dict[str, str]:
     """The parameters, each given once. Refuses (400) one that is unknown, naming what is allowed, empty or repeated."""
     if unknown := [name for name in query if name not in allowed]:
         fields = {name: ["unknown parameter"] for name in unknown}
-        told = f"Unknown parameter{'s' if len(unknown) > 1 else ''} {clean(', '.join(unknown), 200)}."
+        told = f"Unknown parameter{'s' if len(unknown) > 1 else ''} {strip_unstorable(', '.join(unknown), 200)}."
         meant = _meant(unknown, allowed) if len(allowed) > EASY_TO_READ else ""
         raise Refused(400, f"{told}{meant} Allowed: {', '.join(allowed) or 'none'}.", fields=fields)
     for name, values in query.lists():

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 from ingestion import backlog, doorbell
 from ingestion.models import Delivery
-from ingestion.payloads import dump
+from ingestion.payloads import ascii_json
 from ingestion.streams import Stream
 from ingestion.validation import Checked, check
 
@@ -44,7 +44,7 @@ def accept(
             format=fmt,
             body=body,
             size=len(body),
-            refused=dump(checked.refused),
+            refused=ascii_json(checked.refused),
             count=checked.count,
             **columns,
         )

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-MOST_SHOWN = 20_000
+MAX_DISPLAYED = 20_000
 """Characters of a body or payload that a page shows."""
 _UNITS = [(86_400, "d"), (3_600, "h"), (60, "min")]
 _NOT_PLAIN = re.compile(r"[^ -~\n]")
@@ -49,10 +49,10 @@ def pretty(value: Any) -> str:
     return plain(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def cut(text: str, most: int = MOST_SHOWN) -> str:
+def cut(text: str, most: int = MAX_DISPLAYED) -> str:
     return text if len(text) <= most else f"{text[:most]}\n… {len(text) - most:,} more characters"
 
 
-def clean(text: str, length: int | None = None) -> str:
+def strip_unstorable(text: str, length: int | None = None) -> str:
     """`text` without NUL and lone surrogates, cut to `length`, for a column or a message."""
     return text.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")[:length]

@@ -8,9 +8,9 @@ from django.utils import timezone
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from ingestion.payloads import UNREADABLE
+from ingestion.payloads import UNREADABLE_MEMBER
 from ingestion.streams import Context, Stream
-from ingestion.text import clean
+from ingestion.text import strip_unstorable
 
 MAX_MESSAGE = 500
 
@@ -60,14 +60,14 @@ def check(stream: Stream, items: list[Any], *, keep_invalid: bool = False) -> Ch
 
 def validate(stream: Stream, item: Any, now: datetime) -> BaseModel:
     """The record that `item`, typed as in JSON, stands for. Raises pydantic.ValidationError."""
-    if type(item) is dict and UNREADABLE in item:
-        raise _unreadable(stream, clean(str(item[UNREADABLE]), MAX_MESSAGE))
+    if type(item) is dict and UNREADABLE_MEMBER in item:
+        raise _unreadable(stream, strip_unstorable(str(item[UNREADABLE_MEMBER]), MAX_MESSAGE))
     return stream.schema.__pydantic_validator__.validate_python(item, strict=True, context={"now": now})  # type: ignore[no-any-return]
 
 
 def _unreadable(stream: Stream, reason: str) -> ValidationError:
     error = PydanticCustomError("unreadable", "{reason}", {"reason": reason})
-    detail = InitErrorDetails(type=error, loc=(UNREADABLE,), input=None)
+    detail = InitErrorDetails(type=error, loc=(UNREADABLE_MEMBER,), input=None)
     return ValidationError.from_exception_data(stream.name, [detail])
 
 
@@ -76,11 +76,11 @@ def field_errors(error: ValidationError) -> dict[str, list[str]]:
     messages: dict[str, list[str]] = {}
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
         field = ".".join(str(part) for part in detail["loc"]) or "record"
-        messages.setdefault(clean(field, 100), []).append(clean(detail["msg"], MAX_MESSAGE))
+        messages.setdefault(strip_unstorable(field, 100), []).append(strip_unstorable(detail["msg"], MAX_MESSAGE))
     return messages
 
 
 def key_of(stream: Stream, item: Any) -> str:
     """The item's key exactly; empty where it has none that could be stored, so that it never passes for another's."""
     key = item.get(stream.key) if isinstance(item, dict) else None
-    return key if isinstance(key, str) and key == clean(key, 64) else ""
+    return key if isinstance(key, str) and key == strip_unstorable(key, 64) else ""

@@ -7,7 +7,7 @@ from django.db.models import Count, Q
 from enrichment.models import HeldRecord
 from enrichment.pipeline.batch import process_batch
 from ingestion.models import Delivery
-from ingestion.payloads import dump
+from ingestion.payloads import ascii_json
 from ingestion.services import Acceptance, accept
 from ingestion.streams import all_streams, get
 
@@ -20,7 +20,7 @@ def deliver(stream: str, *records: Any, keep_invalid: bool = False) -> Delivery:
 
 
 def offer(stream: str, *records: Any, keep_invalid: bool = False) -> Acceptance:
-    body = dump(list(records)).encode()
+    body = ascii_json(list(records)).encode()
     fmt = Delivery.Format.JSON
     return accept(get(stream), list(records), body, fmt=fmt, client="test", keep_invalid=keep_invalid)
 

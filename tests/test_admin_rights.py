@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from enrichment.models import HeldRecord
 from enrichment.tests.held import hold, valid, wait
-from ingestion.payloads import dump
+from ingestion.payloads import ascii_json
 from tests.admin_pages import _name, addresses, reversed_as
 from tests.people import browser_of, person
 from tests.records import send, work_off
@@ -62,7 +62,7 @@ def forged() -> dict[str, Any]:
         "confirmed": "yes",
         "up_to": 10**9,
         "reason": "forged",
-        "payload": dump(valid("tutors")),
+        "payload": ascii_json(valid("tutors")),
         "payload_version": "0",
         "_reprocess": "1",
         "_save": "1",

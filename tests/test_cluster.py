@@ -16,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 
-from ingestion.payloads import dump
+from ingestion.payloads import ascii_json
 from tests.servers import Cluster, PostgreSQL, WebServer, manage, wait_until
 from tutoring.tests.factories import feedback, session, student, tutor
 
@@ -34,7 +34,7 @@ class Client:
 
     def __call__(self, path: str, body: Any = None) -> Any:
         """The answer's JSON; a 503 raises urllib.error.HTTPError, as every other error."""
-        data = None if body is None else dump(body).encode()
+        data = None if body is None else ascii_json(body).encode()
         headers = {"Authorization": f"Api-Key {self.key}", "Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, data, headers)
         with urllib.request.urlopen(request, timeout=30) as response:

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from conftest import NewDatabase
-from ingestion.payloads import dump
+from ingestion.payloads import ascii_json
 from tests.servers import Cluster, WebServer, manage, wait_until
 from tutoring.tests.factories import tutor
 from tutormax.postgresql.base import is_there
@@ -90,7 +90,7 @@ class Client:
         """The status of the answer, which must come before the client gives up."""
         connection = http.client.HTTPConnection(self.address, timeout=PATIENCE)
         with contextlib.closing(connection):
-            body = None if record is None else dump(record)
+            body = None if record is None else ascii_json(record)
             headers = {**self.headers, "Content-Type": "application/json"}
             connection.request("GET" if body is None else "POST", path, body, headers)
             return connection.getresponse().status

@@ -188,10 +188,10 @@ def test_a_key_limited_to_streams_sees_no_uploads_of_others(client: Client) -> N
 @pytest.mark.parametrize(
     "record",
     [
-        {"(as it came)": ["\ud800"]},
-        {"(as it came)": "\ud800\0"},
-        {"(unreadable)": "Pay here", "(as it came)": {}},
-        {**tutor(), "(as it came)": ["=1"]},
+        {"(raw)": ["\ud800"]},
+        {"(raw)": "\ud800\0"},
+        {"(unreadable)": "Pay here", "(raw)": {}},
+        {**tutor(), "(raw)": ["=1"]},
         {**tutor(), "(unreadable)": None},
     ],
 )
@@ -200,18 +200,18 @@ def test_records_with_names_of_ours_are_invalid_and_say_so(client: Client, recor
         told = upload(client, body, content_type=content_type)
         assert told["dead"] == 1
         [row] = read_csv(streamed(client.get(told["errors_url"])))
-        assert row["error"].startswith("(unreadable): A member may not be called (unreadable) or (as it came).")
+        assert row["error"].startswith("(unreadable): A member may not be called (unreadable) or (raw).")
         assert row["row"] == "1" and set(row.values()) == {"1", row["error"], ""}
 
 
 def test_columns_with_names_of_ours_are_refused(client: Client) -> None:
-    for name in (b"(unreadable)", b"(as  it came)"):
+    for name in (b"(unreadable)", b" (raw)  "):
         body = HEADER.strip() + b"," + name + b"\r\n" + ROW.strip() + b",x\r\n"
         assert "Column 15" in refusal(post(client, PATH, body, CSV), 400)["message"]
 
 
 def test_what_a_held_record_was_made_into_can_be_shown(client: Client) -> None:
     told = upload(client, ndjson_of([tutor(age=7)]), content_type=NDJSON)
-    HeldRecord.objects.update(payload=json.dumps({"(as it came)": ["\ud800", {"a": "\0"}]}))
+    HeldRecord.objects.update(payload=json.dumps({"(raw)": ["\ud800", {"a": "\0"}]}))
     [_, row] = csv.reader(io.StringIO(streamed(client.get(told["errors_url"])).decode()))
     assert row[2] == "?"

@@ -188,7 +188,7 @@ def test_a_row_with_too_many_cells_is_closed_by_its_fixed_one(client: Client) ->
     first = upload(client, one_too_many)
     held = HeldRecord.objects.get()
     assert (held.key, held.code) == ("T-2", "invalid")
-    assert json.loads(held.payload)["(as it came)"][-1] == "x"
+    assert json.loads(held.payload)["(raw)"][-1] == "x"
     upload(client, csv_of([tutor(tutor_id="T-2")]))
     assert progress(client, first["id"])["resolved"] == 1
 

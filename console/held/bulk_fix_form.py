@@ -9,7 +9,7 @@ from django import forms
 from console import field_rules
 from enrichment.held.bulk_fix import Change, Do
 from ingestion.cells import read_text, readers_of
-from ingestion.payloads import Unreadable, dump, parse_json
+from ingestion.payloads import ParseError, ascii_json, parse_json
 from ingestion.streams import Stream
 
 MOST_TYPED = 10_000
@@ -64,8 +64,8 @@ class ChangeForm(forms.Form):
         if self.cleaned_data.get("written_as") != "json":
             return self.read_as_field(name, text)
         try:
-            return dump(parse_json(text.encode()))
-        except Unreadable as error:
+            return ascii_json(parse_json(text.encode()))
+        except ParseError as error:
             self.add_error(name, f"{error} A text is written in quotation marks.")
             return ""
 
@@ -75,11 +75,11 @@ class ChangeForm(forms.Form):
         """
         reader = self.readers.get(self.cleaned_data.get("field", ""), read_text)
         if reader is read_text:
-            return dump(text)
+            return ascii_json(text)
         try:
-            return dump(parse_json((text if name == "old" else reader(text)).encode()))
-        except Unreadable:
-            return dump(text)
+            return ascii_json(parse_json((text if name == "old" else reader(text)).encode()))
+        except ParseError:
+            return ascii_json(text)
 
     def change(self) -> Change:
         """What is asked for, of a form that is valid."""

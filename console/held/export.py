@@ -14,7 +14,7 @@ from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
 from enrichment.rows.listing import Item
 from enrichment.rows.writers import Csv, Ndjson, Streamed, as_csv, as_ndjson, begun, cut_loudly
 from ingestion.cells import shield
-from ingestion.payloads import Unreadable, parse_json
+from ingestion.payloads import ParseError, parse_json
 from ingestion.text import plain
 
 CHUNK = 1000
@@ -91,7 +91,7 @@ def _item(held: HeldRecord, names: dict[str, str]) -> dict[str, Any]:
 def _value(payload: str) -> Any:
     try:
         return parse_json(payload.encode())
-    except Unreadable:  # by a stricter reader than the one that took it in
+    except ParseError:  # by a stricter reader than the one that took it in
         return payload
 
 

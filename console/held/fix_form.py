@@ -15,7 +15,7 @@ from enrichment import versions
 from enrichment.held.fixing import stream_of
 from enrichment.models import HeldRecord, StoredRecord
 from ingestion.cells import Read, cell_of, readers_of, unshield
-from ingestion.payloads import Unreadable, parse_json
+from ingestion.payloads import ParseError, parse_json
 from ingestion.streams import Stream
 from ingestion.text import plain, pretty
 from ingestion.validation import key_of
@@ -110,7 +110,7 @@ def typed_into(stream: Stream, text: str, typed: Mapping[str, str]) -> str:
 def _read(text: str) -> Any:
     try:
         return parse_json(text.encode("utf-8", "surrogatepass"))
-    except Unreadable:
+    except ParseError:
         return None
 
 

@@ -18,8 +18,8 @@ from console.held.diffs import Line, side_by_side
 from enrichment.held.fixing import MAX_EDITABLE, stream_of
 from enrichment.models import Bytes, Failure, HeldRecord, HeldRecordQuerySet, StoredRecord
 from ingestion.models import Delivery
-from ingestion.payloads import Unreadable, parse_json
-from ingestion.text import MOST_SHOWN, cut, plain, pretty
+from ingestion.payloads import ParseError, parse_json
+from ingestion.text import MAX_DISPLAYED, cut, plain, pretty
 
 MOST_PRETTY = 200_000
 """Characters of a payload that are worth parsing to show a part of them."""
@@ -63,7 +63,7 @@ def editable(payload: str) -> str:
     """A held record's payload for a person to edit."""
     try:
         text = pretty(parse_json(payload.encode()))
-    except Unreadable:  # by a stricter reader than the one that took it in
+    except ParseError:  # by a stricter reader than the one that took it in
         return plain(payload)
     return text if len(text) <= MOST_TYPED else plain(payload)  # nested so deep that it is mostly indentation
 
@@ -83,7 +83,7 @@ def payloads(held: Any) -> tuple[list[Line], list[Line]]:
 def _shown(start: str, size: int) -> str:
     if size <= MOST_PRETTY:
         return cut(editable(start))
-    return f"{plain(start[:MOST_SHOWN])}\n… {size - MOST_SHOWN:,} more characters"
+    return f"{plain(start[:MAX_DISPLAYED])}\n… {size - MAX_DISPLAYED:,} more characters"
 
 
 def complaints(messages: Mapping[str, list[str]], text: str = "") -> list[Complaint]:

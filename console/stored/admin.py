@@ -36,7 +36,7 @@ from enrichment.rows.listing import Listing
 from enrichment.rows.ordering import Ordering
 from enrichment.rows.reading import names_of, only, shown_by
 from ingestion.streams import Stream
-from ingestion.text import clean, plain
+from ingestion.text import plain, strip_unstorable
 
 
 @cache
@@ -197,7 +197,7 @@ class StoredRecordAdmin(ReadOnlyAdmin):
     def find(self, request: HttpRequest, object_id: str) -> StoredRecord:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        row: StoredRecord | None = self.get_object(request, clean(unquote(object_id)))
+        row: StoredRecord | None = self.get_object(request, strip_unstorable(unquote(object_id)))
         if row is None:
             raise Http404(f"There is no {self.opts.verbose_name} with this key.")
         return row

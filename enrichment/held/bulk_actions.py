@@ -16,7 +16,7 @@ from enrichment.held import bulk_fix, requeue
 from enrichment.models import BulkAction, BulkActionQuerySet, HeldRecord, HeldRecordQuerySet
 from ingestion import doorbell, streams
 from ingestion.models import Delivery
-from ingestion.text import clean, plain
+from ingestion.text import plain, strip_unstorable
 from ingestion.validation import MAX_MESSAGE
 
 STEP = 1000
@@ -106,7 +106,7 @@ def carry_on(among: BulkActionQuerySet, *, seconds: float | None = None) -> bool
             _step(locked, time.monotonic() + (STEP_SECONDS if seconds is None else seconds))
     except Exception as error:
         if locked:
-            last_error = clean(f"{type(error).__name__}: {error}", MAX_MESSAGE)
+            last_error = strip_unstorable(f"{type(error).__name__}: {error}", MAX_MESSAGE)
             BulkAction.objects.unfinished().filter(pk=locked.pk).update(last_error=last_error)
         raise
     doorbell.ring()

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from enrichment.held import fixing
 from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
 from ingestion import streams
-from ingestion.payloads import MAX_DEPTH, Unreadable, dump, parse_json
+from ingestion.payloads import MAX_DEPTH, ParseError, ascii_json, parse_json
 from ingestion.text import first_message, plain
 from ingestion.validation import field_errors, validate
 
@@ -133,7 +133,7 @@ class Verdict:
 def judge(held: HeldRecord, change: Change) -> Verdict:
     try:
         record = parse_json(held.payload.encode())
-    except Unreadable as error:  # by a stricter reader than the one that took it in
+    except ParseError as error:  # by a stricter reader than the one that took it in
         return Verdict(held=held, messages={"record": [str(error)]})
     if not isinstance(record, dict):
         return Verdict(held=held, left=NO_OBJECT)
@@ -153,7 +153,7 @@ def _check(stream: str, changed: dict[str, Any], change: Change) -> dict[str, li
         if change.value:
             parse_json(change.value.encode(), MAX_DEPTH - 1)  # in a record
         validate(streams.get(stream), changed, timezone.now())
-    except Unreadable as error:
+    except ParseError as error:
         return {"record": [str(error)]}
     except ValidationError as error:
         return field_errors(error)
@@ -161,7 +161,7 @@ def _check(stream: str, changed: dict[str, Any], change: Change) -> dict[str, li
 
 
 def _field(record: dict[str, Any], name: str) -> str:
-    return shown(dump(record[name])) if name in record else ABSENT
+    return shown(ascii_json(record[name])) if name in record else ABSENT
 
 
 # Before it is confirmed.

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from enrichment.models import HeldRecord
 from enrichment.versions import version_at
 from ingestion import streams
-from ingestion.payloads import Unreadable, dump, parse_json
+from ingestion.payloads import ParseError, ascii_json, parse_json
 from ingestion.streams import Stream
 from ingestion.validation import field_errors, key_of, validate
 
@@ -37,7 +37,7 @@ def check_payload(stream: Stream, text: str) -> dict[str, list[str]]:
     """What is wrong with a payload, by field; empty when it would pass validation."""
     try:
         validate(stream, parse_json(text.encode("utf-8", "surrogatepass")), timezone.now())
-    except Unreadable as error:
+    except ParseError as error:
         return {"record": [str(error)]}
     except ValidationError as error:
         return field_errors(error)
@@ -65,7 +65,7 @@ def replace_payloads(stream: Stream, fixed: Iterable[tuple[HeldRecord, int, Any]
     moment = connection.ops.adapt_datetimefield_value
     rows = [
         (
-            dump(payload),
+            ascii_json(payload),
             key_of(stream, payload),
             moment(version_at(stream, payload, held.received_at, now)),
             moment(now),

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
 from ingestion.models import Delivery
-from ingestion.payloads import dump
+from ingestion.payloads import ascii_json
 
 CHUNK_BYTES = 16_000_000
 """Of payloads of the held records named by one delivery, where it names more than one: what a worker reads at once."""
@@ -51,7 +51,7 @@ def _deliver(stream: str, named: Sequence[tuple[int, int]], source: Delivery.Sou
         source=source,
         client="system",
         format=Delivery.Format.HELD,
-        body=dump(pks).encode(),
+        body=ascii_json(pks).encode(),
         size=sum(size for _, size in named),
         count=len(pks),
     )

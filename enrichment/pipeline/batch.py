@@ -29,9 +29,9 @@ from enrichment.pipeline import references, upsert
 from enrichment.pipeline.faults import Fault, classify, timed_out
 from enrichment.pipeline.item import Failed, Item
 from ingestion.models import PART_DIVISOR, Delivery
-from ingestion.payloads import reread
+from ingestion.payloads import parse_accepted
 from ingestion.streams import Context, Stream
-from ingestion.text import clean
+from ingestion.text import strip_unstorable
 from ingestion.validation import MAX_MESSAGE, field_errors, validate
 
 BATCH_RECORDS = {"postgresql": 2000, "sqlite": 200}
@@ -90,7 +90,7 @@ def _next_part(delivery: Delivery) -> list[Item]:
 
 def _sent_items(delivery: Delivery) -> list[Item]:
     body = bytes(delivery.body)
-    payloads = reread(body, ndjson=delivery.format == Delivery.Format.NDJSON)
+    payloads = parse_accepted(body, ndjson=delivery.format == Delivery.Format.NDJSON)
     refused = delivery.refused_positions
     return [
         Item(delivery, position, payload, (delivery.received_at, delivery.pk, position))
@@ -182,8 +182,8 @@ def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
             derived = stream.enrich(item.record, context)
             warnings = stream.warn(item.record, context)
         except Exception as error:
-            message = clean(f"{type(error).__name__}: {error}", MAX_MESSAGE)
-            text = clean(traceback.format_exc())
+            message = strip_unstorable(f"{type(error).__name__}: {error}", MAX_MESSAGE)
+            text = strip_unstorable(traceback.format_exc())
             item.failed = Failed(Stage.ENRICH, Code.ENRICH_ERROR, {"record": [message]}, traceback=text)
             continue
         received_at, delivery, position = item.origin
@@ -253,7 +253,7 @@ def _release(deliveries: Sequence[Delivery], error: BaseException) -> BatchResul
     fault = classify(error)
     if fault not in (Fault.STORE, Fault.CODE):
         fault = Fault.CODE  # a record's error that escaped its savepoint is a mistake of ours
-    last_error = f"{fault.value}: {type(error).__name__}: {clean(str(error), MAX_MESSAGE)}"
+    last_error = f"{fault.value}: {type(error).__name__}: {strip_unstorable(str(error), MAX_MESSAGE)}"
     if fault is Fault.CODE:
         logger.error("A batch was given back because of an error in the code.", exc_info=error)
     else:

@@ -16,7 +16,7 @@ from django.utils import timezone
 from enrichment.models import Failure, HeldRecord
 from enrichment.pipeline.item import Failed, Item
 from enrichment.versions import version_at
-from ingestion.payloads import dump
+from ingestion.payloads import ascii_json
 from ingestion.streams import Stream
 from ingestion.validation import key_of
 
@@ -91,7 +91,7 @@ def _new(stream: Stream, item: Item, failed: Failed, now: datetime) -> HeldRecor
         position=position,
         received_at=received_at,
         version_at=version_at(stream, item.payload, received_at, now),
-        payload=dump(item.payload),
+        payload=ascii_json(item.payload),
         changed_at=now,
         **failed.on_record,
     )

@@ -16,7 +16,7 @@ from django.utils import timezone
 from enrichment.models import HeldRecord
 from enrichment.pipeline.faults import Fault, classify, code_of
 from ingestion.streams import Stream
-from ingestion.text import clean
+from ingestion.text import strip_unstorable
 from ingestion.validation import MAX_MESSAGE
 
 COPY_FROM = 50
@@ -81,11 +81,11 @@ def _messages(stream: Stream, row: Row, error: Exception) -> dict[str, list[str]
         instance.validate_constraints(exclude=keys)
     except ValidationError as found:
         messages = {name.replace("__all__", "record"): texts for name, texts in found.message_dict.items()}
-        return {name: [clean(text, MAX_MESSAGE) for text in texts] for name, texts in messages.items()}
+        return {name: [strip_unstorable(text, MAX_MESSAGE) for text in texts] for name, texts in messages.items()}
     except Exception:  # the value is one that not even the checks survive
-        return {"record": [clean(str(error), MAX_MESSAGE)]}
+        return {"record": [strip_unstorable(str(error), MAX_MESSAGE)]}
     column = getattr(getattr(error.__cause__, "diag", None), "column_name", None)
-    return {column or "record": [clean(str(error).split("\n")[0], MAX_MESSAGE)]}
+    return {column or "record": [strip_unstorable(str(error).split("\n")[0], MAX_MESSAGE)]}
 
 
 def upsert(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:

@@ -17,8 +17,8 @@ from rest_framework.request import Request
 
 from enrichment.rows.listing import Item, Listing
 from ingestion.cells import SEPARATORS, shield
-from ingestion.payloads import dump
-from ingestion.text import clean
+from ingestion.payloads import ascii_json
+from ingestion.text import strip_unstorable
 
 FORMATS = ("json", "csv", "ndjson")
 CUT = "The list is cut short here by an error: ask again."
@@ -62,7 +62,7 @@ def _as_csv(chunks: Iterable[list[Item]], fields: Sequence[str], write: Callable
 def _csv(rows: Iterable[Iterable[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
-    return clean(text.getvalue())
+    return strip_unstorable(text.getvalue())
 
 
 def cell(value: Any) -> Any:
@@ -75,7 +75,7 @@ def cell(value: Any) -> Any:
 
 
 def _list(items: list[Any]) -> str:
-    return SEPARATORS[0].join(items) if items and all(map(_is_plain, items)) else dump(items)
+    return SEPARATORS[0].join(items) if items and all(map(_is_plain, items)) else ascii_json(items)
 
 
 def _is_plain(item: Any) -> bool:
@@ -87,7 +87,7 @@ def _is_plain(item: Any) -> bool:
 
 CELLS: dict[type, Callable[[Any], str]] = {
     bool: {True: "true", False: "false"}.__getitem__,
-    dict: dump,
+    dict: ascii_json,
     list: _list,
     datetime: _time,
 }

@@ -8,7 +8,7 @@ from django.utils import timezone
 from enrichment.models import HeldRecord
 from enrichment.pipeline.item import Failed
 from ingestion.models import ApiKey, Delivery
-from ingestion.payloads import dump
+from ingestion.payloads import ascii_json
 from ingestion.streams import get
 
 _numbers = count()
@@ -24,7 +24,7 @@ def hold(payload: Any = None, **fields: Any) -> HeldRecord:
     payload = valid(stream, email="no address") if payload is None else payload
     now = timezone.now()
     delivery = Delivery.objects.create(
-        stream=stream, client="key:abc", body=dump([payload]).encode(), count=1, held=1, processed_at=now
+        stream=stream, client="key:abc", body=ascii_json([payload]).encode(), count=1, held=1, processed_at=now
     )
     number = next(_numbers)
     told: dict[str, Any] = {
@@ -35,7 +35,7 @@ def hold(payload: Any = None, **fields: Any) -> HeldRecord:
         "position": 0,
         "received_at": now,
         "version_at": now,
-        "payload": payload if isinstance(payload, str) else dump(payload),
+        "payload": payload if isinstance(payload, str) else ascii_json(payload),
         "status": HeldRecord.Status.DEAD,
         "stage": HeldRecord.Stage.VALIDATE,
         "code": HeldRecord.Code.INVALID,

@@ -1,7 +1,7 @@
 """CSV files: the header is matched with a stream's fields, each row becomes the JSON of a record.
 
 Rows are counted from 1, without the header and rows of which every cell is empty. A row that cannot be read becomes a
-record that is invalid and says why (readers.unreadable), so that it ends as a dead letter.
+record that is invalid and says why (payloads.unreadable_record), so that it ends as a dead letter.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import BinaryIO, TypeAlias, TypeGuard
 
 from ingestion import cells as csv_cells
 from ingestion.cells import Read
-from ingestion.payloads import OUR_NAMES, Unreadable, dump, unreadable
+from ingestion.payloads import RESERVED_MEMBERS, ParseError, ascii_json, unreadable_record
 from ingestion.streams import Stream
 
 MAX_ROW = 1_000_000
@@ -74,7 +74,7 @@ class Column:
 
 
 def match(names: Sequence[str], stream: Stream) -> list[Column]:
-    """The columns of a header: names fit whatever their case, spaces, hyphens and underscores. Raises Unreadable."""
+    """The columns of a header: names fit whatever their case, spaces, hyphens and underscores. Raises ParseError."""
     _check(names)
     readers = csv_cells.readers_of(stream.schema)
     by_form = {_form(field): field for field in readers}
@@ -95,14 +95,14 @@ def _form(name: str) -> str:
 
 def _check(names: Sequence[str]) -> None:
     if len(names) > MAX_COLUMNS:
-        raise Unreadable(f"The header has {len(names)} columns; at most {MAX_COLUMNS} are taken.")
+        raise ParseError(f"The header has {len(names)} columns; at most {MAX_COLUMNS} are taken.")
     for position, name in enumerate(names, start=1):
         if not name.strip():
-            raise Unreadable(f"Column {position} has no name in the header.")
+            raise ParseError(f"Column {position} has no name in the header.")
         if len(name) > MAX_NAME or not name.isprintable():
-            raise Unreadable(f"The name of column {position} is longer than {MAX_NAME} characters, or not printable.")
-        if name in OUR_NAMES:
-            raise Unreadable(f"Column {position} may not be called {name}.")
+            raise ParseError(f"The name of column {position} is longer than {MAX_NAME} characters, or not printable.")
+        if name in RESERVED_MEMBERS:
+            raise ParseError(f"Column {position} may not be called {name}.")
 
 
 def _without_doubles(columns: list[Column]) -> list[Column]:
@@ -110,12 +110,12 @@ def _without_doubles(columns: list[Column]) -> list[Column]:
     for key, number in Counter(column.key for column in taken).items():
         if number > 1:
             names = " and ".join(f"“{column.name}”" for column in taken if column.key == key)
-            raise Unreadable(f"The columns {names} stand for the same field, {key}: leave one.")
+            raise ParseError(f"The columns {names} stand for the same field, {key}: leave one.")
     return columns
 
 
 class CsvFile:
-    """A file that is known to be UTF-8 without a line of more than MAX_ROW bytes. Raises Unreadable for its header."""
+    """A file that is known to be UTF-8 without a line of more than MAX_ROW bytes. Raises ParseError for its header."""
 
     def __init__(self, file: BinaryIO, stream: Stream) -> None:
         self.file = file
@@ -132,7 +132,7 @@ class CsvFile:
         found = [(delimiter, *self._header_by(delimiter)) for delimiter in DELIMITERS]
         delimiter, row, end = max(found, key=lambda each: len(each[1]) if isinstance(each[1], list) else 0)
         if isinstance(row, Broken):
-            raise Unreadable(f"The header cannot be read: {row.reason}")
+            raise ParseError(f"The header cannot be read: {row.reason}")
         names = [" ".join(name.split()) for name in row]
         while not names[-1]:  # ends, since a row of blanks is no header
             names.pop()
@@ -142,10 +142,10 @@ class CsvFile:
         for row, end in self.rows(0, delimiter):
             if isinstance(row, Broken) or any(cell.strip() for cell in row):
                 return row, end
-        raise Unreadable("The file is empty.")
+        raise ParseError("The file is empty.")
 
     def check_quotes(self, size: int) -> None:
-        """Reads the rows once. Raises Unreadable where the quotation marks left open would have a file of so many
+        """Reads the rows once. Raises ParseError where the quotation marks left open would have a file of so many
         bytes read more than once again: each costs up to MAX_ROW, and a file may consist of them.
         """
         left, first = size + SPARE, 0
@@ -153,7 +153,7 @@ class CsvFile:
             if isinstance(row, Broken) and row.again:
                 first, left = first or end, left - row.again
                 if left < 0:
-                    raise Unreadable(f"Too many quotation marks are not closed, the first in line {self._line(first)}.")
+                    raise ParseError(f"Too many quotation marks are not closed, the first in line {self._line(first)}.")
 
     def _line(self, end: int) -> int:
         """The number of the line that ends at this byte."""
@@ -216,15 +216,15 @@ class CsvFile:
 
     def _odd(self, row: Row) -> str:
         if isinstance(row, Broken):
-            return dump(unreadable(row.reason, row.text))
+            return ascii_json(unreadable_record(row.reason, row.text))
         width = len(self.columns)
         # No more than its own cells are looked at: there may be a million rows of one cell under a thousand columns.
         cells = zip(self.columns, row, strict=False)
         record = {column.key: json.loads(value) for column, cell in cells if (value := column.read(cell))}
         if not any(row[width:]) and len(row) > width:
-            return dump(record)  # no more than a delimiter too many
+            return ascii_json(record)  # no more than a delimiter too many
         reason = f"The row has {len(row)} cells, the header {width}."
-        return dump({**record, **unreadable(reason, row)})
+        return ascii_json({**record, **unreadable_record(reason, row)})
 
 
 class _Cells(dict[str, str]):
@@ -232,7 +232,7 @@ class _Cells(dict[str, str]):
 
     def __init__(self, column: Column) -> None:
         super().__init__()
-        self.name = f"{dump(column.key)}:"
+        self.name = f"{ascii_json(column.key)}:"
         self.read = column.read
 
     def __missing__(self, cell: str) -> str:

@@ -21,7 +21,7 @@ from django.conf import settings
 from ingestion.files.csv_reader import MAX_ROW, Chunk, CsvFile
 from ingestion.files.spool import PIECE, unnamed_file
 from ingestion.models import Upload
-from ingestion.payloads import TooLarge, Unreadable, dump, parse_json, refuse_our_names, unreadable
+from ingestion.payloads import ParseError, TooLarge, ascii_json, parse_json, reject_reserved_members, unreadable_record
 from ingestion.streams import Stream
 
 CHUNK_ROWS = 2000
@@ -87,7 +87,7 @@ class RecordFile:
 def examine(file: BinaryIO, name: str, stream: Stream, opened: ExitStack, content_type: str = "") -> RecordFile:
     """Reads the whole file, in time that grows as its size; it stays open as long as `opened`.
 
-    Raises Unreadable, and TooLarge where it, or one of its lines, is.
+    Raises ParseError, and TooLarge where it, or one of its lines, is.
     """
     file = _unpacked(file, opened)
     head = _head(file)
@@ -99,12 +99,12 @@ def examine(file: BinaryIO, name: str, stream: Stream, opened: ExitStack, conten
     csv = CsvFile(file, stream) if fmt == Format.CSV else None
     if csv and not any(column.field for column in csv.columns):
         fields = ", ".join(stream.schema.model_fields)
-        raise Unreadable(f"No column is a field of {stream.name}. Its fields: {fields}.")
+        raise ParseError(f"No column is a field of {stream.name}. Its fields: {fields}.")
     if csv:
         csv.check_quotes(size)
     examined = RecordFile(file=file, name=name, stream=stream, format=fmt, size=size, sha256=sha256, csv=csv)
     if next(examined.chunks(), None) is None:
-        raise Unreadable("The file has no rows.")
+        raise ParseError("The file has no rows.")
     return examined
 
 
@@ -141,28 +141,28 @@ def _unpacked(file: BinaryIO, opened: ExitStack) -> BinaryIO:
                 if unpacked.tell() > limit:
                     raise TooLarge(f"The file unpacks to more than {limit} bytes.")
     except EOFError:
-        raise Unreadable("The gzip file ends early.") from None
+        raise ParseError("The gzip file ends early.") from None
     except (OSError, zlib.error) as error:
-        raise Unreadable(f"The gzip file is damaged: {error}.") from None
+        raise ParseError(f"The gzip file is damaged: {error}.") from None
     return unpacked
 
 
 def _head(file: BinaryIO) -> bytes:
-    """The beginning of the file. Raises Unreadable where it is plainly no text."""
+    """The beginning of the file. Raises ParseError where it is plainly no text."""
     file.seek(0)
     head = file.read(HEAD)
     for magic, what in BINARY.items():
         if head.startswith(magic):
-            raise Unreadable(f"The file is {what}.")
+            raise ParseError(f"The file is {what}.")
     if not head.strip():
-        raise Unreadable("The file is empty.")
+        raise ParseError("The file is empty.")
     if b"\0" in head[:BEGINNING]:
-        raise Unreadable(f"The file is no text: there is a NUL at byte {head.index(0)}. Save it as UTF-8.")
+        raise ParseError(f"The file is no text: there is a NUL at byte {head.index(0)}. Save it as UTF-8.")
     return head
 
 
 def _read_to_end(file: BinaryIO, longest: int | None) -> tuple[str, int]:
-    """(SHA-256, bytes) of the whole file. Raises Unreadable where it is not UTF-8, and TooLarge, naming the line."""
+    """(SHA-256, bytes) of the whole file. Raises ParseError where it is not UTF-8, and TooLarge, naming the line."""
     digest, decoder = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
     size = lines = unended = 0
     file.seek(0)
@@ -172,7 +172,7 @@ def _read_to_end(file: BinaryIO, longest: int | None) -> tuple[str, int]:
         try:
             decoder.decode(piece, final=not piece)
         except UnicodeDecodeError as error:
-            raise Unreadable(f"The file is not UTF-8 (byte {before + error.start}). Save it as UTF-8.") from None
+            raise ParseError(f"The file is not UTF-8 (byte {before + error.start}). Save it as UTF-8.") from None
         if not piece:
             return digest.hexdigest(), size
         digest.update(piece)
@@ -204,18 +204,18 @@ def _ndjson_chunks(file: BinaryIO, offset: int, most: int) -> Iterator[Chunk]:
 def _readable(line: bytes) -> bytes:
     """The line; where it is no JSON, a record that says so and will be a dead letter."""
     try:
-        refuse_our_names(parse_json(line))
-    except Unreadable as error:
-        return dump(unreadable(str(error), line.decode())).encode()
+        reject_reserved_members(parse_json(line))
+    except ParseError as error:
+        return ascii_json(unreadable_record(str(error), line.decode())).encode()
     return line
 
 
 def _line_of(item: Any) -> str:
-    line = dump(item)
+    line = ascii_json(item)
     try:
-        refuse_our_names(item)
-    except Unreadable as error:
-        return dump(unreadable(str(error), line))
+        reject_reserved_members(item)
+    except ParseError as error:
+        return ascii_json(unreadable_record(str(error), line))
     return line
 
 
@@ -223,5 +223,5 @@ def _json_items(file: BinaryIO) -> list[Any]:
     file.seek(0)
     value = parse_json(file.read())
     if not isinstance(value, list | dict):
-        raise Unreadable("The JSON is neither a list nor an object.")
+        raise ParseError("The JSON is neither a list nor an object.")
     return value if isinstance(value, list) else [value]

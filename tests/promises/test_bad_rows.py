@@ -18,7 +18,7 @@ from enrichment.pipeline import upsert as persist
 from enrichment.pipeline.faults import Fault
 from ingestion import streams
 from ingestion.models import Delivery
-from ingestion.payloads import dump, parse_json
+from ingestion.payloads import ascii_json, parse_json
 from ingestion.streams import Context, get
 from ingestion.validation import validate
 from tests.records import assert_nothing_vanished, counts, deliver, send, stored, work_off
@@ -305,7 +305,7 @@ def test_a_dead_letter_closes_when_a_newer_one_was_stored_before_it_came() -> No
 def test_a_fixed_record_that_is_older_than_the_stored_one_says_so() -> None:
     send("tutors", tutor(email="nobody", updated_at=OLDER, name="fixed"), keep_invalid=True)
     dead = HeldRecord.objects.get()
-    fixing.fix(dead, dump(tutor(updated_at=OLDER, name="fixed")), dead.payload_version)
+    fixing.fix(dead, ascii_json(tutor(updated_at=OLDER, name="fixed")), dead.payload_version)
     bulk_actions.reprocess({}, by="test")
     deliver("tutors", tutor(updated_at=NEWER, name="newer"))
     work_off()
@@ -322,7 +322,7 @@ def test_a_dead_record_reprocessed_after_a_newer_version_was_stored(monkeypatch:
         send("tutors", tutor(email="nobody", updated_at=OLDER, name="old"), keep_invalid=True)
         send("tutors", tutor(updated_at=NEWER, name="new"))
     dead = HeldRecord.objects.get()
-    fixing.fix(dead, dump(tutor(updated_at=OLDER, name="old")), 0)
+    fixing.fix(dead, ascii_json(tutor(updated_at=OLDER, name="old")), 0)
     bulk_action = bulk_actions.reprocess({}, by="test")
     work_off()
     dead.refresh_from_db()

@@ -29,7 +29,7 @@ from enrichment.pipeline.faults import Fault
 from enrichment.refresh import refresh, refresh_daily
 from ingestion import doorbell
 from ingestion.models import Delivery, DeliveryQuerySet, Doorbell
-from ingestion.payloads import dump
+from ingestion.payloads import ascii_json
 from ingestion.streams import Context, all_streams, get
 from ingestion.validation import validate
 from tests.records import assert_nothing_vanished, counts, deliver, send, stored, work_off
@@ -327,7 +327,7 @@ def test_of_two_with_one_time_the_later_delivery_is_newer() -> None:
 def test_of_two_of_one_delivery_the_later_position_is_newer_even_when_it_was_fixed() -> None:
     send("tutors", tutor(name="first"), tutor(name="second", email="nobody"), keep_invalid=True)
     dead = HeldRecord.objects.get()
-    fixing.fix(dead, dump(tutor(name="second")), 0)
+    fixing.fix(dead, ascii_json(tutor(name="second")), 0)
     bulk_action = bulk_actions.reprocess({}, by="test")
     work_off()
     assert counts(bulk_action.deliveries.get()) == {"updated": 1}

@@ -9,7 +9,7 @@ from enrichment.held.fixing import SomeoneWasFaster, StillInvalid
 from enrichment.models import HeldRecord, MinuteStat
 from enrichment.pipeline import batch
 from ingestion.models import Delivery
-from ingestion.payloads import dump
+from ingestion.payloads import ascii_json
 from ingestion.streams import get
 from ingestion.validation import NothingValid
 from tests.records import assert_nothing_vanished, counts, deliver, offer, send, stored, work_off
@@ -45,7 +45,7 @@ def test_nothing_valid_is_no_delivery() -> None:
 
 def test_a_fixed_record_is_stored_and_its_story_kept() -> None:
     dead = dead_letter()
-    fixing.fix(dead, dump(tutor()), dead.payload_version)
+    fixing.fix(dead, ascii_json(tutor()), dead.payload_version)
     again = reprocess()
     work_off()
     dead.refresh_from_db()
@@ -108,7 +108,7 @@ def test_a_discarded_record_is_skipped_by_the_delivery_that_names_it() -> None:
 def test_a_record_fixed_meanwhile_is_skipped_by_the_delivery_that_names_it() -> None:
     dead = dead_letter()
     again = reprocess()
-    fixing.fix(dead, dump(tutor()), 0)
+    fixing.fix(dead, ascii_json(tutor()), 0)
     work_off()
     dead.refresh_from_db()
     assert (dead.status, counts(again)) == (Status.DEAD, {"skipped": 1})
@@ -127,7 +127,7 @@ def test_what_changed_between_reading_and_work_is_skipped(action: str, monkeypat
 
     def slow(*args: Any) -> Any:
         if action == "fix":
-            fixing.fix(dead, dump(tutor()), 0)
+            fixing.fix(dead, ascii_json(tutor()), 0)
         else:
             bulk_actions.discard({}, by="test", reason="no")
         return work(*args)
@@ -142,9 +142,9 @@ def test_what_changed_between_reading_and_work_is_skipped(action: str, monkeypat
 
 def test_the_second_fix_of_one_version_changes_nothing() -> None:
     dead = dead_letter()
-    fixing.fix(dead, dump(tutor(name="first")), 0)
+    fixing.fix(dead, ascii_json(tutor(name="first")), 0)
     with pytest.raises(SomeoneWasFaster):
-        fixing.fix(dead, dump(tutor(name="second")), 0)
+        fixing.fix(dead, ascii_json(tutor(name="second")), 0)
     dead.refresh_from_db()
     assert "first" in dead.payload
 
@@ -153,7 +153,7 @@ def test_a_closed_record_cannot_be_fixed() -> None:
     dead = dead_letter()
     bulk_actions.discard({}, by="test", reason="no")
     with pytest.raises(SomeoneWasFaster):
-        fixing.fix(dead, dump(tutor()), 0)
+        fixing.fix(dead, ascii_json(tutor()), 0)
 
 
 @pytest.mark.parametrize("payload", ["", "{", "[]", "NaN", '{"tutor_id": "x"}', '{"a": "\ud800"}', "[" * 100_000])

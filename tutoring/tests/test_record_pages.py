@@ -20,7 +20,7 @@ from enrichment.held.fixing import fix
 from enrichment.models import HeldRecord
 from enrichment.tests.held import hold, wait
 from ingestion.models import Delivery
-from ingestion.payloads import dump
+from ingestion.payloads import ascii_json
 from tests.people import browser_of, person, text_of
 from tests.records import send, work_off
 from tutoring import statistics
@@ -293,7 +293,7 @@ def without_tags(html: str) -> str:
 def test_a_row_that_was_held_first_tells_how_it_was_stored(operator: Client) -> None:
     delivery = send("tutors", tutor(tutor_id="T-7", email="none"), keep_invalid=True)
     held = HeldRecord.objects.get()
-    fix(held, dump(tutor(tutor_id="T-7")), 0)
+    fix(held, ascii_json(tutor(tutor_id="T-7")), 0)
     bulk_action = bulk_actions.reprocess({"ids": [held.pk]}, by="test")
     work_off()
     stored_by = bulk_action.deliveries.get().pk

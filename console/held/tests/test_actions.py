@@ -12,7 +12,7 @@ from enrichment.held import bulk_actions
 from enrichment.models import BulkAction, HeldRecord
 from enrichment.tests.held import hold, valid, wait
 from ingestion.models import Delivery
-from ingestion.payloads import dump
+from ingestion.payloads import ascii_json
 from tests.people import browser_of, person, text_of
 
 pytestmark = pytest.mark.django_db
@@ -191,7 +191,7 @@ def test_what_is_on_its_way_is_left_out_and_said_to_be(operator: Client) -> None
 
 def forgeries(record: HeldRecord) -> list[tuple[str, dict[str, Any]]]:
     confirmed = {"confirmed": "yes", "up_to": "1000000", "reason": "forged"}
-    fixed = {"payload": dump(valid()), "payload_version": "0"}
+    fixed = {"payload": ascii_json(valid()), "payload_version": "0"}
     return [
         (DEAD, choose("reprocess", record)),
         (DEAD, choose("reprocess", record, **confirmed)),
@@ -239,7 +239,7 @@ def test_each_act_has_a_permission_of_its_own(permitted: str) -> None:
     assert fixing.status_code == (200 if permitted == "fix" else 403)
     if permitted == "fix":
         assert "_reprocess" not in text_of(fixing)
-        data = {"payload": dump(valid()), "payload_version": "0", "_reprocess": "Save and reprocess"}
+        data = {"payload": ascii_json(valid()), "payload_version": "0", "_reprocess": "Save and reprocess"}
         assert client.post(f"{DEAD}{record.pk}/fix/", data).status_code == 403
         record.refresh_from_db()
         assert record.payload_version == 0
@@ -287,7 +287,7 @@ def record_lines(record: HeldRecord) -> dict[str, int]:
 def test_fixing_keeps_the_original(operator: Client) -> None:
     record = hold()
     before = record.payload
-    response = fix(operator, record, dump(valid(tutor_id="T-5", email="a@example.com")))
+    response = fix(operator, record, ascii_json(valid(tutor_id="T-5", email="a@example.com")))
     assert response["Location"] == f"{DEAD}{record.pk}/change/"
     record.refresh_from_db()
     assert (record.original_payload, record.payload_version, record.key) == (before, 1, "T-5")
@@ -297,7 +297,7 @@ def test_fixing_keeps_the_original(operator: Client) -> None:
 
 def test_fixing_and_reprocessing_is_one_step(operator: Client) -> None:
     record = hold()
-    fix(operator, record, dump(valid()), button="_reprocess")
+    fix(operator, record, ascii_json(valid()), button="_reprocess")
     record.refresh_from_db()
     bulk_action = BulkAction.objects.get()
     assert bulk_action.filter == {"ids": [record.pk]}
@@ -312,13 +312,13 @@ def test_fixing_and_reprocessing_is_one_step(operator: Client) -> None:
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        (dump(valid(email="still none")), "must be a valid e-mail address"),
+        (ascii_json(valid(email="still none")), "must be a valid e-mail address"),
         ("{", "Not JSON"),
         ("", "Not JSON"),
         ('{"a": NaN}', "NaN is no JSON"),
         ("[]", "valid"),
         ("[" * 500 + "]" * 500, "Nested"),
-        (dump(valid(name="a\0b")), "NUL"),
+        (ascii_json(valid(name="a\0b")), "NUL"),
     ],
 )
 def test_a_payload_that_does_not_pass_is_not_saved_and_not_lost(operator: Client, payload: str, message: str) -> None:
@@ -334,8 +334,8 @@ def test_a_payload_that_does_not_pass_is_not_saved_and_not_lost(operator: Client
 
 def test_of_two_who_fix_at_once_the_second_is_told(operator: Client) -> None:
     record = hold()
-    fix(operator, record, dump(valid(name="first")), version=0)
-    text = text_of(fix(operator, record, dump(valid(name="second")), version=0, button="_reprocess"))
+    fix(operator, record, ascii_json(valid(name="first")), version=0)
+    text = text_of(fix(operator, record, ascii_json(valid(name="second")), version=0, button="_reprocess"))
     assert "Someone was faster" in text
     assert "&quot;second&quot;" in text  # the text is not lost
     record.refresh_from_db()
@@ -346,7 +346,7 @@ def test_of_two_who_fix_at_once_the_second_is_told(operator: Client) -> None:
 @pytest.mark.parametrize("version", ["", "x", "-1", "9" * 30])
 def test_a_forged_version_is_someone_elses(operator: Client, version: str) -> None:
     record = hold()
-    assert "Someone was faster" in text_of(fix(operator, record, dump(valid()), version=version))
+    assert "Someone was faster" in text_of(fix(operator, record, ascii_json(valid()), version=version))
     record.refresh_from_db()
     assert record.payload_version == 0
 
@@ -355,7 +355,7 @@ def test_a_closed_record_cannot_be_fixed(operator: Client) -> None:
     record = hold(status=Status.DISCARDED, discard_reason="a test")
     page = f"{ALL}{record.pk}/fix/"
     assert operator.get(page)["Location"] == f"{ALL}{record.pk}/change/"
-    data = {"payload": dump(valid()), "payload_version": "0", "_save": "x"}
+    data = {"payload": ascii_json(valid()), "payload_version": "0", "_save": "x"}
     assert "Someone was faster" in text_of(operator.post(page, data))
     record.refresh_from_db()
     assert record.payload_version == 0

@@ -25,7 +25,7 @@ from enrichment.models import BulkAction, HeldRecord
 from enrichment.tests.held import hold, valid, wait
 from ingestion import streams
 from ingestion.models import Delivery
-from ingestion.payloads import dump
+from ingestion.payloads import ascii_json
 from tests.people import browser_of, person, text_of
 from tests.records import stored
 from tests.records import work_off as work
@@ -197,10 +197,10 @@ def test_a_record_is_written_once_to_be_fixed(monkeypatch: pytest.MonkeyPatch) -
 
     def write(value: Any) -> str:
         written.append(value)
-        return dump(value)
+        return ascii_json(value)
 
     for module in (bulk_fix, fixing):
-        monkeypatch.setattr(module, "dump", write)
+        monkeypatch.setattr(module, "ascii_json", write)
     assert fix(TO_ADA).count == 1
     assert len([each for each in written if isinstance(each, dict)]) == 1
 
@@ -452,7 +452,7 @@ def test_a_value_that_no_database_keeps_is_tried_and_left(operator: Client, valu
     text = text_of(operator.post(DEAD, choose("fix", **SET | {"value": value, "written_as": "json"})))
     assert "0 of 1 would now pass" in text
     assert "</code><script>" not in text and "\u202e" not in text.split('id="preview"')[1]
-    change = Change(do="set", field="name", value=dump(json.loads(value)))
+    change = Change(do="set", field="name", value=ascii_json(json.loads(value)))
     assert fix(change).count == 0
     record.refresh_from_db()
     assert record.payload == before

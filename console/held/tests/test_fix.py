@@ -14,7 +14,7 @@ from enrichment.models import BulkAction, HeldRecord
 from enrichment.tests.held import hold, valid
 from ingestion import streams
 from ingestion.cells import readers_of
-from ingestion.payloads import dump, parse_json
+from ingestion.payloads import ascii_json, parse_json
 from ingestion.text import pretty
 from tests.people import browser_of, person, text_of
 from tests.records import send
@@ -122,7 +122,7 @@ def test_enter_in_a_line_checks(operator: Client) -> None:
 
 def test_who_may_not_fix_may_not_check() -> None:
     record = hold()
-    data = {"payload": dump(valid()), "payload_version": "0", "_check": "x"}
+    data = {"payload": ascii_json(valid()), "payload_version": "0", "_check": "x"}
     assert browser_of(person("viewer")).post(page_of(record), data).status_code == 403
 
 
@@ -131,12 +131,12 @@ def test_it_says_what_would_come_of_it(operator: Client) -> None:
     record = hold(valid(tutor_id="T-1", updated_at="2025-02-01T00:00:00Z", age=7), key="T-1")
     told = "A newer version of T-1 is stored already"
     assert told in text_of(operator.get(page_of(record)))
-    newer = dump(valid(tutor_id="T-1", updated_at="2025-04-01T00:00:00Z"))
+    newer = ascii_json(valid(tutor_id="T-1", updated_at="2025-04-01T00:00:00Z"))
     assert told not in text_of(post(operator, record, payload=newer))
-    other = text_of(post(operator, record, payload=dump(valid(tutor_id="T-2"))))
+    other = text_of(post(operator, record, payload=ascii_json(valid(tutor_id="T-2"))))
     assert "Its key is another now: it is stored as T-2." in other
     send("tutors", valid(tutor_id="T-2"))
-    other = text_of(post(operator, record, payload=dump(valid(tutor_id="T-2"))))
+    other = text_of(post(operator, record, payload=ascii_json(valid(tutor_id="T-2"))))
     assert "it is stored as T-2, in place of what is stored there" in other
     assert "it has none" in text_of(post(operator, record, payload="{}"))
 
@@ -151,7 +151,7 @@ def test_it_says_which_references_are_missing(operator: Client) -> None:
     assert f'<a href="/admin/enrichment/deadletter/{dead.pk}/change/">It is a dead letter itself</a>' in text
     assert "no students" not in text
     for nasty in ("\0", "a\ud800", "\u202e", "", "x" * 5000, 7, None, ["T-9"]):
-        text_of(post(operator, record, payload=dump({**session, "tutor_id": nasty, "session_id": nasty})))
+        text_of(post(operator, record, payload=ascii_json({**session, "tutor_id": nasty, "session_id": nasty})))
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_payload_beyond_that_is_not_offered(operator: Client) -> None:
     page = text_of(operator.get(f"{DEAD}{record.pk}/change/"))
     assert "too large to be fixed here" in page
     assert "is-fix" not in page
-    data = {"payload": dump(valid()), "payload_version": "0", "_save": "x"}
+    data = {"payload": ascii_json(valid()), "payload_version": "0", "_save": "x"}
     assert operator.post(page_of(record), data).status_code == 302
     record.refresh_from_db()
     assert record.payload_version == 0

@@ -18,7 +18,7 @@ from enrichment.rows.writers import STREAMED
 from ingestion.query import read_query
 from ingestion.refusals import Refused
 from ingestion.streams import Stream, get, names
-from ingestion.text import clean
+from ingestion.text import strip_unstorable
 
 
 class Command(BaseCommand):
@@ -54,7 +54,7 @@ def read(stream: Stream, filters: Sequence[str]) -> Listing:
     """The list that the API answers to these parameters. Raises CommandError."""
     query = QueryDict(mutable=True)
     for each in filters:
-        name, sign, value = clean(each).partition("=")
+        name, sign, value = strip_unstorable(each).partition("=")
         if not sign:
             raise CommandError(f"--filter must be NAME=VALUE, not {each!r}.")
         query.appendlist(name, value)

@@ -14,7 +14,7 @@ from ingestion.backlog import BacklogFull, raise_if_full
 from ingestion.files.record_file import RecordFile, examine
 from ingestion.files.uploads import TakenInAlready, preview, take_in_all
 from ingestion.models import Upload
-from ingestion.payloads import TooLarge, Unreadable
+from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import Refused
 from ingestion.streams import get, names
 
@@ -45,7 +45,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no file {path}.") from None
         except OSError as error:
             raise CommandError(f"{path} cannot be read: {error.strerror or error}.") from None
-        except (Unreadable, TooLarge, BacklogFull, Refused) as error:
+        except (ParseError, TooLarge, BacklogFull, Refused) as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
             raise CommandError("Stopped. Run it again: it goes on where it stopped.", returncode=130) from None

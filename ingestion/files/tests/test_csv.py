@@ -13,7 +13,7 @@ from ingestion import streams
 from ingestion.cells import cell_of, read_boolean, read_number, readers_of, shield, unshield
 from ingestion.files.csv_reader import CHUNK_BYTES, Column, CsvFile, match
 from ingestion.files.record_file import format_of
-from ingestion.payloads import Unreadable, reread
+from ingestion.payloads import ParseError, parse_accepted
 
 HEADER = b"tutor_id,name,age,subjects,extra\r\n"
 
@@ -31,7 +31,7 @@ def records(content: bytes, **how: int) -> list[Any]:
 
 
 def read(chunk: Any) -> list[Any]:
-    found = reread(chunk.body, ndjson=True)
+    found = parse_accepted(chunk.body, ndjson=True)
     assert len(found) == chunk.count
     return found
 
@@ -167,7 +167,7 @@ def test_names_match_forgivingly(name: str) -> None:
     ],
 )
 def test_columns_that_cannot_be_are_refused(names: list[str], told: str) -> None:
-    with pytest.raises(Unreadable, match=told):
+    with pytest.raises(ParseError, match=told):
         match(names, streams.get("tutors"))
 
 
@@ -212,16 +212,16 @@ def test_rows_that_cannot_be_read_say_why_and_the_rest_goes_on() -> None:
     assert "expected after" in reasons[4]
     assert reasons[6] == "A quotation mark is not closed."
     assert [reason for i, reason in enumerate(reasons) if i in (0, 2, 5)] == ["", "", ""]
-    assert found[3]["(as it came)"] == ["T-4", "d", "1", "", "", "x"]
-    assert found[4]["(as it came)"] == 'T-5,"e"e,1,,'
-    assert found[6]["(as it came)"] == 'T-7,"g'
+    assert found[3]["(raw)"] == ["T-4", "d", "1", "", "", "x"]
+    assert found[4]["(raw)"] == 'T-5,"e"e,1,,'
+    assert found[6]["(raw)"] == 'T-7,"g'
 
 
 def test_a_quote_that_never_closes_takes_one_line_only() -> None:
     rest = b"".join(b"T-%d,x,1,,\r\n" % i for i in range(200_000))
     found = records(HEADER + b'T-x,"open,1,,\r\n' + rest)
     assert len(found) == 200_001
-    assert found[0]["(as it came)"] == 'T-x,"open,1,,'
+    assert found[0]["(raw)"] == 'T-x,"open,1,,'
     assert found[-1]["tutor_id"] == "T-199999"
 
 
@@ -261,7 +261,7 @@ def test_what_is_read_in_vain_is_bounded() -> None:
     csv_file(HEADER + lines * 1000).check_quotes(len(lines) * 1000)
     for before, line in [(b"", 2), (b"T-1,a,1,,\n" * 3, 5), (b'T-1,"a\n\nb",1,,\n', 5)]:
         content = HEADER + before + lines * 2000
-        with pytest.raises(Unreadable, match=f"the first in line {line}\\."):
+        with pytest.raises(ParseError, match=f"the first in line {line}\\."):
             csv_file(content).check_quotes(len(content))
 
 
