@@ -51,7 +51,7 @@ class SourceFilter(FieldFilter):
 
 
 class DeliveryAdmin(ReadOnlyAdmin):
-    list_display = ("id", "stream", "source", "client_", "state", "records", "came_to", "received")
+    list_display = ("id", "stream", "source", "client_", "state", "records", "outcome", "received")
     list_filter = (StreamFilter, DeliveryStatusFilter, SourceFilter, UploadFilter)
     paginator = NewestPaginator
     change_list_template = "admin/ingestion/delivery_list.html"
@@ -59,7 +59,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         (None, {"fields": ["stream", "source", "client_", "upload_", "received_at_", "format", "refused_items"]}),
         (
             "What came of it",
-            {"fields": ["state", "records", "came_to", "processed_at_", "failing_now", "held_records_"]},
+            {"fields": ["state", "records", "outcome", "processed_at_", "failing_now", "held_records_"]},
         ),
         ("As sent", {"fields": ["as_sent"]}),
     ]
@@ -111,7 +111,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return thousands(delivery.count)
 
     @admin.display(description="came to")
-    def came_to(self, delivery: Delivery) -> str:
+    def outcome(self, delivery: Delivery) -> str:
         names = ("inserted", "updated", "stale", "held", "skipped", "pending")
         counts = [(getattr(delivery, name), name) for name in names]
         return " · ".join(f"{number:,} {name}" for number, name in counts if number) or "–"

@@ -112,21 +112,20 @@ def find(request: HttpRequest, text: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "stored": stored(request, question),
         "held": [],
-        "awaited": [],
+        "waiting_on": [],
         "numbered": [*numbered(user, question)],
         "deliveries": [],
     }
     if user.has_perm("enrichment.view_heldrecord"):
         records = held(question)
         found |= {"held": records[:MOST_HELD], "has_more_held": len(records) > MOST_HELD}
-        found |= {
-            "awaited": missing_references.awaited([(name, key) for name, keys in question.keys.items() for key in keys])
-        }
+        pairs = [(name, key) for name, keys in question.keys.items() for key in keys]
+        found |= {"waiting_on": missing_references.waiting_on(pairs)}
     if user.has_perm("ingestion.view_delivery"):
         deliveries, searched, left_out = pending(question)
         found |= {"deliveries": deliveries, "searched": searched, "left_out": left_out}
     found["paused"] = paused([*found["numbered"], *found["deliveries"]])
-    is_found = any(found[name] for name in ("stored", "held", "awaited", "numbered", "deliveries"))
+    is_found = any(found[name] for name in ("stored", "held", "waiting_on", "numbered", "deliveries"))
     return {**told, **found, "question": question, "asked": True, "is_found": is_found, "gone": gone(user, question)}
 
 

@@ -44,7 +44,7 @@ NOT_OF_LISTS = {"ids", "status", "held_after"}
 
 
 class BulkActionAdmin(ReadOnlyAdmin):
-    list_display = ("id", "kind_", "by_", "chosen", "records", "came_to")
+    list_display = ("id", "kind_", "by_", "chosen", "records", "outcome")
     list_filter = (KindFilter,)
     paginator = NewestPaginator
 
@@ -81,7 +81,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
         return done if bulk_action.finished_at else f"{done} of {thousands(bulk_action.total)}"
 
     @admin.display(description="came to")
-    def came_to(self, bulk_action: Any) -> str:
+    def outcome(self, bulk_action: Any) -> str:
         return cast("str", bulk_action.progress.told)
 
     # One bulk action.
@@ -97,7 +97,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
         if bulk_action is None:
             raise Http404("There is no such bulk action.")
         progress = bulk_action_page.progress_of([bulk_action])[bulk_action.pk]
-        told = whereabouts(bulk_action, progress)
+        told = records_context(bulk_action, progress)
         context = {
             **self.admin_site.each_context(request),
             "title": f"Bulk action {bulk_action.pk}",
@@ -113,13 +113,13 @@ class BulkActionAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/enrichment/bulk_action.html", context)
 
 
-def whereabouts(bulk_action: BulkAction, progress: Progress) -> dict[str, Any]:
+def records_context(bulk_action: BulkAction, progress: Progress) -> dict[str, Any]:
     """The records themselves: the few that were selected; where those are now that were sent through again."""
     pks = bulk_action.filter.get("ids", [])[: bulk_action_page.MOST_LINKS]
     selected = HeldRecord.objects.filter(pk__in=pks).order_by("pk").defer("payload", "original_payload")
     if not progress.reprocesses:
         return {"selected": selected}
-    return {"selected": selected, "found": bulk_action_page.found_now(bulk_action)}
+    return {"selected": selected, "found": bulk_action_page.records_now(bulk_action)}
 
 
 def list_pages(chosen: dict[str, Any]) -> list[tuple[str, str]]:

@@ -109,7 +109,7 @@ def progress_of(shown: Iterable[BulkAction]) -> dict[int, Progress]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Whereabouts:
+class RecordsNow:
     """Where the records are now that a bulk action has sent through again, or the latest of them."""
 
     looked_at: int = 0
@@ -125,7 +125,7 @@ class Whereabouts:
     """The paused streams of those that are pending."""
 
 
-def found_now(bulk_action: BulkAction) -> Whereabouts:
+def records_now(bulk_action: BulkAction) -> RecordsNow:
     bodies, pks = bulk_action.deliveries.order_by("-pk").values_list("body", flat=True), list[int]()
     for body in bodies.iterator(chunk_size=10):
         pks += json.loads(bytes(body))
@@ -137,7 +137,7 @@ def found_now(bulk_action: BulkAction) -> Whereabouts:
     shown = HeldRecord.objects.filter(pk__in=still_open[:MOST_LINKS]).defer("payload", "original_payload")
     deliveries = list(bulk_action.deliveries.defer("body").order_by("-pk")[:MOST_LINKS])
     pending = {delivery.stream for delivery in deliveries if not delivery.processed_at}
-    return Whereabouts(
+    return RecordsNow(
         looked_at=len(rows),
         kinds=_kinds(rows),
         open=[(held, held.message) for held in shown.order_by("-pk")],

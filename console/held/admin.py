@@ -178,7 +178,7 @@ class HeldRecordAdmin(FixAdmin):
             "sender": clients.names_of([held.client]).get(held.client, client),
             "sender_page": self.page_of_sender(request, held),
             "upload": held_page.place_in_upload(held),
-            "whereabouts": missing_references.whereabouts([reference])[reference] if held.missing_key else None,
+            "reference": missing_references.statuses([reference])[reference] if held.missing_key else None,
             "others": held_page.others(held),
         }
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils import timezone
 
 from console.field_rules import FieldRule, rules
-from console.held.missing_references import Whereabouts, whereabouts
+from console.held.missing_references import ReferenceStatus, statuses
 from console.held.page import Complaint
 from enrichment import versions
 from enrichment.held.fixing import stream_of
@@ -124,7 +124,7 @@ class Prospect:
     """What is stored under its key."""
     is_older: bool
     """Than that row: it would come out stale."""
-    missing: list[tuple[str, str, str, Whereabouts]]
+    missing: list[tuple[str, str, str, ReferenceStatus]]
     """(field, stream, key, what is known of it) of the references that are not stored."""
 
 
@@ -145,10 +145,10 @@ def prospect(held: HeldRecord, text: str) -> Prospect | None:
     )
 
 
-def _missing(stream: Stream, record: Mapping[str, Any]) -> list[tuple[str, str, str, Whereabouts]]:
+def _missing(stream: Stream, record: Mapping[str, Any]) -> list[tuple[str, str, str, ReferenceStatus]]:
     named = [(each.field, each.stream, record.get(each.field)) for each in stream.references]
     pairs = [(name, key) for _, name, key in named if isinstance(key, str) and key and key.isprintable()]
-    known = whereabouts(pairs)
+    known = statuses(pairs)
     return [
         (field, name, plain(key), known[(name, key)])
         for field, name, key in named

@@ -25,7 +25,7 @@ PER_PAGE = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class Whereabouts:
+class ReferenceStatus:
     """What is known of a record that others miss."""
 
     is_stored: bool = False
@@ -54,7 +54,7 @@ class Missing:
     """(stream, how many of it wait), most first."""
     dead: int = 0
     """Records that have waited too long for it: they are revived, too."""
-    whereabouts: Whereabouts
+    status: ReferenceStatus
 
     @property
     def waiting_page(self) -> str:
@@ -80,7 +80,7 @@ def page(number: int, order: str = BY_NUMBER) -> tuple[list[Missing], bool]:
     return _groups(found[:PER_PAGE]), len(found) > PER_PAGE
 
 
-def awaited(pairs: Collection[Pair]) -> list[Missing]:
+def waiting_on(pairs: Collection[Pair]) -> list[Missing]:
     """Those of these that open held records miss; also where all that did are dead by now."""
     records = HeldRecord.objects.open().filter(_any_of(pairs, "missing_stream", "missing_key"))
     waiting = Count("pk", filter=Q(status=HeldRecord.Status.WAITING))
@@ -93,7 +93,7 @@ def _groups(found: Iterable[tuple[str, str, int, datetime]]) -> list[Missing]:
     """Of (stream, key, records that wait, since)."""
     found = list(found)
     pairs = [(stream, key) for stream, key, *_ in found]
-    kinds, known = _kinds(pairs), whereabouts(pairs)
+    kinds, known = _kinds(pairs), statuses(pairs)
     return [
         Missing(
             stream=stream,
@@ -102,7 +102,7 @@ def _groups(found: Iterable[tuple[str, str, int, datetime]]) -> list[Missing]:
             since=since,
             by_stream=kinds[(stream, key)][HeldRecord.Status.WAITING],
             dead=sum(dead for _, dead in kinds[(stream, key)][HeldRecord.Status.DEAD]),
-            whereabouts=known[(stream, key)],
+            status=known[(stream, key)],
         )
         for stream, key, number, since in found
     ]
@@ -132,7 +132,7 @@ def _kinds(pairs: Iterable[Pair]) -> Mapping[Pair, Mapping[str, list[tuple[str, 
     return kinds
 
 
-def whereabouts(pairs: Collection[Pair]) -> dict[Pair, Whereabouts]:
+def statuses(pairs: Collection[Pair]) -> dict[Pair, ReferenceStatus]:
     """What is known of each, in a number of queries that depends on their streams alone."""
     keys: dict[str, list[str]] = defaultdict(list)
     for stream, key in pairs:
@@ -142,7 +142,7 @@ def whereabouts(pairs: Collection[Pair]) -> dict[Pair, Whereabouts]:
     pending = {name for name in keys if Delivery.objects.pending().filter(stream=name).exists()}
     held = _held(pairs)
     return {
-        pair: Whereabouts(
+        pair: ReferenceStatus(
             is_stored=pair in stored, held=held[pair][0], more=held[pair][1], may_be_pending=pair[0] in pending
         )
         for pair in pairs
