@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 
 from api.schema.generator import JsonSchema
 from ingestion.payloads import unpack
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 
 
 class JsonBody(BaseParser):
@@ -23,14 +23,16 @@ class JsonBody(BaseParser):
         meta = parser_context["request"].META
         length = int(meta["CONTENT_LENGTH"])
         if length > settings.MAX_BODY_BYTES:
-            raise Refused(413, f"The body has {length} bytes; at most {settings.MAX_BODY_BYTES} are taken at once.")
+            raise RequestRejected(
+                413, f"The body has {length} bytes; at most {settings.MAX_BODY_BYTES} are taken at once."
+            )
         encoding = meta.get("HTTP_CONTENT_ENCODING", "").strip().lower()
         if encoding not in ("", "identity", "gzip"):
             headers = {"Accept-Encoding": "gzip"}
-            raise Refused(415, "Send the body as it is, or with Content-Encoding: gzip.", headers=headers)
+            raise RequestRejected(415, "Send the body as it is, or with Content-Encoding: gzip.", headers=headers)
         body = stream.read()
         if len(body) < length:  # the lines of NDJSON that did arrive would pass for the whole
-            raise Refused(400, f"The body ended after {len(body)} of {length} bytes.")
+            raise RequestRejected(400, f"The body ended after {len(body)} of {length} bytes.")
         return unpack(body, settings.MAX_BODY_BYTES) if encoding == "gzip" else body
 
 
@@ -58,10 +60,10 @@ class ApiView(APIView):
 
 def read_body(request: Request) -> bytes:
     if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
-        raise Refused(411, "Send the body with a Content-Length, not in chunks.")
+        raise RequestRejected(411, "Send the body with a Content-Length, not in chunks.")
     body: Any = request.data
     if not body or not isinstance(body, bytes):
-        raise Refused(400, "The body is empty.")
+        raise RequestRejected(400, "The body is empty.")
     if not isinstance(request.accepted_renderer, BrowsableAPIRenderer):  # whose form shows it again
         # DRF's request is part of cycles, which the garbage collector finds late: it counts objects, not bytes.
         vars(request).update(_data=b"", _full_data=b"")

@@ -25,7 +25,7 @@ from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
 from ingestion.models import Delivery
 from ingestion.query import read_choice, read_query
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 from ingestion.streams import names
 
 MAX_HELD = 1000
@@ -132,7 +132,7 @@ class DeliveryView(ApiView):
         read_query(request.query_params, [])
         delivery = own_deliveries(request).filter(pk=int(id)).first()
         if delivery is None:
-            raise Refused(404, f"You have sent no such delivery{or_it_is_gone()}.")
+            raise RequestRejected(404, f"You have sent no such delivery{or_it_is_gone()}.")
         return Response(delivery_body(delivery))
 
 
@@ -152,7 +152,7 @@ class DeadLettersView(ListView):
     def get(self, request: Request) -> HttpResponseBase:
         """Your records that could not be stored, newest first: those that are dead, or of another status."""
         if is_staff(request.user) and not request.user.has_perm("enrichment.view_heldrecord"):
-            raise Refused(403, "You lack the right to view held records.")
+            raise RequestRejected(403, "You lack the right to view held records.")
         query = self.read_query(request, ["payload", *HELD_FILTERS])
         rows = filtered(own_held_records(request), HELD_FILTERS, {"status": HeldRecord.Status.DEAD.value, **query})
         with_payload = read_choice(query, "payload", ["false", "true"]) == "true"

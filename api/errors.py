@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from ingestion.backlog import BacklogFull
 from ingestion.payloads import ParseError, TooLarge
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 
 RETRY_AFTER = 5
 """Seconds until a client should try again when the database is away."""
@@ -39,10 +39,10 @@ CODES = {
     500: "error",
     503: "unavailable",
 }
-SENSELESS = "The request makes no sense."
-AWAY = "The database is away or busy: try again."
-DATABASE_AWAY = (OperationalError, InterfaceError)
-REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
+BAD_REQUEST = "The request makes no sense."
+DATABASE_UNAVAILABLE = "The database is away or busy: try again."
+DATABASE_ERRORS = (OperationalError, InterfaceError)
+REJECTIONS: tuple[tuple[type[Exception], int, str], ...] = (
     (ParseError, 400, ""),  # its own words
     (TooLarge, 413, ""),
     (Http404, 404, "There is nothing here."),
@@ -50,7 +50,7 @@ REFUSALS: tuple[tuple[type[Exception], int, str], ...] = (
     (DisallowedHost, 400, "ALLOWED_HOSTS does not have the name in the address."),
     (RequestDataTooBig, 413, "The body is too large."),
     (UnreadablePostError, 400, "The body ended early."),
-    (SuspiciousOperation, 400, SENSELESS),  # the base of two of those above
+    (SuspiciousOperation, 400, BAD_REQUEST),  # the base of two of those above
 )
 logger = logging.getLogger(__name__)
 
@@ -75,27 +75,27 @@ def error_response(status: int, message: str) -> HttpResponse:
 def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's EXCEPTION_HANDLER. None, for a mistake of ours, lets Django log it and answer 500."""
     if not isinstance(exc, APIException):
-        if (refusal := _refusal(exc)) is None:
+        if (rejection := _rejection(exc)) is None:
             return None
-        exc = refusal
+        exc = rejection
     message = _message(exc, context)
     fields, more = getattr(exc, "fields", None), getattr(exc, "more", None)
     body = error_body(exc.status_code, message, fields, more)
     return Response(body, status=exc.status_code, headers=_headers(exc))
 
 
-def _refusal(exc: Exception) -> Refused | None:
+def _rejection(exc: Exception) -> RequestRejected | None:
     """What a client is told about an exception that is none of DRF's; None where it is not the client's or the
     database's.
     """
-    if isinstance(exc, DATABASE_AWAY):
+    if isinstance(exc, DATABASE_ERRORS):
         logger.warning("The database is away or busy: %s", exc)
-        return Refused(503, AWAY)
+        return RequestRejected(503, DATABASE_UNAVAILABLE)
     if isinstance(exc, BacklogFull):
-        return Refused(503, str(exc), headers={"Retry-After": str(RETRY_WHEN_FULL)})
-    for kind, status, message in REFUSALS:
+        return RequestRejected(503, str(exc), headers={"Retry-After": str(RETRY_WHEN_FULL)})
+    for kind, status, message in REJECTIONS:
         if isinstance(exc, kind):
-            return Refused(status, message or str(exc))
+            return RequestRejected(status, message or str(exc))
     return None
 
 
@@ -125,9 +125,9 @@ def unknown_path(request: HttpRequest) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if _is_api(request):
-        refusal = _refusal(exception) or Refused(400, SENSELESS)
-        return error_response(refusal.status_code, str(refusal.detail))
-    message = str(exception) if isinstance(exception, BadRequest) else SENSELESS
+        rejection = _rejection(exception) or RequestRejected(400, BAD_REQUEST)
+        return error_response(rejection.status_code, str(rejection.detail))
+    message = str(exception) if isinstance(exception, BadRequest) else BAD_REQUEST
     return HttpResponseBadRequest(render_to_string("400.html", {"message": message}))
 
 
@@ -137,8 +137,8 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Called while the exception is being handled: a database that is away is a 503 here as well."""
-    if isinstance(sys.exception(), DATABASE_AWAY):
-        return error_response(503, AWAY)
+    if isinstance(sys.exception(), DATABASE_ERRORS):
+        return error_response(503, DATABASE_UNAVAILABLE)
     if _is_api(request):
         return error_response(500, "This is a mistake of ours; it has been logged.")
     return defaults.server_error(request)

@@ -14,7 +14,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
 from ingestion.models import Delivery
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 from ingestion.services import Acceptance, accept
 from ingestion.streams import Stream
 
@@ -24,14 +24,14 @@ _key = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 @dataclass(frozen=True)
-class Repeatable:
+class IdempotentRequest:
     """A request with an Idempotency-Key, as it is kept on the delivery that it makes."""
 
     client: str
     key: str
     request_hash: str
 
-    def first_answer(self) -> dict[str, Any] | None:
+    def replayed_response(self) -> dict[str, Any] | None:
         """The answer that this request got when it was accepted; None if it never was.
 
         Refuses (409) the key of another request. Requests that were refused are not kept, and so are judged anew.
@@ -41,11 +41,11 @@ class Repeatable:
         if first is None:
             return None
         if first[0] != self.request_hash:
-            raise Refused(409, f"This {HEADER} was used for another request. Take a new one for each new request.")
+            raise RequestRejected(409, f"This {HEADER} was used for a different request. Use a new one per request.")
         answer: dict[str, Any] = json.loads(first[1])
         return answer
 
-    def accept_once(
+    def accept_idempotently(
         self,
         answer: Callable[[Acceptance], dict[str, Any]],
         stream: Stream,
@@ -74,14 +74,14 @@ class Repeatable:
                 request_hash=self.request_hash,
             )
         except IntegrityError:  # it came twice at once, and the other one was first
-            if first := self.first_answer():
+            if first := self.replayed_response():
                 return first
             raise
         kept: dict[str, Any] = json.loads(accepted.delivery.answer)
         return kept
 
 
-def read_repeatable(request: Request, client: str, body: bytes) -> Repeatable | None:
+def read_idempotency_key(request: Request, client: str, body: bytes) -> IdempotentRequest | None:
     """What the request's Idempotency-Key says, None without one. Refuses (400) a key that is none.
 
     `body` is what was sent, unpacked: a request may be repeated with other compression, but nothing else.
@@ -90,9 +90,9 @@ def read_repeatable(request: Request, client: str, body: bytes) -> Repeatable | 
     if key is None:
         return None
     if not _key.fullmatch(key):
-        raise Refused(400, f"{HEADER} must be 1 to 255 printable ASCII characters.")
+        raise RequestRejected(400, f"{HEADER} must be 1 to 255 printable ASCII characters.")
     kind = request.content_type.partition(";")[0].strip().lower()
     head = [request.method, request.path.rstrip("/"), kind, sorted(request.query_params.items())]
     digest = hashlib.sha256(json.dumps(head).encode() + b"\n")
     digest.update(body)
-    return Repeatable(client, key, digest.hexdigest())
+    return IdempotentRequest(client, key, digest.hexdigest())

@@ -15,10 +15,10 @@ from api.pagination import PARAMETERS, paginate
 from enrichment.rows.listing import Listing
 from enrichment.rows.writers import FORMATS, Csv, Ndjson, Streamed, stream
 from ingestion.query import read_choice, read_query
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 
 
-class ByFormat(DefaultContentNegotiation):
+class FormatNegotiation(DefaultContentNegotiation):
     """?format= goes before Accept. What is no format is left to the view, which refuses it once it knows who asks."""
 
     def select_renderer(
@@ -36,7 +36,7 @@ class ByFormat(DefaultContentNegotiation):
 class ListView(ApiView):
     """A list: a page as JSON, or all of it as CSV or NDJSON."""
 
-    content_negotiation_class = ByFormat
+    content_negotiation_class = FormatNegotiation
 
     def get_renderers(self) -> list[BaseRenderer]:
         streamed = [Csv(), Ndjson()] if self.request.method in ("GET", "HEAD") else []
@@ -53,7 +53,7 @@ class ListView(ApiView):
         whole = isinstance(request.accepted_renderer, Streamed)
         if whole and (of_pages := [name for name in PARAMETERS if name in request.query_params]):
             message = f"{', '.join(PARAMETERS)} do not go with csv and ndjson: these have no pages, all rows are sent."
-            raise Refused(400, message, fields={name: ["is for pages"] for name in of_pages})
+            raise RequestRejected(400, message, fields={name: ["is for pages"] for name in of_pages})
         of_page = () if whole else PARAMETERS
         query = read_query(request.query_params, [*of_page, "ordering", "fields", "format", *allowed])
         read_choice(query, "format", FORMATS)

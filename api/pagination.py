@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from enrichment.rows.ordering import AnyModel, Cursor, Ordering
 from ingestion.query import read_choice
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 from ingestion.text import strip_unstorable
 
 PAGE_SIZE = 100
@@ -41,9 +41,9 @@ def _is_key(key: Any, ordering: Ordering) -> bool:
     return key == strip_unstorable(key) if isinstance(key, str) else 0 <= key < 2**63
 
 
-def _bad_cursor() -> Refused:
+def _bad_cursor() -> RequestRejected:
     message = "The cursor is none of ours, or was made for another ordering."
-    return Refused(400, message, fields={"cursor": ["follow next and previous as they are"]})
+    return RequestRejected(400, message, fields={"cursor": ["follow next and previous as they are"]})
 
 
 def paginate(base_url: str, rows: QuerySet[AnyModel], query: dict[str, str], ordering: Ordering) -> dict[str, Any]:
@@ -75,5 +75,5 @@ def read_size(query: dict[str, str]) -> int:
     text = query.get("page_size", str(PAGE_SIZE))
     if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MAX_PAGE_SIZE):
         message = f"must be a whole number from 1 to {MAX_PAGE_SIZE}"
-        raise Refused(400, f"page_size {message}.", fields={"page_size": [message]})
+        raise RequestRejected(400, f"page_size {message}.", fields={"page_size": [message]})
     return int(text)

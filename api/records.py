@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from api.auth import client_of
 from api.base import ApiView, JsonBody, NdjsonBody, read_body
-from api.idempotency import Repeatable, read_repeatable
+from api.idempotency import IdempotentRequest, read_idempotency_key
 from api.lists import ListView
 from api.schema.ingest import INGEST_PARAMETERS, MANY_ACCEPTED, NOT_STORED, ONE_ACCEPTED, many_records, one_record
 from api.schema.rows import ROW, ROWS, key_and_fields, record_parameters
@@ -22,10 +22,10 @@ from enrichment.rows.listing import read_fields
 from ingestion.models import Delivery
 from ingestion.payloads import parse_json, parse_ndjson
 from ingestion.query import read_choice, read_query
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 from ingestion.services import Acceptance, accept
 from ingestion.streams import Stream
-from ingestion.validation import Checked, NothingValid, check, key_of
+from ingestion.validation import NoValidRecords, ValidationReport, check, key_of
 
 
 class IngestView(ApiView):
@@ -46,41 +46,41 @@ class IngestView(ApiView):
         It is kept, then enriched and stored; an invalid one is refused. A record with a key that is stored already
         replaces the whole row, unless the stored one is newer (by `updated_at`, or without one by arrival).
         """
-        return self.take_in(request)
+        return self.ingest_body(request)
 
-    def take_in(self, request: Request) -> Response:
+    def ingest_body(self, request: Request) -> Response:
         keep_invalid, dry_run = read_options(request.query_params)
         body = read_body(request)
-        repeatable = read_repeatable(request, client_of(request), body)
-        if repeatable and not dry_run and (first := repeatable.first_answer()):
+        idempotent = read_idempotency_key(request, client_of(request), body)
+        if idempotent and not dry_run and (first := idempotent.replayed_response()):
             return Response(first, status=202)
         fmt, items = self.read_items(request, body)
         try:
             if dry_run:
                 return Response(self.answer(items, check(self.stream, items, keep_invalid=keep_invalid)) | NOT_STORED)
-            answer = self.accept(request, items, body, repeatable, fmt=fmt, keep_invalid=keep_invalid)
-        except NothingValid as refusal:
-            raise self.refusal(refusal) from None
+            answer = self.accept(request, items, body, idempotent, fmt=fmt, keep_invalid=keep_invalid)
+        except NoValidRecords as rejection:
+            raise self.rejection(rejection) from None
         return Response(answer, status=202)
 
     def accept(
-        self, request: Request, items: list[Any], body: bytes, repeatable: Repeatable | None, **how: Any
+        self, request: Request, items: list[Any], body: bytes, idempotent: IdempotentRequest | None, **how: Any
     ) -> dict[str, Any]:
         def answer(accepted: Acceptance) -> dict[str, Any]:
             url = request.build_absolute_uri(reverse("delivery", args=[accepted.delivery.pk]))
             return self.answer(items, accepted) | {"delivery": accepted.delivery.pk, "status_url": url}
 
-        if repeatable:
-            return repeatable.accept_once(answer, self.stream, items, body, **how)
+        if idempotent:
+            return idempotent.accept_idempotently(answer, self.stream, items, body, **how)
         return answer(accept(self.stream, items, body, client=client_of(request), **how))
 
     def read_items(self, request: Request, body: bytes) -> tuple[Delivery.Format, list[Any]]:
         item = parse_json(body)
         if not isinstance(item, dict):
-            raise Refused(422, f"Send one JSON object here; lists go to /api/{self.stream.name}/batch.")
+            raise RequestRejected(422, f"Send one JSON object here; lists go to /api/{self.stream.name}/batch.")
         return Delivery.Format.JSON, [item]
 
-    def answer(self, items: list[Any], checked: Checked) -> dict[str, Any]:
+    def answer(self, items: list[Any], checked: ValidationReport) -> dict[str, Any]:
         fate = "it is invalid and will be held as a dead letter" if checked.errors else "it will be stored shortly"
         return {
             "success": True,
@@ -93,8 +93,8 @@ class IngestView(ApiView):
             **({"errors": checked.errors[0]["errors"]} if checked.errors else {}),
         }
 
-    def refusal(self, nothing: NothingValid) -> Refused:
-        return Refused(422, "The record is invalid.", fields=nothing.errors[0]["errors"])
+    def rejection(self, nothing: NoValidRecords) -> RequestRejected:
+        return RequestRejected(422, "The record is invalid.", fields=nothing.errors[0]["errors"])
 
 
 class BatchView(IngestView):
@@ -115,7 +115,7 @@ class BatchView(IngestView):
         A JSON list, or one object per line. What is valid is kept, then enriched and stored; invalid records are
         refused, each by its index. When none is valid, the answer is 422.
         """
-        return self.take_in(request)
+        return self.ingest_body(request)
 
     def read_items(self, request: Request, body: bytes) -> tuple[Delivery.Format, list[Any]]:
         if request.content_type.lower().startswith(NdjsonBody.media_type):
@@ -123,14 +123,14 @@ class BatchView(IngestView):
         else:
             fmt, items = Delivery.Format.JSON, parse_json(body)
             if not isinstance(items, list):
-                raise Refused(422, "Send a JSON list here, or application/x-ndjson.")
+                raise RequestRejected(422, "Send a JSON list here, or application/x-ndjson.")
         if not items:
-            raise Refused(400, "The batch is empty.")
+            raise RequestRejected(400, "The batch is empty.")
         if len(items) > settings.MAX_BATCH_RECORDS:
-            raise Refused(413, f"{len(items)} records; at most {settings.MAX_BATCH_RECORDS} are taken at once.")
+            raise RequestRejected(413, f"{len(items)} records; at most {settings.MAX_BATCH_RECORDS} are taken at once.")
         return fmt, items
 
-    def answer(self, items: list[Any], checked: Checked) -> dict[str, Any]:
+    def answer(self, items: list[Any], checked: ValidationReport) -> dict[str, Any]:
         return {
             "success": True,
             "message": f"{checked.count} of {len(items)} records accepted.",
@@ -141,8 +141,8 @@ class BatchView(IngestView):
             "warnings": checked.warnings,
         }
 
-    def refusal(self, nothing: NothingValid) -> Refused:
-        return Refused(422, "No record is valid.", more={"errors": nothing.errors})
+    def rejection(self, nothing: NoValidRecords) -> RequestRejected:
+        return RequestRejected(422, "No record is valid.", more={"errors": nothing.errors})
 
 
 def read_options(query: QueryDict) -> tuple[bool, bool]:
@@ -184,7 +184,7 @@ class RecordView(ApiView):
         if found := reading.shown_by(self.stream, fields)(reading.only(rows, self.stream, fields)[:1]):
             return Response(found[0])
         held = HeldRecord.objects.open().filter(stream=self.stream.name, key=key).order_by("-id").first()
-        raise Refused(404, f"Not stored: the record with this key is {fate(held)}." if held else "Not stored.")
+        raise RequestRejected(404, f"Not stored: the record with this key is {fate(held)}." if held else "Not stored.")
 
 
 def fate(held: HeldRecord) -> str:

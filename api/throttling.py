@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from ingestion.models import ApiKey
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
@@ -38,7 +38,7 @@ class PerKey(BaseThrottle):
         limit = settings.THROTTLE
         if limit and isinstance(request.auth, ApiKey) and not take(request.auth.prefix, limit):
             message = f"With one key {limit} requests may be made in a second: wait."
-            raise Refused(429, message, headers={"Retry-After": "1"})  # there is room after 1/limit s
+            raise RequestRejected(429, message, headers={"Retry-After": "1"})  # there is room after 1/limit s
         return True
 
 

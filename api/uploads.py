@@ -25,12 +25,12 @@ from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
 from enrichment.uploads import Progress, csv_of_rejected, progress_of
 from ingestion import backlog, streams
-from ingestion.files.record_file import RecordFile, examine
+from ingestion.files.record_file import RecordFile, inspect_file
 from ingestion.files.spool import spool
-from ingestion.files.uploads import preview, take_in_all
+from ingestion.files.uploads import ingest_files, preview
 from ingestion.models import ApiKey, Upload
 from ingestion.query import read_choice, read_query
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 from ingestion.streams import Stream
 from ingestion.text import strip_unstorable
 
@@ -47,10 +47,10 @@ class FileBody(BaseParser):
         meta = parser_context["request"].META
         if meta.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in ("", "identity", "gzip"):
             headers = {"Accept-Encoding": "gzip"}
-            raise Refused(415, "Send the body as it is, or with Content-Encoding: gzip.", headers=headers)
+            raise RequestRejected(415, "Send the body as it is, or with Content-Encoding: gzip.", headers=headers)
         file, length = spool(stream, parser_context["view"].opened), int(meta["CONTENT_LENGTH"])
         if (came := file.seek(0, 2)) < length:
-            raise Refused(400, f"The body ended after {came} of {length} bytes.")
+            raise RequestRejected(400, f"The body ended after {came} of {length} bytes.")
         return file
 
 
@@ -134,7 +134,7 @@ class UploadsView(ListView):
         if dry_run:
             previews = [preview(file) for file in files]
             return Response({"success": True, "dry_run": True, "uploads": previews, "timestamp": timezone.now()})
-        uploads = take_in_all(files, client_of(request), again=again)
+        uploads = ingest_files(files, client_of(request), again=again)
         kept = bodies(request, uploads)
         return Response({"success": True, "uploads": kept, "timestamp": timezone.now()}, status=201)
 
@@ -185,7 +185,7 @@ def own(request: Request) -> QuerySet[Upload]:
 def find(request: Request, id: str) -> Upload:
     upload = own(request).filter(pk=int(id)).first()
     if upload is None:
-        raise Refused(404, f"You have sent no such upload{or_it_is_gone()}.")
+        raise RequestRejected(404, f"You have sent no such upload{or_it_is_gone()}.")
     return upload
 
 
@@ -230,19 +230,23 @@ def read_files(request: Request, query: dict[str, str], opened: ExitStack) -> li
     if isinstance(sent, dict):  # a form
         return files_of_form(request, query, opened)
     if "stream" not in query:
-        raise Refused(400, "Say what the rows are: ?stream=", fields={"stream": ["is required"]})
+        raise RequestRejected(400, "Specify the stream: ?stream=", fields={"stream": ["is required"]})
     stream = read_stream(request, query["stream"])
-    return [examine(sent, strip_unstorable(query.get("name", "unnamed"), 255), stream, opened, request.content_type)]
+    return [
+        inspect_file(sent, strip_unstorable(query.get("name", "unnamed"), 255), stream, opened, request.content_type)
+    ]
 
 
 def refuse_length(request: Request) -> None:
     length = request.META.get("CONTENT_LENGTH")
     if "HTTP_TRANSFER_ENCODING" in request.META and not length:
-        raise Refused(411, "Send the body with a Content-Length, not in chunks.")
+        raise RequestRejected(411, "Send the body with a Content-Length, not in chunks.")
     if not length or length == "0":
-        raise Refused(400, "The body is empty.")
+        raise RequestRejected(400, "The body is empty.")
     if int(length) > settings.MAX_UPLOAD_BYTES:
-        raise Refused(413, f"The body has {length} bytes; at most {settings.MAX_UPLOAD_BYTES} are taken at once.")
+        raise RequestRejected(
+            413, f"The body has {length} bytes; at most {settings.MAX_UPLOAD_BYTES} are taken at once."
+        )
 
 
 def files_of_form(request: Request, query: dict[str, str], opened: ExitStack) -> list[RecordFile]:
@@ -253,25 +257,26 @@ def files_of_form(request: Request, query: dict[str, str], opened: ExitStack) ->
         }
         message = "The form has the fields stream and file, no others"
         belong = " and ".join(f"?{name}=" for name in OPTIONS if name in unknown)
-        raise Refused(400, f"{message}; {belong} in the address." if belong else f"{message}.", fields=fields)
+        raise RequestRejected(400, f"{message}; {belong} in the address." if belong else f"{message}.", fields=fields)
     if "name" in query:
-        raise Refused(400, "In a form each file has its name.", fields={"name": ["is for raw bodies"]})
+        raise RequestRejected(400, "In a form each file has its name.", fields={"name": ["is for raw bodies"]})
     names = {*request.POST.getlist("stream"), *([query["stream"]] if "stream" in query else [])}
     if len(names) != 1:
-        raise Refused(400, "Say once what the rows are, in the field stream.", fields={"stream": ["is required once"]})
+        raise RequestRejected(400, "Specify the stream exactly once.", fields={"stream": ["is required once"]})
     stream = read_stream(request, names.pop())
     files = request.FILES.getlist("file")
     if not files:
-        raise Refused(400, "There is no file in the field file.", fields={"file": ["is required"]})
+        raise RequestRejected(400, "The form field file contains no file.", fields={"file": ["is required"]})
     return [
-        examine(file.file, strip_unstorable(file.name, 255), stream, opened, file.content_type or "") for file in files
+        inspect_file(file.file, strip_unstorable(file.name, 255), stream, opened, file.content_type or "")
+        for file in files
     ]
 
 
 def read_stream(request: Request, name: str) -> Stream:
     if name not in streams.names():
         message = f"must be one of: {', '.join(streams.names())}"
-        raise Refused(400, f"stream {message}.", fields={"stream": [message]})
+        raise RequestRejected(400, f"stream {message}.", fields={"stream": [message]})
     if isinstance(request.auth, ApiKey) and request.auth.streams and name not in request.auth.streams:
-        raise Refused(403, f"This API key is limited to {', '.join(request.auth.streams)}.")
+        raise RequestRejected(403, f"This API key is limited to {', '.join(request.auth.streams)}.")
     return streams.get(name)

@@ -39,9 +39,9 @@ def _make_keys() -> None:
     now = timezone.now()
     for number in range(40):
         key = ApiKey(name=f"school {number}", expiry_date=now + timedelta(days=number * 3) if number % 5 == 0 else None)
-        key.make()
+        key.issue()
         if number < 10:
-            key.successor(f"school {number}, the new one", None).make()
+            key.build_replacement(f"school {number}, the new one", None).issue()
 
 
 QUESTIONS = (

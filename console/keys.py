@@ -149,7 +149,7 @@ class ApiKeyAdmin(ListedAdmin):
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if not change:
-            obj.make()
+            obj.issue()
         elif form.changed_data:
             obj.save(update_fields=form.changed_data)  # not what another has revoked meanwhile
 
@@ -176,8 +176,8 @@ class ApiKeyAdmin(ListedAdmin):
         form = Until(request.POST or None, initial={"name": old.name})
         if not form.is_valid():
             return self.page(request, "replace", old, f"Replace the key {old.name} ({old.prefix})?", form=form)
-        new = old.successor(form.cleaned_data["name"], form.cleaned_data["expiry_date"])
-        new.make()
+        new = old.build_replacement(form.cleaned_data["name"], form.cleaned_data["expiry_date"])
+        new.issue()
         self.log_addition(request, new, f"Made to replace {old.prefix}.")
         self.log_change(request, old, f"Is to be replaced by {new.prefix}.")
         return self.page(request, "made", new, f"The key of {new.name}", replaced=old)

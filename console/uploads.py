@@ -27,11 +27,11 @@ from enrichment.retention import or_it_is_gone
 from enrichment.uploads import Progress, csv_of_rejected, progress_of
 from ingestion import streams
 from ingestion.backlog import BacklogFull, raise_if_full
-from ingestion.files.record_file import RecordFile, examine
-from ingestion.files.uploads import TakenInAlready, preview, take_in_all
+from ingestion.files.record_file import RecordFile, inspect_file
+from ingestion.files.uploads import AlreadyUploaded, ingest_files, preview
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 from ingestion.text import strip_unstorable, thousands
 
 BADGES = {"receiving": "pending", "enriching": "pending", "completed": "processed", "failed": "failing"}
@@ -155,9 +155,9 @@ class UploadAdmin(ReadOnlyAdmin):
                     if "_preview" not in request.POST:
                         return self.take_in(request, file, again=form.cleaned_data["again"])
                     found = preview(file)
-                except TakenInAlready as refusal:
+                except AlreadyUploaded as refusal:
                     form.add_error("again", f"{refusal.told} Tick this if that is what you want.")
-                except (ParseError, TooLarge, BacklogFull, Refused) as error:
+                except (ParseError, TooLarge, BacklogFull, RequestRejected) as error:
                     form.add_error("file", str(error))
         context = {
             **self.admin_site.each_context(request),
@@ -173,7 +173,7 @@ class UploadAdmin(ReadOnlyAdmin):
 
     def take_in(self, request: HttpRequest, file: RecordFile, *, again: bool) -> HttpResponse:
         raise_if_full()
-        [upload] = take_in_all([file], f"user:{request.user.get_username()}", again=again)
+        [upload] = ingest_files([file], f"user:{request.user.get_username()}", again=again)
         log(request, upload, f"Uploaded {upload.name}.", ADDITION)
         self.message_user(request, f"All of {upload.name} is kept.", SUCCESS)
         return HttpResponseRedirect(reverse("admin:ingestion_upload_change", args=[upload.pk]))
@@ -182,7 +182,7 @@ class UploadAdmin(ReadOnlyAdmin):
 def _examine(form: UploadForm, opened: ExitStack) -> RecordFile:
     sent = form.cleaned_data["file"]
     stream = streams.get(form.cleaned_data["stream"])
-    return examine(sent.file, strip_unstorable(sent.name, 255), stream, opened, sent.content_type or "")
+    return inspect_file(sent.file, strip_unstorable(sent.name, 255), stream, opened, sent.content_type or "")
 
 
 def moves(progress: Progress) -> bool:

@@ -21,8 +21,8 @@ from django.utils import timezone
 from enrichment.models import HeldRecord
 from enrichment.rows.writers import Csv, cut_loudly
 from ingestion import streams
-from ingestion.cells import cell_of, shield
-from ingestion.files.csv_reader import OURS, match
+from ingestion.cells import cell_of, escape_formula
+from ingestion.files.csv_reader import REPORT_COLUMNS, match
 from ingestion.models import Delivery, Upload
 from ingestion.payloads import RAW_MEMBER
 from ingestion.text import strip_unstorable
@@ -154,7 +154,7 @@ def rejected_rows(upload: Upload) -> Iterator[str]:
     away when the file comes back (ingestion.csv_cells).
     """
     columns = _columns(upload)
-    yield _line([*OURS, *columns])
+    yield _line([*REPORT_COLUMNS, *columns])
     with_held = upload.deliveries.filter(held__gt=0).order_by("pk").values_list("pk", Coalesce("first_row", 1))
     for delivery, first_row in with_held:
         dead = HeldRecord.objects.dead().filter(delivery=delivery).order_by("position")
@@ -176,10 +176,10 @@ def _cells(row: int, record: Any, messages: dict[str, list[str]], columns: dict[
     record = record if isinstance(record, dict) else {RAW_MEMBER: json.dumps(record)}
     came = record.get(RAW_MEMBER)
     if isinstance(came, list):  # the row's cells, which are more or fewer than the columns
-        return [str(row), shield(error), *map(shield, map(str, came))]
+        return [str(row), escape_formula(error), *map(escape_formula, map(str, came))]
     if came is not None:
         error = f"{error} It came as: {str(came)[:MOST_TOLD]}"
-    return [str(row), shield(error), *(cell_of(record.get(key)) for key in columns.values())]
+    return [str(row), escape_formula(error), *(cell_of(record.get(key)) for key in columns.values())]
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -49,7 +49,7 @@ def note_accepted(records: int) -> None:
     _records += records
 
 
-def forget() -> None:
+def reset_cache() -> None:
     """The next question is put to the database."""
     global _due  # noqa: PLW0603
     _due = 0.0

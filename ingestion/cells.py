@@ -18,14 +18,14 @@ from ingestion.payloads import MAX_DEPTH, ParseError, ascii_json, parse_json
 Read: TypeAlias = "Callable[[str], str]"
 """A cell → the JSON of its value; empty where the cell is, which means that the field is absent."""
 
-TRUTH = {**dict.fromkeys(("true", "yes", "1"), "true"), **dict.fromkeys(("false", "no", "0"), "false")}
+BOOLEANS = {**dict.fromkeys(("true", "yes", "1"), "true"), **dict.fromkeys(("false", "no", "0"), "false")}
 SEPARATORS = (";", "|")
 """Of the items of a list; the first that occurs."""
 
 _whole = re.compile(r"[+-]?[0-9]{1,400}")
 _number = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _formula = re.compile(r"'*[=+\-@\t\r]")
-_shielded = re.compile(r"'+[=+\-@\t\r]")
+_escaped_formula = re.compile(r"'+[=+\-@\t\r]")
 
 
 def readers_of(schema: type[BaseModel]) -> dict[str, Read]:
@@ -69,7 +69,7 @@ def read_number(cell: str) -> str:
 
 def read_boolean(cell: str) -> str:
     text = cell.strip()
-    return TRUTH.get(text.lower()) or (read_text(cell) if text else "")
+    return BOOLEANS.get(text.lower()) or (read_text(cell) if text else "")
 
 
 def list_reader(read_item: Read) -> Read:
@@ -100,8 +100,8 @@ def cell_of(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, list) and value and all(_is_simple(item) for item in value):
-        return shield(SEPARATORS[0].join(str(item) for item in value))
-    return shield(value) if isinstance(value, str) else ascii_json(value)
+        return escape_formula(SEPARATORS[0].join(str(item) for item in value))
+    return escape_formula(value) if isinstance(value, str) else ascii_json(value)
 
 
 def _is_simple(item: Any) -> bool:
@@ -111,14 +111,14 @@ def _is_simple(item: Any) -> bool:
     return bool(item) and item == item.strip() and not marked
 
 
-def shield(text: str) -> str:
+def escape_formula(text: str) -> str:
     """An apostrophe before what a spreadsheet would compute; a plain number stays as it is."""
     return f"'{text}" if _formula.match(text) and not _number.fullmatch(text) else text
 
 
-def unshield(text: str) -> str:
-    return text[1:] if _shielded.match(text) else text
+def unescape_formula(text: str) -> str:
+    return text[1:] if _escaped_formula.match(text) else text
 
 
-def unshielded(read: Read) -> Read:
-    return lambda cell: read(unshield(cell))
+def unescaped(read: Read) -> Read:
+    return lambda cell: read(unescape_formula(cell))

@@ -24,7 +24,7 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 CLOCK_TOLERANCE = timedelta(minutes=5)
 MINUTE = timedelta(minutes=1)
-WIDEST_OFFSET = timedelta(hours=16)
+MAX_OFFSET = timedelta(hours=16)
 """PostgreSQL reads no time with this offset or more; the world has -12 to +14 hours."""
 
 
@@ -86,7 +86,7 @@ def _with_offset(moment: datetime) -> datetime:
     offset = moment.utcoffset()
     if offset is None:
         return _in_default_zone(moment)
-    if offset.seconds % 60 or offset.microseconds or abs(offset) >= WIDEST_OFFSET:
+    if offset.seconds % 60 or offset.microseconds or abs(offset) >= MAX_OFFSET:
         raise PydanticCustomError("time", "must have an offset of whole minutes, less than 16 hours")
     return moment
 

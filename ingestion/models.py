@@ -36,15 +36,15 @@ class ApiKey(AbstractAPIKey):
     )
     last_used_on = models.DateField(null=True, blank=True, editable=False)
 
-    shown_once = ""
+    plaintext_key = ""
     """All of the key, here on the instance that has just been made and nowhere else."""
 
     class Meta(AbstractAPIKey.Meta):
         abstract = False
 
-    def make(self) -> None:
-        """Gives it its secret and stores it."""
-        self.shown_once = str(ApiKey.objects.assign_key(self))
+    def issue(self) -> None:
+        """Gives the key its secret and stores it."""
+        self.plaintext_key = str(ApiKey.objects.assign_key(self))
         self.full_clean()
         self.save(force_insert=True)
 
@@ -59,7 +59,7 @@ class ApiKey(AbstractAPIKey):
             return False
         return timedelta() <= self.expiry_date - timezone.now() <= EXPIRES_SOON
 
-    def successor(self, name: str, expiry_date: datetime | None) -> ApiKey:
+    def build_replacement(self, name: str, expiry_date: datetime | None) -> ApiKey:
         """A key, not stored yet, that is to replace this one: the same client, scopes and streams."""
         return ApiKey(
             name=name,

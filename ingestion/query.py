@@ -5,10 +5,10 @@ from difflib import get_close_matches
 
 from django.http import QueryDict
 
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 from ingestion.text import strip_unstorable
 
-EASY_TO_READ = 12
+MAX_NAMES_WITHOUT_HINT = 12
 """Of so many names one finds the right one oneself."""
 
 
@@ -17,11 +17,13 @@ def read_query(query: QueryDict, allowed: Collection[str]) -> dict[str, str]:
     if unknown := [name for name in query if name not in allowed]:
         fields = {name: ["unknown parameter"] for name in unknown}
         told = f"Unknown parameter{'s' if len(unknown) > 1 else ''} {strip_unstorable(', '.join(unknown), 200)}."
-        meant = _meant(unknown, allowed) if len(allowed) > EASY_TO_READ else ""
-        raise Refused(400, f"{told}{meant} Allowed: {', '.join(allowed) or 'none'}.", fields=fields)
+        meant = _meant(unknown, allowed) if len(allowed) > MAX_NAMES_WITHOUT_HINT else ""
+        raise RequestRejected(400, f"{told}{meant} Allowed: {', '.join(allowed) or 'none'}.", fields=fields)
     for name, values in query.lists():
         if len(values) > 1 or not values[0]:
-            raise Refused(400, f"{name} must be given once, with a value.", fields={name: ["must have one value"]})
+            raise RequestRejected(
+                400, f"{name} must be given once, with a value.", fields={name: ["must have one value"]}
+            )
     return {name: str(value) for name, value in query.items()}
 
 
@@ -35,5 +37,5 @@ def read_choice(query: Mapping[str, str], name: str, allowed: Sequence[str]) -> 
     value = query.get(name, allowed[0])
     if value not in allowed:
         message = f"must be one of: {', '.join(allowed)}"
-        raise Refused(400, f"{name} {message}.", fields={name: [message]})
+        raise RequestRejected(400, f"{name} {message}.", fields={name: [message]})
     return value

@@ -1,4 +1,4 @@
-"""Refused: a request or file that is not accepted, with the message for whoever sent it."""
+"""RequestRejected: a request or file that is not accepted, with the message for whoever sent it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework.exceptions import APIException
 
 
-class Refused(APIException):
+class RequestRejected(APIException):
     """A request that is not accepted; `message` is for the client, `fields` is {field: [messages]}.
 
     `more` stands beside "error" in the answer.

@@ -11,11 +11,11 @@ from ingestion import backlog, doorbell
 from ingestion.models import Delivery
 from ingestion.payloads import ascii_json
 from ingestion.streams import Stream
-from ingestion.validation import Checked, check
+from ingestion.validation import ValidationReport, check
 
 
 @dataclass(frozen=True, kw_only=True)
-class Acceptance(Checked):
+class Acceptance(ValidationReport):
     delivery: Delivery
 
 
@@ -33,11 +33,11 @@ def accept(
     """Keeps `body`, whose parsed items are `items`, as one delivery with these columns; returns after its commit.
 
     Invalid items are refused, or with `keep_invalid` accepted as dead letters to be. `in_transaction` is called
-    before the commit. Raises NothingValid and backlog.BacklogFull.
+    before the commit. Raises NoValidRecords and backlog.BacklogFull.
     """
     backlog.raise_if_full()
     checked = check(stream, items, keep_invalid=keep_invalid)
-    with transaction.atomic(durable=True) if in_transaction else one_statement():
+    with transaction.atomic(durable=True) if in_transaction else require_autocommit():
         delivery = Delivery.objects.insert(
             stream=stream.name,
             client=client,
@@ -57,7 +57,7 @@ def accept(
 
 
 @contextmanager
-def one_statement() -> Iterator[None]:
+def require_autocommit() -> Iterator[None]:
     """As atomic(durable=True) for a single statement, which commits by itself: one round trip instead of three."""
     blocks: list[Any] = connection.atomic_blocks
     if any(not block._from_testcase for block in blocks):  # noqa: SLF001 (what Django's own durable=True asks)

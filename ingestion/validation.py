@@ -15,7 +15,7 @@ from ingestion.text import strip_unstorable
 MAX_MESSAGE = 500
 
 
-class NothingValid(ValueError):
+class NoValidRecords(ValueError):
     """No item could be accepted; `errors` names each by index."""
 
     def __init__(self, errors: list[dict[str, Any]]) -> None:
@@ -24,7 +24,7 @@ class NothingValid(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class ValidationReport:
     """What there is to say of items before anything is stored."""
 
     errors: list[dict[str, Any]]
@@ -38,8 +38,8 @@ class Checked:
     at: datetime
 
 
-def check(stream: Stream, items: list[Any], *, keep_invalid: bool = False) -> Checked:
-    """Validates the items. Raises NothingValid when none could be accepted."""
+def check(stream: Stream, items: list[Any], *, keep_invalid: bool = False) -> ValidationReport:
+    """Validates the items. Raises NoValidRecords when none could be accepted."""
     now = timezone.now()
     context = Context(now=now, facts=stream.facts())
     errors: list[dict[str, Any]] = []
@@ -54,8 +54,8 @@ def check(stream: Stream, items: list[Any], *, keep_invalid: bool = False) -> Ch
                 warnings.append({"index": index, "id": key_of(stream, item), "warnings": found})
     refused = [] if keep_invalid else [error["index"] for error in errors]
     if len(refused) == len(items):
-        raise NothingValid(errors)
-    return Checked(errors=errors, warnings=warnings, refused=refused, count=len(items) - len(refused), at=now)
+        raise NoValidRecords(errors)
+    return ValidationReport(errors=errors, warnings=warnings, refused=refused, count=len(items) - len(refused), at=now)
 
 
 def validate(stream: Stream, item: Any, now: datetime) -> BaseModel:

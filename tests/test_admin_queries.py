@@ -129,7 +129,7 @@ def more_of_all(numbers: range) -> None:
         )
         for thing in (dead, waiting, bulk_action):
             log(thing)
-        ApiKey(name=f"key {n}").make()
+        ApiKey(name=f"key {n}").issue()
         Pruning.objects.create(by="schedule", before=NOW, finished_at=NOW, deleted={"deliveries": n})
         User.objects.create_user(f"user {n}", is_staff=True).groups.set(Group.objects.all())
         for model in (Success, Failure):

@@ -109,9 +109,9 @@ class TestGzip:
 class TestBackPressure:
     @pytest.fixture(autouse=True)
     def fresh(self) -> Iterator[None]:
-        backlog.forget()
+        backlog.reset_cache()
         yield
-        backlog.forget()
+        backlog.reset_cache()
 
     def test_too_much_pending_is_503_until_it_is_worked_off(self, client: Client, settings: Settings) -> None:
         settings.MAX_PENDING_RECORDS = 3
@@ -124,7 +124,7 @@ class TestBackPressure:
         refusal(post(client, "/api/tutors/batch", items), 503)
         assert Delivery.objects.count() == 1
         work_off()
-        backlog.forget()
+        backlog.reset_cache()
         assert post(client, "/api/tutors", tutor()).status_code == 202
 
     def test_a_repeat_and_a_dry_run_are_answered_all_the_same(self, settings: Settings) -> None:
@@ -137,7 +137,7 @@ class TestBackPressure:
 
     def test_the_database_is_asked_seldom(self, client: Client, django_assert_max_num_queries: Any) -> None:
         post(client, "/api/tutors", tutor())
-        backlog.forget()
+        backlog.reset_cache()
         with django_assert_max_num_queries(1):
             for _ in range(50):
                 backlog.is_full()

@@ -55,12 +55,12 @@ class TestHealth:
     def test_it_says_when_too_much_is_pending_to_take_in_more(self, cluster: None, settings: Settings) -> None:
         deliver("tutors", tutor(tutor_id="a"), tutor(tutor_id="b"))
         settings.MAX_PENDING_RECORDS = 2
-        backlog.forget()
+        backlog.reset_cache()
         response = Client().get("/health")
         health = response.json()
         assert (response.status_code, health["status"], health["accepting"]) == (200, "degraded", False)
         work_off()
-        backlog.forget()
+        backlog.reset_cache()
         assert Client().get("/health").json()["status"] == "healthy"
 
     def test_it_asks_no_more_than_it_must(

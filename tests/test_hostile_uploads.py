@@ -18,7 +18,7 @@ from django.test import Client
 from enrichment.models import HeldRecord
 from ingestion import streams
 from ingestion.files import uploads
-from ingestion.files.record_file import examine
+from ingestion.files.record_file import inspect_file
 from ingestion.models import ApiKey, Delivery, Upload
 from tests.api import NDJSON, api, new_key, post, refusal
 from tests.files import csv_of, ndjson_of, read_csv, streamed
@@ -84,7 +84,7 @@ def test_a_cell_is_nested_no_deeper_than_the_record_around_it_may_be(client: Cli
 def begin_only(name: str, body: bytes, client_name: str, content_type: str = CSV) -> Upload:
     """What an upload leaves behind that was interrupted before its first row."""
     with ExitStack() as opened:
-        file = examine(io.BytesIO(body), name, streams.get("tutors"), opened, content_type)
+        file = inspect_file(io.BytesIO(body), name, streams.get("tutors"), opened, content_type)
         return uploads._begin(file, client_name, again=False)
 
 

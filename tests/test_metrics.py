@@ -117,7 +117,7 @@ def test_it_tells_whether_records_are_taken_in(settings: Settings) -> None:
     assert scrape()["tutormax_accepting"] == 1
     deliver("tutors", tutor())
     settings.MAX_PENDING_RECORDS = 1
-    backlog.forget()
+    backlog.reset_cache()
     assert scrape()["tutormax_accepting"] == 0
 
 

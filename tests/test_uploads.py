@@ -532,10 +532,10 @@ def test_a_full_backlog_refuses_uploads_but_not_previews(client: Client, setting
 
     post(client, "/api/tutors", tutor())
     settings.MAX_PENDING_RECORDS = 1
-    backlog.forget()
+    backlog.reset_cache()
     assert "pending" in refusal(post(client, PATH, TUTORS, CSV), 503)["message"]
     assert post(client, f"{PATH}&dry_run=true", TUTORS, CSV).status_code == 200
-    backlog.forget()
+    backlog.reset_cache()
 
 
 # Who may.

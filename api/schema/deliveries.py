@@ -132,7 +132,9 @@ HELD_ITEM_EXAMPLE = {
     "message": f"{LAST.references[0].field}: {LAST.references[0].stream} has no X-1.",
 }
 DELIVERY_ANSWER = Answer(
-    Delivery, example={**COUNTS_EXAMPLE, "held": [HELD_ITEM_EXAMPLE], "held_is_cut": False}, says="What became of it."
+    Delivery,
+    example={**COUNTS_EXAMPLE, "held": [HELD_ITEM_EXAMPLE], "held_is_cut": False},
+    description="What became of it.",
 )
 HELD_ROW_EXAMPLE = {
     "delivery": 7,

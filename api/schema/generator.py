@@ -145,7 +145,7 @@ class JsonSchema(AutoSchema):
             forms = {JSON: Body(shape=shape, example=example)} if shape is not None else {}
             headers = self.headers_of(*([EXPIRES] if self.view.authentication_classes else []), *answer.headers)
             content = self.content_of({**forms, **media})
-            yield str(answer.status), {"description": answer.says, "headers": headers, "content": content}
+            yield str(answer.status), {"description": answer.description, "headers": headers, "content": content}
         for status in {*self.common_errors(), *described.errors} - {answer.status for answer in described.answers}:
             yield str(status), self.error_of(status)
 

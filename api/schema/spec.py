@@ -64,7 +64,7 @@ class Answer:
     shape: Shape | Callable[[Stream], Shape] = None
     """Of the JSON; None: there is none."""
     status: int = 200
-    says: str = "As asked for."
+    description: str = "As asked for."
     _: KW_ONLY
     example: Any = None
     media: Mapping[str, Body] | Callable[[Stream], Mapping[str, Body]] = field(default_factory=dict)

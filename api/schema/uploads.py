@@ -158,7 +158,7 @@ PREVIEW_EXAMPLE = {
     "invalid": 0,
     "rows": [{"row": 1, "id": str(FIRST.example[FIRST.key]), "valid": True, "errors": {}, "warnings": []}],
 }
-STATUS = Answer(UploadStatus, says="How far it is.", example=EXAMPLE)
+STATUS = Answer(UploadStatus, description="How far it is.", example=EXAMPLE)
 KEPT = Answer(
     Uploaded,
     201,
@@ -177,7 +177,7 @@ LIST = Answer(
     media=list_as_text(EXAMPLE),
 )
 REJECTED_ROWS = Answer(
-    says="The rejected rows.",
+    description="The rejected rows.",
     media={"text/csv": Body(example=f"row,error,{FIRST.key},name\r\n7,name: Field required,X-1,\r\n")},
 )
 _FORM = Component(

@@ -13,7 +13,7 @@ from console import senders as clients
 from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
 from enrichment.rows.listing import Item
 from enrichment.rows.writers import Csv, Ndjson, Streamed, as_csv, as_ndjson, begun, cut_loudly
-from ingestion.cells import shield
+from ingestion.cells import escape_formula
 from ingestion.payloads import ParseError, parse_json
 from ingestion.text import plain
 
@@ -102,4 +102,4 @@ def _for_programs(item: Item) -> Item:
 def _for_people(item: Item) -> Item:
     told = "; ".join(f"{name}: {' '.join(map(str, texts))}" for name, texts in item["messages"].items())
     shown = {**item, "messages": told}
-    return {name: shield(plain(value)) if isinstance(value, str) else value for name, value in shown.items()}
+    return {name: escape_formula(plain(value)) if isinstance(value, str) else value for name, value in shown.items()}

@@ -14,7 +14,7 @@ from console.held.page import Complaint
 from enrichment import versions
 from enrichment.held.fixing import stream_of
 from enrichment.models import HeldRecord, StoredRecord
-from ingestion.cells import Read, cell_of, readers_of, unshield
+from ingestion.cells import Read, cell_of, readers_of, unescape_formula
 from ingestion.payloads import ParseError, parse_json
 from ingestion.streams import Stream
 from ingestion.text import plain, pretty
@@ -67,7 +67,7 @@ def to_type(read: Read, value: Any) -> str | None:
     """The value as a person types it; None where that would not be seen whole, or not be read back."""
     if value in ("", None, []):
         return ""
-    cell = unshield(cell_of(value))
+    cell = unescape_formula(cell_of(value))
     if not _is_seen_whole(cell):
         return None
     if _reads_back(read, cell, value):

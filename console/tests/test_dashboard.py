@@ -166,8 +166,8 @@ def test_who_sends_dead_letters_is_called_by_name(viewer: Client) -> None:
     ApiKey.objects.create_key(name="Acme")
     ApiKey.objects.update(created=timezone.now() - timedelta(days=1))
     old = ApiKey.objects.get()
-    new = old.successor("Acme <importer>", None)
-    new.make()
+    new = old.build_replacement("Acme <importer>", None)
+    new.issue()
     week_ago = timezone.now() - timedelta(days=8)
     for _ in range(3):
         hold(client=f"key:{old.client}")

@@ -20,7 +20,7 @@ from pydantic import ValidationError as Invalid
 
 from enrichment.models import StoredRecord
 from ingestion.fields import Time
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 from ingestion.streams import Stream
 
 BIGGEST = 2**63 - 1
@@ -196,5 +196,5 @@ def filtered(rows: QuerySet[Any], filters: Mapping[str, Filter], query: Mapping[
         else:
             rows = filters[name].filter(rows, value)
     if wrong:
-        raise Refused(400, f"Not a value of {', '.join(wrong)}.", fields=wrong)
+        raise RequestRejected(400, f"Not a value of {', '.join(wrong)}.", fields=wrong)
     return rows

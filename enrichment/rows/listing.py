@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from enrichment.rows.ordering import Ordering, in_chunks
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 
 Item = Mapping[str, Any]
 
@@ -35,5 +35,5 @@ def read_fields(query: Mapping[str, str], allowed: Sequence[str], default: Seque
     names = list(dict.fromkeys(query["fields"].split(",")))
     if not set(names) <= set(allowed):
         message = f"must be some of, with commas between: {', '.join(allowed)}"
-        raise Refused(400, f"fields {message}.", fields={"fields": [message]})
+        raise RequestRejected(400, f"fields {message}.", fields={"fields": [message]})
     return names

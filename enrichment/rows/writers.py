@@ -16,7 +16,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from enrichment.rows.listing import Item, Listing
-from ingestion.cells import SEPARATORS, shield
+from ingestion.cells import SEPARATORS, escape_formula
 from ingestion.payloads import ascii_json
 from ingestion.text import strip_unstorable
 
@@ -46,11 +46,11 @@ def as_csv(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]
 
 def as_csv_for_spreadsheets(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
     """The same, with an apostrophe before what a spreadsheet would compute; the reader of uploads takes it away."""
-    yield from _as_csv(chunks, fields, lambda value: _shielded(cell(value)))
+    yield from _as_csv(chunks, fields, lambda value: _escaped_formula(cell(value)))
 
 
-def _shielded(value: Any) -> Any:
-    return shield(value) if isinstance(value, str) else value
+def _escaped_formula(value: Any) -> Any:
+    return escape_formula(value) if isinstance(value, str) else value
 
 
 def _as_csv(chunks: Iterable[list[Item]], fields: Sequence[str], write: Callable[[Any], Any]) -> Iterator[str]:

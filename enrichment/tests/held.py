@@ -66,5 +66,5 @@ def wait(**fields: Any) -> HeldRecord:
 
 def key_named(name: str) -> ApiKey:
     key = ApiKey(name=name)
-    key.make()
+    key.issue()
     return key

@@ -22,7 +22,7 @@ from ingestion.streams import Stream
 
 MAX_ROW = 1_000_000
 """Bytes of one row or line."""
-SPARE = 4 * MAX_ROW
+MAX_REREAD_BYTES = 4 * MAX_ROW
 """Bytes that even a small file may have read again for quotation marks that are not closed."""
 MAX_COLUMNS = 1000
 MAX_NAME = 100
@@ -32,7 +32,7 @@ CHUNK_BYTES = 1_000_000
 CHUNK_NAMES = 2_000_000
 """Characters of the columns' names, which the JSON repeats in each row."""
 DELIMITERS = (",", ";", "\t")
-OURS = ("row", "error")
+REPORT_COLUMNS = ("row", "error")
 """The first columns of the rejected rows that we gave out: ignored when they come back."""
 
 csv.field_size_limit(MAX_ROW)
@@ -48,16 +48,16 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Broken:
+class MalformedRow:
     """A row that is no CSV: as it stands in the file."""
 
     text: str
     reason: str
-    again: int = 0
+    reread_bytes: int = 0
     """Bytes behind it that were read in vain, and so are read again."""
 
 
-Row: TypeAlias = "list[str] | Broken"
+Row: TypeAlias = "list[str] | MalformedRow"
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,13 @@ def match(names: Sequence[str], stream: Stream) -> list[Column]:
     _check(names)
     readers = csv_cells.readers_of(stream.schema)
     by_form = {_form(field): field for field in readers}
-    ours = tuple(names[:2]) == OURS and not set(OURS) & set(readers)
+    ours = tuple(names[:2]) == REPORT_COLUMNS and not set(REPORT_COLUMNS) & set(readers)
     columns = []
     for position, name in enumerate(names):
         field = by_form.get(_form(name), "")
         read = readers.get(field, csv_cells.read_text)
         if ours:
-            read = csv_cells.unshielded(read) if position >= len(OURS) else csv_cells.ignore
+            read = csv_cells.unescaped(read) if position >= len(REPORT_COLUMNS) else csv_cells.ignore
         columns.append(Column(name, field, read))
     return _without_doubles(columns)
 
@@ -131,7 +131,7 @@ class CsvFile:
         """(delimiter, names, byte behind it): by the delimiter that finds the most columns."""
         found = [(delimiter, *self._header_by(delimiter)) for delimiter in DELIMITERS]
         delimiter, row, end = max(found, key=lambda each: len(each[1]) if isinstance(each[1], list) else 0)
-        if isinstance(row, Broken):
+        if isinstance(row, MalformedRow):
             raise ParseError(f"The header cannot be read: {row.reason}")
         names = [" ".join(name.split()) for name in row]
         while not names[-1]:  # ends, since a row of blanks is no header
@@ -140,7 +140,7 @@ class CsvFile:
 
     def _header_by(self, delimiter: str) -> tuple[Row, int]:
         for row, end in self.rows(0, delimiter):
-            if isinstance(row, Broken) or any(cell.strip() for cell in row):
+            if isinstance(row, MalformedRow) or any(cell.strip() for cell in row):
                 return row, end
         raise ParseError("The file is empty.")
 
@@ -148,10 +148,10 @@ class CsvFile:
         """Reads the rows once. Raises ParseError where the quotation marks left open would have a file of so many
         bytes read more than once again: each costs up to MAX_ROW, and a file may consist of them.
         """
-        left, first = size + SPARE, 0
+        left, first = size + MAX_REREAD_BYTES, 0
         for row, end in self.rows(self.first_row):
-            if isinstance(row, Broken) and row.again:
-                first, left = first or end, left - row.again
+            if isinstance(row, MalformedRow) and row.reread_bytes:
+                first, left = first or end, left - row.reread_bytes
                 if left < 0:
                     raise ParseError(f"Too many quotation marks are not closed, the first in line {self._line(first)}.")
 
@@ -175,7 +175,7 @@ class CsvFile:
                     yield row, lines.end
                     lines.next_row()
             except csv.Error as error:
-                broken = lines.give_up(error)
+                broken = lines.recover(error)
                 yield broken, lines.end
                 lines = _Lines(self.file, lines.end)
             else:
@@ -200,7 +200,7 @@ class CsvFile:
 
     def _chunk(self, rows: list[Row], end: int) -> Chunk:
         whole = iter(self._records([row for row in rows if self._is_whole(row)]))
-        records = [next(whole) if self._is_whole(row) else self._odd(row) for row in rows]
+        records = [next(whole) if self._is_whole(row) else self._malformed(row) for row in rows]
         return Chunk("\n".join(records).encode(), len(records), end)
 
     def _is_whole(self, row: Row) -> TypeGuard[list[str]]:
@@ -214,8 +214,8 @@ class CsvFile:
         ]
         return [f"{{{','.join(filter(None, record))}}}" for record in zip(*parts, strict=True)]
 
-    def _odd(self, row: Row) -> str:
-        if isinstance(row, Broken):
+    def _malformed(self, row: Row) -> str:
+        if isinstance(row, MalformedRow):
             return ascii_json(unreadable_record(row.reason, row.text))
         width = len(self.columns)
         # No more than its own cells are looked at: there may be a million rows of one cell under a thousand columns.
@@ -266,7 +266,7 @@ class _Lines:
             yield line.decode("utf-8-sig" if self.row == 0 else "utf-8")
         self.at_end = True
 
-    def give_up(self, error: csv.Error) -> Broken:
+    def recover(self, error: csv.Error) -> MalformedRow:
         """What was read of the row; its first line alone where a quote was never closed, so that the rest is read."""
         unclosed = self.at_end or isinstance(error, _RowTooLong)
         self.file.seek(self.row)
@@ -274,4 +274,4 @@ class _Lines:
         again = self.end - self.row - len(taken)
         self.end = self.row + len(taken)
         reason = "A quotation mark is not closed." if unclosed else f"Not CSV: {error}."
-        return Broken(taken.decode().rstrip("\r\n"), reason, again)
+        return MalformedRow(taken.decode().rstrip("\r\n"), reason, again)

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from django.conf import settings
 
 from ingestion.files.csv_reader import MAX_ROW, Chunk, CsvFile
-from ingestion.files.spool import PIECE, unnamed_file
+from ingestion.files.spool import READ_SIZE, anonymous_tempfile
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge, ascii_json, parse_json, reject_reserved_members, unreadable_record
 from ingestion.streams import Stream
@@ -27,8 +27,8 @@ from ingestion.streams import Stream
 CHUNK_ROWS = 2000
 CHUNK_BYTES = 2_000_000
 """Of NDJSON."""
-HEAD = 65_536
-BEGINNING = 100
+HEAD_BYTES = 65_536
+NUL_CHECK_BYTES = 100
 """Bytes in which a file that is no text shows a NUL."""
 BY_EXTENSION = {"csv": "csv", "tsv": "csv", "ndjson": "ndjson", "jsonl": "ndjson", "json": "json"}
 BY_CONTENT_TYPE = {"text/csv": "csv", "application/x-ndjson": "ndjson", "application/json": "json"}
@@ -84,7 +84,7 @@ class RecordFile:
             yield Chunk("\n".join(lines).encode(), len(lines), end)
 
 
-def examine(file: BinaryIO, name: str, stream: Stream, opened: ExitStack, content_type: str = "") -> RecordFile:
+def inspect_file(file: BinaryIO, name: str, stream: Stream, opened: ExitStack, content_type: str = "") -> RecordFile:
     """Reads the whole file, in time that grows as its size; it stays open as long as `opened`.
 
     Raises ParseError, and TooLarge where it, or one of its lines, is.
@@ -133,10 +133,10 @@ def _unpacked(file: BinaryIO, opened: ExitStack) -> BinaryIO:
     if file.read(2) != b"\x1f\x8b":
         return file
     file.seek(0)
-    limit, unpacked = settings.MAX_UPLOAD_BYTES, unnamed_file(opened)
+    limit, unpacked = settings.MAX_UPLOAD_BYTES, anonymous_tempfile(opened)
     try:
         with gzip.GzipFile(fileobj=file) as packed:
-            while piece := packed.read(PIECE):
+            while piece := packed.read(READ_SIZE):
                 unpacked.write(piece)
                 if unpacked.tell() > limit:
                     raise TooLarge(f"The file unpacks to more than {limit} bytes.")
@@ -150,13 +150,13 @@ def _unpacked(file: BinaryIO, opened: ExitStack) -> BinaryIO:
 def _head(file: BinaryIO) -> bytes:
     """The beginning of the file. Raises ParseError where it is plainly no text."""
     file.seek(0)
-    head = file.read(HEAD)
+    head = file.read(HEAD_BYTES)
     for magic, what in BINARY.items():
         if head.startswith(magic):
             raise ParseError(f"The file is {what}.")
     if not head.strip():
         raise ParseError("The file is empty.")
-    if b"\0" in head[:BEGINNING]:
+    if b"\0" in head[:NUL_CHECK_BYTES]:
         raise ParseError(f"The file is no text: there is a NUL at byte {head.index(0)}. Save it as UTF-8.")
     return head
 
@@ -167,7 +167,7 @@ def _read_to_end(file: BinaryIO, longest: int | None) -> tuple[str, int]:
     size = lines = unended = 0
     file.seek(0)
     while True:
-        piece = file.read(PIECE)
+        piece = file.read(READ_SIZE)
         before = size - len(decoder.getstate()[0])
         try:
             decoder.decode(piece, final=not piece)

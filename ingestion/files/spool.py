@@ -10,7 +10,7 @@ from typing import IO, Any, BinaryIO, cast
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 
-PIECE = 1_000_000
+READ_SIZE = 1_000_000
 """Bytes that are read at once."""
 
 
@@ -35,12 +35,12 @@ class SpoolHandler(FileUploadHandler):
 
 def spool(stream: IO[bytes], opened: ExitStack) -> BinaryIO:
     """What is left of the stream, on the disk."""
-    file = unnamed_file(opened)
-    shutil.copyfileobj(stream, file, PIECE)
+    file = anonymous_tempfile(opened)
+    shutil.copyfileobj(stream, file, READ_SIZE)
     file.seek(0)
     return file
 
 
-def unnamed_file(opened: ExitStack) -> BinaryIO:
+def anonymous_tempfile(opened: ExitStack) -> BinaryIO:
     """In the directory for temporary files (TMPDIR); gone with `opened`, or with the process, however that ends."""
     return cast("BinaryIO", opened.enter_context(tempfile.TemporaryFile()))

@@ -17,30 +17,30 @@ from ingestion import backlog, doorbell
 from ingestion.files.csv_reader import Chunk
 from ingestion.files.record_file import RecordFile, first_records
 from ingestion.models import Delivery, Upload
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 from ingestion.validation import check, key_of
 
 DELIVERY_RECORDS = {"postgresql": 2000, "sqlite": 200}
 """As many as the pipeline works on together."""
-PREVIEWED = 100
+PREVIEW_ROWS = 100
 """Rows of which a preview tells what is wrong."""
 
 
-class TakenInAlready(Refused):
+class AlreadyUploaded(RequestRejected):
     def __init__(self, file: RecordFile, earlier: Upload) -> None:
         when = timezone.localtime(earlier.created_at).strftime("%Y-%m-%d %H:%M")
         self.told = f"{file.name} was taken in already, as upload {earlier.pk} on {when}."
         super().__init__(409, f"{self.told} With again=true it is taken in once more.")
 
 
-def take_in_all(
+def ingest_files(
     files: Sequence[RecordFile],
     client: str,
     *,
     again: bool = False,
-    tell: Callable[[int], object] = lambda offset: None,
+    on_progress: Callable[[int], object] = lambda offset: None,
 ) -> list[Upload]:
-    """Keeps the files; what comes back is kept durably, whole. `tell` is called with how far each has been read.
+    """Keeps the files; what comes back is kept durably, whole. `on_progress` is called with how far each has been read.
 
     Refuses (409) a file that was taken in before, unless `again`, and one that someone else is taking in right now;
     (422) one that lacks required columns; all before anything is kept. Of several files those that were taken in before
@@ -50,16 +50,16 @@ def take_in_all(
         if file.missing_fields:
             _refuse_missing(file)
         if any(file.sha256 == other.sha256 for other in files[:number]):
-            raise Refused(400, f"{file.name} is here twice.")
+            raise RequestRejected(400, f"{file.name} is here twice.")
     known = {} if again else {file.sha256: earlier for file in files if (earlier := _known(file, client))}
     if len(known) == len(files):
-        raise TakenInAlready(files[0], known[files[0].sha256])
-    return [known.get(file.sha256) or _take_in(file, client, again=again, tell=tell) for file in files]
+        raise AlreadyUploaded(files[0], known[files[0].sha256])
+    return [known.get(file.sha256) or _ingest(file, client, again=again, on_progress=on_progress) for file in files]
 
 
 def _refuse_missing(file: RecordFile) -> None:
     fields = {name: ["is required, and the file has no such column"] for name in file.missing_fields}
-    raise Refused(422, f"{file.name} lacks columns of {file.stream.name}: {', '.join(fields)}.", fields=fields)
+    raise RequestRejected(422, f"{file.name} lacks columns of {file.stream.name}: {', '.join(fields)}.", fields=fields)
 
 
 def _known(file: RecordFile, client: str) -> Upload | None:
@@ -76,7 +76,9 @@ def _unfinished(file: RecordFile, client: str) -> Upload | None:
     found = _same_file(file, client).filter(finished_at=None).first()
     if found and found.format != file.format:
         told = f"{file.name} is being taken in as {found.get_format_display()}, as upload {found.pk}"
-        raise Refused(409, f"{told}, and is not finished: send it as that once more, then as {file.format.label}.")
+        raise RequestRejected(
+            409, f"{told}, and is not finished: send it as that once more, then as {file.format.label}."
+        )
     return found
 
 
@@ -84,14 +86,14 @@ def _same_file(file: RecordFile, client: str) -> QuerySet[Upload]:
     return Upload.objects.filter(client=client, stream=file.stream.name, sha256=file.sha256)
 
 
-def _take_in(file: RecordFile, client: str, *, again: bool, tell: Callable[[int], object]) -> Upload:
+def _ingest(file: RecordFile, client: str, *, again: bool, on_progress: Callable[[int], object]) -> Upload:
     upload = _begin(file, client, again=again)
     rows = upload.deliveries.aggregate(rows=Sum("count"))["rows"] or 0
-    tell(upload.offset)
+    on_progress(upload.offset)
     for chunk in file.chunks(upload.offset, rows, DELIVERY_RECORDS[connection.vendor]):
         _keep(upload, chunk, first_row=rows + 1)
         rows += chunk.count
-        tell(upload.offset)
+        on_progress(upload.offset)
     _move(upload, file.size, finished_at=Now())
     upload.refresh_from_db()
     return upload
@@ -115,12 +117,12 @@ def _begin(file: RecordFile, client: str, *, again: bool) -> Upload:
                 columns=file.columns,
             )
             if not again and (earlier := _finished(file, client)):
-                raise TakenInAlready(file, earlier)
+                raise AlreadyUploaded(file, earlier)
             return upload
     except IntegrityError:
         if unfinished := _unfinished(file, client):
             return unfinished
-        raise Refused(409, f"{file.name} has just been taken in by another request.") from None
+        raise RequestRejected(409, f"{file.name} has just been taken in by another request.") from None
 
 
 def _keep(upload: Upload, chunk: Chunk, first_row: int) -> None:
@@ -144,14 +146,14 @@ def _move(upload: Upload, offset: int, **changes: Any) -> None:
     """Moves the offset, unless someone else has: of two who are at the same file one goes on, the other is refused."""
     present = Upload.objects.filter(pk=upload.pk, offset=upload.offset, finished_at=None)
     if not present.update(offset=offset, changed_at=Now(), **changes):
-        raise Refused(409, f"Another request is taking in the same file: see upload {upload.pk}.")
+        raise RequestRejected(409, f"Another request is taking in the same file: see upload {upload.pk}.")
     upload.offset = offset
 
 
 def preview(file: RecordFile) -> dict[str, Any]:
     """How the columns fit, and what would become of the first rows; stores nothing."""
-    records = first_records(file, PREVIEWED + 1)
-    shown = records[:PREVIEWED]
+    records = first_records(file, PREVIEW_ROWS + 1)
+    shown = records[:PREVIEW_ROWS]
     checked = check(file.stream, shown, keep_invalid=True)
     errors = {error["index"]: error["errors"] for error in checked.errors}
     warnings = {warned["index"]: warned["warnings"] for warned in checked.warnings}

@@ -11,7 +11,7 @@ from enrichment.pipeline import batch
 from ingestion.models import Delivery
 from ingestion.payloads import ascii_json
 from ingestion.streams import get
-from ingestion.validation import NothingValid
+from ingestion.validation import NoValidRecords
 from tests.records import assert_nothing_vanished, counts, deliver, offer, send, stored, work_off
 from tutoring.tests.factories import session, tutor
 
@@ -38,7 +38,7 @@ def test_refused_items_keep_their_places() -> None:
 
 
 def test_nothing_valid_is_no_delivery() -> None:
-    with pytest.raises(NothingValid):
+    with pytest.raises(NoValidRecords):
         deliver("tutors", {}, 5)
     assert not Delivery.objects.exists()
 

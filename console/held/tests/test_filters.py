@@ -120,7 +120,7 @@ def test_senders_are_called_by_the_names_of_their_keys(viewer: Client) -> None:
     key = key_named("Old name")
     hold(key="ours", client=f"key:{key.client}")
     hold(key="anns", client="user:ann")
-    key.successor("Northern <b>schools", None).make()
+    key.build_replacement("Northern <b>schools", None).issue()
     text = text_of(viewer.get(LISTS[DeadLetter]))
     assert f'<a href="?client=key%3A{key.client}">Northern &lt;b&gt;schools</a>' in text
     assert '<a href="?client=user%3Aann">user:ann</a>' in text

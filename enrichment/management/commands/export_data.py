@@ -16,7 +16,7 @@ from enrichment.rows import reading
 from enrichment.rows.listing import Item, Listing
 from enrichment.rows.writers import STREAMED
 from ingestion.query import read_query
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 from ingestion.streams import Stream, get, names
 from ingestion.text import strip_unstorable
 
@@ -60,11 +60,11 @@ def read(stream: Stream, filters: Sequence[str]) -> Listing:
         query.appendlist(name, value)
     try:
         return reading.read(stream, read_query(query, ["ordering", "fields", *reading.parameters(stream)]))
-    except Refused as refusal:
+    except RequestRejected as refusal:
         raise CommandError("\n".join([str(refusal.detail), *_details(refusal)])) from None
 
 
-def _details(refusal: Refused) -> list[str]:
+def _details(refusal: RequestRejected) -> list[str]:
     return [f"{name}: {' '.join(messages)}" for name, messages in (refusal.fields or {}).items()]
 
 

@@ -11,11 +11,11 @@ from tqdm import tqdm
 from enrichment import stats
 from enrichment.uploads import progress_of
 from ingestion.backlog import BacklogFull, raise_if_full
-from ingestion.files.record_file import RecordFile, examine
-from ingestion.files.uploads import TakenInAlready, preview, take_in_all
+from ingestion.files.record_file import RecordFile, inspect_file
+from ingestion.files.uploads import AlreadyUploaded, ingest_files, preview
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
-from ingestion.refusals import Refused
+from ingestion.refusals import RequestRejected
 from ingestion.streams import get, names
 
 CLIENT = "command"
@@ -34,18 +34,18 @@ class Command(BaseCommand):
         path: Path = options["path"]
         try:
             with ExitStack() as opened:
-                file = examine(opened.enter_context(open(path, "rb")), path.name, get(options["stream"]), opened)
+                file = inspect_file(opened.enter_context(open(path, "rb")), path.name, get(options["stream"]), opened)
                 if options["dry_run"]:
                     self.tell_preview(preview(file))
                 else:
                     self.tell(self.take_in(file, again=options["again"]))
-        except TakenInAlready as refusal:
+        except AlreadyUploaded as refusal:
             raise CommandError(f"{refusal.told} With --again it is taken in once more.") from None
         except FileNotFoundError:
             raise CommandError(f"There is no file {path}.") from None
         except OSError as error:
             raise CommandError(f"{path} cannot be read: {error.strerror or error}.") from None
-        except (ParseError, TooLarge, BacklogFull, Refused) as error:
+        except (ParseError, TooLarge, BacklogFull, RequestRejected) as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
             raise CommandError("Stopped. Run it again: it goes on where it stopped.", returncode=130) from None
@@ -55,7 +55,7 @@ class Command(BaseCommand):
     def take_in(self, file: RecordFile, *, again: bool) -> Upload:
         raise_if_full()
         with tqdm(total=file.size, unit="B", unit_scale=True, disable=None) as bar:
-            [upload] = take_in_all([file], CLIENT, again=again, tell=lambda offset: bar.update(offset - bar.n))
+            [upload] = ingest_files([file], CLIENT, again=again, on_progress=lambda offset: bar.update(offset - bar.n))
             bar.update(file.size - bar.n)
         return upload
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from ingestion import streams
-from ingestion.cells import cell_of, read_boolean, read_number, readers_of, shield, unshield
+from ingestion.cells import cell_of, escape_formula, read_boolean, read_number, readers_of, unescape_formula
 from ingestion.files.csv_reader import CHUNK_BYTES, Column, CsvFile, match
 from ingestion.files.record_file import format_of
 from ingestion.payloads import ParseError, parse_accepted
@@ -110,8 +110,8 @@ def test_no_text_ends_in_what_is_no_json(text: str) -> None:
 @settings(deadline=None)
 @given(st.text())
 def test_a_shielded_text_is_no_formula_and_comes_back(text: str) -> None:
-    shielded = shield(text)
-    assert unshield(shielded) == text
+    shielded = escape_formula(text)
+    assert unescape_formula(shielded) == text
     if shielded == text and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
         assert isinstance(json.loads(read_number(text)), int | float)
 
@@ -142,7 +142,7 @@ def test_a_value_as_a_cell(value: Any, cell: str) -> None:
 @settings(deadline=None)
 @given(st.lists(st.text(alphabet=st.characters(codec="utf-8"))))
 def test_a_list_comes_back(items: list[str]) -> None:
-    found = readers_of(Everything)["texts"](unshield(cell_of(items)))
+    found = readers_of(Everything)["texts"](unescape_formula(cell_of(items)))
     assert json.loads(found) == items
 
 

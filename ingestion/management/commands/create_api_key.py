@@ -44,7 +44,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         key = replacing(options) if options["replaces"] else from_scratch(options)
         try:
-            key.make()
+            key.issue()
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from None
         scopes = [scope for scope in SCOPES if getattr(key, f"can_{scope}")]
@@ -53,7 +53,7 @@ class Command(BaseCommand):
         instead = f", instead of {options['replaces']}" if options["replaces"] else ""
         told = f"{key.name}: {' and '.join(scopes)}, {streams}{until}{instead}. It is shown this once."
         self.stderr.write(told, str)
-        self.stdout.write(key.shown_once)
+        self.stdout.write(key.plaintext_key)
 
 
 def from_scratch(options: dict[str, Any]) -> ApiKey:
@@ -73,4 +73,4 @@ def replacing(options: dict[str, Any]) -> ApiKey:
     old: ApiKey | None = ApiKey.objects.filter(prefix=options["replaces"]).first()
     if old is None:
         raise CommandError(f"There is no key {options['replaces']}: name one by what stands before its dot.")
-    return old.successor(options["name"], options["expires"])
+    return old.build_replacement(options["name"], options["expires"])
