@@ -375,3 +375,21 @@ class MinuteStat(models.Model):
     def records(self) -> int:
         """BatchResult on in this minute, held ones sent through again among them."""
         return sum(getattr(self, name) for name in self.OUTCOMES)
+
+
+def range_check(model: str, field: str, minimum: float, maximum: float) -> models.CheckConstraint:
+    """A constraint of a stored record: the field lies between the two."""
+    return models.CheckConstraint(
+        condition=Q(**{f"{field}__gte": minimum, f"{field}__lte": maximum}),
+        name=f"{model}_{field}",
+        violation_error_message=f"{field} must be from {minimum} to {maximum}.",
+    )
+
+
+def choice_check(model: str, field: str, choices: type[models.TextChoices]) -> models.CheckConstraint:
+    """A constraint of a stored record: the field is one of the choices."""
+    return models.CheckConstraint(
+        condition=Q(**{f"{field}__in": choices.values}),
+        name=f"{model}_{field}",
+        violation_error_message=f"{field} must be one of {', '.join(choices.values)}.",
+    )

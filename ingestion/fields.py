@@ -1,12 +1,14 @@
 """The types that streams' schemas are made of (the conventions of the API: typed JSON, ISO 8601 times, no NUL).
 
-Validate with `strict=True` for JSON, where a number is no string, and without for CSV, where all is text.
-The validation context is `{"now": <aware datetime>}`.
+Validation is strict: a number is never read from text (the cells of a CSV file are typed before). The validation
+context is `{"now": <aware datetime>}`.
 """
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.utils import timezone
 from pydantic import (
     AfterValidator,
@@ -20,8 +22,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+MIN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_TIME = datetime(2100, 1, 1, tzinfo=UTC)
 CLOCK_TOLERANCE = timedelta(minutes=5)
 MINUTE = timedelta(minutes=1)
 MAX_OFFSET = timedelta(hours=16)
@@ -43,7 +45,7 @@ class Record(BaseModel):
     )
 
 
-def plain(value: str) -> str:
+def check_storable(value: str) -> str:
     if "\0" in value:
         raise PydanticCustomError("nul", "must not contain a NUL character")
     try:
@@ -63,7 +65,7 @@ def _identifier(value: str) -> str:
     return value
 
 
-def _whole(value: Any) -> Any:
+def _to_int(value: Any) -> Any:
     return int(value) if type(value) is float and value.is_integer() else value
 
 
@@ -77,7 +79,7 @@ def _time(value: Any) -> datetime:
         raise PydanticCustomError("time", "must be an ISO 8601 time, such as 2025-03-01T15:00:00Z") from None
     if moment.tzinfo is not UTC:
         moment = _with_offset(moment)
-    if not EARLIEST.year < moment.year < LATEST.year - 1:
+    if not MIN_TIME.year < moment.year < MAX_TIME.year - 1:
         _check_range(moment)
     return moment
 
@@ -105,13 +107,13 @@ def _in_default_zone(moment: datetime) -> datetime:
 def _check_range(moment: datetime) -> None:
     """Raises unless 1970 ≤ moment < 2100, by UTC."""
     _check_year(moment)
-    if not EARLIEST <= moment < LATEST:
+    if not MIN_TIME <= moment < MAX_TIME:
         raise PydanticCustomError("time_range", "must lie between 1970 and 2100")
 
 
 def _check_year(moment: datetime) -> None:
     """Raises when the year is beyond doubt out of range: near the years 1 and 9999 there is no UTC everywhere."""
-    if not EARLIEST.year - 1 <= moment.year <= LATEST.year:
+    if not MIN_TIME.year - 1 <= moment.year <= MAX_TIME.year:
         raise PydanticCustomError("time_range", "must lie between 1970 and 2100")
 
 
@@ -126,12 +128,35 @@ def _past(value: Any, info: ValidationInfo) -> datetime:
     return not_after(_time(value), CLOCK_TOLERANCE, info, "must not lie in the future (by more than 5 minutes)")
 
 
+def _email(value: str) -> str:
+    try:
+        validate_email(value)
+    except ValidationError:
+        raise PydanticCustomError("email", "must be a valid e-mail address") from None
+    return value
+
+
+def _false_for_null(value: bool | None) -> bool:
+    return value is True
+
+
+def default_for_null(default: str) -> AfterValidator:
+    """Makes null `default`, as an absent field: Annotated[str | None, default_for_null("x")] = "x"."""
+    return AfterValidator(lambda value: default if value is None else value)
+
+
 _time_schema = WithJsonSchema({"type": "string", "format": "date-time"})
-Plain = AfterValidator(plain)
-"""A text that PostgreSQL can store: Annotated[str, Field(max_length=…), Plain]."""
+StorableText = AfterValidator(check_storable)
+"""A text that PostgreSQL can store: Annotated[str, Field(max_length=…), StorableText]."""
+Text50 = Annotated[str, Field(max_length=50), StorableText]
+Text100 = Annotated[str, Field(max_length=100), StorableText]
+Text255 = Annotated[str, Field(max_length=255), StorableText]
+Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_email)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_identifier)]
-Whole = BeforeValidator(_whole)
-"""60.0 is 60. Put it last, Annotated[int, Field(ge=…, le=…), Whole], or the bounds are missing from the JSON schema."""
+WholeNumber = BeforeValidator(_to_int)
+"""60.0 is 60. Put it last, Annotated[int, Field(ge=…, le=…), WholeNumber], or the JSON schema lacks the bounds."""
+Flag = Annotated[bool | None, AfterValidator(_false_for_null)]
+"""True or false; absent and null are false."""
 Time = Annotated[datetime, PlainValidator(_time), _time_schema]
 """An aware datetime with the offset it was sent with; naive times get TIME_ZONE, a date alone its midnight."""
 PastTime = Annotated[datetime, PlainValidator(_past), _time_schema]

@@ -34,7 +34,7 @@ from ingestion.streams import all_streams
 from tests.api import ask
 from tests.database import setting_names
 from tests.servers import ROOT, Cluster, WebServer, manage, wait_until
-from tutoring.schemas import BOOKABLE_AHEAD
+from tutoring.schemas import MAX_BOOKING_LEAD
 from tutoring.tests.factories import tutor
 from tutormax.runner.credentials import Credentials
 
@@ -297,7 +297,7 @@ LIMITS = {
     "characters of an identifier": identifier_length(),
     "characters of an `Idempotency-Key`": 255,  # test_api_repeats.py
     "levels of nesting": MAX_DEPTH,
-    "days that a session": BOOKABLE_AHEAD.days,
+    "days that a session": MAX_BOOKING_LEAD.days,
     "minutes that other times": CLOCK_TOLERANCE.total_seconds() / 60,
 }
 

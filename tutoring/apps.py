@@ -12,6 +12,6 @@ class TutoringConfig(AppConfig):
         from tutoring import catalogue
 
         import_module("tutoring.streams")  # registers the four
-        post_migrate.connect(catalogue.fill, sender=self, dispatch_uid="tutoring.catalogue.fill")
+        post_migrate.connect(catalogue.fill_if_empty, sender=self, dispatch_uid="tutoring.fill_catalogue")
         for signal in (post_save, post_delete):
-            signal.connect(catalogue.forget, sender="tutoring.Subject", dispatch_uid="tutoring.catalogue.forget")
+            signal.connect(catalogue.clear_cache, sender="tutoring.Subject", dispatch_uid="tutoring.clear_cache")

@@ -8,7 +8,7 @@ from django.apps import apps
 from django.db import connection
 from django.db.models import Model
 
-KEPT_SECONDS = 30
+CACHE_SECONDS = 30
 SUBJECTS = (
     "Mathematics",
     "Algebra",
@@ -29,26 +29,26 @@ SUBJECTS = (
     "GRE Prep",
 )
 
-_kept: tuple[float, Mapping[str, Any]] | None = None
+_cached: tuple[float, Mapping[str, Any]] | None = None
 
 
 def facts() -> Mapping[str, Any]:
     """{"subjects": the names in the catalogue}, read at most every 30 seconds; other processes' edits show by then."""
-    global _kept  # noqa: PLW0603
+    global _cached  # noqa: PLW0603
     if connection.in_atomic_block:  # what is seen here may be rolled back: not for keeps
         return _read()
-    if _kept is None or _kept[0] < time.monotonic():
-        _kept = (time.monotonic() + KEPT_SECONDS, _read())
-    return _kept[1]
+    if _cached is None or _cached[0] < time.monotonic():
+        _cached = (time.monotonic() + CACHE_SECONDS, _read())
+    return _cached[1]
 
 
-def forget(**_: Any) -> None:
+def clear_cache(**_: Any) -> None:
     """Drops what this process has kept; receives the signals of an edit."""
-    global _kept  # noqa: PLW0603
-    _kept = None
+    global _cached  # noqa: PLW0603
+    _cached = None
 
 
-def fill(using: str, apps: Any = apps, **_: Any) -> None:
+def fill_if_empty(using: str, apps: Any = apps, **_: Any) -> None:
     """Receives post_migrate: fills a catalogue that is empty (a new database, or one that was flushed)."""
     try:
         subject: type[Model] = apps.get_model("tutoring", "Subject")
@@ -57,7 +57,7 @@ def fill(using: str, apps: Any = apps, **_: Any) -> None:
     subjects = subject._default_manager.using(using)
     if not subjects.exists():
         subjects.bulk_create([subject(name=name) for name in SUBJECTS])
-    forget()
+    clear_cache()
 
 
 def _read() -> Mapping[str, Any]:

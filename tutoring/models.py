@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 from django.db import models
 from django.db.models import F, Q
 
-from enrichment.models import StoredRecord
+from enrichment.models import StoredRecord, choice_check, range_check
 
 RATINGS = (
     "subject_knowledge_rating",
@@ -57,22 +57,6 @@ class TimeOfDay(models.TextChoices):
     NIGHT = "night", "night"
 
 
-def within(model: str, field: str, least: float, most: float) -> models.CheckConstraint:
-    return models.CheckConstraint(
-        condition=Q(**{f"{field}__gte": least, f"{field}__lte": most}),
-        name=f"{model}_{field}",
-        violation_error_message=f"{field} must lie between {least} and {most}.",
-    )
-
-
-def one_of(model: str, field: str, choices: type[models.TextChoices]) -> models.CheckConstraint:
-    return models.CheckConstraint(
-        condition=Q(**{f"{field}__in": choices.values}),
-        name=f"{model}_{field}",
-        violation_error_message=f"{field} must be one of: {', '.join(choices.values)}.",
-    )
-
-
 class Subject(models.Model):
     """An entry of the catalogue of subjects."""
 
@@ -117,11 +101,11 @@ class Tutor(StoredRecord):
 
     class Meta:
         constraints = [
-            one_of("tutor", "status", TutorStatus),
-            one_of("tutor", "subject_type", SubjectType),
-            one_of("tutor", "behavioral_archetype", Archetype),
-            within("tutor", "age", 18, 100),
-            within("tutor", "baseline_sessions_per_week", 0, 50),
+            choice_check("tutor", "status", TutorStatus),
+            choice_check("tutor", "subject_type", SubjectType),
+            choice_check("tutor", "behavioral_archetype", Archetype),
+            range_check("tutor", "age", 18, 100),
+            range_check("tutor", "baseline_sessions_per_week", 0, 50),
         ]
 
     def __str__(self) -> str:
@@ -142,7 +126,7 @@ class Student(StoredRecord):
     )
 
     class Meta:
-        constraints = [within("student", "age", 3, 120)]
+        constraints = [range_check("student", "age", 3, 120)]
 
     def __str__(self) -> str:
         return self.student_id
@@ -204,11 +188,11 @@ class TutoringSession(StoredRecord):
             models.Index(fields=["scheduled_start"], name="session_no_show", condition=Q(no_show=True)),
         ]
         constraints = [
-            within("session", "duration_minutes", 0, 300),
-            within("session", "late_start_minutes", 0, 60),
-            within("session", "engagement_score", 0, 1),
-            within("session", "session_number", 1, 2**31 - 1),
-            one_of("session", "session_type", SessionType),
+            range_check("session", "duration_minutes", 0, 300),
+            range_check("session", "late_start_minutes", 0, 60),
+            range_check("session", "engagement_score", 0, 1),
+            range_check("session", "session_number", 1, 2**31 - 1),
+            choice_check("session", "session_type", SessionType),
             models.CheckConstraint(
                 condition=Q(late_start_minutes__lte=F("duration_minutes")),
                 name="session_late_within_duration",
@@ -284,7 +268,7 @@ class Feedback(StoredRecord):
             models.Index(fields=["submitted_at"], name="feedback_poor", condition=Q(is_poor=True)),
         ]
         constraints = [
-            *(within("feedback", rating, 1, 5) for rating in ("overall_rating", *RATINGS)),
+            *(range_check("feedback", rating, 1, 5) for rating in ("overall_rating", *RATINGS)),
             models.CheckConstraint(
                 condition=Q(is_first_session=False) | Q(would_recommend__isnull=False),
                 name="feedback_first_would_recommend",

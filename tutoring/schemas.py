@@ -3,40 +3,31 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from ingestion.fields import Identifier, PastTime, Plain, Record, Time, Whole, not_after
+from ingestion.fields import (
+    Email,
+    Flag,
+    Identifier,
+    PastTime,
+    Record,
+    StorableText,
+    Text50,
+    Text100,
+    Text255,
+    Time,
+    WholeNumber,
+    default_for_null,
+    not_after,
+)
 
-BOOKABLE_AHEAD = timedelta(days=30)
-
-
-def _email(value: str) -> str:
-    try:
-        validate_email(value)
-    except ValidationError:
-        raise PydanticCustomError("email", "must be a valid e-mail address") from None
-    return value
-
-
-def _or_false(value: bool | None) -> bool:
-    return value is True
-
-
-def _or(default: str) -> AfterValidator:
-    return AfterValidator(lambda value: default if value is None else value)
+MAX_BOOKING_LEAD = timedelta(days=30)
 
 
-Text50 = Annotated[str, Field(max_length=50), Plain]
-Text100 = Annotated[str, Field(max_length=100), Plain]
-Text255 = Annotated[str, Field(max_length=255), Plain]
-Name = Annotated[str, Field(min_length=1, max_length=255), Plain]
-SubjectName = Annotated[str, Field(min_length=1, max_length=100), Plain]
-Flag = Annotated[bool | None, AfterValidator(_or_false)]
-"""True or false; absent and null are false."""
-Rating = Annotated[int, Field(ge=1, le=5), Whole]
+Name = Annotated[str, Field(min_length=1, max_length=255), StorableText]
+SubjectName = Annotated[str, Field(min_length=1, max_length=100), StorableText]
+Rating = Annotated[int, Field(ge=1, le=5), WholeNumber]
 
 
 class TutorRecord(Record):
@@ -46,15 +37,17 @@ class TutorRecord(Record):
     """Names the tutor: the key."""
     name: Name
     """Full name."""
-    email: Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_email)]
+    email: Email
     """An e-mail address."""
     subjects: Annotated[list[SubjectName], Field(min_length=1, max_length=10)]
     """What the tutor teaches; a subject that is not in the catalogue is a warning."""
     onboarding_date: PastTime
     """When the tutor began: tenure is counted from here."""
-    status: Annotated[Literal["active", "inactive", "suspended", "churned"] | None, _or("active")] = "active"
+    status: Annotated[Literal["active", "inactive", "suspended", "churned"] | None, default_for_null("active")] = (
+        "active"
+    )
     """Absent is active."""
-    age: Annotated[int, Field(ge=18, le=100), Whole] | None = None
+    age: Annotated[int, Field(ge=18, le=100), WholeNumber] | None = None
     """In years; outside 22 to 65 is a warning."""
     location: Text255 | None = None
     """Where the tutor works."""
@@ -64,7 +57,7 @@ class TutorRecord(Record):
     """The group that the subjects belong to."""
     behavioral_archetype: Literal["high_performer", "at_risk", "new_tutor", "steady", "churner"] | None = None
     """What the tutor is like over time."""
-    baseline_sessions_per_week: Annotated[int, Field(ge=0, le=50), Whole] | None = None
+    baseline_sessions_per_week: Annotated[int, Field(ge=0, le=50), WholeNumber] | None = None
     """What is usual for the tutor; outside 5 to 30 is a warning."""
     created_at: PastTime | None = None
     """When the record was made in the system it comes from."""
@@ -79,7 +72,7 @@ class StudentRecord(Record):
     """Names the student: the key."""
     name: Name
     """Full name; empty in a row that stands in for a student whose record has not arrived."""
-    age: Annotated[int, Field(ge=3, le=120), Whole] | None = None
+    age: Annotated[int, Field(ge=3, le=120), WholeNumber] | None = None
     """In years."""
     grade_level: Text50 | None = None
     """The class or year at school."""
@@ -103,11 +96,11 @@ class SessionRecord(Record):
     """The student; the session waits until there is one with this key."""
     scheduled_start: Time
     """When it is to begin, at most 30 days ahead; rows keep the offset it was sent with."""
-    duration_minutes: Annotated[int, Field(ge=0, le=300), Whole]
+    duration_minutes: Annotated[int, Field(ge=0, le=300), WholeNumber]
     """How long it is to last; other than 30, 45, 60 or 90 is a warning."""
     subject: SubjectName
     """What is taught; a subject that is not in the catalogue is a warning."""
-    session_number: Annotated[int, Field(ge=1, le=2**31 - 1), Whole] | None = None
+    session_number: Annotated[int, Field(ge=1, le=2**31 - 1), WholeNumber] | None = None
     """Which of the sessions of this tutor with this student it is, from 1."""
     is_first_session: Flag = False
     """The first of this tutor with this student; absent is false."""
@@ -117,11 +110,11 @@ class SessionRecord(Record):
     """When it began; absent when `no_show`."""
     actual_end: PastTime | None = None
     """When it ended: after `actual_start`."""
-    session_type: Annotated[Literal["1-on-1", "group", "workshop"] | None, _or("1-on-1")] = "1-on-1"
+    session_type: Annotated[Literal["1-on-1", "group", "workshop"] | None, default_for_null("1-on-1")] = "1-on-1"
     """Absent is 1-on-1."""
     tutor_initiated_reschedule: Flag = False
     """The tutor moved it; absent is false."""
-    late_start_minutes: Annotated[int, Field(ge=0, le=60), Whole] | None = None
+    late_start_minutes: Annotated[int, Field(ge=0, le=60), WholeNumber] | None = None
     """How late it began; not more than `duration_minutes`."""
     engagement_score: Annotated[float, Field(ge=0, le=1)] | None = None
     """How much the student took part: 0 not at all, 1 fully."""
@@ -137,7 +130,7 @@ class SessionRecord(Record):
     @field_validator("scheduled_start")
     @classmethod
     def _bookable(cls, start: datetime, info: ValidationInfo) -> datetime:
-        return not_after(start, BOOKABLE_AHEAD, info, "must not lie more than 30 days ahead")
+        return not_after(start, MAX_BOOKING_LEAD, info, "must not lie more than 30 days ahead")
 
     @field_validator("actual_start")
     @classmethod
@@ -191,7 +184,7 @@ class FeedbackRecord(Record):
     """Of how much it helped, from 1 to 5."""
     is_first_session: Flag = False
     """About the first session with this tutor; absent is false."""
-    free_text_feedback: Annotated[str, Field(max_length=5000), Plain] | None = None
+    free_text_feedback: Annotated[str, Field(max_length=5000), StorableText] | None = None
     """In the student's own words."""
     would_recommend: Annotated[bool | None, Field(validate_default=True)] = None
     """Whether the student would recommend the tutor; required when `is_first_session`."""

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db.models import F, Q
 
 from enrichment.refresh import CHUNK, refresh_rows
-from ingestion.fields import EARLIEST
+from ingestion.fields import MIN_TIME
 from ingestion.streams import Context, Reference, Stream, register
 from tutoring import catalogue, enrich, schemas
 from tutoring.models import Feedback, Student, Tutor, TutoringSession
@@ -20,7 +20,7 @@ def stub_student(key: str) -> Student | None:
     """A student of the oldest version there can be, so that the real one, whenever it arrives, is newer."""
     if not settings.CREATE_MISSING_STUDENTS:
         return None
-    return Student(student_id=key, is_stub=True, version_at=EARLIEST, delivery=0, position=0)
+    return Student(student_id=key, is_stub=True, version_at=MIN_TIME, delivery=0, position=0)
 
 
 def refresh_feedback(session_ids: Sequence[str], context: Context) -> None:

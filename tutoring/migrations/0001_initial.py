@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
                 ('is_stub', models.BooleanField(default=False, editable=False, help_text='Stands in for a student whose record has not arrived.')),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('age__gte', 3), ('age__lte', 120)), name='student_age', violation_error_message='age must lie between 3 and 120.')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('age__gte', 3), ('age__lte', 120)), name='student_age', violation_error_message='age must be from 3 to 120.')],
             },
         ),
         migrations.CreateModel(
@@ -72,7 +72,7 @@ class Migration(migrations.Migration):
                 ('derived_on', models.DateField(editable=False, help_text='The day, in TIME_ZONE, for which these five hold.')),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('status__in', ['active', 'inactive', 'suspended', 'churned'])), name='tutor_status', violation_error_message='status must be one of: active, inactive, suspended, churned.'), models.CheckConstraint(condition=models.Q(('subject_type__in', ['STEM', 'Language', 'TestPrep'])), name='tutor_subject_type', violation_error_message='subject_type must be one of: STEM, Language, TestPrep.'), models.CheckConstraint(condition=models.Q(('behavioral_archetype__in', ['high_performer', 'at_risk', 'new_tutor', 'steady', 'churner'])), name='tutor_behavioral_archetype', violation_error_message='behavioral_archetype must be one of: high_performer, at_risk, new_tutor, steady, churner.'), models.CheckConstraint(condition=models.Q(('age__gte', 18), ('age__lte', 100)), name='tutor_age', violation_error_message='age must lie between 18 and 100.'), models.CheckConstraint(condition=models.Q(('baseline_sessions_per_week__gte', 0), ('baseline_sessions_per_week__lte', 50)), name='tutor_baseline_sessions_per_week', violation_error_message='baseline_sessions_per_week must lie between 0 and 50.')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('status__in', ['active', 'inactive', 'suspended', 'churned'])), name='tutor_status', violation_error_message='status must be one of active, inactive, suspended, churned.'), models.CheckConstraint(condition=models.Q(('subject_type__in', ['STEM', 'Language', 'TestPrep'])), name='tutor_subject_type', violation_error_message='subject_type must be one of STEM, Language, TestPrep.'), models.CheckConstraint(condition=models.Q(('behavioral_archetype__in', ['high_performer', 'at_risk', 'new_tutor', 'steady', 'churner'])), name='tutor_behavioral_archetype', violation_error_message='behavioral_archetype must be one of high_performer, at_risk, new_tutor, steady, churner.'), models.CheckConstraint(condition=models.Q(('age__gte', 18), ('age__lte', 100)), name='tutor_age', violation_error_message='age must be from 18 to 100.'), models.CheckConstraint(condition=models.Q(('baseline_sessions_per_week__gte', 0), ('baseline_sessions_per_week__lte', 50)), name='tutor_baseline_sessions_per_week', violation_error_message='baseline_sessions_per_week must be from 0 to 50.')],
             },
         ),
         migrations.CreateModel(
@@ -173,23 +173,23 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='tutoringsession',
-            constraint=models.CheckConstraint(condition=models.Q(('duration_minutes__gte', 0), ('duration_minutes__lte', 300)), name='session_duration_minutes', violation_error_message='duration_minutes must lie between 0 and 300.'),
+            constraint=models.CheckConstraint(condition=models.Q(('duration_minutes__gte', 0), ('duration_minutes__lte', 300)), name='session_duration_minutes', violation_error_message='duration_minutes must be from 0 to 300.'),
         ),
         migrations.AddConstraint(
             model_name='tutoringsession',
-            constraint=models.CheckConstraint(condition=models.Q(('late_start_minutes__gte', 0), ('late_start_minutes__lte', 60)), name='session_late_start_minutes', violation_error_message='late_start_minutes must lie between 0 and 60.'),
+            constraint=models.CheckConstraint(condition=models.Q(('late_start_minutes__gte', 0), ('late_start_minutes__lte', 60)), name='session_late_start_minutes', violation_error_message='late_start_minutes must be from 0 to 60.'),
         ),
         migrations.AddConstraint(
             model_name='tutoringsession',
-            constraint=models.CheckConstraint(condition=models.Q(('engagement_score__gte', 0), ('engagement_score__lte', 1)), name='session_engagement_score', violation_error_message='engagement_score must lie between 0 and 1.'),
+            constraint=models.CheckConstraint(condition=models.Q(('engagement_score__gte', 0), ('engagement_score__lte', 1)), name='session_engagement_score', violation_error_message='engagement_score must be from 0 to 1.'),
         ),
         migrations.AddConstraint(
             model_name='tutoringsession',
-            constraint=models.CheckConstraint(condition=models.Q(('session_number__gte', 1), ('session_number__lte', 2147483647)), name='session_session_number', violation_error_message='session_number must lie between 1 and 2147483647.'),
+            constraint=models.CheckConstraint(condition=models.Q(('session_number__gte', 1), ('session_number__lte', 2147483647)), name='session_session_number', violation_error_message='session_number must be from 1 to 2147483647.'),
         ),
         migrations.AddConstraint(
             model_name='tutoringsession',
-            constraint=models.CheckConstraint(condition=models.Q(('session_type__in', ['1-on-1', 'group', 'workshop'])), name='session_session_type', violation_error_message='session_type must be one of: 1-on-1, group, workshop.'),
+            constraint=models.CheckConstraint(condition=models.Q(('session_type__in', ['1-on-1', 'group', 'workshop'])), name='session_session_type', violation_error_message='session_type must be one of 1-on-1, group, workshop.'),
         ),
         migrations.AddConstraint(
             model_name='tutoringsession',
@@ -225,27 +225,27 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='feedback',
-            constraint=models.CheckConstraint(condition=models.Q(('overall_rating__gte', 1), ('overall_rating__lte', 5)), name='feedback_overall_rating', violation_error_message='overall_rating must lie between 1 and 5.'),
+            constraint=models.CheckConstraint(condition=models.Q(('overall_rating__gte', 1), ('overall_rating__lte', 5)), name='feedback_overall_rating', violation_error_message='overall_rating must be from 1 to 5.'),
         ),
         migrations.AddConstraint(
             model_name='feedback',
-            constraint=models.CheckConstraint(condition=models.Q(('subject_knowledge_rating__gte', 1), ('subject_knowledge_rating__lte', 5)), name='feedback_subject_knowledge_rating', violation_error_message='subject_knowledge_rating must lie between 1 and 5.'),
+            constraint=models.CheckConstraint(condition=models.Q(('subject_knowledge_rating__gte', 1), ('subject_knowledge_rating__lte', 5)), name='feedback_subject_knowledge_rating', violation_error_message='subject_knowledge_rating must be from 1 to 5.'),
         ),
         migrations.AddConstraint(
             model_name='feedback',
-            constraint=models.CheckConstraint(condition=models.Q(('communication_rating__gte', 1), ('communication_rating__lte', 5)), name='feedback_communication_rating', violation_error_message='communication_rating must lie between 1 and 5.'),
+            constraint=models.CheckConstraint(condition=models.Q(('communication_rating__gte', 1), ('communication_rating__lte', 5)), name='feedback_communication_rating', violation_error_message='communication_rating must be from 1 to 5.'),
         ),
         migrations.AddConstraint(
             model_name='feedback',
-            constraint=models.CheckConstraint(condition=models.Q(('patience_rating__gte', 1), ('patience_rating__lte', 5)), name='feedback_patience_rating', violation_error_message='patience_rating must lie between 1 and 5.'),
+            constraint=models.CheckConstraint(condition=models.Q(('patience_rating__gte', 1), ('patience_rating__lte', 5)), name='feedback_patience_rating', violation_error_message='patience_rating must be from 1 to 5.'),
         ),
         migrations.AddConstraint(
             model_name='feedback',
-            constraint=models.CheckConstraint(condition=models.Q(('engagement_rating__gte', 1), ('engagement_rating__lte', 5)), name='feedback_engagement_rating', violation_error_message='engagement_rating must lie between 1 and 5.'),
+            constraint=models.CheckConstraint(condition=models.Q(('engagement_rating__gte', 1), ('engagement_rating__lte', 5)), name='feedback_engagement_rating', violation_error_message='engagement_rating must be from 1 to 5.'),
         ),
         migrations.AddConstraint(
             model_name='feedback',
-            constraint=models.CheckConstraint(condition=models.Q(('helpfulness_rating__gte', 1), ('helpfulness_rating__lte', 5)), name='feedback_helpfulness_rating', violation_error_message='helpfulness_rating must lie between 1 and 5.'),
+            constraint=models.CheckConstraint(condition=models.Q(('helpfulness_rating__gte', 1), ('helpfulness_rating__lte', 5)), name='feedback_helpfulness_rating', violation_error_message='helpfulness_rating must be from 1 to 5.'),
         ),
         migrations.AddConstraint(
             model_name='feedback',

@@ -15,14 +15,14 @@ from tutoring.synthetic.texts import CATEGORIES
 
 COPIES = 3
 """Records of each kind of fault."""
-KEYS = {"tutors": "tutor_id", "students": "student_id", "sessions": "session_id", "feedback": "feedback_id"}
-LETTERS = {"tutors": "T", "students": "P", "sessions": "S", "feedback": "F"}
+KEY_FIELDS = {"tutors": "tutor_id", "students": "student_id", "sessions": "session_id", "feedback": "feedback_id"}
+KEY_PREFIXES = {"tutors": "T", "students": "P", "sessions": "S", "feedback": "F"}
 Changes = Mapping[str, Any]
-"""Field: its new value, ABSENT, or a function of the record."""
-ABSENT = object()
+"""Field: its new value, REMOVED, or a function of the record."""
+REMOVED = object()
 
 
-def shifted(name: str, **by: float) -> Callable[[Mapping[str, Any]], str]:
+def shift_time(name: str, **by: float) -> Callable[[Mapping[str, Any]], str]:
     """The time in that field, shifted by timedelta(**by)."""
     return lambda record: (datetime.fromisoformat(record[name]) + timedelta(**by)).isoformat()
 
@@ -30,7 +30,7 @@ def shifted(name: str, **by: float) -> Callable[[Mapping[str, Any]], str]:
 # Stream: kind: what makes a good record one that the schema refuses.
 INVALID: Mapping[str, Mapping[str, Changes]] = {
     "tutors": {
-        "required field missing": {"email": ABSENT},
+        "required field missing": {"email": REMOVED},
         "null in a required field": {"name": None},
         "invalid email": {"email": "nora.at.example.org"},
         "number as text": {"age": "34"},
@@ -48,14 +48,14 @@ INVALID: Mapping[str, Mapping[str, Changes]] = {
         "identifier with a slash": {"tutor_id": "T/1"},
     },
     "students": {
-        "required field missing": {"name": ABSENT},
+        "required field missing": {"name": REMOVED},
         "boolean as number": {"age": True},
         "number out of range": {"age": 121},
         "numbers in a list of texts": {"subjects_interested": [1, 2]},
         "identifier too long": {"student_id": "P" * 65},
     },
     "sessions": {
-        "required field missing": {"tutor_id": ABSENT},
+        "required field missing": {"tutor_id": REMOVED},
         "number as text": {"duration_minutes": "60"},
         "number out of range": {"duration_minutes": 301},
         "score out of range": {"engagement_score": 1.2},
@@ -63,19 +63,19 @@ INVALID: Mapping[str, Mapping[str, Changes]] = {
         "unknown type": {"session_type": "lecture"},
         "session number 0": {"session_number": 0, "is_first_session": False},
         "late by more than its duration": {"late_start_minutes": 45, "duration_minutes": 30},
-        "end before start": {"actual_end": shifted("actual_start", minutes=-1)},
+        "end before start": {"actual_end": shift_time("actual_start", minutes=-1)},
         "no-show that was held": {"no_show": True},
         "scheduled years ahead": {"scheduled_start": "2099-01-05T10:00:00+00:00"},
         "digits as time": {"scheduled_start": "20260105"},
         "NUL character": {"subject": "Alge\0bra"},
     },
     "feedback": {
-        "required field missing": {"overall_rating": ABSENT},
+        "required field missing": {"overall_rating": REMOVED},
         "rating above 5": {"overall_rating": 6},
         "rating of 0": {"overall_rating": 0},
         "rating as text": {"overall_rating": "5"},
         "category out of range": {"patience_rating": 9},
-        "first session without would_recommend": {"is_first_session": True, "would_recommend": ABSENT},
+        "first session without would_recommend": {"is_first_session": True, "would_recommend": REMOVED},
         "too many improvement areas": {"improvement_areas": ["pacing"] * 11},
         "text too long": {"free_text_feedback": "Well, " * 900},
         "lone surrogate": {"free_text_feedback": "Thank you \udc4d"},
@@ -84,9 +84,9 @@ INVALID: Mapping[str, Mapping[str, Changes]] = {
     },
 }
 # A whole item that is no record.
-NO_OBJECTS = ("T-00001", 42, ["tutor_id", "T-00001"])
+NON_OBJECTS = ("T-00001", 42, ["tutor_id", "T-00001"])
 # Stream: kind: what makes a good record one that is stored with a warning.
-DOUBTFUL: Mapping[str, Mapping[str, Changes]] = {
+SUSPICIOUS: Mapping[str, Mapping[str, Changes]] = {
     "tutors": {
         "unusual age": {"age": 71},
         "unusual baseline": {"baseline_sessions_per_week": 45},
@@ -95,18 +95,18 @@ DOUBTFUL: Mapping[str, Mapping[str, Changes]] = {
     },
     "sessions": {
         "unusual duration": {"duration_minutes": 50},
-        "held but no actual start": {"actual_start": ABSENT, "actual_end": ABSENT},
+        "held but no actual start": {"actual_start": REMOVED, "actual_end": REMOVED},
         "start off by more than the lateness": {
             "late_start_minutes": 0,
-            "actual_start": shifted("scheduled_start", minutes=20),
-            "actual_end": shifted("scheduled_start", minutes=50),
+            "actual_start": shift_time("scheduled_start", minutes=20),
+            "actual_end": shift_time("scheduled_start", minutes=50),
         },
         "first session with number 7": {"is_first_session": True, "session_number": 7},
         "no-show with engagement": {
             "no_show": True,
-            "actual_start": ABSENT,
-            "actual_end": ABSENT,
-            "late_start_minutes": ABSENT,
+            "actual_start": REMOVED,
+            "actual_end": REMOVED,
+            "late_start_minutes": REMOVED,
             "engagement_score": 0.8,
         },
         "subject not in the catalogue": {"subject": "Beekeeping"},
@@ -122,7 +122,7 @@ DOUBTFUL: Mapping[str, Mapping[str, Changes]] = {
             "overall_rating": 2,
             "would_recommend": False,
             "improvement_areas": ["preparation"],
-            "free_text_feedback": ABSENT,
+            "free_text_feedback": REMOVED,
         },
         "poor first session without improvement areas": {
             **dict.fromkeys(CATEGORIES, 3),
@@ -130,7 +130,7 @@ DOUBTFUL: Mapping[str, Mapping[str, Changes]] = {
             "is_first_session": True,
             "would_recommend": False,
             "free_text_feedback": "I am not sure yet.",
-            "improvement_areas": ABSENT,
+            "improvement_areas": REMOVED,
         },
         "recommended in spite of the rating": {
             **dict.fromkeys(CATEGORIES, 1),
@@ -139,7 +139,7 @@ DOUBTFUL: Mapping[str, Mapping[str, Changes]] = {
             "improvement_areas": ["preparation"],
             "free_text_feedback": "We did not get anywhere today.",
         },
-        "submitted before the session": {"submitted_at": shifted("submitted_at", days=-10)},
+        "submitted before the session": {"submitted_at": shift_time("submitted_at", days=-10)},
     },
 }
 
@@ -183,14 +183,14 @@ def plant(plan: Plan) -> list[Fault]:
 
     def new(stream: str, like: int, **changes: Any) -> dict[str, Any]:
         record = models[stream][like % len(models[stream])]
-        key = f"{LETTERS[stream]}{plan.seed}-x{next(numbers):04d}"
+        key = f"{KEY_PREFIXES[stream]}{plan.seed}-x{next(numbers):04d}"
         own = {"email": f"{key.lower()}@example.org"} if stream == "tutors" else {}
-        return record | {KEYS[stream]: key} | own | changes
+        return record | {KEY_FIELDS[stream]: key} | own | changes
 
     strangers = [new("tutors", like) for like in range(COPIES)]
     strange = [new("feedback", like, tutor_id=strangers[like]["tutor_id"]) for like in range(COPIES)]
     faults = [Fault("without sessions", "tutors", Outcome.INSERTED, strangers)]
-    for stream in KEYS:
+    for stream in KEY_FIELDS:
         faults += plant_invalid(stream, new)
         faults += plant_versions(stream, models[stream], new)
     faults.append(Fault("of another tutor than the session's", "feedback", Outcome.WARNED, strange))
@@ -206,7 +206,7 @@ Feedback made `like` a number is that of the session made `like` the same number
 
 def first_records(plan: Plan) -> dict[str, list[dict[str, Any]]]:
     """Some of the plan's first records by stream; the sessions are those the feedback is of, in the same order."""
-    models: dict[str, list[dict[str, Any]]] = {stream: [] for stream in KEYS}
+    models: dict[str, list[dict[str, Any]]] = {stream: [] for stream in KEY_FIELDS}
     for stream, records in regular(plan):
         models[stream] += records
         if stream == "feedback":
@@ -217,17 +217,17 @@ def first_records(plan: Plan) -> dict[str, list[dict[str, Any]]]:
     return models | {"sessions": [sessions[feedback["session_id"]] for feedback in models["feedback"]]}
 
 
-def changed(record: dict[str, Any], changes: Changes) -> dict[str, Any]:
+def apply_changes(record: dict[str, Any], changes: Changes) -> dict[str, Any]:
     values = {name: value(record) if callable(value) else value for name, value in changes.items()}
-    return {name: value for name, value in (record | values).items() if value is not ABSENT}
+    return {name: value for name, value in (record | values).items() if value is not REMOVED}
 
 
 def plant_invalid(stream: str, new: New) -> Iterator[Fault]:
-    for kinds, expected in ((INVALID[stream], Outcome.DEAD), (DOUBTFUL.get(stream, {}), Outcome.WARNED)):
+    for kinds, expected in ((INVALID[stream], Outcome.DEAD), (SUSPICIOUS.get(stream, {}), Outcome.WARNED)):
         for kind, changes in kinds.items():
-            yield Fault(kind, stream, expected, [changed(new(stream, like), changes) for like in range(COPIES)])
+            yield Fault(kind, stream, expected, [apply_changes(new(stream, like), changes) for like in range(COPIES)])
     if stream == "tutors":
-        yield Fault("no object", stream, Outcome.DEAD, list(NO_OBJECTS))
+        yield Fault("no object", stream, Outcome.DEAD, list(NON_OBJECTS))
 
 
 def plant_versions(stream: str, models: list[dict[str, Any]], new: New) -> Iterator[Fault]:
@@ -243,13 +243,13 @@ def plant_versions(stream: str, models: list[dict[str, Any]], new: New) -> Itera
 
 
 def versions(records: list[dict[str, Any]], **later: float) -> list[dict[str, Any]]:
-    return [changed(record, {"updated_at": shifted("updated_at", **later)}) for record in records]
+    return [apply_changes(record, {"updated_at": shift_time("updated_at", **later)}) for record in records]
 
 
 def plant_late(new: New, seed: int) -> list[Fault]:
     """Records whose references come later, or never. All that comes late comes in the last three batches."""
     turns = range(COPIES)
-    never = {stream: f"{LETTERS[stream]}{seed}-never" for stream in KEYS}
+    never = {stream: f"{KEY_PREFIXES[stream]}{seed}-never" for stream in KEY_FIELDS}
     tutors, students = ([new(stream, like) for like in turns] for stream in ("tutors", "students"))
     chain_tutors = [new("tutors", like) for like in turns]
     sessions = [new("sessions", like) for like in turns]
@@ -263,8 +263,8 @@ def plant_late(new: New, seed: int) -> list[Fault]:
             Outcome.WAITING,
             [new("feedback", like, session_id=never["sessions"]) for like in turns],
         ),
-        Fault("before its session", "feedback", Outcome.LATER, feedback_of(new, sessions)),
-        Fault("before its session before its tutor", "feedback", Outcome.LATER, feedback_of(new, chain_sessions)),
+        Fault("before its session", "feedback", Outcome.LATER, feedback_for(new, sessions)),
+        Fault("before its session before its tutor", "feedback", Outcome.LATER, feedback_for(new, chain_sessions)),
         Fault(
             "of a tutor that never comes",
             "sessions",
@@ -285,6 +285,6 @@ def plant_late(new: New, seed: int) -> list[Fault]:
     ]
 
 
-def feedback_of(new: New, sessions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def feedback_for(new: New, sessions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     names = ("session_id", "tutor_id", "student_id")
     return [new("feedback", like, **{name: session[name] for name in names}) for like, session in enumerate(sessions)]

@@ -12,11 +12,11 @@ from tutoring.synthetic.profiles import (
     EDUCATION,
     FIRST_NAMES,
     LAST_NAMES,
-    NEW_STUDENTS,
-    SECOND_TUTOR,
+    MIN_AGE,
+    NEW_STUDENT_SHARE,
+    SECOND_TUTOR_SHARE,
     SUBJECT_TYPES,
     SUBJECTS,
-    YOUNGEST,
     ZONES,
 )
 
@@ -53,7 +53,7 @@ class Tutor:
     roster: list[tuple["Student", str]] = field(default_factory=list)
     """Their students, each with the subject they learn."""
 
-    def teaches_on(self, day: date) -> bool:
+    def works_on(self, day: date) -> bool:
         return day >= self.onboarding + timedelta(days=2) and (self.leaves is None or day <= self.leaves)
 
 
@@ -130,8 +130,8 @@ def make_students(rng: Random, plan: Plan, tutors: list[Tutor]) -> list[Student]
         student = make_student(rng, plan, f"P{plan.seed}-{number + 1:05d}", tutor.zone, subject)
         student.learns(subject, tutor)
         second = rng.choice(by_zone[tutor.zone])
-        fitting = [subject for subject in second.subjects if YOUNGEST[subject] <= student.age]
-        if second is not tutor and fitting and rng.random() < SECOND_TUTOR:
+        fitting = [subject for subject in second.subjects if MIN_AGE[subject] <= student.age]
+        if second is not tutor and fitting and rng.random() < SECOND_TUTOR_SHARE:
             student.learns(rng.choice(fitting), second)
         students.append(student)
     for number in range(plan.students, plan.tutors):
@@ -140,11 +140,11 @@ def make_students(rng: Random, plan: Plan, tutors: list[Tutor]) -> list[Student]
 
 
 def make_student(rng: Random, plan: Plan, key: str, zone: str, subject: str) -> Student:
-    is_new = rng.random() < NEW_STUDENTS
+    is_new = rng.random() < NEW_STUDENT_SHARE
     days_before = rng.randint(3, 20) if is_new else rng.randint(40, 900)
     return Student(
         id=key,
-        age=YOUNGEST[subject] + rng.randrange(6) + (15 if rng.random() < 0.08 else 0),
+        age=MIN_AGE[subject] + rng.randrange(6) + (15 if rng.random() < 0.08 else 0),
         zone=zone,
         created_at=plan.horizon - timedelta(days=plan.days + days_before, seconds=rng.randrange(86_400)),
         sessions=0 if is_new else rng.randint(1, 40),
@@ -161,10 +161,10 @@ def tutor_record(rng: Random, tutor: Tutor, horizon: datetime) -> dict[str, Any]
     return {
         "tutor_id": tutor.id,
         "name": tutor.name,
-        "email": email_of(tutor),
+        "email": email_for(tutor),
         "subjects": tutor.subjects,
         "onboarding_date": tutor.onboarding.isoformat(),
-        "status": ARCHETYPES[tutor.kind].left_as if tutor.leaves else "active",
+        "status": ARCHETYPES[tutor.kind].status_after_leaving if tutor.leaves else "active",
         "age": rng.randint(22, 40 if is_new else 65),
         "location": rng.choice(ZONES[tutor.zone][1]),
         "education_level": pick(rng, EDUCATION),
@@ -176,7 +176,7 @@ def tutor_record(rng: Random, tutor: Tutor, horizon: datetime) -> dict[str, Any]
     }
 
 
-def email_of(tutor: Tutor) -> str:
+def email_for(tutor: Tutor) -> str:
     """The name in plain letters, with the number of the key: no two tutors share an address."""
     letters = unicodedata.normalize("NFKD", tutor.name.lower()).encode("ascii", "ignore").decode()
     return letters.replace(" ", ".").replace("'", "") + tutor.id.partition("-")[2] + "@example.org"

@@ -17,15 +17,15 @@ class Archetype:
     reschedule: float
     late: float
     """Share of sessions that start more than 5 minutes late."""
-    latest: int
+    max_lateness: int
     """Minutes."""
     engagement: tuple[float, float]
     rating: float
     """What their sessions are rated in the mean, before the session's own luck."""
     technical_issues: float = 0.04
     leaves: float = 0.0
-    """Share of those who stop teaching within the days generated, with `left_as` as status."""
-    left_as: str = "inactive"
+    """Share of those who stop teaching within the days generated, with `status_after_leaving` as status."""
+    status_after_leaving: str = "inactive"
 
 
 ARCHETYPES = {
@@ -36,7 +36,7 @@ ARCHETYPES = {
         no_show=0.01,
         reschedule=0.02,
         late=0.03,
-        latest=9,
+        max_lateness=9,
         engagement=(0.75, 1.0),
         rating=4.7,
     ),
@@ -47,12 +47,12 @@ ARCHETYPES = {
         no_show=0.15,
         reschedule=0.25,
         late=0.35,
-        latest=25,
+        max_lateness=25,
         engagement=(0.35, 0.70),
         rating=3.5,
         technical_issues=0.12,
         leaves=0.08,
-        left_as="suspended",
+        status_after_leaving="suspended",
     ),
     "new_tutor": Archetype(
         share=0.25,
@@ -61,7 +61,7 @@ ARCHETYPES = {
         no_show=0.05,
         reschedule=0.10,
         late=0.15,
-        latest=15,
+        max_lateness=15,
         engagement=(0.55, 0.85),
         rating=4.0,
         technical_issues=0.08,
@@ -73,7 +73,7 @@ ARCHETYPES = {
         no_show=0.03,
         reschedule=0.05,
         late=0.08,
-        latest=10,
+        max_lateness=10,
         engagement=(0.60, 0.90),
         rating=4.3,
         leaves=0.02,
@@ -85,12 +85,12 @@ ARCHETYPES = {
         no_show=0.25,
         reschedule=0.40,
         late=0.40,
-        latest=30,
+        max_lateness=30,
         engagement=(0.20, 0.55),
         rating=2.9,
         technical_issues=0.12,
         leaves=0.60,
-        left_as="churned",
+        status_after_leaving="churned",
     ),
 }
 WEEKDAYS = (1.15, 1.20, 1.20, 1.10, 0.70, 0.90, 0.75)
@@ -100,12 +100,12 @@ HOURS = {"morning": (6, 12), "afternoon": (12, 17), "evening": (17, 22)}
 """When the sessions of a part of the day begin and end, by the tutor's clock."""
 DURATIONS = {30: 0.20, 45: 0.20, 60: 0.45, 90: 0.15}
 SESSION_TYPES = {"1-on-1": 0.86, "group": 0.10, "workshop": 0.04}
-FEEDBACK = 0.85
-NO_TEXT = 0.315
+FEEDBACK_SHARE = 0.85
+NO_TEXT_SHARE = 0.315
 """Share of ratings of 3 and more; those of 1 and 2 always say why. Makes 30 % of all."""
-NEW_STUDENTS = 0.35
+NEW_STUDENT_SHARE = 0.35
 """Share of students who have had no session before the days generated."""
-SECOND_TUTOR = 0.40
+SECOND_TUTOR_SHARE = 0.40
 """Share of students who learn from a second tutor."""
 # Zone: share of tutors, cities. Zones west of UTC end their last day after midnight UTC: see last_day().
 ZONES: Mapping[str, tuple[float, tuple[str, ...]]] = {
@@ -116,7 +116,7 @@ ZONES: Mapping[str, tuple[float, tuple[str, ...]]] = {
     "Asia/Kolkata": (0.12, ("Pune", "Chennai", "Bengaluru", "Kolkata")),
     "Australia/Sydney": (0.06, ("Sydney", "Newcastle", "Wollongong")),
 }
-# Type: subject: youngest age of a student, topics.
+# Type: subject: minimum age of a student, topics.
 SUBJECTS: Mapping[str, Mapping[str, tuple[int, tuple[str, ...]]]] = {
     "STEM": {
         "Mathematics": (7, ("fractions", "long division", "word problems", "percentages")),
@@ -143,7 +143,7 @@ SUBJECTS: Mapping[str, Mapping[str, tuple[int, tuple[str, ...]]]] = {
     },
 }
 SUBJECT_TYPES = {"STEM": 0.50, "Language": 0.28, "TestPrep": 0.22}
-YOUNGEST = {subject: youngest for subjects in SUBJECTS.values() for subject, (youngest, _) in subjects.items()}
+MIN_AGE = {subject: min_age for subjects in SUBJECTS.values() for subject, (min_age, _) in subjects.items()}
 TOPICS = {subject: topics for subjects in SUBJECTS.values() for subject, (_, topics) in subjects.items()}
 EDUCATION = {"Bachelor's degree": 0.45, "Master's degree": 0.30, "Doctorate": 0.08, "Undergraduate student": 0.17}
 FIRST_NAMES = (

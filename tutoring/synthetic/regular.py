@@ -7,7 +7,7 @@ from typing import Any
 
 from tutoring.synthetic.chance import last_day
 from tutoring.synthetic.people import Plan, make_students, make_tutors, student_record, tutor_record
-from tutoring.synthetic.profiles import FEEDBACK
+from tutoring.synthetic.profiles import FEEDBACK_SHARE
 from tutoring.synthetic.sessions import feedback_record, session_record, slots_of_day
 
 Batch = tuple[str, list[Any]]
@@ -33,7 +33,7 @@ def regular(plan: Plan) -> Iterator[Batch]:
             number = f"{plan.seed}-{next(numbers):07d}"
             session = session_record(rng, slot, f"S{number}")
             sessions.append(session)
-            if not session["no_show"] and rng.random() < FEEDBACK:
+            if not session["no_show"] and rng.random() < FEEDBACK_SHARE:
                 feedback.append(feedback_record(rng, slot, session, f"F{number}", plan.horizon))
         yield from batches("sessions", sessions)
         yield from batches("feedback", feedback)

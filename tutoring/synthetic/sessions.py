@@ -11,30 +11,30 @@ from tutoring.synthetic.profiles import (
     ARCHETYPES,
     DURATIONS,
     HOURS,
-    NO_TEXT,
+    NO_TEXT_SHARE,
     PARTS_OF_DAY,
     SESSION_TYPES,
     WEEKDAYS,
     Archetype,
 )
-from tutoring.synthetic.texts import CATEGORIES, areas_of, text_of
+from tutoring.synthetic.texts import CATEGORIES, feedback_text, improvement_areas_for
 
 
 def slots_of_day(rng: Random, tutor: Tutor, last: date, days_ago: int) -> Iterator[Slot]:
     """What a tutor plans for one day: no two sessions overlap."""
     day = last - timedelta(days=days_ago)
-    if not tutor.teaches_on(day):
+    if not tutor.works_on(day):
         return
     midnight = datetime.combine(day, time(), clock_on(tutor.zone, day))
     sessions = int(tutor.weekly * WEEKDAYS[day.weekday()] / 7 + rng.random())
     parts = rng.choices(list(PARTS_OF_DAY), list(PARTS_OF_DAY.values()), k=sessions)
     for part, (first, last_hour) in HOURS.items():
-        for minute, minutes in laid_out(rng, parts.count(part), (last_hour - first) * 60):
+        for minute, minutes in lay_out_sessions(rng, parts.count(part), (last_hour - first) * 60):
             student, subject = rng.choice(tutor.roster)
             yield Slot(tutor, student, subject, midnight + timedelta(hours=first, minutes=minute), minutes)
 
 
-def laid_out(rng: Random, sessions: int, window: int) -> list[tuple[int, int]]:
+def lay_out_sessions(rng: Random, sessions: int, window: int) -> list[tuple[int, int]]:
     """(start, duration) in minutes of sessions one after another within a window; starts are quarters of an hour."""
     durations = rng.choices(list(DURATIONS), list(DURATIONS.values()), k=sessions)
     if sum(durations) > window:
@@ -63,18 +63,18 @@ def session_record(rng: Random, slot: Slot, key: str) -> dict[str, Any]:
         "no_show": rng.random() < archetype.no_show,
         "created_at": booked.isoformat(),
     }
-    return record | (missed(slot) if record["no_show"] else held(rng, slot, archetype))
+    return record | (no_show_fields(slot) if record["no_show"] else attended_fields(rng, slot, archetype))
 
 
-def missed(slot: Slot) -> dict[str, Any]:
+def no_show_fields(slot: Slot) -> dict[str, Any]:
     end = slot.start + timedelta(minutes=slot.minutes)
     return {"engagement_score": 0.0, "learning_objectives_met": False, "updated_at": end.isoformat()}
 
 
-def held(rng: Random, slot: Slot, archetype: Archetype) -> dict[str, Any]:
+def attended_fields(rng: Random, slot: Slot, archetype: Archetype) -> dict[str, Any]:
     late = rng.choice((0, 0, 0, 0, 1, 2, 3, 4))
     if rng.random() < archetype.late:
-        late = rng.randint(6, min(archetype.latest, slot.minutes // 2))
+        late = rng.randint(6, min(archetype.max_lateness, slot.minutes // 2))
     engagement = rng.uniform(*archetype.engagement)
     start = slot.start + timedelta(minutes=late, seconds=rng.randrange(60))
     end = slot.start + timedelta(minutes=slot.minutes + rng.randint(-4, 6), seconds=rng.randrange(60))
@@ -90,8 +90,8 @@ def held(rng: Random, slot: Slot, archetype: Archetype) -> dict[str, Any]:
 
 
 def feedback_record(rng: Random, slot: Slot, session: dict[str, Any], key: str, horizon: datetime) -> dict[str, Any]:
-    rating = rating_of(rng, ARCHETYPES[slot.tutor.kind], session)
-    submitted_at = submitted(rng, slot, horizon).isoformat()
+    rating = draw_rating(rng, ARCHETYPES[slot.tutor.kind], session)
+    submitted_at = submission_time(rng, slot, horizon).isoformat()
     record = {
         "feedback_id": key,
         "session_id": session["session_id"],
@@ -107,15 +107,15 @@ def feedback_record(rng: Random, slot: Slot, session: dict[str, Any], key: str, 
             record[category] = min(max(rating + rng.choice((-1, 0, 0, 0, 1)), 1), 5)
     if session["is_first_session"] or rng.random() < 0.7:
         record["would_recommend"] = rating > 3 or (rating == 3 and rng.random() < 0.5)
-    if rating <= 2 or rng.random() >= NO_TEXT:
-        record["free_text_feedback"] = text_of(rng, slot, session, rating)
-    areas = areas_of(rng, session, record)
+    if rating <= 2 or rng.random() >= NO_TEXT_SHARE:
+        record["free_text_feedback"] = feedback_text(rng, slot, session, rating)
+    areas = improvement_areas_for(rng, session, record)
     if areas:
         record["improvement_areas"] = areas
     return record
 
 
-def rating_of(rng: Random, archetype: Archetype, session: dict[str, Any]) -> int:
+def draw_rating(rng: Random, archetype: Archetype, session: dict[str, Any]) -> int:
     """How the student rates the session: by how tutors of that kind are rated, and by how this session went."""
     least, most = archetype.engagement
     score: float = archetype.rating + rng.gauss(0, 0.6) + (session["engagement_score"] - (least + most) / 2) * 2
@@ -124,14 +124,14 @@ def rating_of(rng: Random, archetype: Archetype, session: dict[str, Any]) -> int
     return min(max(round(score), 1), 5)
 
 
-def submitted(rng: Random, slot: Slot, horizon: datetime) -> datetime:
+def submission_time(rng: Random, slot: Slot, horizon: datetime) -> datetime:
     """Mostly within hours of the session, some days later, and always before the horizon."""
     recorded = slot.start + timedelta(minutes=slot.minutes + 10)
-    moment = recorded + timedelta(seconds=int(3600 * hours_later(rng)))
+    moment = recorded + timedelta(seconds=int(3600 * delay_hours(rng)))
     return moment if moment < horizon else between(rng, recorded, horizon)
 
 
-def hours_later(rng: Random) -> float:
+def delay_hours(rng: Random) -> float:
     luck = rng.random()
     if luck < 0.6:
         return rng.uniform(0, 3)

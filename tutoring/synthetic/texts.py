@@ -43,8 +43,8 @@ TEXTS: Mapping[int, tuple[str, ...]] = {
 }
 LATE_TEXT = "We started {late} minutes late."
 ISSUES_TEXT = "The connection kept dropping."
-BEHIND_TEXT = "We did not get to what we had planned."
-DONE_TEXT = "We covered everything we had planned."
+OBJECTIVES_MISSED_TEXT = "We did not get to what we had planned."
+OBJECTIVES_MET_TEXT = "We covered everything we had planned."
 FIRST_TEXT = "A great first session."
 CATEGORIES = {
     "subject_knowledge_rating": "subject knowledge",
@@ -63,7 +63,7 @@ IMPROVEMENTS = (
 )
 
 
-def text_of(rng: Random, slot: Slot, session: dict[str, Any], rating: int) -> str:
+def feedback_text(rng: Random, slot: Slot, session: dict[str, Any], rating: int) -> str:
     late = session["late_start_minutes"]
     text = rng.choice(TEXTS[rating])
     if rating <= 3 and late > 5:
@@ -71,16 +71,16 @@ def text_of(rng: Random, slot: Slot, session: dict[str, Any], rating: int) -> st
     if rating <= 3 and session["technical_issues"]:
         text += f" {ISSUES_TEXT}"
     if rating <= 3 and not session["learning_objectives_met"]:
-        text += f" {BEHIND_TEXT}"
+        text += f" {OBJECTIVES_MISSED_TEXT}"
     if rating == 5 and session["is_first_session"]:
         text += f" {FIRST_TEXT}"
     if rating >= 4 and session["learning_objectives_met"] and rng.random() < 0.3:
-        text += f" {DONE_TEXT}"
+        text += f" {OBJECTIVES_MET_TEXT}"
     tutor, topic = slot.tutor.name.partition(" ")[0], rng.choice(TOPICS[slot.subject])
     return text.format(tutor=tutor, subject=slot.subject, topic=topic, late=late)
 
 
-def areas_of(rng: Random, session: dict[str, Any], feedback: dict[str, Any]) -> list[str]:
+def improvement_areas_for(rng: Random, session: dict[str, Any], feedback: dict[str, Any]) -> list[str]:
     """What could be better: always something at 3 and below, sometimes at 4."""
     rating = feedback["overall_rating"]
     if rating == 5 or (rating == 4 and rng.random() < 0.75):

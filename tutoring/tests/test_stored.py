@@ -214,8 +214,8 @@ def test_the_catalogue_comes_with_the_database_and_can_be_edited() -> None:
 @committing
 @pytest.mark.parametrize(("seconds", "reads"), [(30, 0), (-1, 1)])
 def test_the_catalogue_is_read_again_after_a_while(seconds: int, reads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    catalogue.forget()
-    monkeypatch.setattr(catalogue, "KEPT_SECONDS", seconds)
+    catalogue.clear_cache()
+    monkeypatch.setattr(catalogue, "CACHE_SECONDS", seconds)
     catalogue.facts()
     Subject.objects.filter(name="Algebra").update(name="Al-jabr")  # as another process would: no signal is sent here
     with CaptureQueriesContext(connection) as queries:
@@ -235,7 +235,7 @@ def test_the_catalogue_of_a_transaction_that_is_rolled_back_is_not_kept() -> Non
 @committing
 def test_migrate_leaves_an_edited_catalogue_alone() -> None:
     Subject.objects.exclude(name="Algebra").delete()
-    catalogue.fill(using="default")
+    catalogue.fill_if_empty(using="default")
     assert catalogue.facts()["subjects"] == {"Algebra"}
 
 

@@ -21,7 +21,7 @@ from ingestion.streams import Context
 from ingestion.validation import validate
 from tests.servers import free_port, manage
 from tutoring.management.commands.generate_data import post
-from tutoring.synthetic.faults import COPIES, KEYS, Fault, Outcome, in_batches, plant
+from tutoring.synthetic.faults import COPIES, KEY_FIELDS, Fault, Outcome, in_batches, plant
 from tutoring.synthetic.generate import generate
 from tutoring.synthetic.people import Plan
 from tutoring.synthetic.profiles import ARCHETYPES, DURATIONS, PARTS_OF_DAY, WEEKDAYS
@@ -35,7 +35,7 @@ Records = dict[str, list[dict[str, Any]]]
 
 
 def collect(plan: Plan) -> Records:
-    records: Records = {stream: [] for stream in KEYS}
+    records: Records = {stream: [] for stream in KEY_FIELDS}
     for stream, batch in regular(plan):
         records[stream] += batch
     return records
@@ -89,7 +89,7 @@ def test_new_tutors_and_they_alone_are_new(made: Records) -> None:
 
 def test_no_two_records_share_a_key_and_no_two_tutors_an_address(made: Records) -> None:
     for stream, records in made.items():
-        assert len({record[KEYS[stream]] for record in records}) == len(records)
+        assert len({record[KEY_FIELDS[stream]] for record in records}) == len(records)
     assert len({tutor["email"] for tutor in made["tutors"]}) == len(made["tutors"])
 
 
@@ -309,7 +309,7 @@ def checker(rows: Rows, now: datetime) -> Callable[[str, Any], list[str]]:
 
 
 def store(stream: str, item: Any, now: datetime, rows: Rows) -> None:
-    rows[stream, item[KEYS[stream]]] = validate(streams.get(stream), item, now)
+    rows[stream, item[KEY_FIELDS[stream]]] = validate(streams.get(stream), item, now)
 
 
 @pytest.mark.django_db
@@ -337,7 +337,7 @@ def planted() -> list[Fault]:
 
 def test_every_kind_of_bad_and_late_record_is_planted(planted: list[Fault]) -> None:
     assert {fault.expected for fault in planted} == set(Outcome)
-    for stream in KEYS:
+    for stream in KEY_FIELDS:
         expected = {fault.expected for fault in planted if fault.stream == stream}
         assert {Outcome.DEAD, Outcome.INSERTED, Outcome.UPDATED, Outcome.STALE} <= expected
     assert {fault.stream for fault in planted if fault.expected == Outcome.LATER} == {"sessions", "feedback"}
@@ -381,11 +381,11 @@ def test_references_of_planted_records_come_when_they_are_expected(planted: list
                 late.append((fault, item))
             elif fault.expected != Outcome.DEAD:
                 assert not missing(fault.stream, item, arrived), fault.kind
-                arrived.add((fault.stream, item[KEYS[fault.stream]]))
+                arrived.add((fault.stream, item[KEY_FIELDS[fault.stream]]))
     for fault, item in sorted(late, key=lambda found: found[0].stream, reverse=True):  # sessions, then feedback
         assert bool(missing(fault.stream, item, arrived)) == (fault.expected == Outcome.WAITING), fault.kind
         if fault.expected == Outcome.LATER:
-            arrived.add((fault.stream, item[KEYS[fault.stream]]))
+            arrived.add((fault.stream, item[KEY_FIELDS[fault.stream]]))
     for fault in planted:  # what is bad can be stored once it is fixed
         for item in fault.records:
             if fault.expected == Outcome.DEAD and isinstance(item, dict) and "tutor_id" in item:
@@ -406,12 +406,12 @@ def test_planted_versions_are_older_and_newer_than_what_was_there(planted: list[
         return moment(record["updated_at"]) if "updated_at" in record else arrival
 
     for stream, batch in regular(SMALL):
-        versions |= {(stream, record[KEYS[stream]]): version(record) for record in batch}
+        versions |= {(stream, record[KEY_FIELDS[stream]]): version(record) for record in batch}
     for fault in planted:
         if fault.expected == Outcome.DEAD:
             continue
         for item in fault.records:
-            key = (fault.stream, item[KEYS[fault.stream]])
+            key = (fault.stream, item[KEY_FIELDS[fault.stream]])
             if fault.expected == Outcome.UPDATED:
                 assert version(item) >= versions[key]
             elif fault.expected == Outcome.STALE:
@@ -424,17 +424,19 @@ def test_planted_versions_are_older_and_newer_than_what_was_there(planted: list[
 
 def test_planted_records_can_be_sent_as_json(planted: list[Fault]) -> None:
     for stream, batch in in_batches(planted):
-        assert stream in KEYS
+        assert stream in KEY_FIELDS
         assert len(batch) <= BATCH_RECORDS
         assert json.loads(json.dumps(batch).encode("ascii")) == batch
 
 
 def test_the_same_record_twice_is_sent_in_one_delivery(planted: list[Fault]) -> None:
     for stream, batch in in_batches(planted):
-        keys = Counter(item[KEYS[stream]] for item in batch if isinstance(item, dict) and KEYS[stream] in item)
+        keys = Counter(
+            item[KEY_FIELDS[stream]] for item in batch if isinstance(item, dict) and KEY_FIELDS[stream] in item
+        )
         twice = [fault for fault in planted if fault.stream == stream and "same delivery" in fault.kind]
         if any(item in batch for item in twice[0].records):
-            assert all(keys[item[KEYS[stream]]] == 2 for item in twice[0].records)
+            assert all(keys[item[KEY_FIELDS[stream]]] == 2 for item in twice[0].records)
 
 
 def test_faults_need_feedback_to_copy() -> None:
@@ -599,11 +601,11 @@ class Knock(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.server.troubles:
-            trouble = self.server.troubles.pop(0)
-            if trouble == HANG_UP:
+            failure = self.server.troubles.pop(0)
+            if failure == HANG_UP:
                 self.close_connection = True
             else:
-                self.answer(trouble, {"success": False, "error": {"code": "x", "message": "The door is shut."}})
+                self.answer(failure, {"success": False, "error": {"code": "x", "message": "The door is shut."}})
             return
         stream = self.path.removeprefix("/under/api/").removesuffix("/batch?invalid=dead-letter")
         self.server.taken.append((stream, json.loads(body)))
@@ -657,19 +659,19 @@ def test_it_stops_where_the_server_refuses(door: Door) -> None:
 
 @pytest.mark.parametrize("door", [(HANG_UP,) * 9], indirect=True)
 def test_it_gives_up_on_a_connection_that_keeps_breaking(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tutoring.management.commands.generate_data.PAUSES", (0, 0, 0))
+    monkeypatch.setattr("tutoring.management.commands.generate_data.RETRY_DELAYS", (0, 0, 0))
     with pytest.raises(CommandError, match="No answer"):
         post([("tutors", [1])], door.url, "k")
 
 
 @pytest.mark.parametrize("door", [(503,) * 9], indirect=True)
 def test_it_gives_up_on_a_server_that_keeps_asking_to_wait(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tutoring.management.commands.generate_data.PATIENCE", 1)
+    monkeypatch.setattr("tutoring.management.commands.generate_data.MAX_WAIT", 1)
     with pytest.raises(CommandError, match="503: The door is shut"):
         post([("tutors", [1])], door.url, "k")
 
 
 def test_it_says_when_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tutoring.management.commands.generate_data.PAUSES", (0,))
+    monkeypatch.setattr("tutoring.management.commands.generate_data.RETRY_DELAYS", (0,))
     with pytest.raises(CommandError, match=r"No answer from 127\.0\.0\.1:\d+: Connection refused"):
         post([("tutors", [1])], f"http://127.0.0.1:{free_port()}", "k")

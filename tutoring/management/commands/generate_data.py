@@ -18,13 +18,13 @@ from tutoring.synthetic.faults import Fault, in_batches, plant
 from tutoring.synthetic.people import Plan
 from tutoring.synthetic.regular import Batch, regular
 
-PATIENCE = 600
+MAX_WAIT = 600
 """Seconds a server may go on asking to wait (429, 503) before we give up."""
-PAUSES = (0, 0.5, 1, 2)
+RETRY_DELAYS = (0, 0.5, 1, 2)
 """Seconds before a batch is sent again, each time a connection has broken; one more and we give up."""
-EARLIEST = date(1980, 1, 1)
+MIN_DATE = date(1980, 1, 1)
 """Tutors and students were there before: the times of records may not lie before 1970."""
-LINE_EVERY = 5
+REPORT_INTERVAL = 5
 """Seconds between two lines of progress, where there is no terminal."""
 
 
@@ -56,8 +56,8 @@ class Command(BaseCommand):
         until = options["until"] or today
         if until > today:
             raise CommandError(f"--until may not lie after today ({today}, UTC): records tell of what has been.")
-        if until.toordinal() - options["days"] < EARLIEST.toordinal():
-            raise CommandError(f"--days may not reach back beyond {EARLIEST.year}.")
+        if until.toordinal() - options["days"] < MIN_DATE.toordinal():
+            raise CommandError(f"--days may not reach back beyond {MIN_DATE.year}.")
         if not 0 <= options["seed"] < 10**18:
             raise CommandError("--seed must have at most 18 digits and no sign: it is part of every key.")
         if options["post"] and not options["key"]:
@@ -143,12 +143,12 @@ def progress(batches: Iterable[Batch]) -> Iterator[Batch]:
                 yield stream, records
                 bar.update(len(records))
         return
-    posted, told_at = 0, time.monotonic()
+    posted, reported_at = 0, time.monotonic()
     for stream, records in batches:
         yield stream, records
         posted += len(records)
-        if time.monotonic() - told_at >= LINE_EVERY:
-            told_at = time.monotonic()
+        if time.monotonic() - reported_at >= REPORT_INTERVAL:
+            reported_at = time.monotonic()
             print(f"{posted:,} records posted", file=sys.stderr, flush=True)
 
 
@@ -165,9 +165,9 @@ def post(batches: Iterable[Batch], url: str, key: str) -> Counter[str]:
     try:
         for stream, records in batches:
             target = f"{path}/api/{stream}/batch?invalid=dead-letter"
-            status, body = send_patiently(connection, target, json.dumps(records).encode(), headers)
+            status, body = send_with_retries(connection, target, json.dumps(records).encode(), headers)
             if status != http.HTTPStatus.ACCEPTED:
-                raise CommandError(f"The server refused a batch of {stream} with {status}: {message_of(body)}")
+                raise CommandError(f"The server refused a batch of {stream} with {status}: {error_message(body)}")
             counts[stream] += len(records)
     finally:
         connection.close()
@@ -187,18 +187,18 @@ def connect(url: str) -> tuple[http.client.HTTPConnection, str]:
     return kinds[parts.scheme](parts.hostname, port, timeout=60), parts.path.rstrip("/")
 
 
-def send_patiently(
+def send_with_retries(
     connection: http.client.HTTPConnection, target: str, body: bytes, headers: dict[str, str]
 ) -> tuple[int, bytes]:
-    """Status and body of the answer, after waiting as long as the server asks (Retry-After), up to PATIENCE."""
+    """Status and body of the answer, after waiting as long as the server asks (Retry-After), up to MAX_WAIT."""
     waited = 0
     while True:
         response, answer = send(connection, target, body, headers)
         if response.status not in (http.HTTPStatus.TOO_MANY_REQUESTS, http.HTTPStatus.SERVICE_UNAVAILABLE):
             return response.status, answer
-        pause = seconds_to_wait(response.headers.get("Retry-After", ""))
+        pause = parse_retry_after(response.headers.get("Retry-After", ""))
         waited += pause
-        if waited > PATIENCE:
+        if waited > MAX_WAIT:
             return response.status, answer
         time.sleep(pause)
 
@@ -207,29 +207,29 @@ def send(
     connection: http.client.HTTPConnection, target: str, body: bytes, headers: dict[str, str]
 ) -> tuple[http.client.HTTPResponse, bytes]:
     """One answer. Where a connection breaks, the batch is sent again over a new one: no record is stored twice."""
-    trouble: Exception
-    for pause in PAUSES:
+    failure: Exception
+    for pause in RETRY_DELAYS:
         try:
             connection.request("POST", target, body, headers)
             response = connection.getresponse()
             return response, response.read()
         except ConnectionError as error:
-            trouble = error
+            failure = error
             connection.close()
             time.sleep(pause)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            trouble = error
+            failure = error
             break
-    what = getattr(trouble, "strerror", None) or str(trouble) or type(trouble).__name__
+    what = getattr(failure, "strerror", None) or str(failure) or type(failure).__name__
     raise CommandError(f"No answer from {connection.host}:{connection.port}: {what}.")
 
 
-def seconds_to_wait(retry_after: str) -> int:
+def parse_retry_after(retry_after: str) -> int:
     """1 to 60."""
     return min(max(int(retry_after), 1), 60) if retry_after.isascii() and retry_after.isdigit() else 1
 
 
-def message_of(body: bytes) -> str:
+def error_message(body: bytes) -> str:
     """What the server says in the API's error shape, or the beginning of whatever else it sent."""
     try:
         return str(json.loads(body)["error"]["message"])
