@@ -27,7 +27,7 @@ from enrichment.models import HeldRecord, MinuteStat
 from enrichment.pipeline import outcomes as held_outcomes
 from enrichment.pipeline import references, upsert
 from enrichment.pipeline.faults import Fault, classify, timed_out
-from enrichment.pipeline.item import Failed, Item
+from enrichment.pipeline.item import Rejection, Item
 from ingestion.models import PART_DIVISOR, Delivery
 from ingestion.payloads import parse_accepted
 from ingestion.streams import Context, Stream
@@ -122,12 +122,12 @@ def _validate(stream: Stream, items: Iterable[Item], now: datetime) -> None:
             continue
         if item.delivery.next_record_is_poison:
             message = f"Its worker died {item.delivery.crash_count} times while it was worked on alone."
-            item.failed = Failed(Stage.VALIDATE, Code.CRASHED_WORKER, {"record": [message]})
+            item.rejection = Rejection(Stage.VALIDATE, Code.CRASHED_WORKER, {"record": [message]})
             continue
         try:
             item.record = validate(stream, item.payload, now)
         except ValidationError as error:
-            item.failed = Failed(Stage.VALIDATE, Code.INVALID, field_errors(error))
+            item.rejection = Rejection(Stage.VALIDATE, Code.INVALID, field_errors(error))
 
 
 # Inside the transaction.
@@ -153,7 +153,7 @@ def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now
 
 
 def _good(items: Iterable[Item]) -> list[Item]:
-    return [item for item in items if not item.outcome and not item.failed]
+    return [item for item in items if not item.outcome and not item.rejection]
 
 
 def _limit_waiting() -> None:
@@ -171,7 +171,7 @@ def _resolve(stream: Stream, items: list[Item], now: datetime) -> Context:
     rows = references.lock(stream, [item.record for item in items])
     for item in items:
         if absent := references.first_missing(stream, item.record, rows):
-            item.failed = Failed.missing(*absent)
+            item.rejection = Rejection.missing_reference(*absent)
     return Context(now=now, facts=stream.facts(), rows=rows)
 
 
@@ -184,7 +184,7 @@ def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
         except Exception as error:
             message = strip_unstorable(f"{type(error).__name__}: {error}", MAX_MESSAGE)
             text = strip_unstorable(traceback.format_exc())
-            item.failed = Failed(Stage.ENRICH, Code.ENRICH_ERROR, {"record": [message]}, traceback=text)
+            item.rejection = Rejection(Stage.ENRICH, Code.ENRICH_ERROR, {"record": [message]}, traceback=text)
             continue
         received_at, delivery, position = item.origin
         item.row = {
@@ -204,9 +204,9 @@ def _store(stream: Stream, items: list[Item]) -> None:
             item.outcome = result
         elif result.fault is Fault.REFERENCE:
             reference = stream.references[0]
-            item.failed = Failed.missing(reference.field, reference.stream, item.row[reference.field])
+            item.rejection = Rejection.missing_reference(reference.field, reference.stream, item.row[reference.field])
         else:
-            item.failed = Failed(Stage.UPSERT, result.code, result.messages)
+            item.rejection = Rejection(Stage.UPSERT, result.code, result.messages)
 
 
 def _count(deliveries: Sequence[Delivery], items: Iterable[Item]) -> None:

@@ -29,15 +29,15 @@ class Item:
     row: dict[str, Any] = field(default_factory=dict)
     outcome: str = ""
     """inserted, updated, stale, held or skipped."""
-    failed: Failed | None = None
+    rejection: Rejection | None = None
 
 
-MOST_OF_MESSAGE = 200
+MAX_FIRST_MESSAGE = 200
 """Characters of a message that held records are grouped by."""
 
 
 @dataclass(frozen=True)
-class Failed:
+class Rejection:
     """Why an item could not be stored."""
 
     stage: HeldRecord.Stage
@@ -48,7 +48,7 @@ class Failed:
     missing_key: str = ""
 
     @classmethod
-    def missing(cls, name: str, stream: str, key: str) -> Failed:
+    def missing_reference(cls, name: str, stream: str, key: str) -> Rejection:
         messages = {name: [f"{stream} has no {key} yet"]}
         return cls(Stage.VALIDATE, Code.MISSING_REFERENCE, messages, missing_stream=stream, missing_key=key)
 
@@ -58,10 +58,10 @@ class Failed:
         messages = self.messages
         if self.missing_stream:
             messages = {field: [f"{self.missing_stream} has no such record yet"] for field in messages}
-        return " ".join(first_message(messages).split())[:MOST_OF_MESSAGE].strip() or str(self.code)
+        return " ".join(first_message(messages).split())[:MAX_FIRST_MESSAGE].strip() or str(self.code)
 
     @property
-    def on_record(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, Any]:
         """The columns of a held record that tell of its last failure."""
         names = ("stage", "code", "messages", "message", "missing_stream", "missing_key")
         return {name: getattr(self, name) for name in names}

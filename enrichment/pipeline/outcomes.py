@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from enrichment.models import Failure, HeldRecord
-from enrichment.pipeline.item import Failed, Item
+from enrichment.pipeline.item import Rejection, Item
 from enrichment.versions import version_at
 from ingestion.payloads import ascii_json
 from ingestion.streams import Stream
@@ -32,7 +32,7 @@ def lock(items: Iterable[Item]) -> None:
         read = item.held
         taken = row.status in HeldRecord.OPEN and row.queued_in == item.delivery.pk
         if read is None or not taken or row.payload_version != read.payload_version:
-            item.outcome, item.failed, item.held = "skipped", None, None
+            item.outcome, item.rejection, item.held = "skipped", None, None
         else:
             item.held = row
 
@@ -43,15 +43,15 @@ def record(stream: Stream, items: list[Item]) -> None:
     new, again, passed = [], [], defaultdict(list)
     failures = []
     for item in items:
-        if item.failed:
+        if item.rejection:
             item.outcome = "held"
             if item.held is None:
-                item.held = _new(stream, item, item.failed, now)
+                item.held = _new(stream, item, item.rejection, now)
                 new.append(item.held)
             else:
-                _fail_again(item.held, item.failed, now)
+                _fail_again(item.held, item.rejection, now)
                 again.append(item.held)
-            failures.append(_failure(item, item.failed))
+            failures.append(_failure(item, item.rejection))
         elif item.held:
             passed[(item.delivery.pk, item.outcome)].append(item.held.pk)
     HeldRecord.objects.bulk_create(new, batch_size=500)
@@ -81,7 +81,7 @@ def _write_again(again: Sequence[HeldRecord]) -> None:
             cursor.executemany(f"UPDATE {HeldRecord._meta.db_table} SET {columns} WHERE id = %s", rows)  # noqa: S608
 
 
-def _new(stream: Stream, item: Item, failed: Failed, now: datetime) -> HeldRecord:
+def _new(stream: Stream, item: Item, rejection: Rejection, now: datetime) -> HeldRecord:
     received_at, delivery, position = item.origin
     held = HeldRecord(
         stream=stream.name,
@@ -93,14 +93,14 @@ def _new(stream: Stream, item: Item, failed: Failed, now: datetime) -> HeldRecor
         version_at=version_at(stream, item.payload, received_at, now),
         payload=ascii_json(item.payload),
         changed_at=now,
-        **failed.on_record,
+        **rejection.columns,
     )
     _set_status(held, now)
     return held
 
 
-def _fail_again(held: HeldRecord, failed: Failed, now: datetime) -> None:
-    for name, value in failed.on_record.items():
+def _fail_again(held: HeldRecord, rejection: Rejection, now: datetime) -> None:
+    for name, value in rejection.columns.items():
         setattr(held, name, value)
     held.attempts += 1
     held.changed_at, held.queued_in = now, None
@@ -117,13 +117,13 @@ def _set_status(held: HeldRecord, now: datetime) -> None:
     held.status = Status.DEAD if waited > timedelta(seconds=settings.REFERENCE_WAIT) else Status.WAITING
 
 
-def _failure(item: Item, failed: Failed) -> Failure:
+def _failure(item: Item, rejection: Rejection) -> Failure:
     return Failure(
         held=item.held,
         delivery=item.delivery.pk,
-        stage=failed.stage,
-        code=failed.code,
-        messages=failed.messages,
+        stage=rejection.stage,
+        code=rejection.code,
+        messages=rejection.messages,
         code_version=settings.VERSION,
-        traceback=failed.traceback,
+        traceback=rejection.traceback,
     )

@@ -6,7 +6,7 @@ from typing import Any
 from django.utils import timezone
 
 from enrichment.models import HeldRecord
-from enrichment.pipeline.item import Failed
+from enrichment.pipeline.item import Rejection
 from ingestion.models import ApiKey, Delivery
 from ingestion.payloads import ascii_json
 from ingestion.streams import get
@@ -42,8 +42,8 @@ def hold(payload: Any = None, **fields: Any) -> HeldRecord:
         "messages": {"email": ["value is not a valid email address"]},
     }
     told |= fields
-    failed = Failed(told["stage"], told["code"], told["messages"], missing_stream=told.get("missing_stream", ""))
-    held = HeldRecord.objects.create(**{"message": failed.message, **told})
+    rejection = Rejection(told["stage"], told["code"], told["messages"], missing_stream=told.get("missing_stream", ""))
+    held = HeldRecord.objects.create(**{"message": rejection.message, **told})
     held.failures.create(
         delivery=delivery.pk, stage=held.stage, code=held.code, messages=held.messages, code_version="0.1.0"
     )

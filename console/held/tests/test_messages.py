@@ -14,7 +14,7 @@ from django.utils import timezone
 from console.held.page import MOST_MESSAGES
 from console.held.tests.test_actions import confirm
 from enrichment.models import BulkAction, HeldRecord
-from enrichment.pipeline.item import MOST_OF_MESSAGE, Failed
+from enrichment.pipeline.item import MAX_FIRST_MESSAGE, Rejection
 from enrichment.tests.held import hold, wait
 from ingestion.models import Delivery
 from tests.people import text_of
@@ -44,15 +44,15 @@ def why(viewer: Client, **query: str) -> list[tuple[int, str, str]]:
         ({"tutor_id": ["tutors has no T-9 yet"]}, "tutors", "tutor_id: tutors has no such record yet"),
         ({"a\nb": [" c\r\n\td \n"]}, "", r"a b: c\r \td"),
         ({"<b>\u202e": ["\0\ud800\x1b é 日"]}, "", r"<b>\u202e: \u0000\ud800\u001b é 日"),
-        ({"age": ["x" * 10_240]}, "", "age: " + "x" * (MOST_OF_MESSAGE - 5)),
+        ({"age": ["x" * 10_240]}, "", "age: " + "x" * (MAX_FIRST_MESSAGE - 5)),
         ({"age": ["x" * 194 + " y"]}, "", "age: " + "x" * 194),
         ({"record": ["\n"]}, "", "invalid"),
         ({}, "", "invalid"),
     ],
 )
 def test_a_message_is_a_short_line_that_can_be_seen(messages: Any, missing_stream: str, message: str) -> None:
-    failed = Failed(Stage.VALIDATE, Code.INVALID, messages, missing_stream=missing_stream)
-    assert failed.message == message
+    rejection = Rejection(Stage.VALIDATE, Code.INVALID, messages, missing_stream=missing_stream)
+    assert rejection.message == message
 
 
 def test_the_most_frequent_messages_of_what_is_listed_lead_to_exactly_those(viewer: Client) -> None:
