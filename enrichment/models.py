@@ -68,12 +68,12 @@ class HeldRecordQuerySet(models.QuerySet["HeldRecord"]):
     def waiting(self) -> Self:
         return self.filter(status=HeldRecord.Status.WAITING)
 
-    def chosen_by(self, chosen: Mapping[str, Any]) -> Self:
-        """Those that a bulk action's filter means. KeyError for a name not in CHOSEN_BY: it must not mean more."""
-        return self.filter(**{CHOSEN_BY[name]: value for name, value in chosen.items()})
+    def matching(self, chosen: Mapping[str, Any]) -> Self:
+        """Those that a bulk action's filter means. KeyError for a name not in SELECTABLE_BY: it must not mean more."""
+        return self.filter(**{SELECTABLE_BY[name]: value for name, value in chosen.items()})
 
 
-CHOSEN_BY = {
+SELECTABLE_BY = {
     "ids": "pk__in",
     "status": "status",
     "stream": "stream",
@@ -255,7 +255,7 @@ class BulkAction(models.Model):
     kind = models.CharField(max_length=10, choices=Kind)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True)
     by = models.CharField(max_length=200, help_text="user:<name> or command.")
-    filter = models.JSONField(default=dict, help_text="What chose the records: names of CHOSEN_BY.")
+    filter = models.JSONField(default=dict, help_text="What chose the records: names of SELECTABLE_BY.")
     change = models.JSONField(default=dict, help_text="Of a fix: what was changed.")
     reason = models.TextField(blank=True)
     total = models.PositiveIntegerField(default=0, help_text="Held records that were chosen when it began.")

@@ -40,7 +40,7 @@ LISTS = {
 ALL_WAITING = {"code": str(HeldRecord.Code.MISSING_REFERENCE), "stage": str(HeldRecord.Stage.VALIDATE)}
 """What every waiting record has, so that their list has no filter for it."""
 NOT_OF_LISTS = {"ids", "status", "held_after"}
-"""Names of CHOSEN_BY that are no parameters of the lists of held records."""
+"""Names of SELECTABLE_BY that are no parameters of the lists of held records."""
 
 
 class BulkActionAdmin(ReadOnlyAdmin):

@@ -28,7 +28,7 @@ from console.held.bulk_fix_form import ChangeForm
 from console.held.filters import AgeFilter, held_since
 from console.history import log
 from enrichment.held import bulk_actions, bulk_fix
-from enrichment.models import CHOSEN_BY, BulkAction, HeldRecord, HeldRecordQuerySet
+from enrichment.models import SELECTABLE_BY, BulkAction, HeldRecord, HeldRecordQuerySet
 from ingestion import streams
 from ingestion.streams import Stream
 from ingestion.text import thousands
@@ -129,7 +129,7 @@ class ActionsAdmin(ReadOnlyAdmin):
         """Of the chosen, those that reprocessing leaves alone: why → how many."""
         if kind != BulkAction.Kind.REPROCESS:
             return {}
-        others = HeldRecord.objects.chosen_by(proposal["chosen"]).open()
+        others = HeldRecord.objects.matching(proposal["chosen"]).open()
         found = others.aggregate(open=Count("*"), on_their_way=Count("queued_in", filter=Q(stream__in=streams.names())))
         gone = others.exclude(stream__in=streams.names()).count() if found["open"] > count else 0
         return {"on_their_way": found["on_their_way"], "of_no_stream": gone}
@@ -249,7 +249,7 @@ class ActionsAdmin(ReadOnlyAdmin):
         """What chose the records, for the bulk action: their ids, or the filter of the list."""
         if pks := selected(request):
             return checked({"ids": pks})
-        named = {*CHOSEN_BY} - {"ids", "held_after"}
+        named = {*SELECTABLE_BY} - {"ids", "held_after"}
         which: dict[str, Any] = {name: value for name, value in request.GET.items() if name in named and value}
         if self.status:
             which["status"] = str(self.status)
@@ -285,7 +285,7 @@ def checked(which: dict[str, Any]) -> dict[str, Any]:
     try:
         if any(abs(int(number)) > MOST_OF_A_NUMBER for number in numbers):
             raise ValueError
-        HeldRecord.objects.chosen_by(which)
+        HeldRecord.objects.matching(which)
     except ValueError:
         raise BadRequest("Held records are chosen by values that they can have.") from None
     return which

@@ -137,7 +137,7 @@ class HeldRecordAdmin(FixAdmin):
         if form not in EXPORTS or not all(self.lookup_allowed(name, "", request) for name in filters):
             raise BadRequest("There is no such format or filter.")
         name = str(self.opts.verbose_name_plural).replace(" ", "-")
-        return EXPORTS[form](HeldRecord.objects.chosen_by(self.filter_of(request)), name)
+        return EXPORTS[form](HeldRecord.objects.matching(self.filter_of(request)), name)
 
     # One record.
 
@@ -199,7 +199,7 @@ class HeldRecordAdmin(FixAdmin):
         listed = copy(request)
         listed.GET = QueryDict(request.GET.get("_changelist_filters", ""))
         try:
-            among = HeldRecord.objects.chosen_by(self.filter_of(listed))
+            among = HeldRecord.objects.matching(self.filter_of(listed))
         except BadRequest:
             return ["", ""]
         sides = (among.filter(pk__gt=held.pk).order_by("pk"), among.filter(pk__lt=held.pk).order_by("-pk"))

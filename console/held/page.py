@@ -196,7 +196,7 @@ def others(held: HeldRecord) -> list[Others]:
 
 
 def _others(held: HeldRecord, what: str, chosen: Mapping[str, Any]) -> Others | None:
-    number = HeldRecord.objects.chosen_by(chosen).exclude(pk=held.pk).order_by()[:MOST_OTHERS].count()
+    number = HeldRecord.objects.matching(chosen).exclude(pk=held.pk).order_by()[:MOST_OTHERS].count()
     page = {"dead": "deadletter", "waiting": "waitingrecord"}.get(chosen.get("status", ""), "heldrecord")
     query = {"q" if name == "key" else name: value for name, value in chosen.items() if name != "status"}
     return Others(number, what, f"admin:enrichment_{page}_changelist", urlencode(query)) if number else None

@@ -34,7 +34,7 @@ Kind, Status = BulkAction.Kind, HeldRecord.Status
 
 def meant(kind: str, chosen: dict[str, Any]) -> HeldRecordQuerySet:
     """The records that a bulk action with this filter would act on now."""
-    records = HeldRecord.objects.chosen_by(chosen).open()
+    records = HeldRecord.objects.matching(chosen).open()
     if kind == Kind.DISCARD:
         return records
     records = records.filter(stream__in=streams.names())  # no worker takes those of a stream that is gone

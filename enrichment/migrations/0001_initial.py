@@ -140,7 +140,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(choices=[('reprocess', 'reprocess'), ('discard', 'discard'), ('fix', 'fix')], max_length=10)),
                 ('by', models.CharField(help_text='user:<name> or command.', max_length=200)),
-                ('filter', models.JSONField(default=dict, help_text='What chose the records: names of CHOSEN_BY.')),
+                ('filter', models.JSONField(default=dict, help_text='What chose the records: names of SELECTABLE_BY.')),
                 ('change', models.JSONField(default=dict, help_text='Of a fix: what was changed.')),
                 ('reason', models.TextField(blank=True)),
                 ('total', models.PositiveIntegerField(default=0, help_text='Held records that were chosen when it began.')),

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from console import senders as clients
 from console.held.admin import HeldPaginator, HeldRecordAdmin
-from enrichment.models import CHOSEN_BY, DeadLetter, HeldRecord, WaitingRecord
+from enrichment.models import SELECTABLE_BY, DeadLetter, HeldRecord, WaitingRecord
 from enrichment.tests.held import hold, key_named, wait
 from ingestion.models import Delivery, Upload
 from tests.people import browser_of, person, text_of
@@ -66,11 +66,11 @@ def test_acts_on_all_that_match_mean_the_rows_of_the_list(records: list[HeldReco
             request.user = viewer
             changes: Any = held_admin.get_changelist_instance(request)
             listed = set(changes.get_queryset(request).values_list("pk", flat=True))
-            meant = HeldRecord.objects.chosen_by(held_admin.filter_of(request)) if is_known(query) else None
+            meant = HeldRecord.objects.matching(held_admin.filter_of(request)) if is_known(query) else None
             assert listed == (set(meant.values_list("pk", flat=True)) if meant is not None else set()), (page, query)
             seen.add(tuple(sorted(query)))
             chosen.add(frozenset(listed))
-    assert {name for names in seen for name in names} >= {*CHOSEN_BY} - {"ids", "key", "held_after"} | {"age", "q"}
+    assert {name for names in seen for name in names} >= {*SELECTABLE_BY} - {"ids", "key", "held_after"} | {"age", "q"}
     assert len(chosen) > 30
 
 
@@ -138,7 +138,7 @@ def test_users_whose_records_are_held_are_offered_as_senders(viewer: Client) -> 
     assert clients.offered() == expected
     text = text_of(viewer.get(LISTS[DeadLetter]))
     assert "ann (user:ann)</a>" in text
-    assert [each.key for each in HeldRecord.objects.chosen_by({"client": "user:ann", "status": "dead"})]
+    assert [each.key for each in HeldRecord.objects.matching({"client": "user:ann", "status": "dead"})]
 
 
 def test_of_many_clients_the_newest_are_offered_and_any_other_can_be_linked_to(viewer: Client) -> None:
