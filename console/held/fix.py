@@ -95,7 +95,7 @@ class FixAdmin(ActionsAdmin):
             fixing.fix(held, text, int(version) if version.isdecimal() and len(version) < 10 else -1)
         except fixing.StillInvalid:
             return self.fix_page(request, held, text, version, refused=True)
-        except fixing.SomeoneWasFaster:
+        except fixing.ConcurrentChange:
             return self.fix_page(request, held, text, version, overtaken=True)
         return self.saved(request, held)
 

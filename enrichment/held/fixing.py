@@ -21,7 +21,7 @@ from ingestion.streams import Stream
 from ingestion.validation import field_errors, key_of, validate
 
 
-class SomeoneWasFaster(Exception):
+class ConcurrentChange(Exception):
     """The held record was closed or fixed by someone else meanwhile."""
 
 
@@ -47,14 +47,14 @@ def check_payload(stream: Stream, text: str) -> dict[str, list[str]]:
 def fix(held: HeldRecord, payload: str, payload_version: int) -> None:
     """Replaces the payload of an open record by one that is valid; the original is kept.
 
-    Raises StillInvalid where it is not valid, SomeoneWasFaster where the record was closed, or fixed since
+    Raises StillInvalid where it is not valid, ConcurrentChange where the record was closed, or fixed since
     `payload_version`. A fixed record is taken out of the delivery that was to send it through unfixed.
     """
     stream = streams.get(held.stream)
     if messages := check_payload(stream, payload):
         raise StillInvalid(messages)
     if not replace_payloads(stream, [(held, payload_version, parse_json(payload.encode()))]):
-        raise SomeoneWasFaster(f"{held} was fixed or closed meanwhile.")
+        raise ConcurrentChange(f"{held} was fixed or closed meanwhile.")
 
 
 def replace_payloads(stream: Stream, fixed: Iterable[tuple[HeldRecord, int, Any]]) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from enrichment.held import bulk_actions, fixing
-from enrichment.held.fixing import SomeoneWasFaster, StillInvalid
+from enrichment.held.fixing import ConcurrentChange, StillInvalid
 from enrichment.models import HeldRecord, MinuteStat
 from enrichment.pipeline import batch
 from ingestion.models import Delivery
@@ -143,7 +143,7 @@ def test_what_changed_between_reading_and_work_is_skipped(action: str, monkeypat
 def test_the_second_fix_of_one_version_changes_nothing() -> None:
     dead = dead_letter()
     fixing.fix(dead, ascii_json(tutor(name="first")), 0)
-    with pytest.raises(SomeoneWasFaster):
+    with pytest.raises(ConcurrentChange):
         fixing.fix(dead, ascii_json(tutor(name="second")), 0)
     dead.refresh_from_db()
     assert "first" in dead.payload
@@ -152,7 +152,7 @@ def test_the_second_fix_of_one_version_changes_nothing() -> None:
 def test_a_closed_record_cannot_be_fixed() -> None:
     dead = dead_letter()
     bulk_actions.discard({}, by="test", reason="no")
-    with pytest.raises(SomeoneWasFaster):
+    with pytest.raises(ConcurrentChange):
         fixing.fix(dead, ascii_json(tutor()), 0)
 
 
