@@ -24,7 +24,7 @@ def drain() -> None:
     doorbell.acknowledge()
     end = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < end:
-        acted = _step_of("a bulk action", lambda: bulk_actions.carry_on(BulkAction.objects.all()))
+        acted = _step_of("a bulk action", lambda: bulk_actions.run_next_step(BulkAction.objects.all()))
         batches = [process_batch(stream) for stream in all_streams()]  # streams take turns
         is_busy = acted or any(batches)
         pruned = _step_of("retention", partial(retention.carry_on, rest=not is_busy))

@@ -56,7 +56,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
         known = HeldRecord.objects.defer("payload", "original_payload").in_bulk(pks)
         for bulk_action in changes.result_list:
             bulk_action.progress = progress[bulk_action.pk]
-            bulk_action.which = bulk_actions.in_words(bulk_action.filter, known)
+            bulk_action.which = bulk_actions.describe_filter(bulk_action.filter, known)
         return changes
 
     @admin.display(description="kind")
@@ -103,7 +103,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
             "title": f"Bulk action {bulk_action.pk}",
             "opts": self.opts,
             "bulk_action": bulk_action,
-            "which": bulk_actions.in_words(bulk_action.filter, {held.pk: held for held in told["selected"]}),
+            "which": bulk_actions.describe_filter(bulk_action.filter, {held.pk: held for held in told["selected"]}),
             "lists": list_pages(bulk_action.filter),
             "change": bulk_action.change and bulk_actions.change_of(bulk_action),
             "progress": progress,

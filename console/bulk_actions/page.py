@@ -36,7 +36,7 @@ class Progress:
     @property
     def left(self) -> dict[str, int]:
         """Of a fix: why records are left as they are → how many."""
-        left: dict[str, int] = self.bulk_action.change.get(bulk_actions.LEFT, {})
+        left: dict[str, int] = self.bulk_action.change.get(bulk_actions.SKIPPED, {})
         return left
 
     @property
@@ -92,7 +92,7 @@ class Progress:
         """What it came to so far, in a line."""
         told = [f"{number:,} {name}" for name, number in self.came_of.items() if number]
         if self.bulk_action.count and not told:  # its deliveries are none, or deleted by now
-            told.append(f"{self.bulk_action.count:,} {bulk_actions.done(self.bulk_action).lower()}")
+            told.append(f"{self.bulk_action.count:,} {bulk_actions.past_tense(self.bulk_action).lower()}")
         if left := sum(self.left.values()):
             told.append(f"{left:,} left as {'it is' if left == 1 else 'they are'}")
         return " · ".join(told) or ("nothing yet" if self.moves else "nothing was left to do")

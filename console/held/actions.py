@@ -106,11 +106,11 @@ class ActionsAdmin(ReadOnlyAdmin):
     def proposal(self, request: HttpRequest, kind: str, **more: Any) -> dict[str, Any]:
         """What a page asks to have confirmed: the action, the filter, and the newest record that is there now."""
         chosen = self.filter_of(request) | more
-        newest = bulk_actions.meant(kind, chosen).aggregate(pk=Max("pk"))["pk"]
+        newest = bulk_actions.matching_records(kind, chosen).aggregate(pk=Max("pk"))["pk"]
         return {"kind": kind, "chosen": chosen, "up_to": newest or 0}
 
     def ask(self, request: HttpRequest, kind: str, form: forms.Form, proposal: dict[str, Any]) -> HttpResponseBase:
-        records = bulk_actions.meant(kind, proposal["chosen"]).filter(pk__lte=proposal["up_to"])
+        records = bulk_actions.matching_records(kind, proposal["chosen"]).filter(pk__lte=proposal["up_to"])
         kinds = list(records.values_list("stream", "code").annotate(number=Count("*")).order_by("-number", "stream"))
         count = sum(number for *_, number in kinds)
         latest = records.defer("payload", "original_payload").order_by("-pk")[:MOST_SHOWN]
@@ -140,7 +140,7 @@ class ActionsAdmin(ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "kind": kind,
-            "which": "" if "ids" in proposal["chosen"] else bulk_actions.in_words(proposal["chosen"]),
+            "which": "" if "ids" in proposal["chosen"] else bulk_actions.describe_filter(proposal["chosen"]),
             "confirmed": signing.dumps(proposal, salt=_salt(request), compress=True),
             "has_expired": "confirmed" in request.POST and confirmation(request, kind) is None,
             "hidden": _to_send_again(request),
@@ -158,7 +158,7 @@ class ActionsAdmin(ReadOnlyAdmin):
         if stream is None:
             return self.ask_for_stream(request, numbers)
         proposal = self.proposal(request, "fix", stream=stream.name)
-        records = bulk_actions.meant("fix", proposal["chosen"]).filter(pk__lte=proposal["up_to"])
+        records = bulk_actions.matching_records("fix", proposal["chosen"]).filter(pk__lte=proposal["up_to"])
         wrong, otherwise_wrong = bulk_fix.what_is_wrong(records)
         at_fault = wrong[0][0].partition(".")[0] if wrong else ""
         form = ChangeForm(request.POST if "do" in request.POST else None, stream=stream, at_fault=at_fault)
@@ -191,7 +191,7 @@ class ActionsAdmin(ReadOnlyAdmin):
 
     def stream_to_fix(self, request: HttpRequest) -> tuple[Stream | None, dict[str, int]]:
         """(the one stream of the chosen records, or the one asked for; every stream of theirs → records)."""
-        records = bulk_actions.meant("fix", self.filter_of(request)).order_by("stream")
+        records = bulk_actions.matching_records("fix", self.filter_of(request)).order_by("stream")
         numbers = dict(records.values_list("stream").annotate(number=Count("*")))
         name = request.POST.get("stream", "") or (next(iter(numbers)) if len(numbers) == 1 else "")
         return (streams.get(name) if name in numbers else None), numbers
@@ -210,7 +210,7 @@ class ActionsAdmin(ReadOnlyAdmin):
         """Begins it, with what bulk actions.begin() takes besides. A short step is done at once, so that a small one is
         done when the page answers; the workers do the rest.
         """
-        bulk_action = bulk_actions.begin(
+        bulk_action = bulk_actions.create(
             kind,
             chosen,
             by=f"user:{request.user.get_username()}",
@@ -218,7 +218,7 @@ class ActionsAdmin(ReadOnlyAdmin):
             **more,
         )
         try:
-            bulk_actions.carry_on(BulkAction.objects.filter(pk=bulk_action.pk), seconds=FIRST_SECONDS)
+            bulk_actions.run_next_step(BulkAction.objects.filter(pk=bulk_action.pk), seconds=FIRST_SECONDS)
         except Exception:
             logger.exception("The first step of %s failed; the workers will try it again.", bulk_action)
         bulk_action.refresh_from_db()
@@ -228,13 +228,15 @@ class ActionsAdmin(ReadOnlyAdmin):
     def tell(self, request: HttpRequest, bulk_action: BulkAction) -> None:
         """Writes the result into the history of the bulk action and, where it is one, of the held record; says it."""
         done, what = (
-            bulk_actions.done(bulk_action),
+            bulk_actions.past_tense(bulk_action),
             f": {bulk_actions.change_of(bulk_action)}" if bulk_action.change else "",
         )
         text = f"{done}: {counted(bulk_action.count)}"
         if not bulk_action.finished_at:
             text = f"Begun to {bulk_action.kind} {counted(bulk_action.total)}; the workers go on"
-        log(request, bulk_action, f"{text}{what}. Chosen: {bulk_actions.in_words(bulk_action.filter)}.", ADDITION)
+        log(
+            request, bulk_action, f"{text}{what}. Chosen: {bulk_actions.describe_filter(bulk_action.filter)}.", ADDITION
+        )
         pks = bulk_action.filter.get("ids", [])
         if bulk_action.count and len(pks) == 1:
             log(request, HeldRecord.objects.get(pk=pks[0]), f"{done} (bulk action {bulk_action.pk}).")

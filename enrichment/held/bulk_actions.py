@@ -26,13 +26,13 @@ STEP_SECONDS = 2.0
 
 POLL = 0.1
 
-LEFT, AND_REPROCESS = "left", "reprocess"
+SKIPPED, AND_REPROCESS = "skipped", "reprocess"
 """Names in Bulk action.change, of a fix: why records are left as they are → how many; whether it also reprocesses."""
 
 Kind, Status = BulkAction.Kind, HeldRecord.Status
 
 
-def meant(kind: str, chosen: dict[str, Any]) -> HeldRecordQuerySet:
+def matching_records(kind: str, chosen: dict[str, Any]) -> HeldRecordQuerySet:
     """The records that a bulk action with this filter would act on now."""
     records = HeldRecord.objects.matching(chosen).open()
     if kind == Kind.DISCARD:
@@ -41,7 +41,7 @@ def meant(kind: str, chosen: dict[str, Any]) -> HeldRecordQuerySet:
     return records.filter(queued_in=None) if kind == Kind.REPROCESS else records
 
 
-def begin(
+def create(
     kind: str,
     chosen: dict[str, Any],
     *,
@@ -51,11 +51,11 @@ def begin(
     reason: str = "",
     change: dict[str, Any] | None = None,
 ) -> BulkAction:
-    """Keeps what is to be done. From here on the workers do it; carry_on() does a step at once.
+    """Keeps what is to be done. From here on the workers do it; run_next_step() does a step at once.
 
     `up_to` is the newest record that is meant, else the newest there is: what arrives later is not.
     """
-    records = meant(kind, chosen)
+    records = matching_records(kind, chosen)
     found = (records if up_to is None else records.filter(pk__lte=up_to)).aggregate(newest=Max("pk"), total=Count("*"))
     return BulkAction.objects.create(
         kind=kind,
@@ -71,27 +71,27 @@ def begin(
 
 def reprocess(chosen: dict[str, Any], *, by: str) -> BulkAction:
     """Sends the chosen records through again; those on their way already are left out."""
-    return finish(begin(Kind.REPROCESS, chosen, by=by))
+    return run_to_completion(create(Kind.REPROCESS, chosen, by=by))
 
 
 def discard(chosen: dict[str, Any], *, by: str, reason: str) -> BulkAction:
     """Closes the chosen records for good."""
-    return finish(begin(Kind.DISCARD, chosen, by=by, reason=reason))
+    return run_to_completion(create(Kind.DISCARD, chosen, by=by, reason=reason))
 
 
-def finish(
+def run_to_completion(
     bulk_action: BulkAction, after_step: Callable[[BulkAction], object] = lambda bulk_action: None
 ) -> BulkAction:
     """Does what is left of it, or waits for the process that does it."""
     while bulk_action.finished_at is None:
-        if not carry_on(BulkAction.objects.filter(pk=bulk_action.pk)):
+        if not run_next_step(BulkAction.objects.filter(pk=bulk_action.pk)):
             time.sleep(POLL)
         bulk_action.refresh_from_db()
         after_step(bulk_action)
     return bulk_action
 
 
-def carry_on(among: BulkActionQuerySet, *, seconds: float | None = None) -> bool:
+def run_next_step(among: BulkActionQuerySet, *, seconds: float | None = None) -> bool:
     """One step, wholly or not at all, of the oldest unfinished one that no other process is at; False if there is none.
 
     A step takes about `seconds`, else STEP_SECONDS, and at least one record.
@@ -115,7 +115,7 @@ def carry_on(among: BulkActionQuerySet, *, seconds: float | None = None) -> bool
 
 def _step(bulk_action: BulkAction, end: float) -> None:
     left = (
-        meant(bulk_action.kind, bulk_action.filter)
+        matching_records(bulk_action.kind, bulk_action.filter)
         .filter(pk__gt=bulk_action.reached, pk__lte=bulk_action.up_to)
         .order_by("pk")
     )
@@ -148,7 +148,7 @@ def _send(bulk_action: BulkAction, pks: Sequence[int]) -> int:
 def _fix(bulk_action: BulkAction, pks: Sequence[int], end: float) -> tuple[int, int]:
     """Also sends those fixed through again, where that is asked for too."""
     done = bulk_fix.fix(pks, change_of(bulk_action), end)
-    bulk_action.change[LEFT] = bulk_fix.add_reasons(bulk_action.change.get(LEFT, {}), done.left)
+    bulk_action.change[SKIPPED] = bulk_fix.add_reasons(bulk_action.change.get(SKIPPED, {}), done.left)
     if bulk_action.change.get(AND_REPROCESS):
         _send(bulk_action, done.pks)
     return len(done.pks), done.reached
@@ -171,7 +171,7 @@ STEP_BY_KIND: dict[str, Callable[[BulkAction, Sequence[int], float], tuple[int, 
 # In words.
 
 
-def in_words(chosen: Mapping[str, Any], known: Mapping[int, HeldRecord] = MappingProxyType({})) -> str:
+def describe_filter(chosen: Mapping[str, Any], known: Mapping[int, HeldRecord] = MappingProxyType({})) -> str:
     """What a filter means, for the history, lists and pages: "dead letters of tutors with code invalid". One selected
     record is told by its key too, where it is among the `known`.
     """
@@ -183,7 +183,7 @@ def in_words(chosen: Mapping[str, Any], known: Mapping[int, HeldRecord] = Mappin
     return plain(" ".join([told, *(words.format(chosen[name]) for name, words in WORDS.items() if name in chosen)]))
 
 
-def done(bulk_action: BulkAction) -> str:
+def past_tense(bulk_action: BulkAction) -> str:
     """What was done to its records, to begin a sentence with."""
     if bulk_action.kind == Kind.FIX:
         return "Fixed and sent through again" if bulk_action.change.get(AND_REPROCESS) else "Fixed"

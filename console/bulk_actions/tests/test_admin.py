@@ -48,18 +48,18 @@ def test_it_tells_each_phase_and_stops_asking_when_it_is_done(viewer: Client, mo
     for number in range(2):
         hold(valid(tutor_id=f"G-{number}"), key=f"G-{number}")
     bad = hold(key="B-1")
-    bulk_action = bulk_actions.begin(BulkAction.Kind.REPROCESS, {"status": "dead"}, by="user:ann")
+    bulk_action = bulk_actions.create(BulkAction.Kind.REPROCESS, {"status": "dead"}, by="user:ann")
     text = page_of(viewer, bulk_action)
     assert "at work" in text and "0 of 3" in text and 'data-refresh="2"' in text
     assert "No cluster is alive" in text
     doorbell.acknowledge()
     assert "The workers still have 3 to reprocess." in page_of(viewer, bulk_action)
-    bulk_actions.carry_on(BulkAction.objects.all())
+    bulk_actions.run_next_step(BulkAction.objects.all())
     text = page_of(viewer, bulk_action)
     assert "2 of 3" in text and "0 of 2" in text
     assert "The workers still have 1 to reprocess and 2 to process." in text
     assert "1,000" not in text and "on its way" in text
-    bulk_actions.finish(bulk_action)
+    bulk_actions.run_to_completion(bulk_action)
     text = page_of(viewer, bulk_action)
     assert "being processed" in text and "The workers still have 3 to process." in text
     PausedStream.objects.create(stream="tutors", by="user:ann")
@@ -76,7 +76,7 @@ def test_it_tells_each_phase_and_stops_asking_when_it_is_done(viewer: Client, mo
 
 def test_it_tells_of_trouble_and_of_who_was_faster(viewer: Client) -> None:
     record, other = hold(), hold()
-    bulk_action = bulk_actions.begin(
+    bulk_action = bulk_actions.create(
         BulkAction.Kind.DISCARD, {"status": "dead"}, by="user:ann", reason="<b>sent twice</b>"
     )
     BulkAction.objects.update(last_error="OperationalError: <b>away</b>")
@@ -84,7 +84,7 @@ def test_it_tells_of_trouble_and_of_who_was_faster(viewer: Client) -> None:
     assert "OperationalError: &lt;b&gt;away" in text and "&lt;b&gt;sent twice" in text
     assert "failing" in text_of(viewer.get(BULK_ACTIONS))
     bulk_actions.discard({"ids": [record.pk]}, by="test", reason="no")
-    bulk_actions.finish(bulk_action)
+    bulk_actions.run_to_completion(bulk_action)
     text = page_of(viewer, bulk_action)
     assert "1 of the 2 was closed or sent on by someone faster" in text
     assert "1 discarded" in text and "away" not in text
@@ -136,7 +136,7 @@ def test_a_filter_in_plain_words_and_as_lists(
     viewer: Client, chosen: dict[str, Any], words: str, pages: str | None
 ) -> None:
     hold(), wait()
-    assert bulk_actions.in_words(chosen) == words
+    assert bulk_actions.describe_filter(chosen) == words
     links = [link for _, link in list_pages(chosen)]
     assert pages is None or links == pages.split()
     for link in links:

@@ -39,11 +39,11 @@ TO_ADA = Change(do="set", field="email", value='"a@example.com"')
 
 def begin(change: Change, *, reprocess: bool = False, **chosen: Any) -> BulkAction:
     kept = change.as_kept() | ({bulk_actions.AND_REPROCESS: True} if reprocess else {})
-    return bulk_actions.begin(Kind.FIX, chosen or {"status": "dead"}, by="test", change=kept)
+    return bulk_actions.create(Kind.FIX, chosen or {"status": "dead"}, by="test", change=kept)
 
 
 def fix(change: Change, **more: Any) -> BulkAction:
-    return bulk_actions.finish(begin(change, **more))
+    return bulk_actions.run_to_completion(begin(change, **more))
 
 
 def payload_of(record: HeldRecord) -> Any:
@@ -82,7 +82,7 @@ def test_those_that_would_pass_are_fixed_and_the_others_left() -> None:
     before = good[0].payload
     bulk_action = fix(TO_ADA)
     assert (bulk_action.total, bulk_action.count) == (6, 3)
-    left = bulk_action.change[bulk_actions.LEFT]
+    left = bulk_action.change[bulk_actions.SKIPPED]
     assert left.pop(IS_SO) == left.pop(bulk_fix.NO_OBJECT) == 1
     [(reason, number)] = left.items()
     assert number == 1
@@ -132,7 +132,7 @@ def test_what_is_too_large_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     small, large = hold(), hold(valid(email="none", name="x" * 200))
     monkeypatch.setattr(fixing, "MAX_EDITABLE", len(large.payload) - 1)
     bulk_action = fix(TO_ADA)
-    assert bulk_action.change[bulk_actions.LEFT] == {bulk_fix.TOO_LARGE: 1}
+    assert bulk_action.change[bulk_actions.SKIPPED] == {bulk_fix.TOO_LARGE: 1}
     assert (payload_of(small)["email"], payload_of(large)["email"]) == ("a@example.com", "none")
     found = bulk_fix.dry_run(HeldRecord.objects.filter(pk=large.pk), TO_ADA)
     assert found.not_for == {bulk_fix.TOO_LARGE: 1}
@@ -152,10 +152,10 @@ def test_a_step_ends_in_time_with_one_record_done_at_least(monkeypatch: pytest.M
     bulk_action = begin(TO_ADA)
     for count, left, record in zip((1, 1, 1, 2), (0, 1, 2, 2), records, strict=True):
         assert bulk_action.finished_at is None
-        assert bulk_actions.carry_on(BulkAction.objects.all())
+        assert bulk_actions.run_next_step(BulkAction.objects.all())
         bulk_action.refresh_from_db()
         assert (bulk_action.count, bulk_action.reached) == (count, record.pk)
-        assert sum(bulk_action.change[bulk_actions.LEFT].values()) == left
+        assert sum(bulk_action.change[bulk_actions.SKIPPED].values()) == left
     assert bulk_action.finished_at
     assert [payload_of(record)["email"] for record in (records[0], records[3])] == ["a@example.com"] * 2
 
@@ -165,7 +165,7 @@ def test_those_too_large_keep_their_place_in_a_step_that_ends_early(monkeypatch:
     first, large, last = hold(), hold(valid(email="none", name="x" * 200)), hold()
     monkeypatch.setattr(fixing, "MAX_EDITABLE", len(large.payload) - 1)
     bulk_action = fix(TO_ADA)
-    assert (bulk_action.count, bulk_action.change[bulk_actions.LEFT]) == (2, {bulk_fix.TOO_LARGE: 1})
+    assert (bulk_action.count, bulk_action.change[bulk_actions.SKIPPED]) == (2, {bulk_fix.TOO_LARGE: 1})
     assert {payload_of(record)["email"] for record in (first, last)} == {"a@example.com"}
 
 
@@ -178,7 +178,7 @@ def test_of_what_the_page_waits_for_there_is_little(operator: Client, monkeypatc
     assert (bulk_action.total, bulk_action.count, bulk_action.finished_at) == (3, 1, None)
     assert "Begun to fix 3 held records; the workers go on" in LogEntry.objects.get().change_message
     assert "1 of 3" in text_of(operator.get(response["Location"]))
-    assert bulk_actions.finish(bulk_action).count == 3
+    assert bulk_actions.run_to_completion(bulk_action).count == 3
 
 
 def test_a_change_is_tried_for_a_while_and_the_page_says_so(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +240,7 @@ def test_two_operators_at_once_and_each_record_is_fixed_once_by_each(monkeypatch
     two = begin(Change(do="set", field="name", value='"Ada"'), status="dead")
     at_once(
         *[
-            lambda which=which: bulk_actions.finish(BulkAction.objects.get(pk=which.pk))
+            lambda which=which: bulk_actions.run_to_completion(BulkAction.objects.get(pk=which.pk))
             for which in (one, two, one, two)
         ]
     )
@@ -251,7 +251,7 @@ def test_two_operators_at_once_and_each_record_is_fixed_once_by_each(monkeypatch
     # "Ada" alone does not pass: only where the address was fixed before
     named = sum(payload_of(record)["name"] == "Ada" for record in records)
     assert two.count == named == sum(payload_of(record) and record.payload_version == 2 for record in records)
-    assert sum(two.change[bulk_actions.LEFT].values()) + two.count == 12
+    assert sum(two.change[bulk_actions.SKIPPED].values()) + two.count == 12
 
 
 @pytest.mark.django_db(transaction=True)
@@ -261,8 +261,8 @@ def test_fixed_and_reprocessed_at_once_each_record_goes_as_it_was_or_as_it_is(
     monkeypatch.setattr(bulk_actions, "STEP", 3)
     for number in range(12):
         hold(valid(tutor_id=f"M-{number}", email="none"), key=f"M-{number}")
-    fixing, sending = begin(TO_ADA, reprocess=True), bulk_actions.begin(Kind.REPROCESS, {}, by="test")
-    at_once(*[lambda which=which: bulk_actions.finish(which) for which in (fixing, sending)], work, work)
+    fixing, sending = begin(TO_ADA, reprocess=True), bulk_actions.create(Kind.REPROCESS, {}, by="test")
+    at_once(*[lambda which=which: bulk_actions.run_to_completion(which) for which in (fixing, sending)], work, work)
     work()
     fixing.refresh_from_db()
     assert fixing.count == 12
@@ -276,15 +276,15 @@ def test_a_crash_in_the_middle_of_a_step_leaves_nothing_half_done(monkeypatch: p
     monkeypatch.setattr(bulk_actions, "STEP", 2)
     records = [hold() for _ in range(5)]
     bulk_action = begin(TO_ADA, reprocess=True)
-    bulk_actions.carry_on(BulkAction.objects.all())
+    bulk_actions.run_next_step(BulkAction.objects.all())
     with monkeypatch.context() as patch:
         patch.setattr(requeue, "queue", lambda *args: 1 / 0)  # after the payloads are written
         with pytest.raises(ZeroDivisionError):
-            bulk_actions.carry_on(BulkAction.objects.all())
+            bulk_actions.run_next_step(BulkAction.objects.all())
     bulk_action.refresh_from_db()
     assert (bulk_action.count, bulk_action.reached) == (2, records[1].pk)
     assert [payload_of(record)["email"] for record in records[2:]] == ["no address"] * 3
-    bulk_actions.finish(bulk_action)
+    bulk_actions.run_to_completion(bulk_action)
     assert bulk_action.count == 5
     assert set(HeldRecord.objects.values_list("payload_version", flat=True)) == {1}
     assert sum(bulk_action.deliveries.values_list("count", flat=True)) == 5
@@ -294,7 +294,7 @@ def test_who_closed_one_meanwhile_was_faster() -> None:
     first, second = hold(), hold()
     bulk_action = begin(TO_ADA)
     bulk_actions.discard({"ids": [first.pk]}, by="test", reason="no")
-    bulk_actions.finish(bulk_action)
+    bulk_actions.run_to_completion(bulk_action)
     first.refresh_from_db()
     assert (first.payload_version, first.status) == (0, Status.DISCARDED)
     assert (bulk_action.total, bulk_action.count, payload_of(second)["email"]) == (2, 1, "a@example.com")

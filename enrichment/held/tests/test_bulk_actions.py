@@ -34,29 +34,29 @@ def queued() -> int:
 
 def test_it_is_done_in_steps_and_tells_how_far_it_is(small_steps: None) -> None:
     records = [hold() for _ in range(5)]
-    bulk_action = bulk_actions.begin(Kind.REPROCESS, {"status": "dead"}, by="test")
+    bulk_action = bulk_actions.create(Kind.REPROCESS, {"status": "dead"}, by="test")
     assert (bulk_action.total, bulk_action.up_to, bulk_action.count) == (5, records[-1].pk, 0)
-    assert bulk_actions.carry_on(BulkAction.objects.all())
+    assert bulk_actions.run_next_step(BulkAction.objects.all())
     bulk_action.refresh_from_db()
     assert (bulk_action.count, bulk_action.reached, bulk_action.finished_at, queued()) == (2, records[1].pk, None, 2)
-    assert bulk_actions.finish(bulk_action).finished_at
+    assert bulk_actions.run_to_completion(bulk_action).finished_at
     assert (bulk_action.count, queued(), bulk_action.deliveries.count()) == (5, 5, 3)
-    assert not bulk_actions.carry_on(BulkAction.objects.all())
+    assert not bulk_actions.run_next_step(BulkAction.objects.all())
 
 
 def test_what_comes_after_it_began_is_not_meant(small_steps: None) -> None:
     hold()
-    bulk_action = bulk_actions.begin(Kind.DISCARD, {}, by="test", reason="no")
+    bulk_action = bulk_actions.create(Kind.DISCARD, {}, by="test", reason="no")
     late = hold()
-    assert bulk_actions.finish(bulk_action).count == 1
+    assert bulk_actions.run_to_completion(bulk_action).count == 1
     assert HeldRecord.objects.open().get() == late
 
 
 def test_the_workers_take_up_what_a_crash_left(small_steps: None) -> None:
     for _ in range(5):
         hold()
-    bulk_action = bulk_actions.begin(Kind.DISCARD, {"status": "dead"}, by="test", reason="no")
-    bulk_actions.carry_on(BulkAction.objects.all())
+    bulk_action = bulk_actions.create(Kind.DISCARD, {"status": "dead"}, by="test", reason="no")
+    bulk_actions.run_next_step(BulkAction.objects.all())
     tasks.drain()
     bulk_action.refresh_from_db()
     assert bulk_action.finished_at
@@ -65,7 +65,7 @@ def test_the_workers_take_up_what_a_crash_left(small_steps: None) -> None:
 
 def test_enrich_pending_finishes_it_too(small_steps: None) -> None:
     hold(), hold(), hold()
-    bulk_actions.begin(Kind.DISCARD, {"status": "dead"}, by="test", reason="no")
+    bulk_actions.create(Kind.DISCARD, {"status": "dead"}, by="test", reason="no")
     call_command("enrich_pending")
     assert not BulkAction.objects.unfinished().exists()
     assert not HeldRecord.objects.open().exists()
@@ -73,8 +73,8 @@ def test_enrich_pending_finishes_it_too(small_steps: None) -> None:
 
 def test_a_step_that_fails_is_undone_and_harms_no_other(small_steps: None, monkeypatch: pytest.MonkeyPatch) -> None:
     hold(), hold(), wait()
-    bad = bulk_actions.begin(Kind.REPROCESS, {"status": "dead"}, by="test")
-    good = bulk_actions.begin(Kind.DISCARD, {"status": "waiting"}, by="test", reason="no")
+    bad = bulk_actions.create(Kind.REPROCESS, {"status": "dead"}, by="test")
+    good = bulk_actions.create(Kind.DISCARD, {"status": "waiting"}, by="test", reason="no")
 
     def reprocess_and_fail(bulk_action: BulkAction, pks: Any, end: float) -> tuple[int, int]:
         honest(bulk_action, pks, end)
@@ -90,18 +90,18 @@ def test_a_step_that_fails_is_undone_and_harms_no_other(small_steps: None, monke
         good.refresh_from_db()
         assert (bad.finished_at, bad.count, bad.last_error) == (None, 0, "RuntimeError: a mistake")
         assert good.finished_at
-    assert bulk_actions.finish(bad).count == 2
+    assert bulk_actions.run_to_completion(bad).count == 2
     assert bad.last_error == ""
 
 
 def test_several_at_once_do_each_record_once(small_steps: None) -> None:
     for _ in range(12):
         hold()
-    bulk_action = bulk_actions.begin(Kind.REPROCESS, {"status": "dead"}, by="test")
+    bulk_action = bulk_actions.create(Kind.REPROCESS, {"status": "dead"}, by="test")
 
     def work(_: int) -> None:
         try:
-            bulk_actions.finish(BulkAction.objects.get(pk=bulk_action.pk))
+            bulk_actions.run_to_completion(BulkAction.objects.get(pk=bulk_action.pk))
         finally:
             connection.close()
 
@@ -150,5 +150,5 @@ def test_what_is_sent_through_again_is_read_without_its_original() -> None:
 def test_a_filter_that_is_not_known_means_nothing() -> None:
     hold()
     with pytest.raises(KeyError):
-        bulk_actions.begin(Kind.REPROCESS, {"payload": "x"}, by="test")
+        bulk_actions.create(Kind.REPROCESS, {"payload": "x"}, by="test")
     assert not BulkAction.objects.exists()

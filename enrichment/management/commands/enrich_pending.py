@@ -96,7 +96,7 @@ def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None, ct
     failed_rounds = 0
     with tqdm(total=_pending(chosen), unit=" records", disable=None) as bar:
         while not ctrl_c.pressed and (limit is None or done.total() < limit):
-            acted = bulk_actions.carry_on(BulkAction.objects.all())
+            acted = bulk_actions.run_next_step(BulkAction.objects.all())
             batches = [process_batch(stream, records=batch_size, respect_backoff=False) for stream in chosen]
             worked = [batch for batch in batches if batch]
             progress = sum((batch.outcomes for batch in worked), Counter[str]())

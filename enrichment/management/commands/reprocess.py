@@ -27,16 +27,16 @@ class Command(BaseCommand):
         if options["since"]:
             chosen["held_after"] = _moment(options["since"]).isoformat()
         if options["dry_run"]:
-            number = bulk_actions.meant(BulkAction.Kind.REPROCESS, chosen).count()
+            number = bulk_actions.matching_records(BulkAction.Kind.REPROCESS, chosen).count()
             self.stdout.write(f"{number} dead letters would be sent through again.")
             return
-        bulk_action = bulk_actions.begin(BulkAction.Kind.REPROCESS, chosen, by="command")
+        bulk_action = bulk_actions.create(BulkAction.Kind.REPROCESS, chosen, by="command")
         self.stdout.write(
-            f"Bulk action {bulk_action.pk}: {bulk_actions.in_words(chosen)}, {bulk_action.total} of them."
+            f"Bulk action {bulk_action.pk}: {bulk_actions.describe_filter(chosen)}, {bulk_action.total} of them."
         )
         try:
             with tqdm(total=bulk_action.total, unit=" dead letters", disable=None) as bar:
-                bulk_actions.finish(bulk_action, lambda bulk_action: bar.update(bulk_action.count - bar.n))
+                bulk_actions.run_to_completion(bulk_action, lambda bulk_action: bar.update(bulk_action.count - bar.n))
         except KeyboardInterrupt:
             raise CommandError(
                 f"Stopped; the workers go on with bulk action {bulk_action.pk}.", returncode=130
