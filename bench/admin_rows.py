@@ -95,7 +95,7 @@ def _bulk_fixes() -> Iterator[Page]:
 
     path = reverse("admin:enrichment_deadletter_changelist")
     every = (("action", "fix"), ("index", "0"), ("select_across", "1"), ("_selected_action", "1"))
-    change = (("stream", "sessions"), ("do", "set"), ("field", "duration_minutes"), ("value", "60"))
+    change = (("stream", "sessions"), ("operation", "set"), ("field", "duration_minutes"), ("value", "60"))
     for query in ("?upload=2", "?code=invalid", ""):
         yield Page("enrichment_deadletter_changelist, fix: what to change", path + query, (*every, change[0]))
         yield Page("enrichment_deadletter_changelist, fix: dry run", path + query, every + change)

@@ -153,7 +153,7 @@ class TestReprocess:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(bulk_actions, "carry_on", press)
+            patch.setattr(bulk_actions, "run_next_step", press)
             with pytest.raises(CommandError, match="the workers go on with bulk action") as stopped:
                 run("reprocess")
         assert stopped.value.returncode == 130

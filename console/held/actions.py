@@ -159,13 +159,13 @@ class ActionsAdmin(ReadOnlyAdmin):
             return self.ask_for_stream(request, numbers)
         proposal = self.proposal(request, "fix", stream=stream.name)
         records = bulk_actions.matching_records("fix", proposal["chosen"]).filter(pk__lte=proposal["up_to"])
-        wrong, otherwise_wrong = bulk_fix.what_is_wrong(records)
+        wrong, otherwise_wrong = bulk_fix.top_failures(records)
         at_fault = wrong[0][0].partition(".")[0] if wrong else ""
-        form = ChangeForm(request.POST if "do" in request.POST else None, stream=stream, at_fault=at_fault)
+        form = ChangeForm(request.POST if "operation" in request.POST else None, stream=stream, at_fault=at_fault)
         told: dict[str, Any] = {"count": numbers[stream.name]}
         if form.is_bound and form.is_valid():
             change = form.change()
-            proposal["change"] = change.as_kept()
+            proposal["change"] = change.as_dict()
             found = bulk_fix.dry_run(records, change)
             sample = [(verdict, held_page_page.complaints(verdict.messages)) for verdict in found.sample]
             told = {"change": change, "found": found, "sample": sample, "count": found.total}

@@ -7,14 +7,14 @@ from typing import Any
 from django import forms
 
 from console import field_rules
-from enrichment.held.bulk_fix import Change, Do
+from enrichment.held.bulk_fix import Change, Operation
 from ingestion.cells import read_text, readers_of
 from ingestion.payloads import ParseError, ascii_json, parse_json
 from ingestion.streams import Stream
 
 MOST_TYPED = 10_000
 """Characters of a value."""
-NEEDED = {Do.SET.value: ["value"], Do.REPLACE.value: ["old", "value"]}
+NEEDED = {Operation.SET.value: ["value"], Operation.REPLACE.value: ["old", "value"]}
 
 
 OLD = 'Only records that have exactly this value. In a field that is no text, 27 is the number and "27" the text.'
@@ -29,7 +29,9 @@ class Typed(forms.CharField):
 
 
 class ChangeForm(forms.Form):
-    do = forms.ChoiceField(choices=Do.choices, initial=Do.SET, label="What to do", widget=forms.RadioSelect)
+    operation = forms.ChoiceField(
+        choices=Operation.choices, initial=Operation.SET, label="What to do", widget=forms.RadioSelect
+    )
     field = forms.ChoiceField(label="Field", error_messages={"invalid_choice": "Select a field of the stream."})
     old = Typed(label="Old value", help_text=OLD)
     value = Typed(label="New value")
@@ -51,10 +53,14 @@ class ChangeForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
-        self.values = {name: self.read(name) for name in NEEDED.get(data.get("do", ""), []) if name in data}
-        if data.get("do") == Do.SET and data.get("field") == self.stream.key:
+        self.values = {name: self.read(name) for name in NEEDED.get(data.get("operation", ""), []) if name in data}
+        if data.get("operation") == Operation.SET and data.get("field") == self.stream.key:
             self.add_error("field", "The key tells records apart: set on all of them they would be one.")
-        if data.get("do") == Do.REPLACE and not self.errors and self.values["old"] == self.values["value"]:
+        if (
+            data.get("operation") == Operation.REPLACE
+            and not self.errors
+            and self.values["old"] == self.values["value"]
+        ):
             self.add_error("value", "That is the old value.")
         return data
 
@@ -83,4 +89,4 @@ class ChangeForm(forms.Form):
 
     def change(self) -> Change:
         """What is asked for, of a form that is valid."""
-        return Change(do=self.cleaned_data["do"], field=self.cleaned_data["field"], **self.values)
+        return Change(operation=self.cleaned_data["operation"], field=self.cleaned_data["field"], **self.values)

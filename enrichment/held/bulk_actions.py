@@ -148,7 +148,7 @@ def _send(bulk_action: BulkAction, pks: Sequence[int]) -> int:
 def _fix(bulk_action: BulkAction, pks: Sequence[int], end: float) -> tuple[int, int]:
     """Also sends those fixed through again, where that is asked for too."""
     done = bulk_fix.fix(pks, change_of(bulk_action), end)
-    bulk_action.change[SKIPPED] = bulk_fix.add_reasons(bulk_action.change.get(SKIPPED, {}), done.left)
+    bulk_action.change[SKIPPED] = bulk_fix.add_reasons(bulk_action.change.get(SKIPPED, {}), done.skipped)
     if bulk_action.change.get(AND_REPROCESS):
         _send(bulk_action, done.pks)
     return len(done.pks), done.reached
@@ -191,7 +191,7 @@ def past_tense(bulk_action: BulkAction) -> str:
 
 
 def change_of(bulk_action: BulkAction) -> bulk_fix.Change:
-    return bulk_fix.Change.of(bulk_action.change)
+    return bulk_fix.Change.from_dict(bulk_action.change)
 
 
 WORDS = {

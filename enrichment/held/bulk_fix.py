@@ -21,9 +21,9 @@ from ingestion.payloads import MAX_DEPTH, ParseError, ascii_json, parse_json
 from ingestion.text import first_message, plain
 from ingestion.validation import field_errors, validate
 
-MOST_TRIED = 5_000
+MAX_RECORDS = 5_000
 """Held records on which a change is tried before it is confirmed."""
-MOST_BYTES = 16_000_000
+MAX_BYTES = 16_000_000
 """Of payloads that are tried on a page."""
 TRY_SECONDS = 1.5
 """For which they are tried."""
@@ -36,21 +36,21 @@ LOCKED_AT_ONCE = 100
 SAMPLE = 10
 LATEST = 500
 """Held records whose messages are counted."""
-MOST_WRONG = 5
-MOST_REASONS = 20
-MOST_VALUE = 300
+MAX_FAILURES = 5
+MAX_REASONS = 20
+MAX_VALUE_LENGTH = 300
 """Characters of a value that a page shows."""
 
 ABSENT = "absent"
-NOT_SO = "have another value in the field, or none: the change is not for them"
-IS_SO = "have that value already"
-NOT_THERE = "do not have the field"
-NO_OBJECT = "are no objects: they have no fields"
+OLD_VALUE_DIFFERS = "have another value in the field, or none: the change is not for them"
+UNCHANGED = "have that value already"
+FIELD_MISSING = "do not have the field"
+NOT_AN_OBJECT = "are no objects: they have no fields"
 TOO_LARGE = "are too large to be fixed here"
 OTHER = "other reasons"
 
 
-class Do(models.TextChoices):
+class Operation(models.TextChoices):
     SET = "set", "Set a field"
     REPLACE = "replace", "Replace one value by another"
     REMOVE = "remove", "Remove a field"
@@ -60,36 +60,36 @@ class Do(models.TextChoices):
 class Change:
     """What is done to each record; its values are JSON in ASCII, which every database keeps."""
 
-    do: str
+    operation: str
     field: str
     value: str = ""
     old: str = ""
 
     @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> Change:
+    def from_dict(cls, stored: Mapping[str, Any]) -> Change:
         """That of a bulk action."""
-        return cls(**{name: kept.get(name, "") for name in ("do", "field", "value", "old")})
+        return cls(**{name: stored.get(name, "") for name in ("operation", "field", "value", "old")})
 
-    def as_kept(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if value}
 
-    def on(self, record: dict[str, Any]) -> dict[str, Any] | str:
+    def apply_to(self, record: dict[str, Any]) -> dict[str, Any] | str:
         """The record so changed, or why the change is not for it."""
         present = _canonical(record[self.field]) if self.field in record else None
-        if self.do == Do.REMOVE:
+        if self.operation == Operation.REMOVE:
             if present is None:
-                return NOT_THERE
+                return FIELD_MISSING
             return {name: value for name, value in record.items() if name != self.field}
-        if self.do == Do.REPLACE and present != _canonical(json.loads(self.old)):
-            return NOT_SO
+        if self.operation == Operation.REPLACE and present != _canonical(json.loads(self.old)):
+            return OLD_VALUE_DIFFERS
         value = json.loads(self.value)
-        return IS_SO if present == _canonical(value) else {**record, self.field: value}
+        return UNCHANGED if present == _canonical(value) else {**record, self.field: value}
 
     def __str__(self) -> str:
-        field, value, old = plain(self.field), shown(self.value), shown(self.old)
-        if self.do == Do.REMOVE:
+        field, value, old = plain(self.field), display_value(self.value), display_value(self.old)
+        if self.operation == Operation.REMOVE:
             return f"remove {field}"
-        return f"set {field} to {value}" if self.do == Do.SET else f"replace {field} {old} by {value}"
+        return f"set {field} to {value}" if self.operation == Operation.SET else f"replace {field} {old} by {value}"
 
 
 def _canonical(value: Any) -> str:
@@ -97,17 +97,17 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def shown(value: str) -> str:
+def display_value(value: str) -> str:
     """A value in JSON for a person to read."""
     try:
         text = plain(json.dumps(json.loads(value), ensure_ascii=False))
     except ValueError:
         return ABSENT
-    return text if len(text) <= MOST_VALUE else f"{text[:MOST_VALUE]}…"
+    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}…"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Preview:
     """What the change would do to one record."""
 
     held: HeldRecord
@@ -115,34 +115,34 @@ class Verdict:
     after: str = ABSENT
     payload: Any = None
     """As it would be; meaningless where the change is not for the record."""
-    left: str = ""
+    skip_reason: str = ""
     """Why the change is not for it."""
     messages: Mapping[str, list[str]] = field(default_factory=dict)
     """What would be wrong with it, by field."""
 
     @property
     def passes(self) -> bool:
-        return not self.left and not self.messages
+        return not self.skip_reason and not self.messages
 
     @property
     def reason(self) -> str:
         """Why it is left as it is."""
-        return self.left or f"would not pass: {first_message(self.messages)[:200]}"
+        return self.skip_reason or f"would not pass: {first_message(self.messages)[:200]}"
 
 
-def judge(held: HeldRecord, change: Change) -> Verdict:
+def preview_change(held: HeldRecord, change: Change) -> Preview:
     try:
         record = parse_json(held.payload.encode())
     except ParseError as error:  # by a stricter reader than the one that took it in
-        return Verdict(held=held, messages={"record": [str(error)]})
+        return Preview(held=held, messages={"record": [str(error)]})
     if not isinstance(record, dict):
-        return Verdict(held=held, left=NO_OBJECT)
-    changed = change.on(record)
+        return Preview(held=held, skip_reason=NOT_AN_OBJECT)
+    changed = change.apply_to(record)
     if isinstance(changed, str):
-        return Verdict(held=held, left=changed)
+        return Preview(held=held, skip_reason=changed)
     before, after = (_field(each, change.field) for each in (record, changed))
     messages = _check(held.stream, changed, change)
-    return Verdict(held=held, before=before, after=after, payload=changed, messages=messages)
+    return Preview(held=held, before=before, after=after, payload=changed, messages=messages)
 
 
 def _check(stream: str, changed: dict[str, Any], change: Change) -> dict[str, list[str]]:
@@ -161,7 +161,7 @@ def _check(stream: str, changed: dict[str, Any], change: Change) -> dict[str, li
 
 
 def _field(record: dict[str, Any], name: str) -> str:
-    return shown(ascii_json(record[name])) if name in record else ABSENT
+    return display_value(ascii_json(record[name])) if name in record else ABSENT
 
 
 # Before it is confirmed.
@@ -175,62 +175,62 @@ class DryRun:
     """All that are chosen."""
     tried: int = 0
     passing: int = 0
-    not_for: Counter[str] = field(default_factory=Counter)
+    skipped_because: Counter[str] = field(default_factory=Counter)
     """Why the change is not for some → how many."""
     failing: Counter[str] = field(default_factory=Counter)
     """First message → how many would not pass."""
-    sample: list[Verdict] = field(default_factory=list)
+    sample: list[Preview] = field(default_factory=list)
 
     @property
-    def would_not_pass(self) -> int:
+    def failing_count(self) -> int:
         return self.failing.total()
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         return self.tried == self.total
 
     @property
-    def most_failing(self) -> list[tuple[str, int]]:
-        return self.failing.most_common(MOST_REASONS)
+    def top_messages(self) -> list[tuple[str, int]]:
+        return self.failing.most_common(MAX_REASONS)
 
     @property
-    def left_alone(self) -> list[tuple[str, int]]:
-        return self.not_for.most_common()
+    def skipped(self) -> list[tuple[str, int]]:
+        return self.skipped_because.most_common()
 
 
 def dry_run(chosen: HeldRecordQuerySet, change: Change) -> DryRun:
-    """Tries the change on the chosen, at most on MOST_TRIED or MOST_BYTES, for about TRY_SECONDS and on one at least;
+    """Tries the change on the chosen, at most on MAX_RECORDS or MAX_BYTES, for about TRY_SECONDS and on one at least;
     the sample has some of each kind.
     """
     end = time.monotonic() + TRY_SECONDS
     found = DryRun(total=chosen.count())
-    sizes = list(chosen.order_by("pk").values_list("pk", Bytes("payload"))[:MOST_TRIED])
-    passing: list[Verdict] = []
-    failing: list[Verdict] = []
-    for verdict in _verdicts(_within(sizes, MOST_BYTES), change):
+    sizes = list(chosen.order_by("pk").values_list("pk", Bytes("payload"))[:MAX_RECORDS])
+    passing: list[Preview] = []
+    failing: list[Preview] = []
+    for preview in _previews(_within(sizes, MAX_BYTES), change):
         found.tried += 1
-        if verdict.passes:
+        if preview.passes:
             found.passing += 1
-            passing += [verdict][: SAMPLE - len(passing)]
-        elif verdict.left:
-            found.not_for[verdict.left] += 1
+            passing += [preview][: SAMPLE - len(passing)]
+        elif preview.skip_reason:
+            found.skipped_because[preview.skip_reason] += 1
         else:
-            found.failing[first_message(verdict.messages)[:200]] += 1
-            failing += [verdict][: SAMPLE - len(failing)]
+            found.failing[first_message(preview.messages)[:200]] += 1
+            failing += [preview][: SAMPLE - len(failing)]
         if time.monotonic() >= end:
             break
     half = max(SAMPLE // 2, SAMPLE - len(passing))
-    found.sample = sorted(failing[:half] + passing[: SAMPLE - len(failing[:half])], key=lambda verdict: verdict.held.pk)
+    found.sample = sorted(failing[:half] + passing[: SAMPLE - len(failing[:half])], key=lambda preview: preview.held.pk)
     return found
 
 
-def what_is_wrong(chosen: HeldRecordQuerySet) -> tuple[list[tuple[str, str, int]], int]:
+def top_failures(chosen: HeldRecordQuerySet) -> tuple[list[tuple[str, str, int]], int]:
     """([(field, first message, how many of the latest chosen had it when they failed last)], how many had others); the
     most frequent first.
     """
     latest = chosen.order_by("-pk").values_list("messages", flat=True)[:LATEST]
     numbers = Counter((next(iter(messages), ""), first_message(messages)[:200]) for messages in latest)
-    most = [(*told, number) for told, number in numbers.most_common(MOST_WRONG)]
+    most = [(*told, number) for told, number in numbers.most_common(MAX_FAILURES)]
     return most, numbers.total() - sum(number for *_, number in most)
 
 
@@ -246,7 +246,7 @@ def _within(sizes: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]
     return taken
 
 
-def _verdicts(sizes: Sequence[tuple[int, int]], change: Change) -> Iterator[Verdict]:
+def _previews(sizes: Sequence[tuple[int, int]], change: Change) -> Iterator[Preview]:
     """Of each of these (id, bytes), in their order, in memory a few at a time."""
     sizes = list(sizes)
     while sizes:
@@ -258,9 +258,9 @@ def _verdicts(sizes: Sequence[tuple[int, int]], change: Change) -> Iterator[Verd
         read = HeldRecord.objects.defer("original_payload").in_bulk(small)
         for pk, _ in chunk:
             if pk in unread:
-                yield Verdict(held=unread[pk], left=TOO_LARGE)
+                yield Preview(held=unread[pk], skip_reason=TOO_LARGE)
             elif pk in read:
-                yield judge(read.pop(pk), change)
+                yield preview_change(read.pop(pk), change)
 
 
 # In a step of a bulk action.
@@ -272,7 +272,7 @@ class FixResult:
     """The ids up to this one are done."""
     pks: list[int] = field(default_factory=list)
     """Of those fixed."""
-    left: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
     """Why others are left as they are → how many."""
 
 
@@ -281,44 +281,44 @@ def fix(pks: Sequence[int], change: Change, end: float = math.inf) -> FixResult:
     which keeps the lock on them; those closed meanwhile are left out.
     """
     done = FixResult(reached=pks[-1])
-    passing: list[Verdict] = []
-    for verdict in _locked_verdicts(pks, change):
-        if verdict.passes:
-            done.pks.append(verdict.held.pk)
-            passing.append(verdict)
+    passing: list[Preview] = []
+    for preview in _locked_previews(pks, change):
+        if preview.passes:
+            done.pks.append(preview.held.pk)
+            passing.append(preview)
         else:
-            done.left[verdict.reason] += 1
+            done.skipped[preview.reason] += 1
         if len(passing) >= WRITTEN_AT_ONCE or sum(len(each.held.payload) for each in passing) > WRITTEN_BYTES:
             _write(passing)
         if time.monotonic() >= end:
-            done.reached = verdict.held.pk
+            done.reached = preview.held.pk
             break
     _write(passing)
     return done
 
 
-def _locked_verdicts(pks: Sequence[int], change: Change) -> Iterator[Verdict]:
+def _locked_previews(pks: Sequence[int], change: Change) -> Iterator[Preview]:
     for start in range(0, len(pks), LOCKED_AT_ONCE):
         among = HeldRecord.objects.open().filter(pk__in=pks[start : start + LOCKED_AT_ONCE])
         locked = among.order_by("pk").select_for_update()
-        yield from _verdicts(list(locked.values_list("pk", Bytes("payload"))), change)
+        yield from _previews(list(locked.values_list("pk", Bytes("payload"))), change)
 
 
-def _write(passing: list[Verdict]) -> None:
+def _write(passing: list[Preview]) -> None:
     """Empties it: payloads may be large."""
     by_stream: dict[str, list[tuple[HeldRecord, int, Any]]] = {}
-    for verdict in passing:
-        held = verdict.held
-        by_stream.setdefault(held.stream, []).append((held, held.payload_version, verdict.payload))
+    for preview in passing:
+        held = preview.held
+        by_stream.setdefault(held.stream, []).append((held, held.payload_version, preview.payload))
     for stream, rows in by_stream.items():
         fixing.replace_payloads(streams.get(stream), rows)
     passing.clear()
 
 
 def add_reasons(kept: Mapping[str, int], left: Mapping[str, int]) -> dict[str, int]:
-    """The sum of both, with no more than MOST_REASONS of their own name."""
+    """The sum of both, with no more than MAX_REASONS of their own name."""
     total = dict(kept)
     for reason, number in left.items():
-        name = reason if reason in total or len(total) < MOST_REASONS else OTHER
+        name = reason if reason in total or len(total) < MAX_REASONS else OTHER
         total[name] = total.get(name, 0) + number
     return total

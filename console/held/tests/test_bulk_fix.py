@@ -20,7 +20,7 @@ from console.held import actions as admin_acts
 from console.held.bulk_fix_form import ChangeForm
 from console.held.tests.test_actions import ALL, DEAD, choose, fields_of
 from enrichment.held import bulk_actions, bulk_fix, fixing, requeue
-from enrichment.held.bulk_fix import IS_SO, NOT_SO, NOT_THERE, Change
+from enrichment.held.bulk_fix import FIELD_MISSING, OLD_VALUE_DIFFERS, UNCHANGED, Change
 from enrichment.models import BulkAction, HeldRecord
 from enrichment.tests.held import hold, valid, wait
 from ingestion import streams
@@ -33,12 +33,12 @@ from tests.records import work_off as work
 pytestmark = pytest.mark.django_db
 
 Kind, Status = BulkAction.Kind, HeldRecord.Status
-SET = {"do": "set", "field": "email", "value": "a@example.com", "written_as": "text"}
-TO_ADA = Change(do="set", field="email", value='"a@example.com"')
+SET = {"operation": "set", "field": "email", "value": "a@example.com", "written_as": "text"}
+TO_ADA = Change(operation="set", field="email", value='"a@example.com"')
 
 
 def begin(change: Change, *, reprocess: bool = False, **chosen: Any) -> BulkAction:
-    kept = change.as_kept() | ({bulk_actions.AND_REPROCESS: True} if reprocess else {})
+    kept = change.as_dict() | ({bulk_actions.AND_REPROCESS: True} if reprocess else {})
     return bulk_actions.create(Kind.FIX, chosen or {"status": "dead"}, by="test", change=kept)
 
 
@@ -54,24 +54,24 @@ def payload_of(record: HeldRecord) -> Any:
 @pytest.mark.parametrize(
     ("change", "becomes"),
     [
-        (Change(do="set", field="a", value="2"), {"a": 2, "b": None}),
-        (Change(do="set", field="c", value="[1]"), {"a": 1, "b": None, "c": [1]}),
-        (Change(do="set", field="a", value="1"), IS_SO),
-        (Change(do="set", field="a", value="1.0"), {"a": 1.0, "b": None}),
-        (Change(do="set", field="a", value="true"), {"a": True, "b": None}),
-        (Change(do="replace", field="a", old="1", value='"one"'), {"a": "one", "b": None}),
-        (Change(do="replace", field="a", old='"1"', value="2"), NOT_SO),
-        (Change(do="replace", field="a", old="true", value="2"), NOT_SO),
-        (Change(do="replace", field="b", old="null", value="2"), {"a": 1, "b": 2}),
-        (Change(do="replace", field="c", old="null", value="2"), NOT_SO),
-        (Change(do="remove", field="b"), {"a": 1}),
-        (Change(do="remove", field="c"), NOT_THERE),
+        (Change(operation="set", field="a", value="2"), {"a": 2, "b": None}),
+        (Change(operation="set", field="c", value="[1]"), {"a": 1, "b": None, "c": [1]}),
+        (Change(operation="set", field="a", value="1"), UNCHANGED),
+        (Change(operation="set", field="a", value="1.0"), {"a": 1.0, "b": None}),
+        (Change(operation="set", field="a", value="true"), {"a": True, "b": None}),
+        (Change(operation="replace", field="a", old="1", value='"one"'), {"a": "one", "b": None}),
+        (Change(operation="replace", field="a", old='"1"', value="2"), OLD_VALUE_DIFFERS),
+        (Change(operation="replace", field="a", old="true", value="2"), OLD_VALUE_DIFFERS),
+        (Change(operation="replace", field="b", old="null", value="2"), {"a": 1, "b": 2}),
+        (Change(operation="replace", field="c", old="null", value="2"), OLD_VALUE_DIFFERS),
+        (Change(operation="remove", field="b"), {"a": 1}),
+        (Change(operation="remove", field="c"), FIELD_MISSING),
     ],
     ids=str,
 )
 def test_a_change_is_for_records_that_have_exactly_that_value(change: Change, becomes: Any) -> None:
-    assert repr(change.on({"a": 1, "b": None})) == repr(becomes)
-    assert Change.of(change.as_kept()) == change
+    assert repr(change.apply_to({"a": 1, "b": None})) == repr(becomes)
+    assert Change.from_dict(change.as_dict()) == change
 
 
 def test_those_that_would_pass_are_fixed_and_the_others_left() -> None:
@@ -83,7 +83,7 @@ def test_those_that_would_pass_are_fixed_and_the_others_left() -> None:
     bulk_action = fix(TO_ADA)
     assert (bulk_action.total, bulk_action.count) == (6, 3)
     left = bulk_action.change[bulk_actions.SKIPPED]
-    assert left.pop(IS_SO) == left.pop(bulk_fix.NO_OBJECT) == 1
+    assert left.pop(UNCHANGED) == left.pop(bulk_fix.NOT_AN_OBJECT) == 1
     [(reason, number)] = left.items()
     assert number == 1
     assert "age" in reason
@@ -102,11 +102,11 @@ def test_it_is_fixed_as_a_single_one_is() -> None:
     record.original_payload = "as it came"
     record.save()
     bulk_actions.reprocess({}, by="test")
-    fix(Change(do="replace", field="tutor_id", old='"T-old"', value='"T-new"'))
+    fix(Change(operation="replace", field="tutor_id", old='"T-old"', value='"T-new"'))
     assert payload_of(record)["tutor_id"] == "T-old"  # it would not pass
     fix(TO_ADA)
     record.refresh_from_db()
-    fix(Change(do="replace", field="tutor_id", old='"T-old"', value='"T-new"'))
+    fix(Change(operation="replace", field="tutor_id", old='"T-old"', value='"T-new"'))
     record.refresh_from_db()
     assert (record.key, record.version_at.isoformat()) == ("T-new", "2025-01-02T03:04:05+00:00")
     assert (record.original_payload, record.payload_version, record.queued_in) == ("as it came", 2, None)
@@ -135,7 +135,7 @@ def test_what_is_too_large_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bulk_action.change[bulk_actions.SKIPPED] == {bulk_fix.TOO_LARGE: 1}
     assert (payload_of(small)["email"], payload_of(large)["email"]) == ("a@example.com", "none")
     found = bulk_fix.dry_run(HeldRecord.objects.filter(pk=large.pk), TO_ADA)
-    assert found.not_for == {bulk_fix.TOO_LARGE: 1}
+    assert found.skipped_because == {bulk_fix.TOO_LARGE: 1}
 
 
 def test_few_payloads_are_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,13 +208,13 @@ def test_a_record_is_written_once_to_be_fixed(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(("deep", "count"), [(99, 1), (100, 0)])
 def test_a_value_may_be_as_deep_as_in_a_record_that_is_sent(deep: int, count: int) -> None:
     hold(valid(email="a@example.com", note=1))
-    assert fix(Change(do="set", field="note", value="[" * deep + "]" * deep)).count == count
+    assert fix(Change(operation="set", field="note", value="[" * deep + "]" * deep)).count == count
 
 
 def test_of_many_reasons_the_first_are_kept() -> None:
     kept = bulk_fix.add_reasons({}, {f"reason {number}": 2 for number in range(100)})
     again = bulk_fix.add_reasons(kept, {"reason 0": 1, "another": 1})
-    assert len(again) == bulk_fix.MOST_REASONS + 1
+    assert len(again) == bulk_fix.MAX_REASONS + 1
     assert (again["reason 0"], again[bulk_fix.OTHER], sum(again.values())) == (3, 161, 202)
 
 
@@ -237,7 +237,7 @@ def test_two_operators_at_once_and_each_record_is_fixed_once_by_each(monkeypatch
     monkeypatch.setattr(bulk_actions, "STEP", 3)
     records = [hold() for _ in range(12)]
     one = begin(TO_ADA)
-    two = begin(Change(do="set", field="name", value='"Ada"'), status="dead")
+    two = begin(Change(operation="set", field="name", value='"Ada"'), status="dead")
     at_once(
         *[
             lambda which=which: bulk_actions.run_to_completion(BulkAction.objects.get(pk=which.pk))
@@ -331,7 +331,7 @@ def test_it_tells_what_would_come_of_it_and_does_nothing_yet(operator: Client) -
     text = page_of(operator, DEAD, **SET)
     assert 'What it would do: set email to "a@example.com"' in text
     assert "12 of 14 would now pass; 1 would not and is left as it is." in text
-    assert f"1 {IS_SO}; left as it is." in text
+    assert f"1 {UNCHANGED}; left as it is." in text
     assert text.count('class="before"') == 10
     assert '<code>"no address"</code>' in text and '<code>"a@example.com"</code>' in text
     assert "B-1" in text and "greater than or equal to 18" in text
@@ -347,7 +347,7 @@ def test_it_is_confirmed_and_done_and_in_the_history(operator: Client) -> None:
     assert response["Location"] == f"/admin/enrichment/bulkaction/{bulk_action.pk}/change/"
     assert (bulk_action.kind, bulk_action.by, bulk_action.total, bulk_action.count) == ("fix", "user:operator", 2, 1)
     assert bulk_action.filter == {"status": "dead", "code": "invalid", "stream": "tutors"}
-    assert {name: bulk_action.change[name] for name in ("do", "field", "value")} == TO_ADA.as_kept()
+    assert {name: bulk_action.change[name] for name in ("operation", "field", "value")} == TO_ADA.as_dict()
     assert (payload_of(good)["email"], payload_of(bad)["email"]) == ("a@example.com", "none")
     assert not bulk_action.deliveries.exists()
     told = 'Fixed: 1 held record: set email to "a@example.com". Chosen: dead letters of tutors with code invalid.'
@@ -377,7 +377,7 @@ def test_records_of_several_streams_are_fixed_one_stream_at_a_time(operator: Cli
     assert "planets" not in text
     assert "Fix 2 held records of tutors" in page_of(operator, DEAD, stream="tutors")
     assert "Which of them?" in page_of(operator, DEAD, stream="planets")
-    confirm(operator, DEAD, stream="students", do="set", field="age", value="10", written_as="json")
+    confirm(operator, DEAD, stream="students", operation="set", field="age", value="10", written_as="json")
     assert BulkAction.objects.get().filter == {"status": "dead", "stream": "students"}
     assert (BulkAction.objects.get().total, BulkAction.objects.get().count) == (1, 1)
 
@@ -385,7 +385,7 @@ def test_records_of_several_streams_are_fixed_one_stream_at_a_time(operator: Cli
 def test_of_very_many_the_first_are_tried_and_the_page_says_so(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_fix, "MOST_TRIED", 3)
+    monkeypatch.setattr(bulk_fix, "MAX_RECORDS", 3)
     monkeypatch.setattr(bulk_actions, "STEP", 2)
     for _ in range(5):
         hold()
@@ -402,7 +402,7 @@ def test_of_very_many_the_first_are_tried_and_the_page_says_so(
     assert LogEntry.objects.get().change_message == begun
     text = text_of(operator.get(response["Location"]))
     assert 'data-refresh="2"' in text and "2 of 5" in text and "No cluster is alive" in text
-    monkeypatch.setattr(bulk_fix, "MOST_BYTES", 1)
+    monkeypatch.setattr(bulk_fix, "MAX_BYTES", 1)
     assert "It was tried on the first 1 of 5." in page_of(operator, DEAD, **SET)
 
 
@@ -416,8 +416,8 @@ def test_where_nothing_would_pass_there_is_nothing_to_confirm(operator: Client) 
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ({"do": "destroy"}, "Select a valid choice"),
-        ({"do": ""}, "This field is required."),
+        ({"operation": "destroy"}, "Select a valid choice"),
+        ({"operation": ""}, "This field is required."),
         ({"field": "x" * 100_000}, "Select a field of the stream."),
         ({"field": "a\0b"}, "Select a field of the stream."),
         ({"field": "<script>alert(1)</script>"}, "Select a field of the stream."),
@@ -430,8 +430,8 @@ def test_where_nothing_would_pass_there_is_nothing_to_confirm(operator: Client) 
         ({"value": "9" * 5000, "written_as": "json"}, "too many digits"),
         ({"value": "[" * 5000, "written_as": "json"}, "Nested"),
         ({"value": "[" * 500 + "]" * 500, "written_as": "json"}, "Nested"),
-        ({"do": "replace", "old": "{", "value": "1", "written_as": "json"}, "Not JSON"),
-        ({"do": "replace", "old": "a", "value": "a"}, "That is the old value."),
+        ({"operation": "replace", "old": "{", "value": "1", "written_as": "json"}, "Not JSON"),
+        ({"operation": "replace", "old": "a", "value": "a"}, "That is the old value."),
         ({"written_as": "yaml"}, "Select a valid choice"),
     ],
     ids=lambda each: str(each)[:40],
@@ -452,7 +452,7 @@ def test_a_value_that_no_database_keeps_is_tried_and_left(operator: Client, valu
     text = text_of(operator.post(DEAD, choose("fix", **SET | {"value": value, "written_as": "json"})))
     assert "0 of 1 would now pass" in text
     assert "</code><script>" not in text and "\u202e" not in text.split('id="preview"')[1]
-    change = Change(do="set", field="name", value=ascii_json(json.loads(value)))
+    change = Change(operation="set", field="name", value=ascii_json(json.loads(value)))
     assert fix(change).count == 0
     record.refresh_from_db()
     assert record.payload == before
@@ -468,10 +468,14 @@ def test_a_value_that_no_database_keeps_is_tried_and_left(operator: Client, valu
         ({"field": "age", "value": ""}, '""', ""),
         ({"field": "subjects", "value": "Algebra; Fran\u00e7ais"}, '["Algebra","Fran\\u00e7ais"]', ""),
         ({"field": "subjects", "value": '["Algebra"]'}, '["Algebra"]', ""),
-        ({"field": "age", "value": "27", "do": "replace", "old": '"27"'}, "27", '"27"'),
-        ({"field": "age", "value": "27", "do": "replace", "old": "7"}, "27", "7"),
-        ({"field": "age", "value": "27", "do": "replace", "old": "yes"}, "27", '"yes"'),
-        ({"field": "email", "value": "a@example.com", "do": "replace", "old": '"7"'}, '"a@example.com"', r'"\"7\""'),
+        ({"field": "age", "value": "27", "operation": "replace", "old": '"27"'}, "27", '"27"'),
+        ({"field": "age", "value": "27", "operation": "replace", "old": "7"}, "27", "7"),
+        ({"field": "age", "value": "27", "operation": "replace", "old": "yes"}, "27", '"yes"'),
+        (
+            {"field": "email", "value": "a@example.com", "operation": "replace", "old": '"7"'},
+            '"a@example.com"',
+            r'"\"7\""',
+        ),
         ({"field": "age", "value": '"27"', "written_as": "json"}, '"27"', ""),
     ],
     ids=str,
@@ -483,7 +487,7 @@ def test_what_is_typed_is_read_as_the_field_is(typed: dict[str, str], value: str
 
 
 def test_truth_is_read_so_and_what_is_no_truth_is_replaced() -> None:
-    typed = {"do": "replace", "field": "no_show", "old": "yes", "value": "yes", "written_as": "text"}
+    typed = {"operation": "replace", "field": "no_show", "old": "yes", "value": "yes", "written_as": "text"}
     form = ChangeForm(typed, stream=streams.get("sessions"))
     assert form.is_valid(), form.errors
     assert (form.change().old, form.change().value) == ('"yes"', "true")
@@ -497,7 +501,7 @@ def test_a_number_is_set_as_it_is_typed_first(operator: Client) -> None:
 
 
 def test_it_says_that_there_are_other_messages(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk_fix, "MOST_WRONG", 1)
+    monkeypatch.setattr(bulk_fix, "MAX_FAILURES", 1)
     hold(), hold()
     assert "other messages" not in page_of(operator, DEAD)
     hold(messages={"age": ["too young"]}), hold(messages={"age": ["too old"]}), hold(messages={"name": ["too long"]})
@@ -576,6 +580,8 @@ def test_what_is_confirmed_is_what_the_page_told_of(operator: Client) -> None:
 
 def test_waiting_records_are_fixed_too(operator: Client) -> None:
     record = wait()
-    confirm(operator, "/admin/enrichment/waitingrecord/", do="set", field="tutor_id", value="T-5", written_as="text")
+    confirm(
+        operator, "/admin/enrichment/waitingrecord/", operation="set", field="tutor_id", value="T-5", written_as="text"
+    )
     assert payload_of(record)["tutor_id"] == "T-5"
     assert record.status == Status.WAITING
