@@ -27,7 +27,7 @@ from enrichment.models import HeldRecord, MinuteStat
 from enrichment.pipeline import outcomes as held_outcomes
 from enrichment.pipeline import references, upsert
 from enrichment.pipeline.faults import Fault, classify, timed_out
-from enrichment.pipeline.item import Rejection, Item
+from enrichment.pipeline.item import Item, Rejection
 from ingestion.models import PART_DIVISOR, Delivery
 from ingestion.payloads import parse_accepted
 from ingestion.streams import Context, Stream

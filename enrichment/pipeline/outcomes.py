@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from enrichment.models import Failure, HeldRecord
-from enrichment.pipeline.item import Rejection, Item
+from enrichment.pipeline.item import Item, Rejection
 from enrichment.versions import version_at
 from ingestion.payloads import ascii_json
 from ingestion.streams import Stream
