@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from console.templatetags.shown import age, moment
+from console.templatetags.formatting import age, moment
 from enrichment import stats
 from enrichment.models import BulkAction, Pruning
 from ingestion.models import EXPIRES_SOON, ApiKey, Delivery, PausedStream

@@ -16,7 +16,7 @@ from django.utils.functional import cached_property
 from django.utils.text import capfirst
 
 
-class ListedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RestrictedLookupAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Its list is filtered by its own filters alone: any other lookup in an address is a query of the visitor's making,
     which may take for ever, fail, or find out letter by letter what no page shows.
     """
@@ -43,7 +43,7 @@ class ListedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             raise IncorrectLookupParameters from error
 
 
-class ReadOnlyAdmin(ListedAdmin):
+class ReadOnlyAdmin(RestrictedLookupAdmin):
     """Pages that only show. Rows of one table by number; nothing that costs a look at the whole table."""
 
     ordering = ["-id"]
@@ -78,22 +78,22 @@ class ReadOnlyAdmin(ListedAdmin):
 class NewestPaginator(Paginator):  # type: ignore[type-arg]
     """Knows the first rows only: to count a million takes longer than to show fifty, and nobody turns to page 9,000."""
 
-    most = 10_000
+    max_rows = 10_000
 
     @property
-    def most_counted(self) -> int:
-        return self.most
+    def max_counted(self) -> int:
+        return self.max_rows
 
     @property
     def has_more(self) -> bool:
         """Whether there are more than it counts."""
-        return self.counted > self.most_counted
+        return self.counted > self.max_counted
 
     @cached_property
     def counted(self) -> int:
         """One more than it counts, to know of those."""
-        return cast("QuerySet[Any]", self.object_list)[: self.most_counted + 1].count()
+        return cast("QuerySet[Any]", self.object_list)[: self.max_counted + 1].count()
 
     @cached_property
     def count(self) -> int:
-        return min(self.counted, self.most_counted)
+        return min(self.counted, self.max_counted)

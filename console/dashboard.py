@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from console import senders as clients
+from console import senders
 from console.alarms import alarms
 from console.charts import Series, stacked_bars
 from console.held.filters import AgeFilter
@@ -96,7 +96,7 @@ def dashboard(user: Any) -> dict[str, Any]:
         "messages_of_dead": messages(),
         "missed": missed(),
         "missing_page": reverse("admin:enrichment_waitingrecord_missing"),
-        "senders": senders(),
+        "senders": top_senders(),
         "hour": hour,
         "day": day,
         "work": work,
@@ -171,9 +171,9 @@ def missed() -> list[MissedRow]:
     ]
 
 
-def senders() -> list[SenderRow]:
+def top_senders() -> list[SenderRow]:
     found = stats.senders(AgeFilter.spans["7d"], MOST_ROWS)
-    names = clients.names_of(each.client for each in found)  # no secret to who sees what they sent
+    names = senders.key_names(each.client for each in found)  # no secret to who sees what they sent
     return [
         SenderRow(
             names.get(each.client) or plain(each.client.removeprefix("user:")),

@@ -15,10 +15,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from console import senders as clients
+from console import senders
 from console.base import NewestPaginator, ReadOnlyAdmin
 from console.filters import FieldFilter, StreamFilter, UploadFilter
-from console.templatetags.shown import age, badge, moment
+from console.templatetags.formatting import age, badge, moment
 from enrichment.retention import or_it_is_gone
 from ingestion.models import Delivery
 from ingestion.payloads import ParseError, parse_json
@@ -80,9 +80,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changes = super().get_changelist_instance(request)
         changes.result_list = list(changes.result_list)
-        names = clients.names_of(delivery.client for delivery in changes.result_list)
+        names = senders.key_names(delivery.client for delivery in changes.result_list)
         for delivery in changes.result_list:
-            delivery.sent_by = clients.called(delivery.client, names)
+            delivery.sent_by = senders.display_name(delivery.client, names)
         return changes
 
     @admin.display(description="client")

@@ -14,7 +14,7 @@ from django.utils import timezone
 from ingestion import streams
 from ingestion.text import plain
 
-MOST_IN_FILTER = 80
+MAX_FILTER_TEXT = 80
 """Characters of a value that a filter shows."""
 
 
@@ -39,7 +39,7 @@ class StreamFilter(FieldFilter):
         return [(name, name) for name in streams.names()]
 
 
-class NumberFilter(FieldFilter):
+class HiddenNumberFilter(FieldFilter):
     """Shown only where a link has set it."""
 
     field = ""
@@ -55,16 +55,16 @@ class NumberFilter(FieldFilter):
         return queryset.filter(**{field: value}) if re.fullmatch(r"[0-9]{1,18}", value) else queryset.none()
 
 
-class UploadFilter(NumberFilter):
+class UploadFilter(HiddenNumberFilter):
     title = parameter_name = "upload"
 
 
-class LinkFilter(admin.SimpleListFilter):
+class HiddenFilter(admin.SimpleListFilter):
     """A text, shown only where a link has set it."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         value = request.GET.get(str(self.parameter_name), "")
-        return [(value, plain(value)[:MOST_IN_FILTER])] if value else []
+        return [(value, plain(value)[:MAX_FILTER_TEXT])] if value else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
@@ -86,7 +86,7 @@ class WarningsFilter(FieldFilter):
                 return queryset.none() if unknown else queryset
 
 
-def flag(field: str, title: str) -> type[FieldFilter]:
+def flag_filter(field: str, title: str) -> type[FieldFilter]:
     """Yes or no, under a title that says what is meant; links say it as Django's own filter does."""
 
     def lookups(self: FieldFilter, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

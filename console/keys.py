@@ -23,9 +23,9 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from console.base import ListedAdmin
+from console.base import RestrictedLookupAdmin
 from console.filters import FieldFilter
-from console.templatetags.shown import badge
+from console.templatetags.formatting import badge
 from ingestion import streams
 from ingestion.models import EXPIRES_SOON, ApiKey
 from ingestion.text import duration
@@ -103,7 +103,7 @@ class StateFilter(FieldFilter):
         return queryset.none() if chosen is None else queryset.filter(chosen)
 
 
-class ApiKeyAdmin(ListedAdmin):
+class ApiKeyAdmin(RestrictedLookupAdmin):
     form = ApiKeyForm
     list_display = ("name", "prefix", "client", "state", "created_", "expires", "last_used", "scopes", "for_streams")
     list_filter = (StateFilter,)

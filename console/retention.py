@@ -17,7 +17,7 @@ from django_q.models import Schedule
 
 from console.base import ReadOnlyAdmin
 from console.history import log
-from console.templatetags.shown import age, badge, clock, moment
+from console.templatetags.formatting import age, badge, clock, moment
 from enrichment import retention, stats
 from enrichment.models import Pruning
 from enrichment.table_sizes import table_sizes, total_bytes

@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.text import capfirst
 
-from console import senders as clients
+from console import senders
 from console.held import missing_references
 from console.stored.page import HeldFirst, held_first
 from enrichment.models import BulkAction, HeldRecord, StoredRecord
@@ -235,13 +235,13 @@ def pending(question: Question) -> tuple[list[Numbered], int, bool]:
         pks = [pk for pk, name in chosen if tuple(question.keys[name]) == keys]
         found += _holding(pks, keys)
     found.sort(key=lambda delivery: -delivery.pk)
-    names = clients.names_of(delivery.client for delivery in found)
+    names = senders.key_names(delivery.client for delivery in found)
     told = [
         Numbered(
             name="delivery",
             thing=delivery,
             page=page_of(delivery),
-            sender=clients.called(delivery.client, names),
+            sender=senders.display_name(delivery.client, names),
         )
         for delivery in found
     ]

@@ -16,10 +16,10 @@ from django_q.admin import QueueAdmin, ScheduleAdmin
 from django_q.models import Failure, OrmQ, Schedule, Success
 from rest_framework_api_key.models import APIKey
 
-from console.base import ListedAdmin, ReadOnlyAdmin
+from console.base import ReadOnlyAdmin, RestrictedLookupAdmin
 
 
-class OwnUserAdmin(ListedAdmin, UserAdmin):  # type: ignore[type-arg]
+class OwnUserAdmin(RestrictedLookupAdmin, UserAdmin):  # type: ignore[type-arg]
     """Who is no superuser may give away, and change in others, only rights that they have themselves."""
 
     filter_horizontal = ()  # Django's two lists with arrows are not open to a screen reader
@@ -40,7 +40,7 @@ class OwnUserAdmin(ListedAdmin, UserAdmin):  # type: ignore[type-arg]
         return super().formfield_for_manytomany(db_field, request, widget=CheckboxSelectMultiple, **kwargs)
 
 
-class OwnGroupAdmin(ListedAdmin, GroupAdmin):
+class OwnGroupAdmin(RestrictedLookupAdmin, GroupAdmin):
     filter_horizontal = ()
     formfield_overrides = {ManyToManyField: {"widget": CheckboxSelectMultiple}}
 
@@ -77,7 +77,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
     fields = ("name", "func", "cluster", "started", "stopped", "attempt_count", "result")
 
 
-class SuperusersOnly(ListedAdmin):
+class SuperusersOnly(RestrictedLookupAdmin):
     """A schedule or a queued task can name any function: who may write one can do everything."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:
@@ -105,7 +105,7 @@ class OwnQueueAdmin(SuperusersOnly, QueueAdmin):  # type: ignore[misc]
         return False
 
 
-class OfLogIns(ListedAdmin):
+class OfLogIns(RestrictedLookupAdmin):
     date_hierarchy = None  # a filter by time does; the hierarchy fails for years there are none
 
 

@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 from console.base import NewestPaginator, ReadOnlyAdmin
 from console.filters import StreamFilter
 from console.history import log
-from console.templatetags.shown import age, badge
+from console.templatetags.formatting import age, badge
 from enrichment.models import Pruning
 from enrichment.retention import or_it_is_gone
 from enrichment.uploads import Progress, csv_of_rejected, progress_of

@@ -13,7 +13,7 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 
-from console.base import ListedAdmin
+from console.base import RestrictedLookupAdmin
 from enrichment.tests.held import hold
 from ingestion.models import ApiKey
 from tests.admin_pages import _name, reversed_as
@@ -59,7 +59,7 @@ def statuses(client: Client, path: str, query: dict[str, str]) -> dict[str, int]
 
 
 def test_every_list_is_filtered_by_its_own_filters_alone() -> None:
-    assert [name for model, name in lists() if not isinstance(admin.site._registry[model], ListedAdmin)] == []
+    assert [name for model, name in lists() if not isinstance(admin.site._registry[model], RestrictedLookupAdmin)] == []
 
 
 def test_no_lookup_is_a_mistake_of_ours(root: Client) -> None:

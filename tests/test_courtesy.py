@@ -33,7 +33,7 @@ class TestCounts:
         )
 
     def test_a_list_that_does_not_count_on_says_so(self, viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(NewestPaginator, "most", 1_000)
+        monkeypatch.setattr(NewestPaginator, "max_rows", 1_000)
         self.deliver(1_000)
         text = text_of(viewer.get(DELIVERIES))
         assert "1,000 deliveries" in text

@@ -9,11 +9,11 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from console.base import ListedAdmin
-from console.filters import WarningsFilter, flag
-from console.stored.admin import StoredRecordAdmin, notes, of_one, titled, with_pages
+from console.base import RestrictedLookupAdmin
+from console.filters import WarningsFilter, flag_filter
+from console.stored.admin import StoredRecordAdmin, badges, column, for_one, with_links
 from console.stored.page import as_sent, latest, list_page, page_of
-from console.templatetags.shown import age
+from console.templatetags.formatting import age
 from ingestion.text import plain
 from tutoring import statistics, tutor_page
 from tutoring.admin_filters import (
@@ -40,16 +40,16 @@ class TutorAdmin(StoredRecordAdmin):
         "tutor_id",
         "name_",
         "status",
-        titled("experience_level", "level"),
-        titled("tenure_days", "days with us"),
-        titled("subject_count", "subjects"),
+        column("experience_level", "level"),
+        column("tenure_days", "days with us"),
+        column("subject_count", "subjects"),
         "notes",
         "stored",
     )
     list_filter = (
         "experience_level",
-        flag("is_new_tutor", "new"),
-        flag("is_active_today", "active today"),
+        flag_filter("is_new_tutor", "new"),
+        flag_filter("is_active_today", "active today"),
         "status",
         "subject_type",
         "behavioral_archetype",
@@ -62,14 +62,16 @@ class TutorAdmin(StoredRecordAdmin):
 
     @admin.display(description="notes", empty_value="")
     def notes(self, tutor: Tutor) -> SafeString:
-        return notes(tutor, (tutor.is_new_tutor, "pending", "new"), (tutor.is_active_today, "resolved", "active today"))
+        return badges(
+            tutor, (tutor.is_new_tutor, "pending", "new"), (tutor.is_active_today, "resolved", "active today")
+        )
 
     def more(self, request: HttpRequest, row: Any) -> Mapping[str, Any]:
         found = statistics.of_tutor(row)
         return {
             "tiles": tutor_page.tiles(request, row, found),
             "charts": tutor_page.charts(found),
-            "texts": with_pages(request, found.texts),
+            "texts": with_links(request, found.texts),
             "feedback_page": list_page(request, "feedback", tutor_id=row.pk, has_text_feedback__exact=1),
         }
 
@@ -81,7 +83,7 @@ class StudentAdmin(StoredRecordAdmin):
     search_help_text = "The key, or how it begins."
     page_template = "admin/tutoring/student.html"
     list_display = ("student_id", "name_", "age", "grade_level", "notes", "stored")
-    list_filter = (flag("is_stub", "stub"), WarningsFilter)
+    list_filter = (flag_filter("is_stub", "stub"), WarningsFilter)
 
     @admin.display(description="name")
     def name_(self, student: Student) -> str:
@@ -89,15 +91,15 @@ class StudentAdmin(StoredRecordAdmin):
 
     @admin.display(description="notes", empty_value="")
     def notes(self, student: Student) -> SafeString:
-        return notes(student, (student.is_stub, "waiting", "stub"))
+        return badges(student, (student.is_stub, "waiting", "stub"))
 
     def more(self, request: HttpRequest, row: Any) -> Mapping[str, Any]:
         found = statistics.of_student(row)
         own = {"student_id": row.pk}
         return {
             "numbers": found,
-            "last_sessions": with_pages(request, found.last_sessions),
-            "last_feedback": with_pages(request, found.last_feedback),
+            "last_sessions": with_links(request, found.last_sessions),
+            "last_feedback": with_links(request, found.last_feedback),
             "tutors": [(each, page_of(request, Tutor, each.tutor_id)) for each in found.tutors],
             "sessions_page": list_page(request, "tutoringsession", **own),
             "no_show_page": list_page(request, "tutoringsession", **own, no_show__exact=1),
@@ -115,8 +117,8 @@ class SessionAdmin(StoredRecordAdmin):
     list_display = (
         "session_id",
         "scheduled_start_",
-        titled("tutor_id", "tutor"),
-        titled("student_id", "student"),
+        column("tutor_id", "tutor"),
+        column("student_id", "student"),
         "subject",
         "minutes",
         "notes",
@@ -125,13 +127,13 @@ class SessionAdmin(StoredRecordAdmin):
         TutorFilter,
         StudentFilter,
         ScheduledFilter,
-        flag("is_late_start", "late start"),
-        flag("no_show", "no-show"),
-        flag("tutor_initiated_reschedule", "rescheduled by the tutor"),
-        flag("is_weekend", "weekend"),
+        flag_filter("is_late_start", "late start"),
+        flag_filter("no_show", "no-show"),
+        flag_filter("tutor_initiated_reschedule", "rescheduled by the tutor"),
+        flag_filter("is_weekend", "weekend"),
         "time_of_day",
         "session_type",
-        flag("is_first_session", "first session"),
+        flag_filter("is_first_session", "first session"),
         WarningsFilter,
         MonthFilter,
     )
@@ -147,7 +149,7 @@ class SessionAdmin(StoredRecordAdmin):
 
     @admin.display(description="notes", empty_value="")
     def notes(self, session: TutoringSession) -> SafeString:
-        return notes(
+        return badges(
             session,
             (session.is_late_start, "waiting", f"{session.late_start_minutes} min late"),
             (session.no_show, "dead", "no-show"),
@@ -160,12 +162,12 @@ class SessionAdmin(StoredRecordAdmin):
             "tutor": (row.tutor, page_of(request, Tutor, row.tutor_id)),
             "student": (row.student, page_of(request, Student, row.student_id)),
             "start": as_sent(row.scheduled_start_as_sent),
-            "feedback": with_pages(request, found),
+            "feedback": with_links(request, found),
             "feedback_page": list_page(request, "feedback", session_id=row.pk),
         }
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return of_one(request, super().get_queryset(request), "tutor", "student")
+        return for_one(request, super().get_queryset(request), "tutor", "student")
 
 
 @admin.register(Feedback)
@@ -178,11 +180,11 @@ class FeedbackAdmin(StoredRecordAdmin):
     list_display = (
         "feedback_id",
         "submitted",
-        titled("session_id", "session"),
-        titled("tutor_id", "tutor"),
+        column("session_id", "session"),
+        column("tutor_id", "tutor"),
         "rating",
-        titled("avg_category_rating", "categories"),
-        titled("feedback_delay_hours", "delay (h)"),
+        column("avg_category_rating", "categories"),
+        column("feedback_delay_hours", "delay (h)"),
         "notes",
     )
     list_filter = (
@@ -190,12 +192,12 @@ class FeedbackAdmin(StoredRecordAdmin):
         StudentFilter,
         SessionFilter,
         SubmittedFilter,
-        flag("is_poor", "poor rating"),
-        flag("is_positive", "positive rating"),
+        flag_filter("is_poor", "poor rating"),
+        flag_filter("is_positive", "positive rating"),
         RatingFilter,
-        flag("has_text_feedback", "text"),
-        flag("is_first_session", "first session"),
-        flag("would_recommend", "would recommend"),
+        flag_filter("has_text_feedback", "text"),
+        flag_filter("is_first_session", "first session"),
+        flag_filter("would_recommend", "would recommend"),
         WarningsFilter,
     )
 
@@ -209,7 +211,7 @@ class FeedbackAdmin(StoredRecordAdmin):
 
     @admin.display(description="notes", empty_value="")
     def notes(self, feedback: Feedback) -> SafeString:
-        return notes(
+        return badges(
             feedback,
             (feedback.is_poor, "dead", "poor"),
             (feedback.has_text_feedback, "pending", "text"),
@@ -224,11 +226,11 @@ class FeedbackAdmin(StoredRecordAdmin):
         }
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return of_one(request, super().get_queryset(request), "session", "tutor", "student")
+        return for_one(request, super().get_queryset(request), "session", "tutor", "student")
 
 
 @admin.register(Subject)
-class SubjectAdmin(ListedAdmin):
+class SubjectAdmin(RestrictedLookupAdmin):
     list_display = ("name",)
     search_fields = ("name",)
     list_per_page = 50

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from console.filters import FieldFilter, LinkFilter, TimeFilter
+from console.filters import FieldFilter, HiddenFilter, TimeFilter
 
 
 class MonthFilter(FieldFilter):
@@ -55,16 +55,16 @@ class SubmittedFilter(TimeFilter):
     field = "submitted_at"
 
 
-class TutorFilter(LinkFilter):
+class TutorFilter(HiddenFilter):
     title = "tutor"
     parameter_name = "tutor_id"
 
 
-class StudentFilter(LinkFilter):
+class StudentFilter(HiddenFilter):
     title = "student"
     parameter_name = "student_id"
 
 
-class SessionFilter(LinkFilter):
+class SessionFilter(HiddenFilter):
     title = "session"
     parameter_name = "session_id"

@@ -19,7 +19,7 @@ from console.base import NewestPaginator, ReadOnlyAdmin
 from console.bulk_actions import page as bulk_action_page
 from console.bulk_actions.page import Progress
 from console.filters import FieldFilter
-from console.templatetags.shown import age, badge
+from console.templatetags.formatting import age, badge
 from enrichment import stats
 from enrichment.held import bulk_actions
 from enrichment.models import BulkAction, HeldRecord

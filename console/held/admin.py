@@ -16,7 +16,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from console import senders as clients
+from console import senders
 from console.base import NewestPaginator
 from console.filters import StreamFilter
 from console.held import export as held_export
@@ -35,7 +35,7 @@ from console.held.filters import (
     StatusFilter,
 )
 from console.held.fix import FixAdmin
-from console.templatetags.shown import age, badge
+from console.templatetags.formatting import age, badge
 from enrichment.held import fixing
 from enrichment.models import HeldRecord, HeldRecordQuerySet
 from ingestion.text import plain
@@ -47,15 +47,15 @@ SET_BY_LINKS = [MessageFilter, DeliveryFilter, OfUploadFilter, MissingStreamFilt
 class HeldPaginator(NewestPaginator):
     """Counts more than it turns pages of: acts and export are for all that match, and counting is cheaper."""
 
-    most_counted = 100_000
+    max_counted = 100_000
 
     @cached_property
     def counted(self) -> int:
-        return cast("QuerySet[Any]", self.object_list).order_by()[: self.most_counted + 1].count()
+        return cast("QuerySet[Any]", self.object_list).order_by()[: self.max_counted + 1].count()
 
     @cached_property
     def num_pages(self) -> int:
-        return max(1, -(-min(self.count, self.most) // self.per_page))
+        return max(1, -(-min(self.count, self.max_rows) // self.per_page))
 
 
 class HeldRecordAdmin(FixAdmin):
@@ -86,7 +86,7 @@ class HeldRecordAdmin(FixAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changes = super().get_changelist_instance(request)
         changes.result_list = list(changes.result_list.defer("payload", "original_payload"))
-        names = clients.names_of(held.client for held in changes.result_list)
+        names = senders.key_names(held.client for held in changes.result_list)
         for held in changes.result_list:
             held.sent_by = names.get(held.client, plain(held.client))
         # Called by the page if it offers acts on all: those are for open ones only.
@@ -94,10 +94,10 @@ class HeldRecordAdmin(FixAdmin):
         return changes
 
     def open_count(self, changes: ChangeList) -> int:
-        """Of all that match; counted up to most_counted."""
+        """Of all that match; counted up to max_counted."""
         if self.status:
             return changes.result_count
-        return cast("HeldRecordQuerySet", changes.queryset).open().order_by()[: HeldPaginator.most_counted].count()
+        return cast("HeldRecordQuerySet", changes.queryset).open().order_by()[: HeldPaginator.max_counted].count()
 
     @admin.display(description="status")
     def status_(self, held: HeldRecord) -> SafeString:
@@ -121,7 +121,7 @@ class HeldRecordAdmin(FixAdmin):
         return age(held.held_at)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        told = {"empty_text": self.empty_text, "most_counted": HeldPaginator.most_counted, "exports": list(EXPORTS)}
+        told = {"empty_text": self.empty_text, "max_counted": HeldPaginator.max_counted, "exports": list(EXPORTS)}
         return super().changelist_view(request, told | (extra_context or {}))
 
     def get_urls(self) -> list[URLPattern]:
@@ -175,7 +175,7 @@ class HeldRecordAdmin(FixAdmin):
             "row_page": row and self.page_of_row(request, row),
             "is_older": row is not None and held_page.is_older(held, row),
             "client": client,
-            "sender": clients.names_of([held.client]).get(held.client, client),
+            "sender": senders.key_names([held.client]).get(held.client, client),
             "sender_page": self.page_of_sender(request, held),
             "upload": held_page.place_in_upload(held),
             "reference": missing_references.statuses([reference])[reference] if held.missing_key else None,
@@ -218,9 +218,9 @@ class HeldRecordAdmin(FixAdmin):
 
     def page_of_sender(self, request: HttpRequest, held: HeldRecord) -> str:
         """Of the API key by which it came; empty where it came by none, or the person may not see it."""
-        if not held.client.startswith(clients.BY_KEY) or not request.user.has_perm("ingestion.view_apikey"):
+        if not held.client.startswith(senders.BY_KEY) or not request.user.has_perm("ingestion.view_apikey"):
             return ""
-        return reverse("admin:ingestion_apikey_change", args=[quote(held.client.removeprefix(clients.BY_KEY))])
+        return reverse("admin:ingestion_apikey_change", args=[quote(held.client.removeprefix(senders.BY_KEY))])
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -9,7 +9,7 @@ from typing import Any
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 
-from console import senders as clients
+from console import senders
 from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
 from enrichment.rows.listing import Item
 from enrichment.rows.writers import Csv, Ndjson, Streamed, as_csv, as_ndjson, begun, cut_loudly
@@ -48,7 +48,7 @@ def _download(text: Iterator[str], form: Streamed, name: str) -> StreamingHttpRe
 def _chunks(records: HeldRecordQuerySet) -> Iterator[list[Item]]:
     for pks in _few(records):
         chunk = list(HeldRecord.objects.filter(pk__in=pks).order_by("-pk").defer("original_payload"))
-        names = clients.names_of(held.client for held in chunk)
+        names = senders.key_names(held.client for held in chunk)
         yield [_item(held, names) for held in chunk]
 
 

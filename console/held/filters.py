@@ -10,8 +10,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from console import senders as clients
-from console.filters import MOST_IN_FILTER, FieldFilter, LinkFilter, NumberFilter, UploadFilter
+from console import senders
+from console.filters import MAX_FILTER_TEXT, FieldFilter, HiddenFilter, HiddenNumberFilter, UploadFilter
 from enrichment.models import HeldRecord
 from ingestion.text import plain
 
@@ -58,7 +58,7 @@ def held_since(span: str) -> str:
     return (timezone.now() - AgeFilter.spans[span]).isoformat(timespec="seconds")
 
 
-class DeliveryFilter(NumberFilter):
+class DeliveryFilter(HiddenNumberFilter):
     title = parameter_name = "delivery"
 
 
@@ -66,29 +66,29 @@ class OfUploadFilter(UploadFilter):
     field = "delivery__upload"
 
 
-class MessageFilter(LinkFilter):
+class MessageFilter(HiddenFilter):
     title = parameter_name = "message"
 
 
-class MissingStreamFilter(LinkFilter):
+class MissingStreamFilter(HiddenFilter):
     title = "stream of the missing record"
     parameter_name = "missing_stream"
 
 
-class MissingKeyFilter(LinkFilter):
+class MissingKeyFilter(HiddenFilter):
     title = "missing record"
     parameter_name = "missing_key"
 
 
-class ClientFilter(LinkFilter):
+class ClientFilter(HiddenFilter):
     """Offers the clients that have API keys, by name, and who else a link has set."""
 
     title = "sender"
     parameter_name = "client"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        offered = [(client, name[:MOST_IN_FILTER]) for client, name in clients.offered()]
+        offered = [(client, name[:MAX_FILTER_TEXT]) for client, name in senders.sender_choices()]
         value = request.GET.get(str(self.parameter_name), "")
         if not value or any(value == client for client, _ in offered):
             return offered
-        return [*offered, (value, clients.names_of([value]).get(value, plain(value))[:MOST_IN_FILTER])]
+        return [*offered, (value, senders.key_names([value]).get(value, plain(value))[:MAX_FILTER_TEXT])]

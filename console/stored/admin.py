@@ -28,7 +28,7 @@ from django.utils.text import capfirst
 from console.base import NewestPaginator, ReadOnlyAdmin
 from console.stored import page as record_page
 from console.stored.page import page_of
-from console.templatetags.shown import age, badge
+from console.templatetags.formatting import age, badge
 from enrichment.models import StoredRecord
 from enrichment.refresh import refresh
 from enrichment.rows import writers as formats
@@ -40,32 +40,32 @@ from ingestion.text import plain, strip_unstorable
 
 
 @cache
-def titled(name: str, title: str) -> Callable[[Any], Any]:
+def column(name: str, title: str) -> Callable[[Any], Any]:
     """A column of a list under a shorter title, so that the list fits the screen."""
 
     @admin.display(description=title)
-    def shown(row: Any) -> Any:
+    def value(row: Any) -> Any:
         return getattr(row, name)
 
-    shown.__name__ = name
-    return shown
+    value.__name__ = name
+    return value
 
 
-def notes(row: Any, *said: tuple[bool | None, str, str]) -> SafeString:
+def badges(row: Any, *conditions: tuple[bool | None, str, str]) -> SafeString:
     """A badge for each (whether, kind, text) that is so, and one for warnings: nothing where all is as it should be."""
     number = len(row.warnings)
     warned = (number > 0, "waiting", f"{number} warning{'' if number == 1 else 's'}")
-    shown = [badge(kind, text) for so, kind, text in (*said, warned) if so]
+    shown = [badge(kind, text) for so, kind, text in (*conditions, warned) if so]
     return format_html(" ".join(["{}"] * len(shown)), *shown) if shown else format_html("{}", "")
 
 
-def of_one(request: HttpRequest, rows: Any, *names: str) -> Any:
+def for_one(request: HttpRequest, rows: Any, *names: str) -> Any:
     """With the rows referred to, where the page of one record shows them."""
     match = request.resolver_match
     return rows.select_related(*names) if match and str(match.url_name).endswith("_change") else rows
 
 
-def with_pages(request: HttpRequest, rows: Any) -> list[tuple[Any, str]]:
+def with_links(request: HttpRequest, rows: Any) -> list[tuple[Any, str]]:
     return [(row, page_of(request, type(row), row.pk)) for row in rows]
 
 
@@ -88,14 +88,14 @@ class RecordPaginator(NewestPaginator):
             return None
         column = str(rows.query.order_by[0])
         names = [column.removeprefix("-"), "pk"]
-        read = list(rows.order_by().values_list(*names)[: self.most])
-        return [key for _, key in sorted(read, reverse=column.startswith("-"))] if len(read) < self.most else None
+        read = list(rows.order_by().values_list(*names)[: self.max_rows])
+        return [key for _, key in sorted(read, reverse=column.startswith("-"))] if len(read) < self.max_rows else None
 
     @cached_property
     def counted(self) -> int:
         if self.found is not None:
             return len(self.found)
-        return cast("QuerySet[Any]", self.object_list).order_by()[: self.most_counted + 1].count()
+        return cast("QuerySet[Any]", self.object_list).order_by()[: self.max_counted + 1].count()
 
 
 class RecordList(ChangeList):

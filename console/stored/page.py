@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from console.templatetags.shown import moment
+from console.templatetags.formatting import moment
 from enrichment.models import BulkAction, HeldRecord, StoredRecord
 from enrichment.rows.ordering import Ordering
 from ingestion import streams

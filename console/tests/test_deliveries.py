@@ -38,7 +38,7 @@ def test_deliveries_are_filtered(viewer: Client) -> None:
 
 
 def test_the_list_ends_with_the_newest(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(NewestPaginator, "most", 60)
+    monkeypatch.setattr(NewestPaginator, "max_rows", 60)
     pks = {deliver().pk for _ in range(70)}
     newest = sorted(pks, reverse=True)[:60]
     assert listed(viewer) | listed(viewer, p="2") == set(newest)

@@ -237,7 +237,7 @@ def parsed(day: str) -> datetime:
 def test_of_many_the_first_are_listed(
     administrator: Client, monkeypatch: pytest.MonkeyPatch, filters: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(RecordPaginator, "most", 60)
+    monkeypatch.setattr(RecordPaginator, "max_rows", 60)
     send("tutors", tutor())
     send("students", student())
     send("sessions", *[session(session_id=f"S-{number:02}") for number in range(70)])

@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from console import senders as clients
+from console import senders
 from console.held.admin import HeldPaginator, HeldRecordAdmin
 from enrichment.models import SELECTABLE_BY, DeadLetter, HeldRecord, WaitingRecord
 from enrichment.tests.held import hold, key_named, wait
@@ -135,7 +135,7 @@ def test_users_whose_records_are_held_are_offered_as_senders(viewer: Client) -> 
     wait(client="user:zo\u00eb"), hold(client="user:bob", status="resolved", resolved_by=1)
     hold(client="key:gone"), hold(client="system")
     expected = [("user:ann", "ann (user:ann)"), ("user:zo\u00eb", "zo\u00eb (user:zo\u00eb)")]
-    assert clients.offered() == expected
+    assert senders.sender_choices() == expected
     text = text_of(viewer.get(LISTS[DeadLetter]))
     assert "ann (user:ann)</a>" in text
     assert [each.key for each in HeldRecord.objects.matching({"client": "user:ann", "status": "dead"})]
@@ -153,8 +153,8 @@ def test_of_many_clients_the_newest_are_offered_and_any_other_can_be_linked_to(v
 
 
 def test_no_page_is_beyond_the_newest_and_counts_end(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HeldPaginator, "most", 100)
-    monkeypatch.setattr(HeldPaginator, "most_counted", 120)
+    monkeypatch.setattr(HeldPaginator, "max_rows", 100)
+    monkeypatch.setattr(HeldPaginator, "max_counted", 120)
     operator = browser_of(person("operator"))
     for _ in range(119):
         hold()

@@ -1,9 +1,10 @@
-"""How things are shown to a person, in templates and in the lists of the admin."""
+"""Formats times and numbers for a person, in templates and in the lists of the admin."""
 
 import re
 from datetime import datetime
 
 from django import template
+from django.core.paginator import Paginator
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -62,6 +63,13 @@ def rate(number: float) -> str:
 def seconds(number: float) -> str:
     """A short time, to two digits."""
     return f"{number:.2g} s" if number < 10 else duration(number)
+
+
+@register.filter
+def counted(paginator: Paginator) -> str:  # type: ignore[type-arg]
+    """How many rows a list has; "more than" so many where it does not count them all."""
+    number = thousands(paginator.count)
+    return f"more than {number}" if getattr(paginator, "has_more", False) else number
 
 
 def badge(kind: str, text: str) -> SafeString:
