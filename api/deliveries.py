@@ -19,7 +19,7 @@ from api.schema.deliveries import DELIVERIES_ANSWER, DELIVERY_ANSWER, DELIVERY_I
 from api.schema.rows import filter_parameters, list_parameters
 from api.schema.spec import describe
 from enrichment.models import HeldRecord
-from enrichment.retention import or_it_is_gone
+from enrichment.retention import retention_hint
 from enrichment.rows.filters import ChoiceFilter, ChoicesFilter, TimeFilter, WholeFilter, filtered
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
@@ -132,7 +132,7 @@ class DeliveryView(ApiView):
         read_query(request.query_params, [])
         delivery = own_deliveries(request).filter(pk=int(id)).first()
         if delivery is None:
-            raise RequestRejected(404, f"You have sent no such delivery{or_it_is_gone()}.")
+            raise RequestRejected(404, f"You have sent no such delivery{retention_hint()}.")
         return Response(delivery_body(delivery))
 
 

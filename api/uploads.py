@@ -20,7 +20,7 @@ from api.base import ApiView
 from api.lists import ListView
 from api.schema import uploads as told
 from api.schema.spec import describe
-from enrichment.retention import or_it_is_gone
+from enrichment.retention import retention_hint
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
 from enrichment.uploads import Progress, csv_of_rejected, progress_of
@@ -185,7 +185,7 @@ def own(request: Request) -> QuerySet[Upload]:
 def find(request: Request, id: str) -> Upload:
     upload = own(request).filter(pk=int(id)).first()
     if upload is None:
-        raise RequestRejected(404, f"You have sent no such upload{or_it_is_gone()}.")
+        raise RequestRejected(404, f"You have sent no such upload{retention_hint()}.")
     return upload
 
 

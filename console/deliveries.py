@@ -19,7 +19,7 @@ from console import senders
 from console.base import NewestPaginator, ReadOnlyAdmin
 from console.filters import FieldFilter, StreamFilter, UploadFilter
 from console.templatetags.formatting import age, badge, moment
-from enrichment.retention import or_it_is_gone
+from enrichment.retention import retention_hint
 from ingestion.models import Delivery
 from ingestion.payloads import ParseError, parse_json
 from ingestion.text import MAX_DISPLAYED, cut, plain, pretty, strip_unstorable, thousands
@@ -73,7 +73,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
         """Rows and held records name deliveries that retention has deleted since."""
-        told = f"There is no delivery {plain(strip_unstorable(unquote(object_id), 20))}{or_it_is_gone()}."
+        told = f"There is no delivery {plain(strip_unstorable(unquote(object_id), 20))}{retention_hint()}."
         self.message_user(request, told, messages.WARNING)
         return HttpResponseRedirect(reverse("admin:ingestion_delivery_changelist"))
 

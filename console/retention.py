@@ -24,7 +24,7 @@ from enrichment.table_sizes import table_sizes, total_bytes
 from ingestion import doorbell
 from ingestion.text import thousands
 
-LOOKS_FOR = 0.15
+PREVIEW_SECONDS = 0.15
 """Seconds that a page may take to find out what would be deleted."""
 SCHEDULED = "enrichment.tasks.prune"
 
@@ -44,7 +44,7 @@ class RetentionAdmin(ReadOnlyAdmin):
         told = {
             "title": "Retention",
             "retention": settings.RETENTION,
-            "before": retention.limit() if settings.RETENTION else None,
+            "before": retention.cutoff() if settings.RETENTION else None,
             "schedule": Schedule.objects.filter(func=SCHEDULED).exclude(repeats=0).order_by("next_run").first(),
             "under_way": retention.unfinished().exists(),
             "cluster_alive": stats.cluster_alive,  # asked only while a run is under way
@@ -68,8 +68,8 @@ class RetentionAdmin(ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             "title": "What would be deleted now",
             "opts": self.opts,
-            "preview": (found := retention.preview(LOOKS_FOR)),
-            "numbers": retention.told(found.numbers),
+            "preview": (found := retention.preview(PREVIEW_SECONDS)),
+            "numbers": retention.summary(found.numbers),
             "retention": settings.RETENTION,
             "may_prune": may_prune(request),
             "cluster_alive": stats.cluster_alive(),
@@ -77,7 +77,7 @@ class RetentionAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/enrichment/retention_now.html", context)
 
     def begin(self, request: HttpRequest) -> HttpResponse:
-        run = retention.begin(by=f"user:{request.user.get_username()}")
+        run = retention.create_run(by=f"user:{request.user.get_username()}")
         log(
             request,
             run,
@@ -106,7 +106,7 @@ class RetentionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="deleted")
     def deleted_(self, run: Pruning) -> str:
-        told = (f"{name}: {thousands(number)}" for name, number in retention.told(run.deleted))
+        told = (f"{name}: {thousands(number)}" for name, number in retention.summary(run.deleted))
         return " · ".join(told) or ("nothing" if run.finished_at else "nothing so far")
 
     @admin.display(description="begun")

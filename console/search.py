@@ -19,7 +19,7 @@ from console import senders
 from console.held import missing_references
 from console.stored.page import HeldFirst, held_first
 from enrichment.models import BulkAction, HeldRecord, StoredRecord
-from enrichment.retention import or_it_is_gone
+from enrichment.retention import retention_hint
 from ingestion import streams
 from ingestion.models import Delivery, PausedStream, Upload
 from ingestion.streams import Stream
@@ -133,7 +133,7 @@ def gone(user: Any, question: Question) -> str:
     """What there is to say of a number that is asked for by name, where nothing has it."""
     for name in numbered_for(user):
         if question.is_named and name in question.numbers:
-            return f"There is no {name} {question.numbers[name]}{'' if name == 'bulk action' else or_it_is_gone()}."
+            return f"There is no {name} {question.numbers[name]}{'' if name == 'bulk action' else retention_hint()}."
     return ""
 
 

@@ -23,7 +23,7 @@ from console.filters import StreamFilter
 from console.history import log
 from console.templatetags.formatting import age, badge
 from enrichment.models import Pruning
-from enrichment.retention import or_it_is_gone
+from enrichment.retention import retention_hint
 from enrichment.uploads import Progress, csv_of_rejected, progress_of
 from ingestion import streams
 from ingestion.backlog import BacklogFull, raise_if_full
@@ -113,7 +113,7 @@ class UploadAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         upload: Upload | None = self.get_object(request, unquote(pk))
         if upload is None:
-            raise Http404(f"There is no such upload{or_it_is_gone()}.")
+            raise Http404(f"There is no such upload{retention_hint()}.")
         return upload
 
     def change_view(

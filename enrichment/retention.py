@@ -32,11 +32,11 @@ from ingestion.text import duration
 
 STEP = 1000
 """What one transaction looks at and deletes: rows, with those that go with them. (One alone may have more of these.)"""
-BYTES_A_ROW = 10_000
+BYTES_PER_ROW = 10_000
 """Of a body: it counts as one more row for each, for the database has to clear them away one by one."""
-LONGEST_REST = 0.1
+MAX_REST = 0.1
 """Seconds between two steps in which something was deleted, so that others get at the database."""
-A_DAY = timedelta(days=1)
+MIN_LOCKOUT = timedelta(days=1)
 """So long what log-ins are locked by is kept in any case."""
 HELD, FAILURES = "held records", "failures"
 Status = HeldRecord.Status
@@ -50,17 +50,17 @@ class Table:
     """Rows that are walked through in order of their primary key, and which of them go."""
 
     rows: Callable[[datetime], QuerySet[Any]]
-    made: str = ""
+    created_field: str = ""
     """When a row was made: from the first on that was made after the limit, all are too young. Else: to the end."""
     weight: Any = ONE
     """In rows."""
-    going: Callable[[Keys, datetime], Keys] = lambda keys, before: keys
+    deletable: Callable[[Keys, datetime], Keys] = lambda keys, before: keys
     """Which of these go; `before` is the limit."""
-    going_then: Callable[[Keys, datetime], Keys] | None = None
+    deletable_after: Callable[[Keys, datetime], Keys] | None = None
     """Which of these will go when what stands before them in TABLES is gone."""
 
 
-def deliveries_going(keys: Keys, before: datetime) -> Keys:
+def deletable_deliveries(keys: Keys, before: datetime) -> Keys:
     """Processed, their held records closed, in no unfinished bulk action, of no file that may still be resumed.
 
     With a delivery go all its held records, in one transaction: as long as it is there, its sum is right (P3).
@@ -71,44 +71,44 @@ def deliveries_going(keys: Keys, before: datetime) -> Keys:
     held = HeldRecord.objects.filter(~closed, delivery__in=uploads)
     in_bulk_actions = BulkActionDelivery.objects.filter(delivery__in=uploads, bulkaction__finished_at=None)
     staying = {*held.values_list("delivery", flat=True), *in_bulk_actions.values_list("delivery", flat=True)}
-    unfinished = _among(Upload.objects.filter(finished_at=None), list(set(uploads.values()) - {None}))
+    unfinished = _matching(Upload.objects.filter(finished_at=None), list(set(uploads.values()) - {None}))
     return [pk for pk, upload in uploads.items() if pk not in staying and upload not in unfinished]
 
 
-def uploads_going(keys: Keys, before: datetime, *, then: bool = False) -> Keys:
+def deletable_uploads(keys: Keys, before: datetime, *, after_deliveries: bool = False) -> Keys:
     """Kept whole, and all their deliveries gone."""
-    finished = _among(Upload.objects.filter(finished_at__lt=before), keys)
+    finished = _matching(Upload.objects.filter(finished_at__lt=before), keys)
     left = Delivery.objects.filter(upload__in=finished)
-    if then:
-        left = left.exclude(pk__in=deliveries_going(list(left.values_list("pk", flat=True)), before))
+    if after_deliveries:
+        left = left.exclude(pk__in=deletable_deliveries(list(left.values_list("pk", flat=True)), before))
     staying = set(left.order_by().values_list("upload", flat=True).distinct())
     return [pk for pk in finished if pk not in staying]
 
 
-def _among(rows: QuerySet[Any], keys: Keys) -> list[Any]:
+def _matching(rows: QuerySet[Any], keys: Keys) -> list[Any]:
     return list(rows.filter(pk__in=keys).order_by("pk").values_list("pk", flat=True)) if keys else []
 
 
 TABLES: dict[str, Table] = {
     "deliveries": Table(
         rows=lambda before: Delivery.objects.all(),
-        made="received_at",
-        weight=1 + F("held") * 2 + F("size") / BYTES_A_ROW,  # a held record has a failure, or some
-        going=deliveries_going,
+        created_field="received_at",
+        weight=1 + F("held") * 2 + F("size") / BYTES_PER_ROW,  # a held record has a failure, or some
+        deletable=deletable_deliveries,
     ),
     "uploads": Table(
         rows=lambda before: Upload.objects.all(),
-        made="created_at",
-        going=uploads_going,
-        going_then=partial(uploads_going, then=True),
+        created_field="created_at",
+        deletable=deletable_uploads,
+        deletable_after=partial(deletable_uploads, after_deliveries=True),
     ),
     "throttled keys": Table(rows=lambda before: Throttle.objects.filter(due__lt=before.timestamp())),
     "finished tasks": Table(rows=lambda before: Task.objects.filter(stopped__lt=before)),
     "log-in sessions": Table(rows=lambda before: Session.objects.filter(expire_date__lt=Now())),
-    "log-ins": Table(rows=lambda before: AccessLog.objects.all(), made="attempt_time"),
-    "failed log-ins": Table(rows=lambda before: AccessFailureLog.objects.all(), made="attempt_time"),
+    "log-ins": Table(rows=lambda before: AccessLog.objects.all(), created_field="attempt_time"),
+    "failed log-ins": Table(rows=lambda before: AccessFailureLog.objects.all(), created_field="attempt_time"),
     "locked log-ins": Table(
-        rows=lambda before: AccessAttempt.objects.filter(attempt_time__lt=min(before, timezone.now() - A_DAY))
+        rows=lambda before: AccessAttempt.objects.filter(attempt_time__lt=min(before, timezone.now() - MIN_LOCKOUT))
     ),
 }
 """In this order: deliveries before their uploads."""
@@ -116,26 +116,26 @@ TABLES: dict[str, Table] = {
 # Doing it.
 
 
-def begin(*, by: str) -> Pruning:
+def create_run(*, by: str) -> Pruning:
     """Keeps that a run is to be done; the workers do it from here on, a step in each round of a drain."""
-    return Pruning.objects.create(by=by, before=limit())
+    return Pruning.objects.create(by=by, before=cutoff())
 
 
-def limit() -> datetime:
+def cutoff() -> datetime:
     """What was done with before goes. Not to be asked with RETENTION=0."""
     return timezone.now() - timedelta(seconds=settings.RETENTION)
 
 
-def finish(run: Pruning) -> Pruning:
+def run_to_completion(run: Pruning) -> Pruning:
     """Does what is left of it, or waits for the process that does it."""
     while run.finished_at is None:
-        if not carry_on():
-            time.sleep(LONGEST_REST)
+        if not run_next_step():
+            time.sleep(MAX_REST)
         run.refresh_from_db()
     return run
 
 
-def carry_on(*, rest: bool = True) -> bool:
+def run_next_step(*, rest: bool = True) -> bool:
     """One step, wholly or not at all, of the oldest unfinished run that no other process is at; False if there is none.
 
     Nothing that is deleted is in the pipeline's hands: it locks no row that a worker waits for.
@@ -149,7 +149,7 @@ def carry_on(*, rest: bool = True) -> bool:
             return False
         number = _step(run)
     if number and rest:
-        time.sleep(min(LONGEST_REST, time.monotonic() - began))
+        time.sleep(min(MAX_REST, time.monotonic() - began))
     return True
 
 
@@ -159,11 +159,11 @@ def unfinished() -> QuerySet[Pruning]:
 
 def _step(run: Pruning) -> int:
     """The next window of the table that the run is at; returns how many rows were deleted."""
-    before = min(run.before, limit())  # it may have been made longer since
+    before = min(run.before, cutoff())  # it may have been made longer since
     name = run.reached.get("table") or next(iter(TABLES))
     table = TABLES[name]
     window = _window(table, before, run.reached.get("after"))
-    keys = table.going(window.keys, before)
+    keys = table.deletable(window.keys, before)
     for what, number in _delete(name, table.rows(before), keys).items():
         run.deleted[what] = run.deleted.get(what, 0) + number
     if window.is_last:
@@ -189,8 +189,8 @@ def _window(table: Table, before: datetime, after: Any) -> Window:
     """The rows after that one, as many as make STEP in weight, and at least one."""
     rows = table.rows(before).order_by("pk")
     rows = rows if after is None else rows.filter(pk__gt=after)
-    made = F(table.made) if table.made else Value(None, output_field=DateTimeField())
-    found = list(rows.annotate(made_=made, weight_=table.weight).values_list("pk", "made_", "weight_")[:STEP])
+    created = F(table.created_field) if table.created_field else Value(None, output_field=DateTimeField())
+    found = list(rows.annotate(created_=created, weight_=table.weight).values_list("pk", "created_", "weight_")[:STEP])
     taken, weight = 0, 0
     for _, _, each in found:
         weight += each
@@ -217,7 +217,7 @@ def _delete(name: str, rows: QuerySet[Any], keys: Keys) -> dict[str, int]:
 # Telling of it.
 
 
-def told(numbers: Mapping[str, int]) -> list[tuple[str, int]]:
+def summary(numbers: Mapping[str, int]) -> list[tuple[str, int]]:
     """What is more than 0, in the order in which it is deleted."""
     return [(name, numbers[name]) for name in (HELD, FAILURES, *TABLES) if numbers.get(name)]
 
@@ -232,26 +232,26 @@ class Preview:
 
 def preview(seconds: float = math.inf) -> Preview:
     """What a run would delete now, by what it is. After `seconds` it looks only at the beginning of a table."""
-    before, end = limit(), time.monotonic() + seconds
+    before, end = cutoff(), time.monotonic() + seconds
     numbers: Counter[str] = Counter()
     is_all = True
     for name, table in TABLES.items():
         window = _window(table, before, None)
-        numbers.update(_going(name, table, window, before))
+        numbers.update(_count_deletable(name, table, window, before))
         while not window.is_last and time.monotonic() < end:
             window = _window(table, before, window.last)
-            numbers.update(_going(name, table, window, before))
+            numbers.update(_count_deletable(name, table, window, before))
         is_all = is_all and window.is_last
     return Preview(before, dict(numbers), is_all)
 
 
-def _going(name: str, table: Table, window: Window, before: datetime) -> dict[str, int]:
-    keys = (table.going_then or table.going)(window.keys, before)
+def _count_deletable(name: str, table: Table, window: Window, before: datetime) -> dict[str, int]:
+    keys = (table.deletable_after or table.deletable)(window.keys, before)
     held = HeldRecord.objects.filter(delivery__in=keys).count() if name == "deliveries" else 0
     return {name: len(keys), HELD: held}
 
 
-def or_it_is_gone() -> str:
+def retention_hint() -> str:
     """The end of a sentence about a delivery or upload that is not found."""
     if not settings.RETENTION:
         return ""

@@ -27,7 +27,7 @@ def drain() -> None:
         acted = _step_of("a bulk action", lambda: bulk_actions.run_next_step(BulkAction.objects.all()))
         batches = [process_batch(stream) for stream in all_streams()]  # streams take turns
         is_busy = acted or any(batches)
-        pruned = _step_of("retention", partial(retention.carry_on, rest=not is_busy))
+        pruned = _step_of("retention", partial(retention.run_next_step, rest=not is_busy))
         if not is_busy and not pruned:
             return
     doorbell.ring()
@@ -45,5 +45,5 @@ def _step_of(what: str, carry_on: Callable[[], bool]) -> bool:
 def prune() -> None:
     """Begins a run of retention: what the daily schedule calls. Drains do it."""
     if settings.RETENTION:
-        retention.begin(by="schedule")
+        retention.create_run(by="schedule")
         doorbell.ring()

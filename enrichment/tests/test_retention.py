@@ -51,7 +51,7 @@ def grow_old(held: HeldRecord, **fields: Any) -> HeldRecord:
 
 
 def prune() -> Pruning:
-    return retention.finish(retention.begin(by="test"))
+    return retention.run_to_completion(retention.create_run(by="test"))
 
 
 def left() -> set[int]:
@@ -180,7 +180,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def steps() -> int:
     number = 0
-    while retention.carry_on():
+    while retention.run_next_step():
         number += 1
     return number
 
@@ -188,8 +188,8 @@ def steps() -> int:
 def test_it_goes_in_steps_and_on_where_it_stopped(small_steps: None) -> None:
     for _ in range(10):
         delivery()
-    run = retention.begin(by="test")
-    assert retention.carry_on()
+    run = retention.create_run(by="test")
+    assert retention.run_next_step()
     run.refresh_from_db()
     assert (run.deleted["deliveries"], len(left()), run.finished_at) == (4, 6, None)
     assert run.reached["table"] == "deliveries"
@@ -200,10 +200,10 @@ def test_it_goes_in_steps_and_on_where_it_stopped(small_steps: None) -> None:
 
 
 def test_a_large_body_is_a_step_of_its_own(small_steps: None) -> None:
-    large = delivery(size=50 * retention.BYTES_A_ROW)
+    large = delivery(size=50 * retention.BYTES_PER_ROW)
     small = delivery()
-    run = retention.begin(by="test")
-    retention.carry_on()
+    run = retention.create_run(by="test")
+    retention.run_next_step()
     assert left() == {small.pk} and run.pk and large.pk
 
 
@@ -212,7 +212,7 @@ def test_it_ends_where_the_rows_are_too_young(small_steps: None) -> None:
         delivery()
     for _ in range(40):
         delivery(received_at=timezone.now(), processed_at=timezone.now())
-    retention.begin(by="test")
+    retention.create_run(by="test")
     assert steps() < 20
     assert len(left()) == 40
 
@@ -220,7 +220,7 @@ def test_it_ends_where_the_rows_are_too_young(small_steps: None) -> None:
 def test_a_step_that_fails_is_undone_and_tried_again(small_steps: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         delivery()
-    run = retention.begin(by="test")
+    run = retention.create_run(by="test")
 
     def fail(self: Any, **options: Any) -> None:
         raise RuntimeError("a mistake")
@@ -257,7 +257,7 @@ def test_a_drain_goes_on_until_its_time_is_over_and_rings_again(monkeypatch: pyt
     for _ in range(200):
         delivery()
     posted = deliver("tutors", valid()) if is_busy else None
-    run = retention.begin(by="test")
+    run = retention.create_run(by="test")
     OrmQ.objects.all().delete()
     tasks.drain()
     run.refresh_from_db()
@@ -268,7 +268,7 @@ def test_a_drain_goes_on_until_its_time_is_over_and_rings_again(monkeypatch: pyt
 
 def test_the_sweep_has_a_run_taken_up_that_a_crash_left() -> None:
     delivery()
-    retention.begin(by="test")
+    retention.create_run(by="test")
     OrmQ.objects.all().delete()
     sweep.sweep()
     assert in_queue() == [doorbell.DRAIN_TASK]
@@ -278,10 +278,10 @@ def test_the_sweep_has_a_run_taken_up_that_a_crash_left() -> None:
 
 def test_without_a_retention_nothing_goes(settings: Settings) -> None:
     kept = delivery()
-    run = retention.begin(by="test")
+    run = retention.create_run(by="test")
     settings.RETENTION = 0
     tasks.prune()
-    assert not retention.carry_on()
+    assert not retention.run_next_step()
     assert left() == {kept.pk}
     assert command() == "RETENTION is 0: everything is kept.\n"
     assert list(Pruning.objects.all()) == [run]
@@ -289,9 +289,9 @@ def test_without_a_retention_nothing_goes(settings: Settings) -> None:
 
 def test_a_retention_made_longer_is_heeded_by_a_run_that_has_begun(settings: Settings) -> None:
     kept = delivery()
-    run = retention.begin(by="test")
+    run = retention.create_run(by="test")
     settings.RETENTION *= 2
-    retention.finish(run)
+    retention.run_to_completion(run)
     assert left() == {kept.pk}
 
 

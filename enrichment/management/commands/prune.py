@@ -26,7 +26,7 @@ class Command(BaseCommand):
                 found = retention.preview()
                 self.tell("Would delete", found.numbers, found.before)
             else:
-                run = retention.finish(retention.begin(by="command"))
+                run = retention.run_to_completion(retention.create_run(by="command"))
                 self.tell("Deleted", run.deleted, run.before)
         except KeyboardInterrupt:
             raise CommandError("Stopped. Another run goes on where it stopped.", returncode=130) from None
@@ -34,6 +34,6 @@ class Command(BaseCommand):
             raise CommandError(f"The database failed: {error} Another run goes on where it stopped.") from error
 
     def tell(self, done: str, numbers: Mapping[str, int], before: datetime) -> None:
-        counted = "; ".join(f"{name}: {number}" for name, number in retention.told(numbers)) or "nothing"
+        counted = "; ".join(f"{name}: {number}" for name, number in retention.summary(numbers)) or "nothing"
         limit = f"{timezone.localtime(before):%Y-%m-%d %H:%M:%S %z}"
         self.stdout.write(f"{done} what was done with before {limit}: {counted}.")
