@@ -56,7 +56,7 @@ class TutorMax(Collector):
         yield from of_the_system()
 
     def of_work(self) -> Iterator[Metric]:
-        sums = {stream: numbers for stream, numbers in stats.sums().items() if self.may_know(stream)}
+        sums = {stream: numbers for stream, numbers in stats.totals().items() if self.may_know(stream)}
         records = CounterMetricFamily(
             "tutormax_records",
             "Records worked on, by outcome; one that is held (waiting, dead) and sent through again counts again.",

@@ -109,7 +109,7 @@ class ControlAdmin(ReadOnlyAdmin):
             else:
                 self.message_user(request, f"{stream} was paused already.", messages.WARNING)
             return _to_control()
-        pending = stats.depths().get(stream)
+        pending = stats.queue_depths().get(stream)
         context = {
             **self.context(request, f"Pause {stream}?"),
             "stream": stream,

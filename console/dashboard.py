@@ -54,7 +54,7 @@ class MessageRow:
 @dataclass(frozen=True, kw_only=True)
 class StreamRow:
     numbers: stats.StreamNumbers
-    pace: stats.Pace
+    pace: stats.Throughput
     pending: str
     waiting: str
     dead: str
@@ -62,7 +62,7 @@ class StreamRow:
 
 @dataclass(frozen=True)
 class MissedRow:
-    missed: stats.Missed
+    missed: stats.MissingReference
     key: str
     """As it may be shown."""
     page: str
@@ -82,7 +82,7 @@ def dashboard(user: Any) -> dict[str, Any]:
         return {}
     held = stats.open_held_within(AgeFilter.spans)
     numbers = stats.by_stream(Counter({kind: counted[""] for kind, counted in held.items()}))
-    paces, total, work = stats.paces(), stats.total(numbers), workers.worker_stats()
+    paces, total, work = stats.throughputs(), stats.total(numbers), workers.worker_stats()
     hour, day = charts()
     return {
         "alarms": alarms(user, numbers, work),
@@ -108,10 +108,10 @@ def dashboard(user: Any) -> dict[str, Any]:
     }
 
 
-def stream_row(numbers: stats.StreamNumbers, paces: Mapping[str, stats.Pace]) -> StreamRow:
+def stream_row(numbers: stats.StreamNumbers, paces: Mapping[str, stats.Throughput]) -> StreamRow:
     return StreamRow(
         numbers=numbers,
-        pace=paces.get(numbers.stream, stats.Pace()),
+        pace=paces.get(numbers.stream, stats.Throughput()),
         pending=page_of("ingestion_delivery", status="pending", stream=numbers.stream),
         waiting=page_of("enrichment_waitingrecord", stream=numbers.stream),
         dead=page_of("enrichment_deadletter", stream=numbers.stream),
@@ -156,7 +156,7 @@ def messages() -> list[MessageRow]:
             each.message,
             [_dead(each.within[span], stream=each.stream, message=each.message, age=span) for span in (*SPANS, "")],
         )
-        for each in stats.most_frequent(AgeFilter.spans, MOST_ROWS)
+        for each in stats.top_messages(AgeFilter.spans, MOST_ROWS)
     ]
 
 
@@ -167,12 +167,12 @@ def missed() -> list[MissedRow]:
             plain(each.key),
             page_of("enrichment_waitingrecord", missing_stream=each.stream, missing_key=each.key),
         )
-        for each in stats.most_missed(MOST_ROWS)
+        for each in stats.top_missing(MOST_ROWS)
     ]
 
 
 def top_senders() -> list[SenderRow]:
-    found = stats.senders(AgeFilter.spans["7d"], MOST_ROWS)
+    found = stats.top_senders(AgeFilter.spans["7d"], MOST_ROWS)
     names = senders.key_names(each.client for each in found)  # no secret to who sees what they sent
     return [
         SenderRow(
@@ -191,8 +191,8 @@ def charts() -> tuple[SafeString, SafeString]:
     this_minute = now.replace(second=0, microsecond=0)
     day_start = this_minute.replace(minute=30 * (this_minute.minute // 30)) - 47 * HALF_HOUR
     minutes = stats.by_minute(day_start)
-    hour = stats.in_steps(minutes, this_minute - timedelta(minutes=59), timedelta(minutes=1), 60)
-    day = stats.in_steps(minutes, day_start, HALF_HOUR, 48)
+    hour = stats.bucketed(minutes, this_minute - timedelta(minutes=59), timedelta(minutes=1), 60)
+    day = stats.bucketed(minutes, day_start, HALF_HOUR, 48)
     hour_labels = [f"{timezone.localtime(this_minute - timedelta(minutes=59 - n)):%H:%M}" for n in range(60)]
     day_labels = [f"{timezone.localtime(day_start + n * HALF_HOUR):%a %H:%M}" for n in range(48)]
     offset = f"{timezone.localtime(now):%z}"

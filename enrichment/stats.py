@@ -18,17 +18,17 @@ from ingestion.models import Delivery
 
 ALIVE = timedelta(minutes=3)
 """A cluster of which no task has run for so long is not alive: the sweep rings one every minute."""
-RATE_OVER = timedelta(minutes=5)
+RATE_WINDOW = timedelta(minutes=5)
 """The last full minutes, which "now" is for a rate."""
 HOUR = timedelta(hours=1)
-PACED = ("inserted", "updated", "stale", "dead")
+RATED = ("inserted", "updated", "stale", "dead")
 
-Only = Collection[str]
+Visible = Collection[str]
 """The streams that whoever asks may know of; empty: all."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Depth:
+class QueueDepth:
     """What one stream has not yet processed."""
 
     records: int
@@ -57,19 +57,19 @@ class StreamNumbers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class Throughput:
     """How fast a stream goes now."""
 
     done: float = 0
-    """Records stored (or found stale) a minute, over RATE_OVER."""
+    """Records stored (or found stale) a minute, over RATE_WINDOW."""
     dead: float = 0
-    """Newly dead a minute, over RATE_OVER."""
+    """Newly dead a minute, over RATE_WINDOW."""
     latency_p95: float | None = None
     """Seconds, of the last hour."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Missed:
+class MissingReference:
     """A record that others refer to and that is not stored."""
 
     stream: str
@@ -94,7 +94,7 @@ class Sender:
     recent: int
 
 
-def depths() -> dict[str, Depth]:
+def queue_depths() -> dict[str, QueueDepth]:
     """Of the streams that have pending deliveries."""
     pending = F("count") - F("inserted") - F("updated") - F("stale") - F("held") - F("skipped")
     sent = Sum(pending, filter=Q(source=Delivery.Source.CLIENT), default=0)
@@ -104,7 +104,7 @@ def depths() -> dict[str, Depth]:
         .annotate(records=Sum(pending), oldest=Min("received_at"), sent=sent)
         .values_list("stream", "records", "oldest", "sent")
     )
-    return {stream: Depth(records=records, oldest=oldest, sent=sent) for stream, records, oldest, sent in rows}
+    return {stream: QueueDepth(records=records, oldest=oldest, sent=sent) for stream, records, oldest, sent in rows}
 
 
 def open_held() -> Counter[tuple[str, str, str]]:
@@ -122,11 +122,11 @@ def open_held_within(spans: Mapping[str, timedelta]) -> dict[tuple[str, str, str
     }
 
 
-def most_frequent(spans: Mapping[str, timedelta], most: int) -> list[Message]:
+def top_messages(spans: Mapping[str, timedelta], limit: int) -> list[Message]:
     """Why records are dead: the most frequent messages of the first span, then of the next, then of any time."""
     rows = HeldRecord.objects.dead().exclude(message="").values_list("stream", "message")
     counted = rows.annotate(number=Count("*"), **_within(spans))
-    found = counted.order_by(*(f"-in_{span}" for span in spans), "-number", "stream", "message")[:most]
+    found = counted.order_by(*(f"-in_{span}" for span in spans), "-number", "stream", "message")[:limit]
     return [
         Message(stream, message, dict(zip(("", *spans), numbers, strict=True))) for stream, message, *numbers in found
     ]
@@ -138,19 +138,21 @@ def _within(spans: Mapping[str, timedelta]) -> dict[str, Count]:
     return {f"in_{name}": Count("held_at", filter=Q(held_at__gte=now - span)) for name, span in spans.items()}
 
 
-def most_missed(most: int) -> list[Missed]:
+def top_missing(limit: int) -> list[MissingReference]:
     """What the most records wait for."""
     waiting = HeldRecord.objects.waiting().exclude(missing_stream="").values_list("missing_stream", "missing_key")
     rows = waiting.annotate(records=Count("*"), since=Min("waiting_since"))
-    found = rows.order_by("-records", "since", "missing_stream", "missing_key")[:most]
-    return [Missed(stream=stream, key=key, records=records, since=since) for stream, key, records, since in found]
+    found = rows.order_by("-records", "since", "missing_stream", "missing_key")[:limit]
+    return [
+        MissingReference(stream=stream, key=key, records=records, since=since) for stream, key, records, since in found
+    ]
 
 
-def senders(within: timedelta, most: int) -> list[Sender]:
+def top_senders(within: timedelta, limit: int) -> list[Sender]:
     """Who sent the most dead letters within that time, then of all time."""
     recent = Count("held_at", filter=Q(held_at__gte=timezone.now() - within))
     rows = HeldRecord.objects.dead().values_list("client").annotate(dead=Count("*"), recent=recent)
-    found = rows.order_by("-recent", "-dead", "client")[:most]
+    found = rows.order_by("-recent", "-dead", "client")[:limit]
     return [Sender(client=client, dead=dead, recent=recent) for client, dead, recent in found]
 
 
@@ -158,7 +160,7 @@ def by_stream(held: Counter[tuple[str, str, str]] | None = None) -> list[StreamN
     """Everything of each stream; `held` is what open_held() said, if it has been asked already."""
     held = open_held() if held is None else held
     waiting, dead = (_per_stream(held, status) for status in (HeldRecord.Status.WAITING, HeldRecord.Status.DEAD))
-    depth, done = depths(), sums()
+    depth, done = queue_depths(), totals()
     return [
         StreamNumbers(
             stream=name,
@@ -181,12 +183,12 @@ def total(streams: Sequence[StreamNumbers]) -> StreamNumbers:
     return StreamNumbers(stream="", oldest=oldest, **sums)
 
 
-def queue_stats(only: Only = (), held: Counter[tuple[str, str, str]] | None = None) -> dict[str, Any]:
+def queue_stats(visible: Visible = (), held: Counter[tuple[str, str, str]] | None = None) -> dict[str, Any]:
     """For the API: {"queues": {stream: records}, "oldest_age_seconds": {stream: seconds or None},
     "waiting": {stream: records}, "dead_letters": records}. `held` is what open_held() said, if it has been asked."""
-    depth, held = depths(), open_held() if held is None else held
+    depth, held = queue_depths(), open_held() if held is None else held
     waiting, dead = (_per_stream(held, status) for status in (HeldRecord.Status.WAITING, HeldRecord.Status.DEAD))
-    names, now = _names(depth, waiting, dead, only=only), timezone.now()
+    names, now = _names(depth, waiting, dead, visible=visible), timezone.now()
     return {
         "queues": {name: depth[name].records if name in depth else 0 for name in names},
         "oldest_age_seconds": {name: _age(depth[name].oldest, now) if name in depth else None for name in names},
@@ -195,17 +197,18 @@ def queue_stats(only: Only = (), held: Counter[tuple[str, str, str]] | None = No
     }
 
 
-def work_stats(only: Only = ()) -> dict[str, Any]:
+def work_stats(visible: Visible = ()) -> dict[str, Any]:
     """For the API: {"streams": {stream: numbers}, "total": numbers, "per_minute": [{"minute", "records"}, ...]}.
 
     The tables are read one after another: while records are on their way the numbers may be a batch apart.
     """
     this_minute = timezone.now().replace(second=0, microsecond=0)
-    depth, held, done = depths(), open_held(), sums()
+    depth, held, done = queue_depths(), open_held(), totals()
     recent = list(MinuteStat.objects.filter(minute__gte=this_minute - HOUR))
     waiting, dead = (_per_stream(held, status) for status in (HeldRecord.Status.WAITING, HeldRecord.Status.DEAD))
     numbers = {
-        name: Counter(waiting=waiting[name], dead=dead[name]) for name in _names(depth, waiting, dead, done, only=only)
+        name: Counter(waiting=waiting[name], dead=dead[name])
+        for name in _names(depth, waiting, dead, done, visible=visible)
     }
     for name, counted in numbers.items():
         of_all_time = done.get(name, {})
@@ -218,7 +221,7 @@ def work_stats(only: Only = ()) -> dict[str, Any]:
             numbers[row.stream].update({column: getattr(row, column) for column in latency.COLUMNS})
             if row.minute in minutes:
                 minutes[row.minute] += row.records
-                numbers[row.stream]["now"] += row.records if row.minute >= this_minute - RATE_OVER else 0
+                numbers[row.stream]["now"] += row.records if row.minute >= this_minute - RATE_WINDOW else 0
     return {
         "streams": {name: _told(counted) for name, counted in numbers.items()},
         "total": _told(sum(numbers.values(), Counter())),
@@ -226,21 +229,21 @@ def work_stats(only: Only = ()) -> dict[str, Any]:
     }
 
 
-def paces() -> dict[str, Pace]:
+def throughputs() -> dict[str, Throughput]:
     """Of the streams that have done anything in the last hour; "" stands for all of them together."""
     this_minute = timezone.now().replace(second=0, microsecond=0)
-    now = Q(minute__gte=this_minute - RATE_OVER, minute__lt=this_minute)
-    numbers = {f"now_{name}": Sum(name, filter=now, default=0) for name in PACED}
+    now = Q(minute__gte=this_minute - RATE_WINDOW, minute__lt=this_minute)
+    numbers = {f"now_{name}": Sum(name, filter=now, default=0) for name in RATED}
     took = {f"took_{name}": Sum(name) for name in latency.COLUMNS}
     rows = MinuteStat.objects.filter(minute__gte=this_minute - HOUR).values_list("stream").annotate(**numbers, **took)
     found = {stream: counted for stream, *counted in rows}
     found[""] = [sum(column) for column in zip(*found.values(), strict=True)] or [0] * (len(numbers) + len(took))
-    return {stream: _pace(counted[: len(PACED)], counted[len(PACED) :]) for stream, counted in found.items()}
+    return {stream: _throughput(counted[: len(RATED)], counted[len(RATED) :]) for stream, counted in found.items()}
 
 
-def _pace(now: Sequence[int], took: Sequence[int]) -> Pace:
-    *done, dead = (number / (RATE_OVER / timedelta(minutes=1)) for number in now)
-    return Pace(done=sum(done), dead=dead, latency_p95=latency.quantile(took, 0.95))
+def _throughput(now: Sequence[int], took: Sequence[int]) -> Throughput:
+    *done, dead = (number / (RATE_WINDOW / timedelta(minutes=1)) for number in now)
+    return Throughput(done=sum(done), dead=dead, latency_p95=latency.quantile(took, 0.95))
 
 
 def by_minute(since: datetime) -> dict[datetime, dict[str, int]]:
@@ -250,7 +253,7 @@ def by_minute(since: datetime) -> dict[datetime, dict[str, int]]:
     return {minute: dict(zip(MinuteStat.OUTCOMES, numbers, strict=True)) for minute, *numbers in found}
 
 
-def in_steps(
+def bucketed(
     minutes: Mapping[datetime, Mapping[str, int]], start: datetime, step: timedelta, steps: int
 ) -> list[Counter[str]]:
     """The sums, by outcome, of so many steps from `start` on."""
@@ -262,7 +265,7 @@ def in_steps(
     return sums
 
 
-def _accepted(done: Mapping[str, int], depth: Depth | None) -> int:
+def _accepted(done: Mapping[str, int], depth: QueueDepth | None) -> int:
     """Records that clients sent: those that have been worked on, each counted once, and those that have not."""
     return sum(done.get(column, 0) for column in latency.COLUMNS) + (depth.sent if depth else 0)
 
@@ -277,13 +280,13 @@ def _told(numbers: Counter[str]) -> dict[str, Any]:
         "accepted": numbers["accepted"],
         "processed": numbers["accepted"] - numbers["pending"],
         **{name: numbers[name] for name in ("inserted", "updated", "stale", "pending", "waiting", "dead")},
-        "rate_per_second": round(numbers["now"] / RATE_OVER.total_seconds(), 3),
+        "rate_per_second": round(numbers["now"] / RATE_WINDOW.total_seconds(), 3),
         "latency_p50_seconds": latency.quantile(took, 0.5),
         "latency_p95_seconds": latency.quantile(took, 0.95),
     }
 
 
-def sums() -> dict[str, dict[str, Any]]:
+def totals() -> dict[str, dict[str, Any]]:
     """stream → the sum of each number in MinuteStat, of all time: it never falls."""
     names = MinuteStat.OUTCOMES + MinuteStat.LATENCIES
     rows = MinuteStat.objects.values("stream").annotate(*map(Sum, names))
@@ -297,7 +300,7 @@ def failing_deliveries() -> dict[str, int]:
     return Delivery.objects.pending().aggregate(**faults)
 
 
-def came_of(bulk_actions: Sequence[int]) -> dict[int, dict[str, int]]:
+def outcomes_of_bulk_actions(bulk_actions: Sequence[int]) -> dict[int, dict[str, int]]:
     """bulk action → outcomes of its records so far, summed over its deliveries; those without any are left out."""
     names = ("inserted", "updated", "stale", "skipped", "held")
     rows = (
@@ -327,11 +330,11 @@ def _per_stream(held: Counter[tuple[str, str, str]], wanted: str) -> Counter[str
     return numbers
 
 
-def _names(*found: Iterable[str], only: Only = ()) -> list[str]:
+def _names(*found: Iterable[str], visible: Visible = ()) -> list[str]:
     """The registered streams, then those no longer registered of which something is left."""
     registered = streams.names()
     names = registered + sorted({name for names in found for name in names} - set(registered))
-    return [name for name in names if not only or name in only]
+    return [name for name in names if not visible or name in visible]
 
 
 def _age(oldest: datetime, now: datetime) -> int:

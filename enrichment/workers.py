@@ -19,9 +19,9 @@ from ingestion.models import PausedStream
 logger = logging.getLogger(__name__)
 
 
-def worker_stats(only: stats.Only = ()) -> dict[str, Any]:
+def worker_stats(visible: stats.Visible = ()) -> dict[str, Any]:
     """For the API. `alive` and `last_run` are what a task wrote into the database; `clusters` is what the clusters say
-    of themselves in the cache every few seconds: None where that cannot be read. `only` are the streams that whoever
+    of themselves in the cache every few seconds: None where that cannot be read. `visible` are the streams that whoever
     asks may know of; empty: all.
     """
     last_run, found = doorbell.heartbeat(), clusters()
@@ -35,7 +35,7 @@ def worker_stats(only: stats.Only = ()) -> dict[str, Any]:
         "interval_seconds": settings.SWEEP_INTERVAL,
         "clusters": found,
         "workers": None if found is None else sum(cluster["workers"] for cluster in found),
-        "paused_streams": [name for name in paused if not only or name in only],
+        "paused_streams": [name for name in paused if not visible or name in visible],
         "paused_providers": [],
         "schedules": list(Schedule.objects.order_by("next_run", "pk").values("name", "func", "next_run", "repeats")),
     }

@@ -101,7 +101,7 @@ class Progress:
 def progress_of(shown: Iterable[BulkAction]) -> dict[int, Progress]:
     """bulk action → how far it is; in one query, however many."""
     shown = list(shown)
-    came_of = stats.came_of([bulk_action.pk for bulk_action in shown])
+    came_of = stats.outcomes_of_bulk_actions([bulk_action.pk for bulk_action in shown])
     return {
         bulk_action.pk: Progress(bulk_action=bulk_action, came_of=came_of.get(bulk_action.pk, {}))
         for bulk_action in shown

@@ -172,7 +172,7 @@ class TestRetention:
         self, administrator: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         stays = [grow_old(hold()) for _ in range(3)]
-        monkeypatch.setattr("console.retention.LOOKS_FOR", -1)
+        monkeypatch.setattr("console.retention.PREVIEW_SECONDS", -1)
         monkeypatch.setattr(retention, "STEP", 2)
         text = text_of(administrator.get(f"{RETENTION}now/"))
         assert "more to look at than a page may" in text
@@ -203,7 +203,7 @@ class TestRetention:
 
     def test_its_queries_do_not_grow(self, viewer: Client, django_assert_max_num_queries: Any) -> None:
         for _ in range(30):
-            retention.begin(by="test")
+            retention.create_run(by="test")
         Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": timezone.now()})
         viewer.get(RETENTION)
         with django_assert_max_num_queries(36):

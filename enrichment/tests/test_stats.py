@@ -95,7 +95,7 @@ def test_what_came_of_bulk_actions_is_summed_over_their_deliveries() -> None:
     )
     first.deliveries.add(more)
     Delivery.objects.filter(bulkaction=first).exclude(pk=more.pk).update(inserted=1, updated=1, skipped=1)
-    assert stats.came_of([first.pk, nothing.pk]) == {
+    assert stats.outcomes_of_bulk_actions([first.pk, nothing.pk]) == {
         first.pk: {"inserted": 1, "updated": 1, "stale": 1, "skipped": 1, "held again": 2, "pending": 1}
     }
 
@@ -126,7 +126,7 @@ def this_minute() -> datetime:
 def test_paces_are_of_the_last_full_minutes_and_latency_of_the_last_hour() -> None:
     minute = timedelta(minutes=1)
     now = this_minute()
-    assert stats.paces() == {"": stats.Pace()}
+    assert stats.throughputs() == {"": stats.Throughput()}
     worked(now, inserted=100, dead=100, within_1s=3)
     worked(now - minute, inserted=10, updated=4, stale=1, dead=2, waiting=100, within_1s=3)
     worked(now - 5 * minute, inserted=5, within_1s=10)
@@ -134,10 +134,10 @@ def test_paces_are_of_the_last_full_minutes_and_latency_of_the_last_hour() -> No
     worked(now - 60 * minute, within_1s=3, over_1h=1)
     worked(now - 62 * minute, over_1h=100)
     worked(now - minute, stream="students", dead=1)
-    paces = stats.paces()
+    paces = stats.throughputs()
     assert (paces["tutors"].done, paces["tutors"].dead) == (4, 0.4)
     assert paces["tutors"].latency_p95 == pytest.approx(29)
-    assert paces["students"] == stats.Pace(done=0, dead=0.2, latency_p95=None)
+    assert paces["students"] == stats.Throughput(done=0, dead=0.2, latency_p95=None)
     assert paces[""].done == 4
     assert paces[""].dead == pytest.approx(0.6)
     assert paces[""].latency_p95 == paces["tutors"].latency_p95
@@ -154,9 +154,9 @@ def test_what_was_done_is_summed_by_minute_and_in_steps() -> None:
         start + timedelta(minutes=9): {"stale": 4},
         start + timedelta(minutes=10): {"dead": 8},
     }
-    steps = stats.in_steps(by_minute, start, timedelta(minutes=10), 3)
+    steps = stats.bucketed(by_minute, start, timedelta(minutes=10), 3)
     assert [+step for step in steps] == [{"inserted": 2, "stale": 4}, {"dead": 8}, {}]
-    late = stats.in_steps(by_minute, start + timedelta(minutes=5), timedelta(minutes=5), 1)
+    late = stats.bucketed(by_minute, start + timedelta(minutes=5), timedelta(minutes=5), 1)
     assert [+step for step in late] == [{"stale": 4}]
 
 
@@ -180,10 +180,10 @@ def test_what_is_missed_most_comes_first_and_of_equals_the_longest_missed() -> N
         wait(missing_key=key, waiting_since=now - timedelta(hours=hours))
     wait(missing_key="T-1", status=HeldRecord.Status.DEAD)
     wait(missing_key="T-1", status=HeldRecord.Status.RESOLVED)
-    found = [(missed.stream, missed.key, missed.records, now - missed.since) for missed in stats.most_missed(9)]
+    found = [(missed.stream, missed.key, missed.records, now - missed.since) for missed in stats.top_missing(9)]
     hour = timedelta(hours=1)
     assert found == [("tutors", "T-3", 2, 4 * hour), ("tutors", "T-2", 1, 3 * hour), ("tutors", "T-1", 1, hour)]
-    assert [missed.key for missed in stats.most_missed(1)] == ["T-3"]
+    assert [missed.key for missed in stats.top_missing(1)] == ["T-3"]
 
 
 def test_who_sends_dead_letters_now_comes_before_who_did() -> None:
@@ -192,9 +192,9 @@ def test_who_sends_dead_letters_now_comes_before_who_did() -> None:
         hold(client=client, held_at=held_at or timezone.now())
     wait(client="key:d")
     hold(client="key:e", status=HeldRecord.Status.RESOLVED)
-    found = [(sender.client, sender.recent, sender.dead) for sender in stats.senders(timedelta(days=7), 9)]
+    found = [(sender.client, sender.recent, sender.dead) for sender in stats.top_senders(timedelta(days=7), 9)]
     assert found == [("key:c", 2, 2), ("key:b", 1, 1), ("key:a", 0, 2)]
-    assert len(stats.senders(timedelta(days=7), 2)) == 2
+    assert len(stats.top_senders(timedelta(days=7), 2)) == 2
 
 
 def test_old_minutes_become_days_and_the_sums_stay() -> None:
@@ -205,10 +205,10 @@ def test_old_minutes_become_days_and_the_sums_stay() -> None:
             for days in (1, 5, 6):
                 minute = midnight - timedelta(days=days) + timedelta(minutes=minutes)
                 MinuteStat.objects.create(minute=minute, stream=stream, inserted=minutes + 1, within_1s=2, seconds=0.5)
-    before = stats.sums()
+    before = stats.totals()
     for _ in range(2):
         MinuteStat.objects.merge_days()
-        assert stats.sums() == before
+        assert stats.totals() == before
         assert sorted(MinuteStat.objects.filter(stream="tutors").values_list("minute", "inserted")) == [
             (midnight - timedelta(days=6), 2044),
             (midnight - timedelta(days=5), 2044),

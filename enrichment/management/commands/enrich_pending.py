@@ -55,7 +55,7 @@ class Command(BaseCommand):
         self.tell_of_paused(chosen)
 
     def tell_of_paused(self, chosen: list[Stream]) -> None:
-        left = stats.depths()
+        left = stats.queue_depths()
         for paused in PausedStream.objects.filter(stream__in=[stream.name for stream in chosen]).order_by(
             "at", "stream"
         ):
