@@ -20,7 +20,7 @@ from api.schema.rows import filter_parameters, list_parameters
 from api.schema.spec import describe
 from enrichment.models import HeldRecord
 from enrichment.retention import retention_hint
-from enrichment.rows.filters import ChoiceFilter, ChoicesFilter, TimeFilter, WholeFilter, filtered
+from enrichment.rows.filters import ChoiceFilter, ChoicesFilter, IntegerFilter, TimeFilter, apply_filters
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
 from ingestion.models import Delivery
@@ -76,7 +76,7 @@ HELD_FILTERS: dict[str, Filter] = {
     "code": ChoicesFilter("code", HeldRecord.Code.values),
     "since": TimeFilter("held_at", "gte"),
     "key": CharFilter("key", strip=False),
-    "delivery": WholeFilter("delivery", min_value=0, max_value=2**63 - 1),
+    "delivery": IntegerFilter("delivery", min_value=0, max_value=2**63 - 1),
 }
 
 ORDERINGS = [each.name for each in NEWEST_FIRST]
@@ -115,7 +115,7 @@ class DeliveriesView(ListView):
     def get(self, request: Request) -> HttpResponseBase:
         """Your deliveries, newest first."""
         query = self.read_query(request, DELIVERY_FILTERS)
-        rows = filtered(own_deliveries(request), DELIVERY_FILTERS, query)
+        rows = apply_filters(own_deliveries(request), DELIVERY_FILTERS, query)
         fields = read_fields(query, DELIVERY_FIELDS)
         listing = Listing(rows, read_ordering(query, NEWEST_FIRST), fields, deliveries_shown_by(fields))
         return self.answer_list(request, query, listing, "deliveries")
@@ -154,7 +154,7 @@ class DeadLettersView(ListView):
         if is_staff(request.user) and not request.user.has_perm("enrichment.view_heldrecord"):
             raise RequestRejected(403, "You lack the right to view held records.")
         query = self.read_query(request, ["payload", *HELD_FILTERS])
-        rows = filtered(own_held_records(request), HELD_FILTERS, {"status": HeldRecord.Status.DEAD.value, **query})
+        rows = apply_filters(own_held_records(request), HELD_FILTERS, {"status": HeldRecord.Status.DEAD.value, **query})
         with_payload = read_choice(query, "payload", ["false", "true"]) == "true"
         fields = read_fields(query, HELD_FIELDS, default=HELD_FIELDS if with_payload else HELD_FIELDS[:-1])
         if "payload" not in fields:

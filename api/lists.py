@@ -63,4 +63,4 @@ class ListView(ApiView):
         if isinstance(request.accepted_renderer, Streamed):
             return stream(request, request.accepted_renderer, listing, name)
         page = paginate(request.build_absolute_uri(request.path), listing.rows, query, listing.ordering)
-        return Response({**page, "results": listing.shown(page["results"])})
+        return Response({**page, "results": listing.serialize(page["results"])})

@@ -52,15 +52,15 @@ def paginate(base_url: str, rows: QuerySet[AnyModel], query: dict[str, str], ord
     counted = read_choice(query, "count", ["false", "true"]) == "true"
     cursor = read_cursor(query["cursor"], ordering) if "cursor" in query else None
     back = cursor is not None and cursor.back
-    beyond = rows.filter(ordering.beyond(cursor)) if cursor else rows
-    by_scan = ordering.by_scan and connection.vendor == "postgresql"
-    found = list(beyond.order_by(*ordering.columns(reverse=back, by_scan=by_scan))[: size + 1])
+    beyond = rows.filter(ordering.after(cursor)) if cursor else rows
+    avoid_index = ordering.avoid_index and connection.vendor == "postgresql"
+    found = list(beyond.order_by(*ordering.columns(reverse=back, avoid_index=avoid_index))[: size + 1])
     page, more = found[:size], len(found) > size
     if back:
         page.reverse()
 
     def link(row: AnyModel, *, back: bool) -> str:
-        return f"{base_url}?{urlencode({**query, 'cursor': str(ordering.place_of(row, back=back))})}"
+        return f"{base_url}?{urlencode({**query, 'cursor': str(ordering.cursor_at(row, back=back))})}"
 
     # Going on there was a page before, and going back one after: the one with the cursor's row.
     return {

@@ -181,7 +181,7 @@ class RecordView(ApiView):
         """
         fields = read_fields(read_query(request.query_params, ["fields"]), reading.names_of(self.stream))
         rows = self.stream.model._default_manager.filter(pk=key)
-        if found := reading.shown_by(self.stream, fields)(reading.only(rows, self.stream, fields)[:1]):
+        if found := reading.serializer_of(self.stream, fields)(reading.select_columns(rows, self.stream, fields)[:1]):
             return Response(found[0])
         held = HeldRecord.objects.open().filter(stream=self.stream.name, key=key).order_by("-id").first()
         raise RequestRejected(404, f"Not stored: the record with this key is {fate(held)}." if held else "Not stored.")

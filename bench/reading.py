@@ -204,7 +204,7 @@ def _middle(client: Any, ordering: str) -> str:
     rows = get("sessions").model._default_manager
     order = Ordering(ordering, "session_id")
     row = rows.order_by(*order.columns())[rows.count() // 2]
-    return f"/api/sessions?ordering={ordering}&cursor={order.place_of(row)}"
+    return f"/api/sessions?ordering={ordering}&cursor={order.cursor_at(row)}"
 
 
 def export() -> None:

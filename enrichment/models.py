@@ -39,7 +39,7 @@ class StoredRecord(models.Model):
         default=timezone.now, db_index=True, editable=False, help_text="When the row last changed."
     )
 
-    shown_as: ClassVar[Mapping[str, str]] = {}
+    exposed_as: ClassVar[Mapping[str, str]] = {}
     """field: the attribute that clients read as this field, where it is another."""
 
     class Meta:
@@ -51,11 +51,11 @@ class StoredRecord(models.Model):
 
     def as_record(self, schema: type[BaseModel]) -> BaseModel:
         """The record this row was stored from, so that it can be enriched again."""
-        return schema.model_construct(**{name: self.shown(name) for name in schema.model_fields})
+        return schema.model_construct(**{name: self.exposed_value(name) for name in schema.model_fields})
 
-    def shown(self, name: str) -> Any:
+    def exposed_value(self, name: str) -> Any:
         """What clients read as this field."""
-        return getattr(self, self.shown_as.get(name, name))
+        return getattr(self, self.exposed_as.get(name, name))
 
 
 class HeldRecordQuerySet(models.QuerySet["HeldRecord"]):

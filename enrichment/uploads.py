@@ -19,7 +19,7 @@ from django.http import StreamingHttpResponse
 from django.utils import timezone
 
 from enrichment.models import HeldRecord
-from enrichment.rows.writers import Csv, cut_loudly
+from enrichment.rows.writers import Csv, with_truncation_marker
 from ingestion import streams
 from ingestion.cells import cell_of, escape_formula
 from ingestion.files.csv_reader import REPORT_COLUMNS, match
@@ -144,7 +144,9 @@ def csv_of_rejected(upload: Upload, *, begins: str = "") -> StreamingHttpRespons
     """The rejected rows to be downloaded, sent as they are read."""
     headers = {"Content-Disposition": f'attachment; filename="rejected-{upload.pk}.csv"'}
     lines = chain([begins], rejected_rows(upload))
-    return StreamingHttpResponse(cut_loudly(lines, Csv.cut), content_type="text/csv; charset=utf-8", headers=headers)
+    return StreamingHttpResponse(
+        with_truncation_marker(lines, Csv.truncation_marker), content_type="text/csv; charset=utf-8", headers=headers
+    )
 
 
 def rejected_rows(upload: Upload) -> Iterator[str]:

@@ -19,7 +19,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from conftest import NewDatabase, on_sqlite
 from enrichment.rows.ordering import CHUNK
-from enrichment.rows.writers import cell, cut_loudly
+from enrichment.rows.writers import cell, with_truncation_marker
 from ingestion.streams import all_streams, get
 from tests.api import api, new_key, post, refusal
 from tests.people import browser_of, person
@@ -347,7 +347,7 @@ class TestCutShort:
             yield '{"a":1}\n'
             raise RuntimeError
 
-        text = cut_loudly(failing(), '{"error":"cut')
+        text = with_truncation_marker(failing(), '{"error":"cut')
         assert [next(text), next(text)] == ['{"a":1}\n', '{"error":"cut']
         with pytest.raises(RuntimeError):
             next(text)

@@ -175,7 +175,7 @@ class TutoringSession(StoredRecord):
     week_of_year = models.SmallIntegerField(editable=False, help_text="ISO week of scheduled_start, where it was.")
     month_of_year = models.SmallIntegerField(editable=False, help_text="Of scheduled_start, where it was: 1 to 12.")
 
-    shown_as = {"scheduled_start": "scheduled_start_as_sent"}
+    exposed_as = {"scheduled_start": "scheduled_start_as_sent"}
 
     class Meta:
         verbose_name = "session"

@@ -16,13 +16,13 @@ from api.schema.generator import json_schema, reference
 from api.schema.spec import Answer, Body, Component, Parameter, Schema
 from enrichment.rows import reading
 from enrichment.rows.filters import (
-    AnyItemFilter,
     ChoiceFilter,
     ChoicesFilter,
     DecimalFilter,
     FlagFilter,
+    IntegerFilter,
+    NonEmptyFilter,
     TimeFilter,
-    WholeFilter,
     exposed_fields,
     filters_of_stream,
 )
@@ -39,7 +39,7 @@ MEANINGS = {
     "gte": "`{field}` is this or more.",
     "lte": "`{field}` is this or less.",
     "isnull": "Whether `{field}` is null.",
-    "holds": "`{field}` has this item.",
+    "contains_item": "`{field}` has this item.",
 }
 MEANINGS_OF_TIMES = MEANINGS | {"gte": "`{field}` is this time or later.", "lte": "`{field}` is this time or earlier."}
 
@@ -104,7 +104,7 @@ def filter_parameters(filters: Mapping[str, Filter], texts: Mapping[str, str]) -
 
 
 def meaning_of(each: Filter, texts: Mapping[str, str]) -> str:
-    if isinstance(each, AnyItemFilter):
+    if isinstance(each, NonEmptyFilter):
         return f"Whether `{each.field_name}` has an item at all."
     meanings = MEANINGS_OF_TIMES if isinstance(each, TimeFilter) else MEANINGS
     return meanings[each.lookup_expr].format(field=each.field_name, text=texts.get(each.field_name, "")).strip()
@@ -115,7 +115,7 @@ def schema_of_filter(each: Filter) -> Schema:
     match each:
         case TimeFilter():
             return {"type": "string", "format": "date-time"}
-        case WholeFilter(extra={"min_value": least, "max_value": most}):
+        case IntegerFilter(extra={"min_value": least, "max_value": most}):
             return {"type": "integer", "format": "int64", "minimum": least, "maximum": most}
         case DecimalFilter():
             return {"type": "number"}
@@ -196,7 +196,7 @@ def example_of_row(stream: Stream) -> dict[str, Any]:
     derived = stream.enrich(record, Context(now=EXAMPLE_TIME, rows=rows))
     columns = {**dict(record), **derived, "delivery": 7, "stored_at": EXAMPLE_TIME}
     row: Any = stream.model(**{name: as_read_back(value) for name, value in columns.items()})
-    shown = {name: row.shown(name) for name in reading.names_of(stream)}
+    shown = {name: row.exposed_value(name) for name in reading.names_of(stream)}
     answered: dict[str, Any] = json.loads(JSONRenderer().render(shown))
     return answered
 

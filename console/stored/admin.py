@@ -34,7 +34,7 @@ from enrichment.refresh import refresh
 from enrichment.rows import writers as formats
 from enrichment.rows.listing import Listing
 from enrichment.rows.ordering import Ordering
-from enrichment.rows.reading import names_of, only, shown_by
+from enrichment.rows.reading import names_of, select_columns, serializer_of
 from ingestion.streams import Stream
 from ingestion.text import plain, strip_unstorable
 
@@ -189,7 +189,10 @@ class StoredRecordAdmin(ReadOnlyAdmin):
         ordering = Ordering(str(self.ordering[0]), self.stream.key)
         fields = names_of(self.stream)
         return Listing(
-            only(rows, self.stream, [*fields, ordering.column]), ordering, fields, shown_by(self.stream, fields)
+            select_columns(rows, self.stream, [*fields, ordering.column]),
+            ordering,
+            fields,
+            serializer_of(self.stream, fields),
         )
 
     # The page of one.

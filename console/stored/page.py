@@ -64,10 +64,10 @@ def facts(request: HttpRequest, stream: Stream, row: StoredRecord) -> tuple[list
     for field in stream.model._meta.concrete_fields:
         if field.name in provenance:
             continue
-        column, value = field.attname, row.shown(field.attname)
+        column, value = field.attname, row.exposed_value(field.attname)
         if column in refers:
             told = link_to(request, refers[column].model, value)
-        elif column in row.shown_as and isinstance(value, datetime):
+        elif column in row.exposed_as and isinstance(value, datetime):
             told = as_sent(value)
         else:
             told = told_value(field, value)
@@ -215,5 +215,5 @@ def latest(rows: QuerySet[Any], time: str, number: int) -> Sequence[Any]:
     Along the index on the time PostgreSQL would read row by row all over the table, where theirs are long past.
     """
     key = cast("models.Field[Any, Any]", rows.model._meta.pk).attname
-    by_time = Ordering(f"-{time}", key).columns(by_scan=connection.vendor == "postgresql")
+    by_time = Ordering(f"-{time}", key).columns(avoid_index=connection.vendor == "postgresql")
     return list(rows.order_by(*by_time)[:number])

@@ -13,7 +13,6 @@ from django.db import connection, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
-from django_filters import FilterSet
 from django_filters.filters import CharFilter, Filter, TypedChoiceFilter
 from pydantic import TypeAdapter
 from pydantic import ValidationError as Invalid
@@ -23,7 +22,7 @@ from ingestion.fields import Time
 from ingestion.refusals import RequestRejected
 from ingestion.streams import Stream
 
-BIGGEST = 2**63 - 1
+MAX_BIGINT = 2**63 - 1
 
 _time: TypeAdapter[datetime] = TypeAdapter(Time)
 
@@ -66,7 +65,7 @@ class TimeFilter(Filter):  # type: ignore[misc]
         return found
 
 
-class WholeFilter(Filter):  # type: ignore[misc]
+class IntegerFilter(Filter):  # type: ignore[misc]
     field_class = forms.IntegerField
 
 
@@ -104,7 +103,7 @@ class FlagFilter(ChoiceFilter):
         super().__init__(field_name, {"true": True, "false": False}, lookup_expr, **kwargs)
 
 
-class AnyItemFilter(FlagFilter):
+class NonEmptyFilter(FlagFilter):
     """Whether a list has an item at all; null has none."""
 
     def filter(self, rows: QuerySet[Any], value: bool | str) -> QuerySet[Any]:
@@ -115,10 +114,10 @@ class AnyItemFilter(FlagFilter):
 
 
 @models.JSONField.register_lookup
-class Holds(models.Lookup):
+class ContainsItem(models.Lookup):
     """The list has this text as an item. (Django's `contains` is not for SQLite.)"""
 
-    lookup_name = "holds"
+    lookup_name = "contains_item"
     prepare_rhs = False
 
     def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
@@ -141,17 +140,13 @@ def filters_of_stream(stream: Stream) -> dict[str, Filter]:
     return {name: each for field in exposed_fields(stream) for name, each in filters_of(field)}
 
 
-def filterset_of(stream: Stream) -> type[FilterSet]:
-    return type("RecordFilters", (FilterSet,), filters_of_stream(stream))
-
-
 def filters_of(field: models.Field[Any, Any]) -> Iterator[tuple[str, Filter]]:
     """(parameter, filter) for one column."""
     name = field.attname
     value = field.target_field if isinstance(field, models.ForeignKey) else field
     if isinstance(value, models.JSONField):
-        yield name, CharFilter(field_name=name, lookup_expr="holds", strip=False)
-        yield f"has_{name}", AnyItemFilter(name)
+        yield name, CharFilter(field_name=name, lookup_expr="contains_item", strip=False)
+        yield f"has_{name}", NonEmptyFilter(name)
         return
     yield from _by_value(name, value)
     if field.null:
@@ -170,7 +165,7 @@ def _by_value(name: str, field: models.Field[Any, Any]) -> Iterator[tuple[str, F
             yield f"{stem}_after", TimeFilter(field_name=name, lookup_expr="gte")
             yield f"{stem}_before", TimeFilter(field_name=name, lookup_expr="lte")
         case models.IntegerField():
-            yield from _range(name, WholeFilter, min_value=-BIGGEST, max_value=BIGGEST)
+            yield from _range(name, IntegerFilter, min_value=-MAX_BIGINT, max_value=MAX_BIGINT)
         case models.FloatField():
             yield from _range(name, DecimalFilter)
         case models.CharField() | models.TextField():
@@ -185,7 +180,7 @@ def _range(name: str, kind: type[Filter], **limits: Any) -> Iterator[tuple[str, 
     yield f"{name}_max", kind(field_name=name, lookup_expr="lte", **limits)
 
 
-def filtered(rows: QuerySet[Any], filters: Mapping[str, Filter], query: Mapping[str, str]) -> QuerySet[Any]:
+def apply_filters(rows: QuerySet[Any], filters: Mapping[str, Filter], query: Mapping[str, str]) -> QuerySet[Any]:
     """The rows that every filter in the query lets through. Refuses (400) values that are none, naming each."""
     wrong: dict[str, list[str]] = {}
     for name in filters.keys() & query.keys():

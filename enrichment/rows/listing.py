@@ -21,11 +21,11 @@ class Listing:
     rows: QuerySet[Any]
     ordering: Ordering
     fields: Sequence[str]
-    shown: Callable[[Sequence[Any]], list[Item]]
+    serialize: Callable[[Sequence[Any]], list[Item]]
     """Rows → objects with these fields, in a constant number of queries."""
 
     def chunks(self) -> Iterator[list[Item]]:
-        return map(self.shown, in_chunks(self.rows, self.ordering))
+        return map(self.serialize, in_chunks(self.rows, self.ordering))
 
 
 def read_fields(query: Mapping[str, str], allowed: Sequence[str], default: Sequence[str] = ()) -> list[str]:

@@ -30,7 +30,7 @@ class Ordering:
     """As in ?ordering=: the column, with a minus in front where it descends."""
     key: str
     keys: type[str | int] = str
-    by_scan: bool = False
+    avoid_index: bool = False
     """Pages are found by reading all rows, not along the index of this order. For conditions of which PostgreSQL cannot
     guess how few rows meet them: along the index it reads row by row all over the table, 8 times as slow for none.
     """
@@ -43,14 +43,14 @@ class Ordering:
     def descending(self) -> bool:
         return self.name.startswith("-")
 
-    def columns(self, *, reverse: bool = False, by_scan: bool = False) -> list[OrderBy]:
+    def columns(self, *, reverse: bool = False, avoid_index: bool = False) -> list[OrderBy]:
         terms = [
-            Func(F(column), function="GREATEST") if by_scan else F(column)  # the greatest of one: no index has it
+            Func(F(column), function="GREATEST") if avoid_index else F(column)  # the greatest of one: no index has it
             for column in dict.fromkeys((self.column, self.key))
         ]
         return [OrderBy(term, descending=self.descending != reverse) for term in terms]
 
-    def beyond(self, cursor: Cursor) -> Q:
+    def after(self, cursor: Cursor) -> Q:
         """Rows that come after the cursor's row, or before it where the cursor looks back."""
         sign = "lt" if self.descending != cursor.back else "gt"
         key_beyond = Q(**{f"{self.key}__{sign}": cursor.key})
@@ -61,7 +61,7 @@ class Ordering:
             Q(**{f"{self.column}__{sign}": cursor.value}) | key_beyond
         )
 
-    def place_of(self, row: Model, *, back: bool = False) -> Cursor:
+    def cursor_at(self, row: Model, *, back: bool = False) -> Cursor:
         value = None if self.column == self.key else getattr(row, self.column)
         return Cursor(self.name, value, row.pk, back)
 
@@ -89,7 +89,7 @@ def in_chunks(rows: QuerySet[AnyModel], ordering: Ordering, size: int = CHUNK) -
     chunk = list(ordered[:size])
     while chunk:
         yield chunk
-        more = ordered.filter(ordering.beyond(ordering.place_of(chunk[-1])))
+        more = ordered.filter(ordering.after(ordering.cursor_at(chunk[-1])))
         chunk = list(more[:size]) if len(chunk) == size else []
 
 

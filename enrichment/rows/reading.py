@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 
 from enrichment.models import StoredRecord
-from enrichment.rows.filters import exposed_fields, filtered, filters_of_stream
+from enrichment.rows.filters import apply_filters, exposed_fields, filters_of_stream
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import Ordering, read_ordering, stream_orderings
 from ingestion.streams import Stream
@@ -28,12 +28,14 @@ def read(stream: Stream, query: Mapping[str, str]) -> Listing:
     """The list that the query asks for. Refuses (400) values that make no sense."""
     fields = read_fields(query, names_of(stream))
     ordering = read_ordering(query, orderings_of(stream, query))
-    rows = filtered(stream.model._default_manager.all(), filters_of_stream(stream), query)
-    rows = searched(rows, stream, query.get("search"))
-    if ordering.name == "stored_at" and (until := settled_until()):
+    rows = apply_filters(stream.model._default_manager.all(), filters_of_stream(stream), query)
+    rows = apply_search(rows, stream, query.get("search"))
+    if ordering.name == "stored_at" and (until := commit_horizon()):
         rows = rows.filter(stored_at__lt=until)
-    ordering = replace(ordering, by_scan="search" in query)
-    return Listing(only(rows, stream, [*fields, ordering.column]), ordering, fields, shown_by(stream, fields))
+    ordering = replace(ordering, avoid_index="search" in query)
+    return Listing(
+        select_columns(rows, stream, [*fields, ordering.column]), ordering, fields, serializer_of(stream, fields)
+    )
 
 
 def names_of(stream: Stream) -> list[str]:
@@ -46,7 +48,7 @@ def orderings_of(stream: Stream, query: Mapping[str, str]) -> Sequence[Ordering]
     return sorted(found, key=lambda each: each.name != "stored_at") if "stored_after" in query else found
 
 
-def settled_until() -> datetime | None:
+def commit_horizon() -> datetime | None:
     """The time up to which all that is stored can be seen: rows of a transaction that is under way may be older than
     rows that are there already. None where all can be seen.
 
@@ -63,14 +65,14 @@ def settled_until() -> datetime | None:
     return until
 
 
-def only(rows: QuerySet[Any], stream: Stream, names: Sequence[str]) -> Rows:
+def select_columns(rows: QuerySet[Any], stream: Stream, names: Sequence[str]) -> Rows:
     """Reads these columns, and the hidden ones, by which others are shown."""
     return rows.only(*dict.fromkeys((stream.key, *names, *stream.hidden)))
 
 
-def shown_by(stream: Stream, names: Sequence[str]) -> Callable[[Iterable[StoredRecord]], list[Item]]:
-    shown_as = cast("type[StoredRecord]", stream.model).shown_as
-    attributes = [shown_as.get(name, name) for name in names]
+def serializer_of(stream: Stream, names: Sequence[str]) -> Callable[[Iterable[StoredRecord]], list[Item]]:
+    exposed_as = cast("type[StoredRecord]", stream.model).exposed_as
+    attributes = [exposed_as.get(name, name) for name in names]
 
     def shown(rows: Iterable[StoredRecord]) -> list[Item]:
         return [
@@ -80,7 +82,7 @@ def shown_by(stream: Stream, names: Sequence[str]) -> Callable[[Iterable[StoredR
     return shown
 
 
-def searched(rows: Rows, stream: Stream, text: str | None) -> Rows:
+def apply_search(rows: Rows, stream: Stream, text: str | None) -> Rows:
     """The rows of which a searched column contains `text`, in any case."""
     if text is None:
         return rows

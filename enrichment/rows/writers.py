@@ -97,7 +97,7 @@ class Streamed(BaseRenderer):
     """Stands for a format in the negotiation; what is written does not pass through it."""
 
     write: Callable[[Iterable[list[Item]], Sequence[str]], Iterator[str]]
-    cut: str
+    truncation_marker: str
     """What an error in the midst of a list leaves behind: no line that could pass for a row."""
 
 
@@ -105,7 +105,7 @@ class Csv(Streamed):
     media_type = "text/csv"
     format = "csv"
     write = staticmethod(as_csv)
-    cut = f'"{CUT}'
+    truncation_marker = f'"{CUT}'
 
 
 class CsvForSpreadsheets(Csv):
@@ -118,7 +118,7 @@ class Ndjson(Streamed):
     media_type = "application/x-ndjson"
     format = "ndjson"
     write = staticmethod(as_ndjson)
-    cut = f'{{"error":"{CUT}'
+    truncation_marker = f'{{"error":"{CUT}'
 
 
 STREAMED = {renderer.format: renderer for renderer in (Csv, Ndjson)}
@@ -126,24 +126,26 @@ STREAMED = {renderer.format: renderer for renderer in (Csv, Ndjson)}
 
 def stream(request: Request | HttpRequest, form: Streamed, listing: Listing, name: str) -> HttpResponseBase:
     """All of the list; its first chunk is read before the answer begins, so that most errors have a status."""
-    chunks = begun(listing.chunks()) if request.method == "GET" else iter(())
+    chunks = prefetch_first(listing.chunks()) if request.method == "GET" else iter(())
     text = form.write(chunks, listing.fields) if request.method == "GET" else iter(())
     headers = {"Content-Disposition": f'attachment; filename="{name}.{form.format}"'}
     return StreamingHttpResponse(
-        cut_loudly(text, form.cut), content_type=f"{form.media_type}; charset=utf-8", headers=headers
+        with_truncation_marker(text, form.truncation_marker),
+        content_type=f"{form.media_type}; charset=utf-8",
+        headers=headers,
     )
 
 
-def begun(items: Iterator[Any]) -> Iterator[Any]:
+def prefetch_first(items: Iterator[Any]) -> Iterator[Any]:
     return itertools.chain(list(itertools.islice(items, 1)), items)
 
 
-def cut_loudly(text: Iterator[str], cut: str) -> Iterator[str]:
+def with_truncation_marker(text: Iterator[str], marker: str) -> Iterator[str]:
     """An error ends the connection without the end of the body; behind a proxy that speaks HTTP/1.0 that looks like
     one, so the last line says it as well.
     """
     try:
         yield from text
     except Exception:
-        yield cut
+        yield marker
         raise
