@@ -51,7 +51,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changes = super().get_changelist_instance(request)
         changes.result_list = list(changes.result_list)
-        progress = bulk_action_page.progress_of(changes.result_list)
+        progress = bulk_action_page.progress_by_id(changes.result_list)
         pks = [bulk_action.filter["ids"][0] for bulk_action in changes.result_list if bulk_action.filter.get("ids")]
         known = HeldRecord.objects.defer("payload", "original_payload").in_bulk(pks)
         for bulk_action in changes.result_list:
@@ -96,7 +96,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
         bulk_action: BulkAction | None = self.get_object(request, unquote(object_id))
         if bulk_action is None:
             raise Http404("There is no such bulk action.")
-        progress = bulk_action_page.progress_of([bulk_action])[bulk_action.pk]
+        progress = bulk_action_page.progress_by_id([bulk_action])[bulk_action.pk]
         told = records_context(bulk_action, progress)
         context = {
             **self.admin_site.each_context(request),
@@ -115,7 +115,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
 
 def records_context(bulk_action: BulkAction, progress: Progress) -> dict[str, Any]:
     """The records themselves: the few that were selected; where those are now that were sent through again."""
-    pks = bulk_action.filter.get("ids", [])[: bulk_action_page.MOST_LINKS]
+    pks = bulk_action.filter.get("ids", [])[: bulk_action_page.MAX_LINKS]
     selected = HeldRecord.objects.filter(pk__in=pks).order_by("pk").defer("payload", "original_payload")
     if not progress.reprocesses:
         return {"selected": selected}

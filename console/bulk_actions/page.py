@@ -12,11 +12,11 @@ from enrichment.held import bulk_actions
 from enrichment.models import BulkAction, HeldRecord
 from ingestion.models import Delivery, PausedStream
 
-MOST_LINKS = 20
+MAX_LINKS = 20
 """To deliveries or held records."""
-MOST_LOOKED_AT = 5_000
+MAX_EXAMINED = 5_000
 """Held records of which a page tells where they are now."""
-ON_ITS_WAY = "on its way"
+QUEUED = "on its way"
 
 Kind, Status = BulkAction.Kind, HeldRecord.Status
 
@@ -98,7 +98,7 @@ class Progress:
         return " · ".join(told) or ("nothing yet" if self.moves else "nothing was left to do")
 
 
-def progress_of(shown: Iterable[BulkAction]) -> dict[int, Progress]:
+def progress_by_id(shown: Iterable[BulkAction]) -> dict[int, Progress]:
     """bulk action → how far it is; in one query, however many."""
     shown = list(shown)
     came_of = stats.outcomes_of_bulk_actions([bulk_action.pk for bulk_action in shown])
@@ -112,7 +112,7 @@ def progress_of(shown: Iterable[BulkAction]) -> dict[int, Progress]:
 class RecordsNow:
     """Where the records are now that a bulk action has sent through again, or the latest of them."""
 
-    looked_at: int = 0
+    examined: int = 0
     kinds: list[tuple[str, str, str, int]] = field(default_factory=list)
     """[(stream, status or "on its way", outcome or code, how many)]"""
     open: list[tuple[HeldRecord, str]] = field(default_factory=list)
@@ -129,16 +129,16 @@ def records_now(bulk_action: BulkAction) -> RecordsNow:
     bodies, pks = bulk_action.deliveries.order_by("-pk").values_list("body", flat=True), list[int]()
     for body in bodies.iterator(chunk_size=10):
         pks += json.loads(bytes(body))
-        if len(pks) >= MOST_LOOKED_AT:
+        if len(pks) >= MAX_EXAMINED:
             break
-    looked_at = HeldRecord.objects.filter(pk__in=pks[:MOST_LOOKED_AT])
-    rows = sorted(looked_at.values_list("pk", "stream", "status", "outcome", "code", "queued_in"), reverse=True)
+    examined = HeldRecord.objects.filter(pk__in=pks[:MAX_EXAMINED])
+    rows = sorted(examined.values_list("pk", "stream", "status", "outcome", "code", "queued_in"), reverse=True)
     still_open = [pk for pk, _, status, _, _, queued_in in rows if status in HeldRecord.OPEN and queued_in is None]
-    shown = HeldRecord.objects.filter(pk__in=still_open[:MOST_LINKS]).defer("payload", "original_payload")
-    deliveries = list(bulk_action.deliveries.defer("body").order_by("-pk")[:MOST_LINKS])
+    shown = HeldRecord.objects.filter(pk__in=still_open[:MAX_LINKS]).defer("payload", "original_payload")
+    deliveries = list(bulk_action.deliveries.defer("body").order_by("-pk")[:MAX_LINKS])
     pending = {delivery.stream for delivery in deliveries if not delivery.processed_at}
     return RecordsNow(
-        looked_at=len(rows),
+        examined=len(rows),
         kinds=_kinds(rows),
         open=[(held, held.message) for held in shown.order_by("-pk")],
         open_count=len(still_open),
@@ -158,5 +158,5 @@ def _kind(_: int, stream: str, status: str, outcome: str, code: str, queued_in: 
     if status == Status.RESOLVED:
         return stream, status, outcome
     if queued_in is not None:
-        return stream, ON_ITS_WAY, ""
+        return stream, QUEUED, ""
     return stream, status, code if status in HeldRecord.OPEN else ""

@@ -167,7 +167,7 @@ class ActionsAdmin(ReadOnlyAdmin):
             change = form.change()
             proposal["change"] = change.as_dict()
             found = bulk_fix.dry_run(records, change)
-            sample = [(verdict, held_page_page.complaints(verdict.messages)) for verdict in found.sample]
+            sample = [(verdict, held_page_page.field_errors(verdict.messages)) for verdict in found.sample]
             told = {"change": change, "found": found, "sample": sample, "count": found.total}
         context = {
             **self.action_page_context(request, "fix", proposal),

@@ -166,7 +166,7 @@ class HeldRecordAdmin(FixAdmin):
         row = held_page.stored_row(held)
         reference, client = (held.missing_stream, held.missing_key), plain(held.client)
         return {
-            "complaints": held_page.complaints(held.messages),
+            "field_errors": held_page.field_errors(held.messages),
             "payload": payload,
             "original": original,
             "attempts": held_page.attempts(held),
@@ -177,9 +177,9 @@ class HeldRecordAdmin(FixAdmin):
             "client": client,
             "sender": senders.key_names([held.client]).get(held.client, client),
             "sender_page": self.page_of_sender(request, held),
-            "upload": held_page.place_in_upload(held),
+            "upload": held_page.upload_row(held),
             "reference": missing_references.statuses([reference])[reference] if held.missing_key else None,
-            "others": held_page.others(held),
+            "related": held_page.related_records(held),
         }
 
     def possible(self, request: HttpRequest, held: Any) -> dict[str, Any]:
@@ -240,7 +240,7 @@ class DeadLetterAdmin(HeldRecordAdmin):
         response = super().changelist_view(request, extra_context)
         context = getattr(response, "context_data", None) or {}
         if "cl" in context and not request.GET.get("message"):
-            context["why"] = held_page.why(context["cl"])
+            context["message_counts"] = held_page.message_counts(context["cl"])
         return response
 
 

@@ -12,7 +12,7 @@ from ingestion.cells import read_text, readers_of
 from ingestion.payloads import ParseError, ascii_json, parse_json
 from ingestion.streams import Stream
 
-MOST_TYPED = 10_000
+MAX_INPUT = 10_000
 """Characters of a value."""
 NEEDED = {Operation.SET.value: ["value"], Operation.REPLACE.value: ["old", "value"]}
 
@@ -25,7 +25,7 @@ class Typed(forms.CharField):
 
     def __init__(self, **named: Any) -> None:
         widget = forms.Textarea(attrs={"rows": 1, "spellcheck": "false", "autocomplete": "off"})
-        super().__init__(required=False, strip=False, max_length=MOST_TYPED, widget=widget, **named)
+        super().__init__(required=False, strip=False, max_length=MAX_INPUT, widget=widget, **named)
 
 
 class ChangeForm(forms.Form):

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-MOST_COMPARED = 2_000
+MAX_COMPARED_LINES = 2_000
 """Lines of either text, between what both begin and end with, that are compared with each other."""
-MOST_LINES = 300
-MOST_WIDE = 400
+MAX_LINES = 300
+MAX_LINE_LENGTH = 400
 """Lines that a difference shows, and characters of a line."""
 CONTEXT = 2
 
@@ -34,7 +34,7 @@ def equal_blocks(before: list[str], after: list[str]) -> list[Block]:
     tail = _equal_at_start(before[head:][::-1], after[head:][::-1])
     old, new = before[head : len(before) - tail], after[head : len(after) - tail]
     blocks = [(0, 0, head)]
-    if max(len(old), len(new)) <= MOST_COMPARED:
+    if max(len(old), len(new)) <= MAX_COMPARED_LINES:
         found = SequenceMatcher(None, old, new).get_matching_blocks()
         blocks += [(head + block.a, head + block.b, block.size) for block in found]
     blocks += [(len(before) - tail, len(after) - tail, tail), (len(before), len(after), 0)]
@@ -62,8 +62,8 @@ def difference(before: str, after: str) -> list[Line]:
     if before == after:
         return []
     lines = list(_difference(before.split("\n"), after.split("\n")))
-    rest = len(lines) - MOST_LINES
-    return lines if rest <= 0 else [*lines[:MOST_LINES], Line(f"{rest:,} more lines", "gap")]
+    rest = len(lines) - MAX_LINES
+    return lines if rest <= 0 else [*lines[:MAX_LINES], Line(f"{rest:,} more lines", "gap")]
 
 
 def _difference(old: list[str], new: list[str]) -> Iterator[Line]:
@@ -78,16 +78,16 @@ def _replaced(removed: list[str], added: list[str]) -> Iterator[Line]:
     """Of long lines the part around the first difference."""
     start = 0
     if len(removed) == len(added) == 1:
-        start = max(0, _equal_at_start(removed[0], added[0]) - MOST_WIDE // 4)
+        start = max(0, _equal_at_start(removed[0], added[0]) - MAX_LINE_LENGTH // 4)
     for kind, lines in (("removed", removed), ("added", added)):
         for text in lines:
             yield Line(_narrow(text, start), kind)
 
 
 def _narrow(text: str, start: int = 0) -> str:
-    if len(text) <= MOST_WIDE:
+    if len(text) <= MAX_LINE_LENGTH:
         return text
-    end = start + MOST_WIDE
+    end = start + MAX_LINE_LENGTH
     return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
 
 

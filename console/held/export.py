@@ -18,7 +18,7 @@ from ingestion.payloads import ParseError, parse_json
 from ingestion.text import plain
 
 CHUNK = 1000
-MOST_BYTES = 4_000_000
+MAX_BYTES = 4_000_000
 """Held records that are read at once, and bytes of their payloads (or one record, whatever it has)."""
 
 COLUMNS = (
@@ -60,11 +60,11 @@ def _few(records: HeldRecordQuerySet) -> Iterator[Sequence[int]]:
     sizes = list(newest_first[:CHUNK])
     while sizes:
         pks: list[int] = []
-        space = MOST_BYTES
+        space = MAX_BYTES
         for pk, size in sizes:
             if pks and size > space:
                 yield pks
-                pks, space = [], MOST_BYTES
+                pks, space = [], MAX_BYTES
             pks.append(pk)
             space -= size
         yield pks

@@ -37,7 +37,7 @@ class FixAdmin(ActionsAdmin):
             raise PermissionDenied
         held = None
         if pk.isascii() and pk.isdecimal() and len(pk) < 19:
-            held = held_page_page.with_start_of_payloads(HeldRecord.objects.filter(pk=pk)).first()
+            held = held_page_page.with_payload_starts(HeldRecord.objects.filter(pk=pk)).first()
         if held is None:
             raise Http404("There is no such held record.")
         if self.status and held.status != self.status:
@@ -78,7 +78,7 @@ class FixAdmin(ActionsAdmin):
         if not held_page_page.fixable(held):
             self.message_user(request, "This record is closed, or cannot be fixed here.", messages.WARNING)
             return HttpResponseRedirect(self.page("change", held.pk))
-        return self.fix_page(request, held, held_page_page.editable(held.payload), held.payload_version)
+        return self.fix_page(request, held, held_page_page.payload_for_editing(held.payload), held.payload_version)
 
     def fixed(self, request: HttpRequest, held: Any) -> HttpResponseBase:
         """What was typed: checked, and saved if that is asked for."""
@@ -86,9 +86,9 @@ class FixAdmin(ActionsAdmin):
         version = request.POST.get("payload_version", "")
         if "_reprocess" in request.POST and not self.may(request, "reprocess"):
             raise PermissionDenied
-        if len(text) > held_page_page.MOST_TYPED:
+        if len(text) > held_page_page.MAX_INPUT:
             raise SuspiciousOperation("The payload is too large to be fixed here.")
-        text = fix_form.typed_into(streams.get(held.stream), text, request.POST.dict())
+        text = fix_form.apply_inputs(streams.get(held.stream), text, request.POST.dict())
         if "_check" in request.POST:
             return self.fix_page(request, held, text, version, checked=True)
         try:
@@ -111,7 +111,7 @@ class FixAdmin(ActionsAdmin):
         """`said`: checked, refused (it did not pass) or overtaken (someone was faster)."""
         stream = streams.get(held.stream)
         found = {} if said.get("overtaken") else fixing.check_payload(stream, text)
-        complaints = held_page_page.complaints(found, text)
+        field_errors = held_page_page.field_errors(found, text)
         context = {
             **self.context(request, held),
             **said,
@@ -119,10 +119,10 @@ class FixAdmin(ActionsAdmin):
             "text": text,
             "rows": min(max(text.count("\n") + 2, 8), 40),
             "version": version,
-            "faults": fix_form.faults(stream, complaints, text),
-            "last_complaints": held_page_page.complaints(held.messages),
-            "difference": diffs.difference(held_page_page.editable(held.payload), text),
-            "prospect": fix_form.prospect(held, text),
+            "issues": fix_form.field_issues(stream, field_errors, text),
+            "last_errors": held_page_page.field_errors(held.messages),
+            "difference": diffs.difference(held_page_page.payload_for_editing(held.payload), text),
+            "preview": fix_form.fix_preview(held, text),
             "rules": field_rules.rules(stream),
             "may_reprocess": self.may(request, "reprocess"),
         }

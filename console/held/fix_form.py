@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from console.field_rules import FieldRule, rules
 from console.held.missing_references import ReferenceStatus, statuses
-from console.held.page import Complaint
+from console.held.page import FieldError
 from enrichment import versions
 from enrichment.held.fixing import stream_of
 from enrichment.models import HeldRecord, StoredRecord
@@ -20,50 +20,50 @@ from ingestion.streams import Stream
 from ingestion.text import plain, pretty
 from ingestion.validation import key_of
 
-TYPED, WAS = "field.", "was."
+INPUT_PREFIX, ORIGINAL_PREFIX = "field.", "was."
 """Before the name of a field, in the form: what is typed for it, and what stood there."""
-MOST_TO_TYPE = 200
+MAX_INPUT_LENGTH = 200
 """Characters of a value that stands in a line of its own."""
-MOST_FIELDS = 30
+MAX_ISSUES = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
+class FieldIssue:
     """A field, or the whole record, and all that is wrong with it."""
 
     name: str
-    complaints: list[Complaint]
+    field_errors: list[FieldError]
     rule: FieldRule | None = None
     value: str | None = None
     """What may be edited beside the messages; None where the payload itself has to be."""
 
     @property
     def line(self) -> int | None:
-        return self.complaints[0].line
+        return self.field_errors[0].line
 
     @property
     def text(self) -> str:
-        return self.complaints[0].text
+        return self.field_errors[0].text
 
 
-def faults(stream: Stream, complaints: Iterable[Complaint], text: str) -> list[Fault]:
-    """The complaints by the member of the record that they are about."""
-    by_name: dict[str, list[Complaint]] = {}
-    for complaint in complaints:
-        by_name.setdefault(complaint.field.split(".", maxsplit=1)[0], []).append(complaint)
+def field_issues(stream: Stream, field_errors: Iterable[FieldError], text: str) -> list[FieldIssue]:
+    """The errors by the member of the record that they are about."""
+    by_name: dict[str, list[FieldError]] = {}
+    for error in field_errors:
+        by_name.setdefault(error.field.split(".", maxsplit=1)[0], []).append(error)
     known, readers, record = {rule.name: rule for rule in rules(stream)}, readers_of(stream.schema), _read(text)
     return [
-        Fault(
+        FieldIssue(
             name=name,
-            complaints=told,
+            field_errors=told,
             rule=known.get(name),
-            value=to_type(readers[name], record.get(name)) if name in readers and isinstance(record, dict) else None,
+            value=as_input(readers[name], record.get(name)) if name in readers and isinstance(record, dict) else None,
         )
-        for name, told in list(by_name.items())[:MOST_FIELDS]
+        for name, told in list(by_name.items())[:MAX_ISSUES]
     ]
 
 
-def to_type(read: Read, value: Any) -> str | None:
+def as_input(read: Read, value: Any) -> str | None:
     """The value as a person types it; None where that would not be seen whole, or not be read back."""
     if value in ("", None, []):
         return ""
@@ -76,7 +76,7 @@ def to_type(read: Read, value: Any) -> str | None:
 
 
 def _is_seen_whole(cell: str) -> bool:
-    return len(cell) <= MOST_TO_TYPE and cell == plain(cell) and cell == cell.strip() and "\n" not in cell
+    return len(cell) <= MAX_INPUT_LENGTH and cell == plain(cell) and cell == cell.strip() and "\n" not in cell
 
 
 def _reads_back(read: Read, cell: str, value: Any) -> bool:
@@ -85,16 +85,16 @@ def _reads_back(read: Read, cell: str, value: Any) -> bool:
     return type(again) is type(value) and again == value
 
 
-def typed_into(stream: Stream, text: str, typed: Mapping[str, str]) -> str:
+def apply_inputs(stream: Stream, text: str, typed: Mapping[str, str]) -> str:
     """The payload with what was typed for single fields, where it is not what stood there; empty takes a field away.
 
     A payload that cannot be read stays as it is.
     """
     readers = readers_of(stream.schema)
     changed = {
-        name: typed[TYPED + name]
+        name: typed[INPUT_PREFIX + name]
         for name in readers
-        if TYPED + name in typed and typed[TYPED + name] != typed.get(WAS + name)
+        if INPUT_PREFIX + name in typed and typed[INPUT_PREFIX + name] != typed.get(ORIGINAL_PREFIX + name)
     }
     record = _read(text)
     if not changed or not isinstance(record, dict):
@@ -115,7 +115,7 @@ def _read(text: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prospect:
+class FixPreview:
     """What would come of a record, stored or reprocessed with this payload."""
 
     key: str
@@ -128,7 +128,7 @@ class Prospect:
     """(field, stream, key, what is known of it) of the references that are not stored."""
 
 
-def prospect(held: HeldRecord, text: str) -> Prospect | None:
+def fix_preview(held: HeldRecord, text: str) -> FixPreview | None:
     """None of what is no object."""
     stream, record = stream_of(held), _read(text)
     if stream is None or not isinstance(record, dict):
@@ -136,7 +136,7 @@ def prospect(held: HeldRecord, text: str) -> Prospect | None:
     key = key_of(stream, record)
     row: Any = stream.model._default_manager.filter(pk=key).first() if key else None
     version_at = versions.version_at(stream, record, held.received_at, timezone.now())
-    return Prospect(
+    return FixPreview(
         key=plain(key),
         is_other_key=key != held.key,
         row=row,

@@ -21,19 +21,19 @@ from ingestion.models import Delivery
 from ingestion.payloads import ParseError, parse_json
 from ingestion.text import MAX_DISPLAYED, cut, plain, pretty
 
-MOST_PRETTY = 200_000
+MAX_PRETTY = 200_000
 """Characters of a payload that are worth parsing to show a part of them."""
-MOST_TYPED = 2_000_000
+MAX_INPUT = 2_000_000
 """Characters that this makes, with indentation, and that are taken back."""
-MOST_ATTEMPTS = 20
-MOST_OTHERS = 1000
-MOST_MESSAGES = 10
-MOST_OF_LINE = 120
+MAX_ATTEMPTS = 20
+MAX_RELATED = 1000
+MAX_MESSAGES = 10
+MAX_LINE_LENGTH = 120
 """Characters of a line at fault that stand beside its message."""
 
 
 @dataclass(frozen=True)
-class Complaint:
+class FieldError:
     """What is wrong with one field, and where it stands in the text."""
 
     field: str
@@ -43,13 +43,13 @@ class Complaint:
     """Of that line."""
 
 
-def with_start_of_payloads(records: HeldRecordQuerySet) -> HeldRecordQuerySet:
+def with_payload_starts(records: HeldRecordQuerySet) -> HeldRecordQuerySet:
     """What is shown of payloads that may have 32 MB, and no more: `size` and `start`, of the original likewise."""
     return records.defer("payload", "original_payload").annotate(
         size=Bytes("payload"),
-        start=Left("payload", MOST_PRETTY),
+        start=Left("payload", MAX_PRETTY),
         original_size=Bytes("original_payload"),
-        original_start=Left("original_payload", MOST_PRETTY),
+        original_start=Left("original_payload", MAX_PRETTY),
     )
 
 
@@ -59,13 +59,13 @@ def fixable(held: Any) -> bool:
     return open_ and stream_of(held) is not None and held.size <= MAX_EDITABLE
 
 
-def editable(payload: str) -> str:
+def payload_for_editing(payload: str) -> str:
     """A held record's payload for a person to edit."""
     try:
         text = pretty(parse_json(payload.encode()))
     except ParseError:  # by a stricter reader than the one that took it in
         return plain(payload)
-    return text if len(text) <= MOST_TYPED else plain(payload)  # nested so deep that it is mostly indentation
+    return text if len(text) <= MAX_INPUT else plain(payload)  # nested so deep that it is mostly indentation
 
 
 def payloads(held: Any) -> tuple[list[Line], list[Line]]:
@@ -73,26 +73,26 @@ def payloads(held: Any) -> tuple[list[Line], list[Line]]:
 
     Of a record with the start of its payloads.
     """
-    present = _shown(held.start, held.size)
+    present = _displayed(held.start, held.size)
     if held.original_start is None:
         return [Line(text) for text in present.split("\n")], []
-    before, after = side_by_side(_shown(held.original_start, held.original_size), present)
+    before, after = side_by_side(_displayed(held.original_start, held.original_size), present)
     return after, before
 
 
-def _shown(start: str, size: int) -> str:
-    if size <= MOST_PRETTY:
-        return cut(editable(start))
+def _displayed(start: str, size: int) -> str:
+    if size <= MAX_PRETTY:
+        return cut(payload_for_editing(start))
     return f"{plain(start[:MAX_DISPLAYED])}\n… {size - MAX_DISPLAYED:,} more characters"
 
 
-def complaints(messages: Mapping[str, list[str]], text: str = "") -> list[Complaint]:
+def field_errors(messages: Mapping[str, list[str]], text: str = "") -> list[FieldError]:
     """The messages by field, each with the line of `text` on which the field stands, if it does."""
     found = []
     for name, told in messages.items():
         line = _line_of(name, told, text) if text else None
-        there = text.split("\n", line)[line - 1].strip()[:MOST_OF_LINE] if line else ""
-        found.append(Complaint(plain(name), [plain(str(message)) for message in told], line, there))
+        there = text.split("\n", line)[line - 1].strip()[:MAX_LINE_LENGTH] if line else ""
+        found.append(FieldError(plain(name), [plain(str(message)) for message in told], line, there))
     return found
 
 
@@ -109,7 +109,7 @@ def _line_of(field: str, told: list[str], text: str) -> int | None:
 
 
 @dataclass(frozen=True)
-class Why:
+class MessageCount:
     """A message, how many of those listed have it, and the list of them."""
 
     message: str
@@ -117,25 +117,25 @@ class Why:
     page: str
 
 
-def why(changes: ChangeList) -> list[Why]:
+def message_counts(changes: ChangeList) -> list[MessageCount]:
     """The most frequent messages of all that a list's filters choose."""
     rows = changes.queryset.order_by().exclude(message="").values_list("message").annotate(number=Count("*"))
     return [
-        Why(plain(message), number, changes.get_query_string({"message": message}))
-        for message, number in rows.order_by("-number", "message")[:MOST_MESSAGES]
+        MessageCount(plain(message), number, changes.get_query_string({"message": message}))
+        for message, number in rows.order_by("-number", "message")[:MAX_MESSAGES]
     ]
 
 
 @dataclass(frozen=True)
 class Attempt:
     failure: Failure
-    complaints: list[Complaint]
+    field_errors: list[FieldError]
 
 
 def attempts(held: HeldRecord) -> list[Attempt]:
     """The last attempts, newest first."""
-    failures = held.failures.order_by("-id")[:MOST_ATTEMPTS]
-    return [Attempt(failure, complaints(failure.messages)) for failure in failures]
+    failures = held.failures.order_by("-id")[:MAX_ATTEMPTS]
+    return [Attempt(failure, field_errors(failure.messages)) for failure in failures]
 
 
 def stored_row(held: HeldRecord) -> StoredRecord | None:
@@ -152,7 +152,7 @@ def is_older(held: HeldRecord, row: StoredRecord) -> bool:
     return (held.version_at, held.delivery_id, held.position) < row.version
 
 
-def place_in_upload(held: HeldRecord) -> tuple[int, int] | None:
+def upload_row(held: HeldRecord) -> tuple[int, int] | None:
     """(the upload that brought it, its row there)."""
     found = (
         Delivery.objects.filter(pk=held.delivery_id, upload__isnull=False).values_list("upload", "first_row").first()
@@ -161,21 +161,21 @@ def place_in_upload(held: HeldRecord) -> tuple[int, int] | None:
 
 
 @dataclass(frozen=True)
-class Others:
+class RelatedRecords:
     """Held records that have something in common with one."""
 
     number: int
-    """At most MOST_OTHERS."""
+    """At most MAX_RELATED."""
     what: str
     page: str
     query: str
 
     @property
     def or_more(self) -> bool:
-        return self.number == MOST_OTHERS
+        return self.number == MAX_RELATED
 
 
-def others(held: HeldRecord) -> list[Others]:
+def related_records(held: HeldRecord) -> list[RelatedRecords]:
     """Each found along an index; none where there are no others."""
     # Open ones in the list of their status, where they can be acted on together.
     of_status = {"status": held.status} if held.status in HeldRecord.OPEN else {}
@@ -190,16 +190,16 @@ def others(held: HeldRecord) -> list[Others]:
         missing = {"missing_stream": held.missing_stream, "missing_key": held.missing_key}
         chosen["for the same missing record"] = missing
     chosen["of this delivery"] = {"delivery": held.delivery_id}
-    found = [_others(held, what, {**of_status, **which}) for what, which in chosen.items()]
-    same = _others(held, "with this key", {"key": held.key}) if held.key else None
+    found = [_related(held, what, {**of_status, **which}) for what, which in chosen.items()]
+    same = _related(held, "with this key", {"key": held.key}) if held.key else None
     return [each for each in (*found, same) if each]
 
 
-def _others(held: HeldRecord, what: str, chosen: Mapping[str, Any]) -> Others | None:
-    number = HeldRecord.objects.matching(chosen).exclude(pk=held.pk).order_by()[:MOST_OTHERS].count()
+def _related(held: HeldRecord, what: str, chosen: Mapping[str, Any]) -> RelatedRecords | None:
+    number = HeldRecord.objects.matching(chosen).exclude(pk=held.pk).order_by()[:MAX_RELATED].count()
     page = {"dead": "deadletter", "waiting": "waitingrecord"}.get(chosen.get("status", ""), "heldrecord")
     query = {"q" if name == "key" else name: value for name, value in chosen.items() if name != "status"}
-    return Others(number, what, f"admin:enrichment_{page}_changelist", urlencode(query)) if number else None
+    return RelatedRecords(number, what, f"admin:enrichment_{page}_changelist", urlencode(query)) if number else None
 
 
 def history(held: HeldRecord) -> list[LogEntry]:

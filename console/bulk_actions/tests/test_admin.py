@@ -157,7 +157,7 @@ def test_those_still_open_are_listed_and_no_others(viewer: Client) -> None:
 def test_of_very_many_held_again_the_latest_are_shown_and_the_page_says_so(
     viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_action_page, "MOST_LINKS", 2)
+    monkeypatch.setattr(bulk_action_page, "MAX_LINKS", 2)
     records = [hold() for _ in range(3)]
     all_that_match = bulk_actions.reprocess({"status": "dead"}, by="test")
     work()
@@ -168,7 +168,7 @@ def test_of_very_many_held_again_the_latest_are_shown_and_the_page_says_so(
     work()
     text = page_of(viewer, selected)
     assert "The others are among those to which the numbers beside lead." in text
-    monkeypatch.setattr(bulk_action_page, "MOST_LINKS", 3)
+    monkeypatch.setattr(bulk_action_page, "MAX_LINKS", 3)
     assert "These are the latest" not in page_of(viewer, selected)
 
 
@@ -206,7 +206,7 @@ def test_the_list_and_a_page_take_as_many_queries_however_much_there_is(viewer: 
 
 def test_a_very_large_one_is_told_of_in_part(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_actions, "STEP", 2)
-    monkeypatch.setattr(bulk_action_page, "MOST_LOOKED_AT", 3)
+    monkeypatch.setattr(bulk_action_page, "MAX_EXAMINED", 3)
     for _ in range(6):
         hold()
     bulk_action = bulk_actions.reprocess({}, by="command")

@@ -275,9 +275,9 @@ def test_the_fixing_page_shows_the_payload_and_what_is_wrong_beside_it(operator:
     record = hold(valid(email="no address", name=""))
     text = text_of(operator.get(f"{DEAD}{record.pk}/fix/"))
     assert "&quot;email&quot;: &quot;no address&quot;" in text
-    complaints = re.findall(r'<label for="id_\w+">(\w+)</label> <a href="#id_payload" data-line="(\d+)">', text)
+    field_errors = re.findall(r'<label for="id_\w+">(\w+)</label> <a href="#id_payload" data-line="(\d+)">', text)
     lines = record_lines(record)
-    assert complaints == [(name, str(lines[name])) for name in ("name", "email")]
+    assert field_errors == [(name, str(lines[name])) for name in ("name", "email")]
 
 
 def record_lines(record: HeldRecord) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.held.diffs import MOST_LINES, MOST_WIDE, difference, equal_blocks, side_by_side
+from console.held.diffs import MAX_LINE_LENGTH, MAX_LINES, difference, equal_blocks, side_by_side
 
 
 def shown(before: str, after: str) -> list[str]:
@@ -55,12 +55,12 @@ def test_of_a_long_line_the_part_that_differs_is_shown() -> None:
     removed, added = difference(before, before.replace("old", "new"))
     assert "old" in removed.text
     assert "new" in added.text
-    assert max(len(removed.text), len(added.text)) <= MOST_WIDE + 2
+    assert max(len(removed.text), len(added.text)) <= MAX_LINE_LENGTH + 2
 
 
 def test_long_texts_that_have_nothing_in_common_are_cut_and_not_compared() -> None:
     before, after = lines(*range(5_000)), lines(*range(5_000, 10_000))
     assert equal_blocks(before.split("\n"), after.split("\n")) == [(5_000, 5_000, 0)]
     found = difference(before, after)
-    assert len(found) == MOST_LINES + 1
-    assert found[-1].text == f"{10_000 - MOST_LINES:,} more lines"
+    assert len(found) == MAX_LINES + 1
+    assert found[-1].text == f"{10_000 - MAX_LINES:,} more lines"

@@ -82,13 +82,13 @@ def test_the_list_links_to_the_export_of_what_it_shows(viewer: Client) -> None:
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
 def test_chunks_lose_nothing(viewer: Client, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     monkeypatch.setattr(held_export, "CHUNK", chunk)
-    monkeypatch.setattr(held_export, "MOST_BYTES", 2000)
+    monkeypatch.setattr(held_export, "MAX_BYTES", 2000)
     records = [hold({"name": "x" * size}) for size in (10, 5000, 10, 900, 900, 900, 10)]
     assert [row["number"] for row in exported(viewer)] == [str(record.pk) for record in reversed(records)]
 
 
 def test_a_chunk_holds_no_more_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_export, "MOST_BYTES", 2000)
+    monkeypatch.setattr(held_export, "MAX_BYTES", 2000)
     for size in (10, 5000, 10, 900, 900, 900, 10):
         hold({"name": "x" * size})
     chunks = list(held_export._chunks(HeldRecord.objects.all()))

@@ -181,7 +181,7 @@ def test_it_says_which_references_are_missing(operator: Client) -> None:
 )
 def test_only_what_is_seen_whole_and_read_back_may_be_typed(field: str, value: Any, typed: str | None) -> None:
     read = readers_of(streams.get("tutors").schema)[field]
-    assert fix_form.to_type(read, value) == typed
+    assert fix_form.as_input(read, value) == typed
 
 
 def test_a_long_payload_stays_usable(operator: Client) -> None:
@@ -201,7 +201,7 @@ def test_a_payload_that_is_mostly_indentation_is_edited_as_it_is(operator: Clien
     for _ in range(60):
         deep = [deep]
     record = hold(valid(email="no address", notes=deep))
-    assert len(pretty(parse_json(record.payload.encode()))) > held_page.MOST_TYPED
+    assert len(pretty(parse_json(record.payload.encode()))) > held_page.MAX_INPUT
     form = form_of(text_of(operator.get(page_of(record))))
     assert form["payload"] == record.payload
     assert post(operator, record, "_save", field__email="ada@example.org").status_code == 302
@@ -217,5 +217,5 @@ def test_a_payload_beyond_that_is_not_offered(operator: Client) -> None:
     assert operator.post(page_of(record), data).status_code == 302
     record.refresh_from_db()
     assert record.payload_version == 0
-    too_long = data | {"payload": "x" * (held_page.MOST_TYPED + 1)}
+    too_long = data | {"payload": "x" * (held_page.MAX_INPUT + 1)}
     assert operator.post(page_of(hold()), too_long).status_code == 400

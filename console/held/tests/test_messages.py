@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from console.held.page import MOST_MESSAGES
+from console.held.page import MAX_MESSAGES
 from console.held.tests.test_actions import confirm
 from enrichment.models import BulkAction, HeldRecord
 from enrichment.pipeline.item import MAX_FIRST_MESSAGE, Rejection
@@ -28,10 +28,10 @@ Status, Stage, Code = HeldRecord.Status, HeldRecord.Stage, HeldRecord.Code
 AGE, EMAIL = {"age": ["is 7"]}, {"email": ["is none"]}
 
 
-def why(viewer: Client, **query: str) -> list[tuple[int, str, str]]:
+def message_counts(viewer: Client, **query: str) -> list[tuple[int, str, str]]:
     """The panel above the list: (records, message, link)."""
     text = text_of(viewer.get(DEAD, query))
-    panel = text.partition('<section class="why')[2].partition("</section>")[0]
+    panel = text.partition('<section class="top-errors')[2].partition("</section>")[0]
     found = re.findall(r'<a href="([^"]*)"><strong>([\d,]+)</strong> <span>([^<]*)</span></a>', panel)
     return [(int(number), unescape(message), unescape(link)) for link, number, message in found]
 
@@ -63,33 +63,33 @@ def test_the_most_frequent_messages_of_what_is_listed_lead_to_exactly_those(view
     hold(messages=EMAIL, client="user:ann", held_at=long_ago)
     hold(messages=EMAIL, code="conflict")
     hold(messages=EMAIL, status=Status.RESOLVED), wait()
-    assert [each[:2] for each in why(viewer)] == [(4, "age: is 7"), (2, "email: is none")]
+    assert [each[:2] for each in message_counts(viewer)] == [(4, "age: is 7"), (2, "email: is none")]
     numbers = []
     for query in ({}, {"stream": "tutors"}, {"code": "conflict"}, {"age": "24h"}, {"client": "user:ann", "p": "1"}):
-        for number, message, link in why(viewer, **query):
+        for number, message, link in message_counts(viewer, **query):
             assert viewer.get(f"{DEAD}{link}").context["cl"].result_count == number, (query, message)
             numbers.append(number)
     assert numbers == [4, 2, 3, 2, 1, 3, 1, 1]
-    assert why(viewer, message="age: is 7") == why(viewer, stream="feedback") == []
-    assert "Why</h2>" not in text_of(viewer.get(WAITING))
+    assert message_counts(viewer, message="age: is 7") == message_counts(viewer, stream="feedback") == []
+    assert "top-errors" not in text_of(viewer.get(WAITING))
 
 
 def test_ten_messages_are_told_in_one_query(viewer: Client) -> None:
     hold()
     with CaptureQueriesContext(connection) as few:
-        why(viewer)
-    for number in range(MOST_MESSAGES + 3):
+        message_counts(viewer)
+    for number in range(MAX_MESSAGES + 3):
         hold(messages={"age": [f"is {number:02}"]})
     hold(messages={"age": ["is 12"]})
     with CaptureQueriesContext(connection) as many:
-        found = why(viewer)
+        found = message_counts(viewer)
     assert len(many) == len(few)
     assert [message for _, message, _ in found] == ["age: is 12", *(f"age: is {n:02}" for n in range(9))]
 
 
 def test_an_act_on_all_with_a_message_leaves_the_others_of_their_code(operator: Client) -> None:
     meant, other = [hold(messages=AGE) for _ in range(2)], hold(messages=EMAIL)
-    ((_, _, link), _) = why(operator, code="invalid")
+    ((_, _, link), _) = message_counts(operator, code="invalid")
     action = {"action": "discard", "select_across": "1", "_selected_action": "0"}
     confirm(operator, f"{DEAD}{link}", action, reason="no")
     assert {held.pk for held in HeldRecord.objects.filter(status=Status.DISCARDED)} == {held.pk for held in meant}
@@ -103,7 +103,7 @@ def test_an_act_on_all_with_a_message_leaves_the_others_of_their_code(operator: 
 def test_a_hostile_message_is_shown_harmless_and_found(operator: Client) -> None:
     text = f"{MARKUP}{INVISIBLE}&message=x#"
     records = [hold(messages={text: [text + "x" * 10_240]}) for _ in range(2)]
-    ((number, _, link),) = why(operator)
+    ((number, _, link),) = message_counts(operator)
     assert number == 2
     for page in ("/admin/", DEAD, f"{DEAD}{link}", f"{DEAD}{records[0].pk}/change/"):
         assert_harmless(text_of(operator.get(page)))
@@ -113,7 +113,7 @@ def test_a_hostile_message_is_shown_harmless_and_found(operator: Client) -> None
     assert_harmless(text_of(asked))
 
 
-def others(client: Client, page: str) -> dict[str, str]:
+def related_records(client: Client, page: str) -> dict[str, str]:
     """What is said of the others like a record → the link."""
     text = text_of(client.get(page)).partition('<ul class="others">')[2].partition("</ul>")[0]
     return {what: unescape(link) for link, what in re.findall(r'<a href="([^"]*)">([^<]*)</a>', text)}
@@ -126,19 +126,19 @@ def test_each_link_to_others_like_it_leads_to_as_many_in_a_list_of_its_status(vi
     of_one = Delivery.objects.create(stream="tutors", client="key:abc", body=b"[]", count=9, held=9)
     for position, held in enumerate([*dead, *waiting, resolved]):
         HeldRecord.objects.filter(pk=held.pk).update(delivery=of_one, position=position)
-    found = others(viewer, f"{DEAD}{dead[0].pk}/change/")
+    found = related_records(viewer, f"{DEAD}{dead[0].pk}/change/")
     assert list(found) == [
         *("2 with the same message", "3 with the code invalid", "4 from this sender", "2 of this delivery")
     ]
     for what, link in found.items():
         assert link.startswith(DEAD)
         assert viewer.get(link).context["cl"].result_count == int(what.split()[0]) + 1, link
-    found = others(viewer, f"{WAITING}{waiting[0].pk}/change/")
+    found = related_records(viewer, f"{WAITING}{waiting[0].pk}/change/")
     assert list(found) == [
         *("2 with the same message", "2 from this sender", "1 for the same missing record", "2 of this delivery")
     ]
     for what, link in found.items():
         assert link.startswith(WAITING)
         assert viewer.get(link).context["cl"].result_count == int(what.split()[0]) + 1, link
-    found = others(viewer, f"/admin/enrichment/heldrecord/{resolved.pk}/change/")
+    found = related_records(viewer, f"/admin/enrichment/heldrecord/{resolved.pk}/change/")
     assert found == {"6 of this delivery": f"/admin/enrichment/heldrecord/?delivery={of_one.pk}"}
