@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
 
-.PHONY: help run test check bench schemathesis screenshots lock format chromium
+.PHONY: help run test lint check bench schemathesis screenshots lock format chromium
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -13,11 +13,11 @@ help: ## list these targets
 run: $(RUNTIME) ## install, migrate, post demo data on first start (DEMO=no: none), serve until Ctrl-C
 	@$(PYTHON) manage.py run
 
-test: $(DEVELOPMENT) chromium ## all tests on PostgreSQL, then those of the pipeline and the domain on SQLite
+test: $(DEVELOPMENT) chromium ## all tests on PostgreSQL, then those of the apps and the promises on SQLite
 	$(PYTHON) -m pytest -n 2 -q
 	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 2 -q ingestion enrichment api console tutoring tests/promises
 
-check: $(DEVELOPMENT) ## formatting, lint, types, migrations, imports, deployment; then make test
+lint: $(DEVELOPMENT) ## formatting, style, types, import directions, migrations, system checks; two minutes, no test
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy .
@@ -25,6 +25,8 @@ check: $(DEVELOPMENT) ## formatting, lint, types, migrations, imports, deploymen
 	$(PYTHON) manage.py makemigrations --check --dry-run
 	$(PYTHON) manage.py check --fail-level WARNING
 	HTTPS=true $(PYTHON) manage.py check --deploy --fail-level WARNING
+
+check: lint ## make lint, then make test
 	$(MAKE) test
 
 bench: $(DEVELOPMENT) ## records per second end to end, beside bare COPY (see bench/README.md)
@@ -36,7 +38,7 @@ schemathesis: $(DEVELOPMENT) ## thousands of requests made from the API's descri
 screenshots: $(DEVELOPMENT) chromium ## take the admin's pages in docs/screenshots anew
 	$(PYTHON) -m tests.screenshots
 
-format: $(DEVELOPMENT) ## format the code and mend what the linter can
+format: $(DEVELOPMENT) ## format the code and fix what the linter can
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
