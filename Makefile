@@ -4,6 +4,9 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
+INSTALL := $(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --requirement
+COMPILE := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-annotate --no-emit-index-url
 
 .PHONY: help run test lint check bench schemathesis screenshots lock format chromium
 
@@ -14,7 +17,7 @@ run: $(RUNTIME) ## install, migrate, post demo data on first start (DEMO=no: non
 	@$(PYTHON) manage.py run
 
 test: $(DEVELOPMENT) chromium ## all tests on PostgreSQL, then those of the apps and the promises on SQLite
-	$(PYTHON) -m pytest -n 2 -q
+	$(PYTHON) -m pytest -n 2 -q $(MEASURED)
 	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 2 -q ingestion enrichment api console tutoring tests/promises
 
 lint: $(DEVELOPMENT) ## formatting, style, types, import directions, migrations, system checks; two minutes, no test
@@ -26,8 +29,8 @@ lint: $(DEVELOPMENT) ## formatting, style, types, import directions, migrations,
 	$(PYTHON) manage.py check --fail-level WARNING
 	HTTPS=true $(PYTHON) manage.py check --deploy --fail-level WARNING
 
-check: lint ## make lint, then make test
-	$(MAKE) test
+check: lint ## make lint, then make test with the coverage of its run on PostgreSQL
+	$(MAKE) test MEASURED=--cov
 
 bench: $(DEVELOPMENT) ## records per second end to end, beside bare COPY (see bench/README.md)
 	$(PYTHON) -m bench
@@ -42,21 +45,19 @@ format: $(DEVELOPMENT) ## format the code and fix what the linter can
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
-lock: $(DEVELOPMENT) ## write the newest versions that pyproject.toml allows into requirements*.txt
+lock: $(DEVELOPMENT) ## write the newest versions that pyproject.toml allows, and their hashes, into requirements*.txt
 	$(PYTHON) -m pip install --quiet uv
-	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
-		pyproject.toml --output-file requirements.txt
-	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
-		pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) pyproject.toml --output-file requirements.txt
+	$(COMPILE) pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
 
 $(RUNTIME): requirements.txt | $(PYTHON)
 	@echo "Installing what TutorMax needs into $(VENV) (once; about 130 MB) ..."
-	@$(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check --requirement $<
+	@$(INSTALL) $<
 	@touch $@
 
 $(DEVELOPMENT): requirements-dev.txt | $(PYTHON)
 	@echo "Installing what TutorMax and its tests need into $(VENV) (once; about 500 MB) ..."
-	@$(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check --requirement $<
+	@$(INSTALL) $<
 	@touch $@ $(RUNTIME)
 
 $(PYTHON):

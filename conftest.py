@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 NewDatabase = Callable[[], str]
+# Tests that ask for one of these test other processes, against the clock: coverage would slow them and learn nothing.
+STARTS_PROCESSES = {"browser", "new_database", "postgres"}
 
 
 def find_chromium() -> str | None:
@@ -38,6 +40,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    for item in items:
+        if STARTS_PROCESSES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("no_cover")
 
 
 def _left_out(item: pytest.Item) -> bool:

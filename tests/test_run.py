@@ -22,7 +22,9 @@ from tests.servers import ROOT, Process, free_port, wait_until
 pytestmark = [pytest.mark.postgresql, pytest.mark.xdist_group("run")]  # one after the other: they start many processes
 
 STARTED = "Ctrl-C ends it."
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".run", ".*_cache", ".hypothesis", "__pycache__", "staticfiles")
+NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv", ".run", ".*_cache", ".coverage*", ".hypothesis", "__pycache__", "staticfiles"
+)
 Start = Callable[..., Process]
 
 
