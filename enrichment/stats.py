@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, F, Min, Q, Sum
+from django.db.models import Count, Min, Q, Sum
 from django.utils import timezone
 
 from enrichment import latency
 from enrichment.models import HeldRecord, MinuteStat
 from ingestion import doorbell, streams
-from ingestion.models import Delivery
+from ingestion.models import PENDING, Delivery
 
 ALIVE = timedelta(minutes=3)
 """A cluster of which no task has run for so long is not alive: the sweep rings one every minute."""
@@ -96,12 +96,11 @@ class Sender:
 
 def queue_depths() -> dict[str, QueueDepth]:
     """Of the streams that have pending deliveries."""
-    pending = F("count") - F("inserted") - F("updated") - F("stale") - F("held") - F("skipped")
-    sent = Sum(pending, filter=Q(source=Delivery.Source.CLIENT), default=0)
+    sent = Sum(PENDING, filter=Q(source=Delivery.Source.CLIENT), default=0)
     rows = (
         Delivery.objects.pending()
         .values("stream")
-        .annotate(records=Sum(pending), oldest=Min("received_at"), sent=sent)
+        .annotate(records=Sum(PENDING), oldest=Min("received_at"), sent=sent)
         .values_list("stream", "records", "oldest", "sent")
     )
     return {stream: QueueDepth(records=records, oldest=oldest, sent=sent) for stream, records, oldest, sent in rows}

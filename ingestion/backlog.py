@@ -4,7 +4,6 @@ import threading
 import time
 
 from django.conf import settings
-from django.db.models import F, Sum
 
 from ingestion.models import Delivery
 
@@ -35,7 +34,7 @@ def is_full() -> bool:
     if time.monotonic() >= _due and _asking.acquire(blocking=False):
         try:
             began = time.monotonic()
-            _records = pending_records()
+            _records = Delivery.objects.pending_records()
             now = time.monotonic()
             _due = now + max(COUNT_TTL, RECOUNT_SHARE * (now - began))
         finally:
@@ -53,9 +52,3 @@ def reset_cache() -> None:
     """The next question is put to the database."""
     global _due  # noqa: PLW0603
     _due = 0.0
-
-
-def pending_records() -> int:
-    done = F("inserted") + F("updated") + F("stale") + F("held") + F("skipped")
-    left = Delivery.objects.pending().aggregate(left=Sum(F("count") - done))["left"]
-    return int(left or 0)

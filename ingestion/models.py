@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import connection, models, transaction
-from django.db.models import Exists, F, Q
+from django.db.models import Exists, F, Q, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey
@@ -106,6 +106,13 @@ class PausedStream(models.Model):
         return self.stream
 
 
+OUTCOMES = ("inserted", "updated", "stale", "held", "skipped")
+"""The counts of a delivery: what became of its records."""
+PROCESSED = F("inserted") + F("updated") + F("stale") + F("held") + F("skipped")
+PENDING = F("count") - PROCESSED
+"""Records of a delivery that are not yet processed (P3)."""
+
+
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     """The queue's verbs. A delivery is pending until `processed_at` is set; `started_at` is the claim on it."""
 
@@ -125,6 +132,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
     def pending(self) -> DeliveryQuerySet:
         return self.filter(processed_at=None)
+
+    def pending_records(self) -> int:
+        """The records of these deliveries that are not yet processed."""
+        return int(self.pending().aggregate(records=Sum(PENDING, default=0))["records"])
 
     def due(self, stream: str, *, respect_backoff: bool = True) -> DeliveryQuerySet:
         """Pending ones of the stream, none while it is paused: not claimed (or by a worker that has died since), not
@@ -319,8 +330,7 @@ class Delivery(models.Model):
             ),
             models.CheckConstraint(
                 name="delivery_adds_up",
-                condition=Q(processed_at=None)
-                | Q(count=F("inserted") + F("updated") + F("stale") + F("held") + F("skipped")),
+                condition=Q(processed_at=None) | Q(count=PROCESSED),
             ),
         ]
 
@@ -329,7 +339,7 @@ class Delivery(models.Model):
 
     @property
     def done(self) -> int:
-        return self.inserted + self.updated + self.stale + self.held + self.skipped
+        return sum(getattr(self, outcome) for outcome in OUTCOMES)
 
     @property
     def pending(self) -> int:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, F, Max, Sum
+from django.db.models import Count, Max, Sum
 
 from enrichment.models import HeldRecord
-from ingestion.models import Delivery
+from ingestion.models import PENDING, Delivery
 from tutormax.runner.credentials import Credentials
 
 STORED = ("inserted", "updated", "stale")
@@ -25,9 +25,8 @@ EXAMPLE = {
 def progress() -> tuple[int, int, str]:
     """Records accepted from clients, records not processed yet (waiting and dead ones are processed), and what ails."""
     accepted = Delivery.objects.filter(source=Delivery.Source.CLIENT).aggregate(sum=Sum("count", default=0))["sum"]
-    done = F("inserted") + F("updated") + F("stale") + F("held") + F("skipped")
-    pending = Delivery.objects.pending().aggregate(left=Sum(F("count") - done, default=0), last_error=Max("last_error"))
-    return accepted, pending["left"], (pending["last_error"] or "")[:80]
+    pending = Delivery.objects.pending().aggregate(records=Sum(PENDING, default=0), last_error=Max("last_error"))
+    return accepted, pending["records"], (pending["last_error"] or "")[:80]
 
 
 @dataclass(kw_only=True)

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
-from django.db.models import F, Sum
 from django.utils import timezone
 from tqdm import tqdm
 
@@ -17,7 +16,7 @@ from enrichment import stats
 from enrichment.held import bulk_actions
 from enrichment.models import BulkAction
 from enrichment.pipeline.batch import process_batch
-from ingestion.models import Delivery, PausedStream
+from ingestion.models import OUTCOMES, Delivery, PausedStream
 from ingestion.streams import Stream, all_streams, get, names
 
 STDERR = 2
@@ -111,16 +110,13 @@ def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None, ct
                 if not acted and not _pending(chosen):
                     break
                 time.sleep(POLL * max(1, failed_rounds))  # another process has it in hand, or has just died with it
-    outcomes = ("inserted", "updated", "stale", "held", "skipped")
-    return {"processed": done.total(), **{name: done[name] for name in outcomes}}
+    return {"processed": done.total(), **{name: done[name] for name in OUTCOMES}}
 
 
 def _pending(chosen: list[Stream]) -> int:
     paused = PausedStream.objects.values_list("stream", flat=True)
     working = {stream.name for stream in chosen} - set(paused)
-    pending = Delivery.objects.pending().filter(stream__in=working)
-    left = F("count") - F("inserted") - F("updated") - F("stale") - F("held") - F("skipped")
-    return pending.aggregate(left=Sum(left))["left"] or 0
+    return Delivery.objects.filter(stream__in=working).pending_records()
 
 
 def _sentence(counts: dict[str, int]) -> str:
