@@ -1,4 +1,4 @@
-"""The one shape of every error of the API, for exceptions in views and for what Django refuses by itself."""
+"""The one shape of every error of the API, for exceptions in views and for what Django rejects by itself."""
 
 import logging
 import sys
@@ -20,7 +20,7 @@ from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import RequestRejected
 
 RETRY_AFTER = 5
-"""Seconds until a client should try again when the database is away."""
+"""Seconds until a client should try again when the database is unavailable."""
 RETRY_WHEN_FULL = 30
 """Seconds until a client should try again when too much is pending."""
 CODES = {
@@ -39,15 +39,15 @@ CODES = {
     500: "error",
     503: "unavailable",
 }
-BAD_REQUEST = "The request makes no sense."
-DATABASE_UNAVAILABLE = "The database is away or busy: try again."
+BAD_REQUEST = "Malformed request."
+DATABASE_UNAVAILABLE = "The database is unavailable or busy; try again."
 DATABASE_ERRORS = (OperationalError, InterfaceError)
 REJECTIONS: tuple[tuple[type[Exception], int, str], ...] = (
-    (ParseError, 400, ""),  # its own words
+    (ParseError, 400, ""),  # with its own message
     (TooLarge, 413, ""),
-    (Http404, 404, "There is nothing here."),
-    (PermissionDenied, 403, "You may not do this."),
-    (DisallowedHost, 400, "ALLOWED_HOSTS does not have the name in the address."),
+    (Http404, 404, "Not found."),
+    (PermissionDenied, 403, "Permission denied."),
+    (DisallowedHost, 400, "The host name of this address is not among ALLOWED_HOSTS."),
     (RequestDataTooBig, 413, "The body is too large."),
     (UnreadablePostError, 400, "The body ended early."),
     (SuspiciousOperation, 400, BAD_REQUEST),  # the base of two of those above
@@ -65,31 +65,27 @@ def error_body(
 
 
 def error_response(status: int, message: str) -> HttpResponse:
-    """The error shape where no view of the API is at work."""
-    headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
-    response = JsonResponse(error_body(status, message), status=status, headers=headers)
+    """The error shape outside the views of the API."""
+    response = JsonResponse(error_body(status, message), status=status, headers=_default_headers(status))
     response["Content-Length"] = str(len(response.content))
     return response
 
 
 def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's EXCEPTION_HANDLER. None, for a mistake of ours, lets Django log it and answer 500."""
-    if not isinstance(exc, APIException):
-        if (rejection := _rejection(exc)) is None:
-            return None
-        exc = rejection
-    message = _message(exc, context)
-    fields, more = getattr(exc, "fields", None), getattr(exc, "more", None)
-    body = error_body(exc.status_code, message, fields, more)
-    return Response(body, status=exc.status_code, headers=_headers(exc))
+    """DRF's EXCEPTION_HANDLER. None, for an error of ours, lets Django log it and answer 500."""
+    rejection = _from_drf(exc, context) if isinstance(exc, APIException) else _rejection(exc)
+    if rejection is None:
+        return None
+    body = error_body(rejection.status, rejection.message, rejection.fields, rejection.more)
+    return Response(body, status=rejection.status, headers={**_default_headers(rejection.status), **rejection.headers})
 
 
 def _rejection(exc: Exception) -> RequestRejected | None:
-    """What a client is told about an exception that is none of DRF's; None where it is not the client's or the
-    database's.
-    """
+    """What a client is answered; None where the error is neither the client's nor the database's."""
+    if isinstance(exc, RequestRejected):
+        return exc
     if isinstance(exc, DATABASE_ERRORS):
-        logger.warning("The database is away or busy: %s", exc)
+        logger.warning("The database is unavailable or busy: %s", exc)
         return RequestRejected(503, DATABASE_UNAVAILABLE)
     if isinstance(exc, BacklogFull):
         return RequestRejected(503, str(exc), headers={"Retry-After": str(RETRY_WHEN_FULL)})
@@ -99,6 +95,12 @@ def _rejection(exc: Exception) -> RequestRejected | None:
     return None
 
 
+def _from_drf(exc: APIException, context: Mapping[str, Any]) -> RequestRejected:
+    challenge = getattr(exc, "auth_header", None)
+    headers = {"WWW-Authenticate": challenge} if challenge else {}
+    return RequestRejected(exc.status_code, _message(exc, context), headers=headers)
+
+
 def _message(exc: APIException, context: Mapping[str, Any]) -> str:
     if isinstance(exc, UnsupportedMediaType):
         accepted = [parser.media_type for parser in context["view"].parser_classes]
@@ -106,27 +108,24 @@ def _message(exc: APIException, context: Mapping[str, Any]) -> str:
     if isinstance(exc, NotAuthenticated):
         return "Send an API key: Authorization: Api-Key <prefix>.<secret>."
     if isinstance(exc, MethodNotAllowed):
-        return f"Not allowed here: use {' or '.join(context['view'].allowed_methods)}."
+        return f"Method not allowed: use {' or '.join(context['view'].allowed_methods)}."
     return str(exc.detail)
 
 
-def _headers(exc: APIException) -> dict[str, str]:
-    headers = {"Retry-After": str(RETRY_AFTER)} if exc.status_code == 503 else {}
-    if challenge := getattr(exc, "auth_header", None):
-        headers["WWW-Authenticate"] = challenge
-    return headers | dict(getattr(exc, "headers", {}))
+def _default_headers(status: int) -> dict[str, str]:
+    return {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
 
 
 @csrf_exempt
 def unknown_path(request: HttpRequest) -> HttpResponse:
     """The view of every path under /api that no other view has."""
-    return error_response(404, "There is nothing here. GET / lists the endpoints.")
+    return error_response(404, "Unknown path. GET / lists the endpoints.")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if _is_api(request):
         rejection = _rejection(exception) or RequestRejected(400, BAD_REQUEST)
-        return error_response(rejection.status_code, str(rejection.detail))
+        return error_response(rejection.status, rejection.message)
     message = str(exception) if isinstance(exception, BadRequest) else BAD_REQUEST
     return HttpResponseBadRequest(render_to_string("400.html", {"message": message}))
 
@@ -136,11 +135,11 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Called while the exception is being handled: a database that is away is a 503 here as well."""
+    """Called while the exception is being handled: a database that is unavailable is a 503 here as well."""
     if isinstance(sys.exception(), DATABASE_ERRORS):
         return error_response(503, DATABASE_UNAVAILABLE)
     if _is_api(request):
-        return error_response(500, "This is a mistake of ours; it has been logged.")
+        return error_response(500, "Internal error; it has been logged.")
     return defaults.server_error(request)
 
 

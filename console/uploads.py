@@ -156,7 +156,7 @@ class UploadAdmin(ReadOnlyAdmin):
                         return self.take_in(request, file, again=form.cleaned_data["again"])
                     found = preview(file)
                 except AlreadyUploaded as refusal:
-                    form.add_error("again", f"{refusal.told} Tick this if that is what you want.")
+                    form.add_error("again", f"{refusal.reason} Tick to import it again.")
                 except (ParseError, TooLarge, BacklogFull, RequestRejected) as error:
                     form.add_error("file", str(error))
         context = {

@@ -1,15 +1,14 @@
-"""RequestRejected: a request or file that is not accepted, with the message for whoever sent it."""
+"""RequestRejected: a request or file that is not accepted, with the message for its sender."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from rest_framework.exceptions import APIException
 
+class RequestRejected(Exception):
+    """A request or file that is not accepted. str() of it is the message for its sender.
 
-class RequestRejected(APIException):
-    """A request that is not accepted; `message` is for the client, `fields` is {field: [messages]}.
-
-    `more` stands beside "error" in the answer.
+    `status` is the HTTP status that the API answers, `fields` is {field: [messages]}, `more` stands beside "error" in
+    the answer.
     """
 
     def __init__(
@@ -22,7 +21,8 @@ class RequestRejected(APIException):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
-        self.status_code = status
-        self.fields = fields
+        self.status = status
+        self.message = message
+        self.fields = fields or {}
         self.more = more or {}
         self.headers = headers or {}

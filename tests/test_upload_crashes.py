@@ -161,7 +161,5 @@ def test_the_command_takes_in_a_file_and_goes_on_after_a_kill(system: System, bo
     system.assert_each_row_is_kept_once()
     refused = manage(*arguments, database_url=system.url, check=False)
     assert (
-        refused.returncode == 1
-        and "was taken in already, as upload 1" in refused.stderr
-        and "--again" in refused.stderr
+        refused.returncode == 1 and "was already imported as upload 1" in refused.stderr and "--again" in refused.stderr
     )

@@ -218,7 +218,7 @@ def test_a_row_that_refers_to_what_is_not_there_waits(client: Client) -> None:
 def test_a_file_that_was_taken_in_before_is_refused_unless_again(client: Client) -> None:
     first = upload(client, csv_of(tutors(2)))
     error = refusal(post(client, PATH, gzip.compress(csv_of(tutors(2))), CSV), 409)
-    assert f"upload {first['id']} on {timezone.now():%Y-%m-%d}" in error["message"]
+    assert f"upload {first['id']} ({timezone.now():%Y-%m-%d}" in error["message"]
     assert Upload.objects.count() == Delivery.objects.count() == 1
     second = upload(client, csv_of(tutors(2)), f"{PATH}&again=true")
     assert second["id"] != first["id"]

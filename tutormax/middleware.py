@@ -61,7 +61,7 @@ def reject_malformed(get_response: GetResponse) -> GetResponse:
 
 def reject(request: HttpRequest) -> HttpResponse | None:
     if "\0" in request.path_info:
-        return error_response(404, "There is nothing here.")
+        return error_response(404, "Not found.")
     if "%00" in request.META.get("QUERY_STRING", ""):
         return error_response(400, "The query string must not contain a NUL character.")
     if any("\0" in value for value in request.COOKIES.values()):

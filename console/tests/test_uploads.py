@@ -127,7 +127,7 @@ def test_a_script_is_given_the_preview_alone(operator: Client) -> None:
 
 def test_what_is_refused_says_why(operator: Client, settings: Settings) -> None:
     uploaded(operator)
-    assert "was taken in already, as upload" in text_of(send(operator, people(3)))
+    assert "was already imported as upload" in text_of(send(operator, people(3)))
     assert send(operator, people(3), again="on").status_code == 302
     assert "The file is empty" in text_of(send(operator, b""))
     assert "lacks columns" in text_of(send(operator, b"tutor_id\nT-1"))

@@ -27,10 +27,12 @@ PREVIEW_ROWS = 100
 
 
 class AlreadyUploaded(RequestRejected):
+    """`reason` is the message without the advice, which differs between the API, the admin and the command line."""
+
     def __init__(self, file: RecordFile, earlier: Upload) -> None:
         when = timezone.localtime(earlier.created_at).strftime("%Y-%m-%d %H:%M")
-        self.told = f"{file.name} was taken in already, as upload {earlier.pk} on {when}."
-        super().__init__(409, f"{self.told} With again=true it is taken in once more.")
+        self.reason = f"{file.name} was already imported as upload {earlier.pk} ({when})."
+        super().__init__(409, f"{self.reason} To import it again, set again=true.")
 
 
 def ingest_files(
@@ -50,7 +52,7 @@ def ingest_files(
         if file.missing_fields:
             _refuse_missing(file)
         if any(file.sha256 == other.sha256 for other in files[:number]):
-            raise RequestRejected(400, f"{file.name} is here twice.")
+            raise RequestRejected(400, f"{file.name} was sent twice.")
     known = {} if again else {file.sha256: earlier for file in files if (earlier := _known(file, client))}
     if len(known) == len(files):
         raise AlreadyUploaded(files[0], known[files[0].sha256])
@@ -75,7 +77,7 @@ def _unfinished(file: RecordFile, client: str) -> Upload | None:
     """Refuses (409) to go on with it in another format: the rest of the rows would be others."""
     found = _same_file(file, client).filter(finished_at=None).first()
     if found and found.format != file.format:
-        told = f"{file.name} is being taken in as {found.get_format_display()}, as upload {found.pk}"
+        told = f"{file.name} is being imported as {found.get_format_display()}, as upload {found.pk}"
         raise RequestRejected(
             409, f"{told}, and is not finished: send it as that once more, then as {file.format.label}."
         )
@@ -122,7 +124,7 @@ def _begin(file: RecordFile, client: str, *, again: bool) -> Upload:
     except IntegrityError:
         if unfinished := _unfinished(file, client):
             return unfinished
-        raise RequestRejected(409, f"{file.name} has just been taken in by another request.") from None
+        raise RequestRejected(409, f"{file.name} has just been imported by another request.") from None
 
 
 def _keep(upload: Upload, chunk: Chunk, first_row: int) -> None:
@@ -146,7 +148,7 @@ def _move(upload: Upload, offset: int, **changes: Any) -> None:
     """Moves the offset, unless someone else has: of two who are at the same file one goes on, the other is refused."""
     present = Upload.objects.filter(pk=upload.pk, offset=upload.offset, finished_at=None)
     if not present.update(offset=offset, changed_at=Now(), **changes):
-        raise RequestRejected(409, f"Another request is taking in the same file: see upload {upload.pk}.")
+        raise RequestRejected(409, f"Another request is importing the same file: see upload {upload.pk}.")
     upload.offset = offset
 
 

@@ -61,11 +61,11 @@ def read(stream: Stream, filters: Sequence[str]) -> Listing:
     try:
         return reading.read(stream, read_query(query, ["ordering", "fields", *reading.parameters(stream)]))
     except RequestRejected as refusal:
-        raise CommandError("\n".join([str(refusal.detail), *_details(refusal)])) from None
+        raise CommandError("\n".join([refusal.message, *_details(refusal)])) from None
 
 
 def _details(refusal: RequestRejected) -> list[str]:
-    return [f"{name}: {' '.join(messages)}" for name, messages in (refusal.fields or {}).items()]
+    return [f"{name}: {' '.join(messages)}" for name, messages in refusal.fields.items()]
 
 
 @contextmanager

@@ -40,7 +40,7 @@ class Command(BaseCommand):
                 else:
                     self.tell(self.take_in(file, again=options["again"]))
         except AlreadyUploaded as refusal:
-            raise CommandError(f"{refusal.told} With --again it is taken in once more.") from None
+            raise CommandError(f"{refusal.reason} Use --again to import it again.") from None
         except FileNotFoundError:
             raise CommandError(f"There is no file {path}.") from None
         except OSError as error:
