@@ -1,4 +1,4 @@
-"""What every view of the API has: bodies read as bytes, answers as JSON, the browsable API with its form."""
+"""The base of all views of the API: bodies as bytes, answers as JSON, the browsable API with its form."""
 
 import json
 from typing import IO, Any
@@ -14,8 +14,23 @@ from ingestion.payloads import unpack
 from ingestion.refusals import RequestRejected
 
 
+class RawBody:
+    """The bytes of a body.
+
+    They can be taken out: DRF's request is part of reference cycles, which the garbage collector finds late, since it
+    counts objects and not bytes.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def take(self) -> bytes:
+        content, self.content = self.content, b""
+        return content
+
+
 class JsonBody(BaseParser):
-    """Hands the body over as the bytes that were sent."""
+    """Returns the body as the bytes that were sent: request.data is a RawBody."""
 
     media_type = "application/json"
 
@@ -23,17 +38,15 @@ class JsonBody(BaseParser):
         meta = parser_context["request"].META
         length = int(meta["CONTENT_LENGTH"])
         if length > settings.MAX_BODY_BYTES:
-            raise RequestRejected(
-                413, f"The body has {length} bytes; at most {settings.MAX_BODY_BYTES} are taken at once."
-            )
+            raise RequestRejected(413, f"The body has {length} bytes; the limit is {settings.MAX_BODY_BYTES}.")
         encoding = meta.get("HTTP_CONTENT_ENCODING", "").strip().lower()
         if encoding not in ("", "identity", "gzip"):
             headers = {"Accept-Encoding": "gzip"}
-            raise RequestRejected(415, "Send the body as it is, or with Content-Encoding: gzip.", headers=headers)
+            raise RequestRejected(415, "Send the body uncompressed, or with Content-Encoding: gzip.", headers=headers)
         body = stream.read()
         if len(body) < length:  # the lines of NDJSON that did arrive would pass for the whole
             raise RequestRejected(400, f"The body ended after {len(body)} of {length} bytes.")
-        return unpack(body, settings.MAX_BODY_BYTES) if encoding == "gzip" else body
+        return RawBody(unpack(body, settings.MAX_BODY_BYTES) if encoding == "gzip" else body)
 
 
 class NdjsonBody(JsonBody):
@@ -41,13 +54,13 @@ class NdjsonBody(JsonBody):
 
 
 class PrefilledForm(BrowsableAPIRenderer):
-    """The browsable API; its form holds what was just posted, or else an example."""
+    """The browsable API; its form contains what was just posted, or an example."""
 
     def get_raw_data_form(self, data: Any, view: Any, method: str, request: Request) -> Any:
         form = super().get_raw_data_form(data, view, method, request)
         if form and hasattr(view, "example"):
-            posted: Any = request.data if request.method == "POST" else b""
-            text = posted.decode(errors="replace") if isinstance(posted, bytes) else ""
+            posted: Any = request.data if request.method == "POST" else None
+            text = posted.content.decode(errors="replace") if isinstance(posted, RawBody) else ""
             form.initial["_content"] = text or json.dumps(view.example(), indent=2)
         return form
 
@@ -62,9 +75,7 @@ def read_body(request: Request) -> bytes:
     if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
         raise RequestRejected(411, "Send the body with a Content-Length, not in chunks.")
     body: Any = request.data
-    if not body or not isinstance(body, bytes):
+    if not isinstance(body, RawBody) or not body.content:
         raise RequestRejected(400, "The body is empty.")
-    if not isinstance(request.accepted_renderer, BrowsableAPIRenderer):  # whose form shows it again
-        # DRF's request is part of cycles, which the garbage collector finds late: it counts objects, not bytes.
-        vars(request).update(_data=b"", _full_data=b"")
-    return body
+    is_browsable = isinstance(request.accepted_renderer, BrowsableAPIRenderer)  # its form shows the body again
+    return body.content if is_browsable else body.take()

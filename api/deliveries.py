@@ -1,9 +1,9 @@
-"""What a client asks of what it has sent: its deliveries, and what could not be stored of them."""
+"""A client's own deliveries, and their records that could not be stored."""
 
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import Count, Q, QuerySet
 from django.http.response import HttpResponseBase
@@ -15,7 +15,17 @@ from rest_framework.response import Response
 from api.auth import client_of, is_staff, visible_streams
 from api.base import ApiView, PrefilledForm
 from api.lists import ListView
-from api.schema.deliveries import DELIVERIES_ANSWER, DELIVERY_ANSWER, DELIVERY_ID, HELD_ANSWER, PAYLOAD
+from api.schema.deliveries import (
+    DELIVERIES_ANSWER,
+    DELIVERY_ANSWER,
+    DELIVERY_FIELDS,
+    DELIVERY_ID,
+    HELD_ANSWER,
+    HELD_FIELDS,
+    PAYLOAD,
+    DeliveryCounts,
+)
+from api.schema.deliveries import Delivery as DeliveryBody
 from api.schema.rows import filter_parameters, list_parameters
 from api.schema.spec import describe
 from enrichment.models import HeldRecord
@@ -33,36 +43,6 @@ MAX_HELD = 1000
 UNREAD = ("body", "answer", "refused", "last_error")
 """Columns of a delivery that no list shows, and that may be long."""
 
-
-DELIVERY_FIELDS = (
-    "id",
-    "stream",
-    "status",
-    "count",
-    "inserted",
-    "updated",
-    "stale",
-    *HeldRecord.Status.values,
-    "pending",
-    "received_at",
-    "processed_at",
-)
-HELD_FIELDS = (
-    "delivery",
-    "index",
-    "id",
-    "stream",
-    "status",
-    "stage",
-    "code",
-    "messages",
-    "missing_stream",
-    "missing_key",
-    "attempts",
-    "held_at",
-    "changed_at",
-    "payload",
-)
 
 # The streams are registered by now: urls.py, which imports this, has a path for each.
 DELIVERY_FILTERS: dict[str, Filter] = {
@@ -85,8 +65,8 @@ DELIVERY_PARAMETERS = (
     *filter_parameters(
         DELIVERY_FILTERS,
         {
-            "processed_at": "Whether there are records not yet worked on.",
-            "stream": "What its records are.",
+            "processed_at": "Whether records are pending, or all are processed.",
+            "stream": "Stream of its records.",
         },
     ),
 )
@@ -96,18 +76,18 @@ HELD_PARAMETERS = (
     *filter_parameters(
         HELD_FILTERS,
         {
-            "status": "What they are now; without it: dead.",
-            "stream": "Where they belong.",
+            "status": "Current status. Default: dead.",
+            "stream": "Stream of the records.",
             "code": "Why they are held.",
             "key": "The record's key.",
-            "delivery": "The delivery in which they came.",
+            "delivery": "ID of the delivery.",
         },
     ),
 )
 
 
 class DeliveriesView(ListView):
-    """The deliveries that the client has sent."""
+    """The client's deliveries."""
 
     any_scope = True
 
@@ -117,54 +97,57 @@ class DeliveriesView(ListView):
         query = self.read_query(request, DELIVERY_FILTERS)
         rows = apply_filters(own_deliveries(request), DELIVERY_FILTERS, query)
         fields = read_fields(query, DELIVERY_FIELDS)
-        listing = Listing(rows, read_ordering(query, NEWEST_FIRST), fields, deliveries_shown_by(fields))
+        listing = Listing(rows, read_ordering(query, NEWEST_FIRST), fields, delivery_items(fields))
         return self.answer_list(request, query, listing, "deliveries")
 
 
 class DeliveryView(ApiView):
-    """What became of the records of one delivery; the client that sent it may ask."""
+    """One of the client's deliveries."""
 
     any_scope = True
 
     @describe(DELIVERY_ANSWER, parameters=(DELIVERY_ID,), tag="deliveries")
     def get(self, request: Request, id: str) -> Response:
-        """What became of the records of one delivery; the client that sent it may ask."""
+        """Progress and outcomes of one of your deliveries."""
         read_query(request.query_params, [])
         delivery = own_deliveries(request).filter(pk=int(id)).first()
         if delivery is None:
-            raise RequestRejected(404, f"You have sent no such delivery{retention_hint()}.")
+            raise RequestRejected(404, f"Delivery not found{retention_hint()}.")
         return Response(delivery_body(delivery))
 
 
 class EscapedJson(JSONRenderer):
-    """A payload may have what is no UTF-8: lone surrogates."""
+    """JSON in ASCII: a payload may contain lone surrogates, which UTF-8 cannot express."""
 
     ensure_ascii = True
 
 
 class DeadLettersView(ListView):
-    """What could not be stored of the client's deliveries."""
+    """The client's records that could not be stored."""
 
     renderer_classes = [EscapedJson, PrefilledForm]
     any_scope = True
 
     @describe(HELD_ANSWER, parameters=HELD_PARAMETERS, tag="deliveries")
     def get(self, request: Request) -> HttpResponseBase:
-        """Your records that could not be stored, newest first: those that are dead, or of another status."""
+        """Your records that could not be stored, newest first.
+
+        By default dead letters; with `status`, others.
+        """
         if is_staff(request.user) and not request.user.has_perm("enrichment.view_heldrecord"):
-            raise RequestRejected(403, "You lack the right to view held records.")
+            raise RequestRejected(403, "You lack the permission to view held records.")
         query = self.read_query(request, ["payload", *HELD_FILTERS])
         rows = apply_filters(own_held_records(request), HELD_FILTERS, {"status": HeldRecord.Status.DEAD.value, **query})
         with_payload = read_choice(query, "payload", ["false", "true"]) == "true"
         fields = read_fields(query, HELD_FIELDS, default=HELD_FIELDS if with_payload else HELD_FIELDS[:-1])
         if "payload" not in fields:
             rows = rows.defer("payload", "original_payload")
-        listing = Listing(rows, read_ordering(query, NEWEST_FIRST), fields, held_shown_by(fields))
+        listing = Listing(rows, read_ordering(query, NEWEST_FIRST), fields, held_items(fields))
         return self.answer_list(request, query, listing, "dead-letters")
 
 
 def own_deliveries(request: Request) -> QuerySet[Delivery]:
-    """Those that the asking client has sent, of the streams that its key is limited to; all, for staff."""
+    """The client's deliveries, of the streams that its key is limited to; all, for staff."""
     rows = Delivery.objects.defer(*UNREAD)
     return rows if is_staff(request.user) else rows.filter(of_client(request))
 
@@ -180,13 +163,13 @@ def of_client(request: Request) -> Q:
     return mine & Q(stream__in=streams) if streams else mine
 
 
-def deliveries_shown_by(fields: Sequence[str]) -> Callable[[Sequence[Delivery]], list[Item]]:
-    def shown(deliveries: Sequence[Delivery]) -> list[Item]:
+def delivery_items(fields: Sequence[str]) -> Callable[[Sequence[Delivery]], list[Item]]:
+    def items_of(deliveries: Sequence[Delivery]) -> list[Item]:
         held = held_by_status([delivery.pk for delivery in deliveries if delivery.held])
-        items = [counts_of(delivery, held[delivery.pk]) for delivery in deliveries]
+        items: list[Any] = [counts_of(delivery, held[delivery.pk]) for delivery in deliveries]
         return [{name: item[name] for name in fields} for item in items]
 
-    return shown
+    return items_of
 
 
 def held_by_status(deliveries: Collection[int]) -> Mapping[int, dict[str, int]]:
@@ -198,23 +181,13 @@ def held_by_status(deliveries: Collection[int]) -> Mapping[int, dict[str, int]]:
     return found
 
 
-def counts_of(delivery: Delivery, held: Mapping[str, int]) -> dict[str, Any]:
-    return {
-        "id": delivery.pk,
-        "stream": delivery.stream,
-        "status": delivery.status,
-        "count": delivery.count,
-        "inserted": delivery.inserted,
-        "updated": delivery.updated,
-        "stale": delivery.stale,
-        **{status: held.get(status, 0) for status in HeldRecord.Status.values},
-        "pending": delivery.pending,
-        "received_at": delivery.received_at,
-        "processed_at": delivery.processed_at,
-    }
+def counts_of(delivery: Delivery, held: Mapping[str, int]) -> DeliveryCounts:
+    statuses = HeldRecord.Status.values
+    counts: Any = {name: held.get(name, 0) if name in statuses else getattr(delivery, name) for name in DELIVERY_FIELDS}
+    return cast("DeliveryCounts", counts)
 
 
-def delivery_body(delivery: Delivery) -> dict[str, Any]:
+def delivery_body(delivery: Delivery) -> DeliveryBody:
     held = held_by_status([delivery.pk])[delivery.pk]
     first = HeldRecord.objects.filter(delivery=delivery).order_by("position")
     return {
@@ -233,15 +206,17 @@ def delivery_body(delivery: Delivery) -> dict[str, Any]:
     }
 
 
-def held_shown_by(fields: Sequence[str]) -> Callable[[Sequence[HeldRecord]], list[Item]]:
-    read: Mapping[str, Any] = {
+def held_items(fields: Sequence[str]) -> Callable[[Sequence[HeldRecord]], list[Item]]:
+    special: Mapping[str, Any] = {
         "delivery": lambda held: held.delivery_id,
         "index": lambda held: held.position,
         "id": lambda held: held.key,
         "payload": lambda held: json.loads(held.payload),
     }
 
-    def shown(rows: Sequence[HeldRecord]) -> list[Item]:
-        return [{name: read[name](row) if name in read else getattr(row, name) for name in fields} for row in rows]
+    def items_of(rows: Sequence[HeldRecord]) -> list[Item]:
+        return [
+            {name: special[name](row) if name in special else getattr(row, name) for name in fields} for row in rows
+        ]
 
-    return shown
+    return items_of

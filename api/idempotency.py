@@ -1,4 +1,4 @@
-"""Safe to retry: a request that is sent again under its Idempotency-Key gets the first answer again."""
+"""Safe retries: a request repeated with its Idempotency-Key gets the first answer again."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _key = re.compile(r"[\x20-\x7e]{1,255}")
 
 @dataclass(frozen=True)
 class IdempotentRequest:
-    """A request with an Idempotency-Key, as it is kept on the delivery that it makes."""
+    """A request with an Idempotency-Key, as recorded on its delivery."""
 
     client: str
     key: str
     request_hash: str
 
     def replayed_response(self) -> dict[str, Any] | None:
-        """The answer that this request got when it was accepted; None if it never was.
+        """The answer from when this request was accepted; None if it never was.
 
-        Refuses (409) the key of another request. Requests that were refused are not kept, and so are judged anew.
+        Rejects (409) the key of a different request. Rejected requests are not recorded, so they are checked again.
         """
-        kept = Delivery.objects.filter(client=self.client, idempotency_key=self.key)
-        first = kept.values_list("request_hash", "answer").first()
+        accepted = Delivery.objects.filter(client=self.client, idempotency_key=self.key)
+        first = accepted.values_list("request_hash", "answer").first()
         if first is None:
             return None
         if first[0] != self.request_hash:
@@ -55,9 +55,9 @@ class IdempotentRequest:
         fmt: Delivery.Format,
         keep_invalid: bool,
     ) -> dict[str, Any]:
-        """As accept(), with the answer kept on the delivery in its transaction; returns the answer."""
+        """As accept(), but stores the answer on the delivery in the same transaction; returns the answer."""
 
-        def keep(accepted: Acceptance) -> None:
+        def store_answer(accepted: Acceptance) -> None:
             accepted.delivery.answer = JSONRenderer().render(answer(accepted)).decode()
             accepted.delivery.save(update_fields=["answer"])
 
@@ -69,22 +69,22 @@ class IdempotentRequest:
                 fmt=fmt,
                 client=self.client,
                 keep_invalid=keep_invalid,
-                in_transaction=keep,
+                in_transaction=store_answer,
                 idempotency_key=self.key,
                 request_hash=self.request_hash,
             )
-        except IntegrityError:  # it came twice at once, and the other one was first
+        except IntegrityError:  # the same request arrived twice at once; the other one was first
             if first := self.replayed_response():
                 return first
             raise
-        kept: dict[str, Any] = json.loads(accepted.delivery.answer)
-        return kept
+        stored: dict[str, Any] = json.loads(accepted.delivery.answer)
+        return stored
 
 
 def read_idempotency_key(request: Request, client: str, body: bytes) -> IdempotentRequest | None:
-    """What the request's Idempotency-Key says, None without one. Refuses (400) a key that is none.
+    """The request with its Idempotency-Key; None without one. Rejects (400) a malformed key.
 
-    `body` is what was sent, unpacked: a request may be repeated with other compression, but nothing else.
+    `body` is unpacked: a repeated request may be compressed differently, but nothing else may differ.
     """
     key = request.headers.get(HEADER)
     if key is None:

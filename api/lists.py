@@ -1,4 +1,4 @@
-"""Lists over HTTP: a page as JSON, or all of it as CSV or NDJSON."""
+"""Lists over HTTP: a page as JSON, or all rows as CSV or NDJSON."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from ingestion.refusals import RequestRejected
 
 
 class FormatNegotiation(DefaultContentNegotiation):
-    """?format= goes before Accept. What is no format is left to the view, which refuses it once it knows who asks."""
+    """?format= overrides Accept. An unknown format is left to the view, which rejects it after authentication."""
 
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         renderers = list(renderers)
-        asked = request.query_params.get("format")
+        wanted = request.query_params.get("format")
         for renderer in renderers:
-            if renderer.format == asked and asked in FORMATS:
+            if renderer.format == wanted and wanted in FORMATS:
                 return renderer, renderer.media_type
         found: tuple[BaseRenderer, str] = super().select_renderer(request, renderers, format_suffix)
         return found
 
 
 class ListView(ApiView):
-    """A list: a page as JSON, or all of it as CSV or NDJSON."""
+    """A list: a page as JSON, or all rows as CSV or NDJSON."""
 
     content_negotiation_class = FormatNegotiation
 
@@ -49,13 +49,13 @@ class ListView(ApiView):
         return super().handle_exception(exc)
 
     def read_query(self, request: Request, allowed: Iterable[str]) -> dict[str, str]:
-        """The parameters: these, those of every list, and those of a page, which a list as a whole has not."""
-        whole = isinstance(request.accepted_renderer, Streamed)
-        if whole and (of_pages := [name for name in PARAMETERS if name in request.query_params]):
-            message = f"{', '.join(PARAMETERS)} do not go with csv and ndjson: these have no pages, all rows are sent."
-            raise RequestRejected(400, message, fields={name: ["is for pages"] for name in of_pages})
-        of_page = () if whole else PARAMETERS
-        query = read_query(request.query_params, [*of_page, "ordering", "fields", "format", *allowed])
+        """The parameters: these, those of every list and, unless all rows are returned, those of pages."""
+        is_unpaged = isinstance(request.accepted_renderer, Streamed)
+        if is_unpaged and (given := [name for name in PARAMETERS if name in request.query_params]):
+            message = f"CSV and NDJSON return all rows, unpaged: leave out {', '.join(given)}."
+            raise RequestRejected(400, message, fields={name: ["is for JSON pages only"] for name in given})
+        of_pages = () if is_unpaged else PARAMETERS
+        query = read_query(request.query_params, [*of_pages, "ordering", "fields", "format", *allowed])
         read_choice(query, "format", FORMATS)
         return query
 

@@ -1,7 +1,7 @@
-"""/metrics: for Prometheus, from our own tables, so that it is the same whichever process or machine is asked.
+"""/metrics for Prometheus, computed from our tables: the same whichever process or machine answers.
 
-A counter of Prometheus must never fall. Ours are sums over MinuteStat, whose rows are merged when they get old, never
-deleted, and written by the work's own transaction: what is rolled back is not counted.
+A Prometheus counter must never decrease. Ours are sums over MinuteStat, whose rows are merged when old, never deleted,
+and written in the transaction of the work: what is rolled back is not counted.
 """
 
 from __future__ import annotations
@@ -36,34 +36,34 @@ from ingestion.models import PausedStream
 from ingestion.query import read_query
 
 EXAMPLE = """\
-# HELP tutormax_pending_records Records not yet worked on.
+# HELP tutormax_pending_records Records not yet processed.
 # TYPE tutormax_pending_records gauge
 tutormax_pending_records{stream="tutors"} 250.0
 """
 
 
-class TutorMax(Collector):
-    """Asks the tables anew for each collection; `only` are the streams that whoever asks may know of."""
+class TutorMaxCollector(Collector):
+    """Queries the tables for each collection; `only` are the streams that the requester may see."""
 
     def __init__(self, only: Collection[str] = ()) -> None:
         self.only = only
 
     def collect(self) -> Iterator[Metric]:
         held = stats.open_held()
-        yield from self.of_work()
-        yield from self.of_what_is_pending(held)
-        yield self.of_what_is_held(held)
-        yield from of_the_system()
+        yield from self.work_metrics()
+        yield from self.pending_metrics(held)
+        yield self.held_metrics(held)
+        yield from system_metrics()
 
-    def of_work(self) -> Iterator[Metric]:
-        sums = {stream: numbers for stream, numbers in stats.totals().items() if self.may_know(stream)}
+    def work_metrics(self) -> Iterator[Metric]:
+        sums = {stream: numbers for stream, numbers in stats.totals().items() if self.is_visible(stream)}
         records = CounterMetricFamily(
             "tutormax_records",
-            "Records worked on, by outcome; one that is held (waiting, dead) and sent through again counts again.",
+            "Records processed, by outcome; a held record (waiting, dead) that is reprocessed counts again.",
             labels=["stream", "outcome"],
         )
         took = HistogramMetricFamily(
-            "tutormax_latency_seconds", "From a record's arrival until it was stored or first held.", labels=["stream"]
+            "tutormax_latency_seconds", "Time from receipt until stored or first held.", labels=["stream"]
         )
         bounds = [*map(str, BOUNDS), "+Inf"]
         for stream, numbers in sums.items():
@@ -74,10 +74,12 @@ class TutorMax(Collector):
         yield records
         yield took
 
-    def of_what_is_pending(self, held: Counter[tuple[str, str, str]]) -> Iterator[Metric]:
-        pending = GaugeMetricFamily("tutormax_pending_records", "Records not yet worked on.", labels=["stream"])
+    def pending_metrics(self, held: Counter[tuple[str, str, str]]) -> Iterator[Metric]:
+        pending = GaugeMetricFamily("tutormax_pending_records", "Records not yet processed.", labels=["stream"])
         oldest = GaugeMetricFamily(
-            "tutormax_oldest_pending_seconds", "Age of the oldest of them; 0: there are none.", labels=["stream"]
+            "tutormax_oldest_pending_seconds",
+            "Age of the oldest pending record; 0 if there is none.",
+            labels=["stream"],
         )
         queue = stats.queue_stats(self.only, held)
         for stream, number in queue["queues"].items():
@@ -87,49 +89,53 @@ class TutorMax(Collector):
         yield oldest
         paused = set(PausedStream.objects.values_list("stream", flat=True))
         is_paused = GaugeMetricFamily(
-            "tutormax_stream_paused", "1: an operator has paused it, and nobody works on it.", labels=["stream"]
+            "tutormax_stream_paused", "1: paused by an operator, not being processed.", labels=["stream"]
         )
         for stream in queue["queues"]:
             is_paused.add_metric([stream], float(stream in paused))
         yield is_paused
 
-    def of_what_is_held(self, held: Counter[tuple[str, str, str]]) -> Metric:
+    def held_metrics(self, held: Counter[tuple[str, str, str]]) -> Metric:
         records = GaugeMetricFamily(
-            "tutormax_held_records", "Records that wait or are dead letters now.", labels=["stream", "status", "code"]
+            "tutormax_held_records",
+            "Records that are waiting or dead letters now.",
+            labels=["stream", "status", "code"],
         )
         for (status, code, stream), number in sorted(held.items()):
-            if self.may_know(stream):
+            if self.is_visible(stream):
                 records.add_metric([stream, status, code], number)
         return records
 
-    def may_know(self, stream: str) -> bool:
+    def is_visible(self, stream: str) -> bool:
         return not self.only or stream in self.only
 
 
-def of_the_system() -> Iterator[Metric]:
+def system_metrics() -> Iterator[Metric]:
     heartbeat = doorbell.heartbeat()
-    yield GaugeMetricFamily("tutormax_cluster_alive", "1: workers are alive.", float(stats.is_alive(heartbeat)))
-    age = GaugeMetricFamily("tutormax_heartbeat_age_seconds", "Since a worker last ran a task; absent: none ever did.")
+    yield GaugeMetricFamily("tutormax_cluster_alive", "1: workers are running.", float(stats.is_alive(heartbeat)))
+    age = GaugeMetricFamily(
+        "tutormax_heartbeat_age_seconds", "Seconds since a worker last ran a task; absent if none ever did."
+    )
     if heartbeat:
         age.add_metric([], max(0.0, (timezone.now() - heartbeat).total_seconds()))
     yield age
     failing = GaugeMetricFamily(
         "tutormax_failing_deliveries",
-        "Pending deliveries whose last try ended in an error of the store or of the code.",
+        "Pending deliveries whose last attempt failed with an error of the database (store) or of our code (code).",
         labels=["fault"],
     )
     for fault, number in stats.failing_deliveries().items():
         failing.add_metric([fault], number)
     yield failing
-    full = "0: so much is pending that requests with records are refused with 503."
-    yield GaugeMetricFamily("tutormax_accepting", full, float(not backlog.is_full()))
+    accepting = "0: too many records are pending, and new ones are rejected with 503."
+    yield GaugeMetricFamily("tutormax_accepting", accepting, float(not backlog.is_full()))
     build = GaugeMetricFamily("tutormax_build_info", "Always 1.", labels=["version"])
     build.add_metric([settings.VERSION], 1)
     yield build
 
 
 class PlainText(BaseRenderer):
-    """Stands for a format in the negotiation; what is written does not pass through it."""
+    """Represents a format in the negotiation; the view writes the body itself."""
 
     media_type = "text/plain"
     format = "text"
@@ -145,7 +151,7 @@ class OpenMetrics(PlainText):
 
 
 class OpenMetricsIfNamed(DefaultContentNegotiation):
-    """Prometheus names both and prefers OpenMetrics, by weights that are not heeded otherwise."""
+    """Prefers OpenMetrics if it is named: Prometheus names both, and DRF ignores its q-values."""
 
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
@@ -182,10 +188,10 @@ class MetricsView(ApiView):
         """Metrics for Prometheus."""
         read_query(request.query_params, [])
         form = cast("PlainText", request.accepted_renderer)
-        return HttpResponse(form.write(TutorMax(visible_streams(request))), content_type=form.content_type)
+        return HttpResponse(form.write(TutorMaxCollector(visible_streams(request))), content_type=form.content_type)
 
     def handle_exception(self, exc: Exception) -> Response:
-        """Errors are JSON, whatever was asked for."""
+        """Errors are JSON, whatever format was requested."""
         self.request.accepted_renderer = JSONRenderer()
         self.request.accepted_media_type = JSONRenderer.media_type
         return super().handle_exception(exc)

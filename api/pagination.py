@@ -1,4 +1,4 @@
-"""Pages of a list, and the cursors that lead from one to the next."""
+"""Pages of a list, and the cursors that link them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARAMETERS = ("page_size", "cursor", "count")
 
 
 def read_cursor(text: str, ordering: Ordering) -> Cursor:
-    """The cursor that str() made. Refuses (400) anything else."""
+    """The cursor that str() made. Rejects (400) anything else."""
     try:
         name, value, key, back = json.loads(base64.b64decode(text, altchars=b"-_", validate=True))
         moment = None if ordering.column == ordering.key else datetime.fromisoformat(value)
@@ -42,12 +42,12 @@ def _is_key(key: Any, ordering: Ordering) -> bool:
 
 
 def _bad_cursor() -> RequestRejected:
-    message = "The cursor is none of ours, or was made for another ordering."
-    return RequestRejected(400, message, fields={"cursor": ["follow next and previous as they are"]})
+    message = "Invalid cursor, or a cursor of another ordering."
+    return RequestRejected(400, message, fields={"cursor": ["must be taken from next or previous unchanged"]})
 
 
 def paginate(base_url: str, rows: QuerySet[AnyModel], query: dict[str, str], ordering: Ordering) -> dict[str, Any]:
-    """One page of `rows` in the shape of a list; results are instances. `query` is the whole query string."""
+    """One page of `rows` in the format of a list; results are instances. `query` is the whole query string."""
     size = read_size(query)
     counted = read_choice(query, "count", ["false", "true"]) == "true"
     cursor = read_cursor(query["cursor"], ordering) if "cursor" in query else None

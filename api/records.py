@@ -1,4 +1,4 @@
-"""The streams over HTTP: post one record or many, read enriched ones, filtered, ordered and paged."""
+"""Records over HTTP: post one or many; read enriched ones, filtered, ordered and paged."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from api.auth import client_of
 from api.base import ApiView, JsonBody, NdjsonBody, read_body
 from api.idempotency import IdempotentRequest, read_idempotency_key
 from api.lists import ListView
-from api.schema.ingest import INGEST_PARAMETERS, MANY_ACCEPTED, NOT_STORED, ONE_ACCEPTED, many_records, one_record
-from api.schema.rows import ROW, ROWS, key_and_fields, record_parameters
-from api.schema.spec import describe
+from api.schema.ingest import DRY_RUN_ANSWER, post_many, post_one
+from api.schema.rows import get_row, list_rows
+from api.schema.spec import describe_stream
 from enrichment.models import HeldRecord
 from enrichment.rows import reading
 from enrichment.rows.listing import read_fields
@@ -39,12 +39,12 @@ class IngestView(ApiView):
     def example(self) -> Any:
         return self.stream.example
 
-    @describe(*ONE_ACCEPTED, parameters=INGEST_PARAMETERS, body=one_record, errors=(409, 422))
+    @describe_stream(post_one)
     def post(self, request: Request) -> Response:
         """Post one record.
 
-        It is kept, then enriched and stored; an invalid one is refused. A record with a key that is stored already
-        replaces the whole row, unless the stored one is newer (by `updated_at`, or without one by arrival).
+        202 means durably stored; the record is then enriched. An invalid one is rejected. A record replaces the whole
+        row with the same key, unless that row is newer (by `updated_at`, or without it by time of arrival).
         """
         return self.ingest_body(request)
 
@@ -57,10 +57,12 @@ class IngestView(ApiView):
         fmt, items = self.read_items(request, body)
         try:
             if dry_run:
-                return Response(self.answer(items, check(self.stream, items, keep_invalid=keep_invalid)) | NOT_STORED)
+                return Response(
+                    self.answer(items, check(self.stream, items, keep_invalid=keep_invalid)) | DRY_RUN_ANSWER
+                )
             answer = self.accept(request, items, body, idempotent, fmt=fmt, keep_invalid=keep_invalid)
-        except NoValidRecords as rejection:
-            raise self.rejection(rejection) from None
+        except NoValidRecords as error:
+            raise self.rejection(error) from None
         return Response(answer, status=202)
 
     def accept(
@@ -81,10 +83,10 @@ class IngestView(ApiView):
         return Delivery.Format.JSON, [item]
 
     def answer(self, items: list[Any], checked: ValidationReport) -> dict[str, Any]:
-        fate = "it is invalid and will be held as a dead letter" if checked.errors else "it will be stored shortly"
+        outcome = "it is invalid and becomes a dead letter" if checked.errors else "it will be stored shortly"
         return {
             "success": True,
-            "message": f"Accepted: {fate}.",
+            "message": f"Accepted: {outcome}.",
             "id": key_of(self.stream, items[0]),
             "stream": self.stream.name,
             "queued": True,
@@ -93,8 +95,8 @@ class IngestView(ApiView):
             **({"errors": checked.errors[0]["errors"]} if checked.errors else {}),
         }
 
-    def rejection(self, nothing: NoValidRecords) -> RequestRejected:
-        return RequestRejected(422, "The record is invalid.", fields=nothing.errors[0]["errors"])
+    def rejection(self, error: NoValidRecords) -> RequestRejected:
+        return RequestRejected(422, "The record is invalid.", fields=error.errors[0]["errors"])
 
 
 class BatchView(IngestView):
@@ -108,12 +110,12 @@ class BatchView(IngestView):
     def example(self) -> Any:
         return [self.stream.example]
 
-    @describe(*MANY_ACCEPTED, parameters=INGEST_PARAMETERS, body=many_records, errors=(409, 422))
+    @describe_stream(post_many)
     def post(self, request: Request) -> Response:
         """Post many records.
 
-        A JSON list, or one object per line. What is valid is kept, then enriched and stored; invalid records are
-        refused, each by its index. When none is valid, the answer is 422.
+        A JSON list, or NDJSON (one object per line). Valid records are durably stored, then enriched; invalid ones are
+        rejected, identified by their index. If none is valid, the answer is 422.
         """
         return self.ingest_body(request)
 
@@ -127,7 +129,9 @@ class BatchView(IngestView):
         if not items:
             raise RequestRejected(400, "The batch is empty.")
         if len(items) > settings.MAX_BATCH_RECORDS:
-            raise RequestRejected(413, f"{len(items)} records; at most {settings.MAX_BATCH_RECORDS} are taken at once.")
+            raise RequestRejected(
+                413, f"The batch has {len(items)} records; the limit is {settings.MAX_BATCH_RECORDS}."
+            )
         return fmt, items
 
     def answer(self, items: list[Any], checked: ValidationReport) -> dict[str, Any]:
@@ -141,12 +145,12 @@ class BatchView(IngestView):
             "warnings": checked.warnings,
         }
 
-    def rejection(self, nothing: NoValidRecords) -> RequestRejected:
-        return RequestRejected(422, "No record is valid.", more={"errors": nothing.errors})
+    def rejection(self, error: NoValidRecords) -> RequestRejected:
+        return RequestRejected(422, "No record is valid.", more={"errors": error.errors})
 
 
 def read_options(query: QueryDict) -> tuple[bool, bool]:
-    """(whether invalid records are kept, whether nothing is to be stored), as ?invalid= and ?dry_run= say."""
+    """(whether invalid records are accepted as dead letters, whether it is a dry run)."""
     given = read_query(query, ["invalid", "dry_run"])
     keep_invalid = read_choice(given, "invalid", ["refuse", "dead-letter"]) == "dead-letter"
     return keep_invalid, read_choice(given, "dry_run", ["false", "true"]) == "true"
@@ -155,11 +159,11 @@ def read_options(query: QueryDict) -> tuple[bool, bool]:
 class RecordsView(ListView, IngestView):
     """Enriched records, filtered, ordered and paged; post one record."""
 
-    @describe(ROWS, parameters=record_parameters)
+    @describe_stream(list_rows)
     def get(self, request: Request) -> HttpResponseBase:
         """Enriched records, filtered, ordered and paged.
 
-        As CSV or NDJSON all that is filtered, not a page.
+        CSV and NDJSON return all matching rows, unpaged.
         """
         query = self.read_query(request, reading.parameters(self.stream))
         return self.answer_list(request, query, reading.read(self.stream, query), self.stream.name)
@@ -173,21 +177,23 @@ class RecordView(ApiView):
     def get_view_name(self) -> str:
         return self.stream.name
 
-    @describe(ROW, parameters=key_and_fields)
+    @describe_stream(get_row)
     def get(self, request: Request, key: str) -> Response:
         """One enriched record.
 
-        A 404 says so when a record with this key is waiting or dead.
+        If a record with this key is waiting or dead, the 404 says so.
         """
         fields = read_fields(read_query(request.query_params, ["fields"]), reading.names_of(self.stream))
         rows = self.stream.model._default_manager.filter(pk=key)
         if found := reading.serializer_of(self.stream, fields)(reading.select_columns(rows, self.stream, fields)[:1]):
             return Response(found[0])
         held = HeldRecord.objects.open().filter(stream=self.stream.name, key=key).order_by("-id").first()
-        raise RequestRejected(404, f"Not stored: the record with this key is {fate(held)}." if held else "Not stored.")
+        raise RequestRejected(
+            404, f"No such record. One with this key is {state_of(held)}." if held else "No such record."
+        )
 
 
-def fate(held: HeldRecord) -> str:
+def state_of(held: HeldRecord) -> str:
     if held.status == HeldRecord.Status.WAITING:
         return f"waiting for {held.missing_stream} {held.missing_key}"
     return f"dead ({held.code})"

@@ -1,4 +1,4 @@
-"""How it stands: the queue, what was done, and who is at work."""
+"""The state of the system: queue, statistics, workers."""
 
 from django.utils import timezone
 from rest_framework.request import Request
@@ -16,7 +16,7 @@ from ingestion.query import read_query
 class QueueStatsView(ApiView):
     @describe(QUEUE_STATS_ANSWER, tag="operations")
     def get(self, request: Request) -> Response:
-        """Records not yet processed, how old the oldest is, and what is held."""
+        """Pending, waiting and dead records, and the age of the oldest pending one."""
         read_query(request.query_params, [])
         return Response({"timestamp": timezone.now(), **stats.queue_stats(visible_streams(request))})
 
@@ -24,10 +24,10 @@ class QueueStatsView(ApiView):
 class StatsView(ApiView):
     @describe(STATS_ANSWER, tag="operations")
     def get(self, request: Request) -> Response:
-        """Totals by stream, the rate now, and how long records take.
+        """Totals by stream, current rate and latency.
 
-        A record that is held and stored later is accepted once and processed once. The numbers are read one after
-        another, so while records are on their way they may be a batch apart.
+        A record that is held and stored later counts as accepted once and processed once. The numbers are not one
+        snapshot: while records are being processed they may differ by one batch.
         """
         read_query(request.query_params, [])
         return Response({"timestamp": timezone.now(), **stats.work_stats(visible_streams(request))})
@@ -36,6 +36,6 @@ class StatsView(ApiView):
 class WorkerView(ApiView):
     @describe(WORKER_ANSWER, tag="operations")
     def get(self, request: Request) -> Response:
-        """Which clusters and workers are alive, and what runs when."""
+        """Clusters, workers and schedules."""
         read_query(request.query_params, [])
         return Response({"timestamp": timezone.now(), **workers.worker_stats(visible_streams(request))})

@@ -1,4 +1,4 @@
-"""What is open to all: what this is, and how it is."""
+"""What anybody may ask without a key: name, version and health."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -38,12 +38,12 @@ ENDPOINTS = (
     *("/api/queue/stats", "/api/stats", "/api/worker", "/metrics", "/health", "/health/live"),
     *("/guide", "/docs", "/redoc", "/openapi.json", "/admin/"),
 )
-"""Beside those of the streams."""
+"""Besides those of the streams."""
 HOME = {"name": "TutorMax", "version": settings.VERSION, "status": "running", "endpoints": ["/health", "/guide"]}
 
 
 class OpenView(APIView):
-    """Open to all, whatever key comes along, and without a query for it."""
+    """Needs no key, and ignores one that is sent."""
 
     authentication_classes = ()
     permission_classes = [AllowAny]
@@ -52,7 +52,7 @@ class OpenView(APIView):
 
 
 class Home(TypedDict):
-    """What this is and what it offers."""
+    """Name, version, status and endpoints."""
 
     name: Literal["TutorMax"]
     version: str
@@ -63,9 +63,9 @@ class Home(TypedDict):
 class HomeView(OpenView):
     renderer_classes = [JSONRenderer, TemplateHTMLRenderer]
 
-    @describe(Answer(Home, example=HOME, media={"text/html": Body(description="For a person: links.")}))
+    @describe(Answer(Home, example=HOME, media={"text/html": Body(description="Links, for people.")}))
     def get(self, request: Request) -> Response:
-        """What this is and what it offers: JSON for a client, links for a person."""
+        """Name, version, status and endpoints: JSON for clients, links for people."""
         streams = [f"/api/{name}{rest}" for name in names() for rest in ("", "/batch", "/{key}")]
         home = {
             "name": "TutorMax",
@@ -81,26 +81,26 @@ class Health(TypedDict):
         Literal["healthy", "degraded", "unhealthy"],
         Field(
             description=(
-                "unhealthy: the database is away, nothing is taken in; degraded: nobody works on what is taken in, not"
-                " all of it can be worked on, or too much of it is pending to take in more."
+                "`unhealthy`: the database is unavailable, and no records are accepted; `degraded`: no workers are"
+                " running, some records cannot be processed, or too many are pending to accept more."
             )
         ),
     ]
     timestamp: datetime
     version: str
     database: Annotated[bool, Field(description="The database answers.")]
-    queue: Annotated[bool, Field(description="The queue, which is in the database, answers.")]
-    cluster: Annotated[bool, Field(description="Workers are alive.")]
-    accepting: Annotated[bool, Field(description="Records are taken in; false: so much is pending that they are not.")]
+    queue: Annotated[bool, Field(description="The queue (in the database) answers.")]
+    cluster: Annotated[bool, Field(description="Workers are running.")]
+    accepting: Annotated[bool, Field(description="Records are accepted; false if too many are pending.")]
 
 
 class HealthView(OpenView):
     @describe(
         Answer(Health, 200, "The database answers.", example=HEALTHY),
-        Answer(Health, 503, "The database is away.", example={**HEALTHY, **DOWN}),
+        Answer(Health, 503, "The database is unavailable.", example={**HEALTHY, **DOWN}),
     )
     def get(self, request: Request) -> Response:
-        """Whether the database is there (503 if not), and records are taken in and worked on ("degraded" if not)."""
+        """Health: 503 if the database is unavailable, `degraded` if records are not being processed."""
         health = health_status()
         if health["status"] == "unhealthy":
             return Response(health, status=503, headers={"Retry-After": str(RETRY_AFTER)})
@@ -115,7 +115,7 @@ class Alive(TypedDict):
 class LiveView(OpenView):
     @describe(Answer(Alive, example={"status": "alive", "timestamp": "2025-03-01T22:10:00Z"}))
     def get(self, request: Request) -> Response:
-        """This process runs; nothing else is asked."""
+        """Liveness: this process is running; nothing else is checked."""
         return Response({"status": "alive", "timestamp": timezone.now()})
 
 
@@ -124,13 +124,13 @@ def is_html(request: Request) -> bool:
 
 
 def health_status() -> dict[str, Any]:
-    """The answer of /health: `database` and `queue` as they answer now, `cluster` by its last heartbeat."""
+    """The answer of /health: `database` and `queue` are tried, `cluster` goes by the last heartbeat."""
     health = {"timestamp": timezone.now(), "version": settings.VERSION}
     try:
         cluster = stats.cluster_alive()
-        our_mistake = Delivery.objects.pending().filter(last_error__startswith="code:").exists()
+        has_code_errors = Delivery.objects.pending().filter(last_error__startswith="code:").exists()
         accepting = not backlog.is_full()
     except (DatabaseError, InterfaceError):
         return {**health, **DOWN}
-    status = "healthy" if cluster and accepting and not our_mistake else "degraded"
+    status = "healthy" if cluster and accepting and not has_code_errors else "degraded"
     return {**health, "status": status, "database": True, "queue": True, "cluster": cluster, "accepting": accepting}

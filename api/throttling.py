@@ -1,4 +1,4 @@
-"""THROTTLE: so many requests a second may be made with one key, over all processes and machines together."""
+"""THROTTLE: the maximum number of requests per second and key, over all processes and machines together."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ TAKE = """
 
 
 class PerKey(BaseThrottle):
-    """Asked after the permissions and before the body is read. Members of staff are not throttled."""
+    """Runs after the permission check and before the body is read. Staff are not throttled."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         limit = settings.THROTTLE
         if limit and isinstance(request.auth, ApiKey) and not take(request.auth.prefix, limit):
-            message = f"With one key {limit} requests may be made in a second: wait."
+            message = f"Rate limit of {limit} requests per second exceeded."
             raise RequestRejected(429, message, headers={"Retry-After": "1"})  # there is room after 1/limit s
         return True
 
 
 def take(key: str, per_second: int) -> bool:
-    """Whether one more request may go on; only then is it counted.
+    """Whether one more request is allowed; only then is it counted.
 
-    A key that has rested for a second may send as many at once as in a second.
+    After a second without requests a key may send a second's worth at once.
     """
     statement = TAKE.format(clock=CLOCKS[connection.vendor])
     with connection.cursor() as cursor:

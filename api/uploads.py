@@ -1,10 +1,10 @@
-"""Uploads over HTTP: files in, progress and rejected rows out. Here because progress needs the held records."""
+"""Uploads over HTTP: files in, progress and rejected rows out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -18,8 +18,9 @@ from rest_framework.response import Response
 from api.auth import client_of, is_staff, visible_streams
 from api.base import ApiView
 from api.lists import ListView
-from api.schema import uploads as told
+from api.schema import uploads as schema
 from api.schema.spec import describe
+from api.schema.uploads import UploadStatus
 from enrichment.retention import retention_hint
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
@@ -39,7 +40,7 @@ OPTIONS = ("again", "dry_run")
 
 
 class FileBody(BaseParser):
-    """Puts the body on the disk."""
+    """Writes the body to a temporary file: request.data is that file."""
 
     media_type = "text/csv"
 
@@ -47,10 +48,10 @@ class FileBody(BaseParser):
         meta = parser_context["request"].META
         if meta.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in ("", "identity", "gzip"):
             headers = {"Accept-Encoding": "gzip"}
-            raise RequestRejected(415, "Send the body as it is, or with Content-Encoding: gzip.", headers=headers)
+            raise RequestRejected(415, "Send the body uncompressed, or with Content-Encoding: gzip.", headers=headers)
         file, length = spool(stream, parser_context["view"].opened), int(meta["CONTENT_LENGTH"])
-        if (came := file.seek(0, 2)) < length:
-            raise RequestRejected(400, f"The body ended after {came} of {length} bytes.")
+        if (received := file.seek(0, 2)) < length:
+            raise RequestRejected(400, f"The body ended after {received} of {length} bytes.")
         return file
 
 
@@ -62,7 +63,7 @@ class JsonFileBody(FileBody):
     media_type = "application/json"
 
 
-class UnnamedFileBody(FileBody):
+class BinaryFileBody(FileBody):
     media_type = "application/octet-stream"
 
 
@@ -70,7 +71,7 @@ class GzipFileBody(FileBody):
     media_type = "application/gzip"
 
 
-class OldGzipFileBody(FileBody):
+class XGzipFileBody(FileBody):
     media_type = "application/x-gzip"
 
 
@@ -79,7 +80,7 @@ class UploadsView(ListView):
 
     parser_classes = [
         *(MultiPartParser, FileBody, NdjsonFileBody, JsonFileBody),
-        *(UnnamedFileBody, GzipFileBody, OldGzipFileBody),
+        *(BinaryFileBody, GzipFileBody, XGzipFileBody),
     ]
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -93,38 +94,39 @@ class UploadsView(ListView):
     def get_view_name(self) -> str:
         return "uploads"
 
-    @describe(told.LIST, parameters=told.LIST_PARAMETERS, tag="uploads")
+    @describe(schema.LIST, parameters=schema.LIST_PARAMETERS, tag="uploads")
     def get(self, request: Request) -> HttpResponseBase:
         """Your uploads, newest first.
 
-        A key sees those of its client, a member of staff all.
+        A key sees its client's uploads, staff see all.
         """
         query = self.read_query(request, ())
-        fields = read_fields(query, told.UPLOAD_FIELDS)
+        fields = read_fields(query, schema.UPLOAD_FIELDS)
 
-        def shown(uploads: Sequence[Upload]) -> list[Item]:
-            return [{name: body[name] for name in fields} for body in bodies(request, uploads)]
+        def items_of(uploads: Sequence[Upload]) -> list[Item]:
+            statuses: list[Any] = statuses_of(request, uploads)
+            return [{name: status[name] for name in fields} for status in statuses]
 
-        listing = Listing(own(request), read_ordering(query, NEWEST_FIRST), fields, shown)
+        listing = Listing(own_uploads(request), read_ordering(query, NEWEST_FIRST), fields, items_of)
         return self.answer_list(request, query, listing, "uploads")
 
     @describe(
-        told.KEPT,
-        told.NOT_KEPT,
+        schema.CREATED,
+        schema.DRY_RUN_ANSWER,
         errors=(409, 422),
-        parameters=(told.STREAM, told.NAME, told.AGAIN, told.DRY_RUN),
-        body=told.BODIES,
+        parameters=(schema.STREAM, schema.NAME, schema.AGAIN, schema.DRY_RUN),
+        body=schema.BODIES,
         tag="uploads",
     )
     def post(self, request: Request) -> Response:
-        """Upload one or many files of records.
+        """Upload one or more files of records.
 
-        CSV and NDJSON of any size, JSON up to the limit of other bodies; each also as gzip. It is answered when all of
-        it is kept. Rows that are invalid are kept as well, as dead letters. When there is no answer, send the same file
-        again: what had not arrived whole was not kept at all and begins anew; what was being kept when the server
-        stopped goes on where that stopped. A file that was taken in before is refused (409), unless with `again`.
-        Of several files those that were taken in before are answered as they are, as long as another is new or not
-        finished: so a form that was interrupted can be sent again as it was.
+        CSV and NDJSON of any size, JSON up to the limit of other bodies; each optionally gzipped. 201 means that the
+        whole file is durably stored; invalid rows become dead letters. If there is no answer, send the same file again:
+        if it had not arrived completely, nothing was stored and it starts over; if the server stopped while storing it,
+        it continues from there. A file that was already imported is rejected (409), unless `again` is set. If one of
+        several files is new or unfinished, the others are not rejected but returned as they are, so that an interrupted
+        form can be sent again unchanged.
         """
         query = read_query(request.query_params, ["stream", "name", *OPTIONS])
         again, dry_run = (read_choice(query, name, ["false", "true"]) == "true" for name in OPTIONS)
@@ -135,8 +137,8 @@ class UploadsView(ListView):
             previews = [preview(file) for file in files]
             return Response({"success": True, "dry_run": True, "uploads": previews, "timestamp": timezone.now()})
         uploads = ingest_files(files, client_of(request), again=again)
-        kept = bodies(request, uploads)
-        return Response({"success": True, "uploads": kept, "timestamp": timezone.now()}, status=201)
+        statuses = statuses_of(request, uploads)
+        return Response({"success": True, "uploads": statuses, "timestamp": timezone.now()}, status=201)
 
 
 class UploadView(ApiView):
@@ -147,11 +149,11 @@ class UploadView(ApiView):
     def get_view_name(self) -> str:
         return "upload"
 
-    @describe(told.STATUS, parameters=(told.UPLOAD_ID,), tag="uploads")
+    @describe(schema.STATUS, parameters=(schema.UPLOAD_ID,), tag="uploads")
     def get(self, request: Request, id: str) -> Response:
-        """How far one upload is."""
+        """Progress of one of your uploads."""
         read_query(request.query_params, [])
-        return Response(bodies(request, [find(request, id)])[0])
+        return Response(statuses_of(request, [find_upload(request, id)])[0])
 
 
 class RejectedRowsView(ListView):
@@ -162,46 +164,45 @@ class RejectedRowsView(ListView):
     def get_view_name(self) -> str:
         return "rejected rows"
 
-    @describe(told.REJECTED_ROWS, parameters=(told.UPLOAD_ID,), tag="uploads")
+    @describe(schema.REJECTED_ROWS, parameters=(schema.UPLOAD_ID,), tag="uploads")
     def get(self, request: Request, id: str) -> HttpResponseBase:
         """The rejected rows as CSV, to fix and upload again.
 
-        The columns `row` and `error` say which and why; they are ignored when the file comes back. A text that a
-        spreadsheet would take for a formula has an apostrophe in front, which is taken away then. When a fixed row is
-        stored, the dead letter with its key is closed. When the upload is `completed`, all are known but
-        those that wait in vain.
+        The columns `row` and `error` say which row and why; they are ignored when the file is uploaded again. Text that
+        a spreadsheet would take for a formula has an apostrophe in front, which is removed on upload. When a fixed row
+        is stored, the dead letter with its key is closed. The list is complete when the upload is `completed`, except
+        for rows that still wait for another record.
         """
         read_query(request.query_params, [])
-        return csv_of_rejected(find(request, id))
+        return csv_of_rejected(find_upload(request, id))
 
 
-def own(request: Request) -> QuerySet[Upload]:
-    """Those of the client that asks, of the streams that its key may see; all for a member of staff."""
+def own_uploads(request: Request) -> QuerySet[Upload]:
+    """The client's uploads, of the streams that its key is limited to; all, for staff."""
     uploads = Upload.objects.all() if is_staff(request.user) else Upload.objects.filter(client=client_of(request))
-    seen = visible_streams(request)
-    return uploads.filter(stream__in=seen) if seen else uploads
+    streams = visible_streams(request)
+    return uploads.filter(stream__in=streams) if streams else uploads
 
 
-def find(request: Request, id: str) -> Upload:
-    upload = own(request).filter(pk=int(id)).first()
+def find_upload(request: Request, id: str) -> Upload:
+    upload = own_uploads(request).filter(pk=int(id)).first()
     if upload is None:
-        raise RequestRejected(404, f"You have sent no such upload{retention_hint()}.")
+        raise RequestRejected(404, f"Upload not found{retention_hint()}.")
     return upload
 
 
-def bodies(request: Request, uploads: Sequence[Upload]) -> list[Item]:
+def statuses_of(request: Request, uploads: Sequence[Upload]) -> list[UploadStatus]:
     progress = progress_of(uploads)
-    return [body_of(request, progress[upload.pk]) for upload in uploads]
+    return [status_of(request, progress[upload.pk]) for upload in uploads]
 
 
-def body_of(request: Request, progress: Progress) -> Item:
+def status_of(request: Request, progress: Progress) -> UploadStatus:
     upload = progress.upload
     return {
         "id": upload.pk,
         "name": upload.name,
         "stream": upload.stream,
         "status": progress.status,
-        "rows": progress.total,
         "total": progress.total,
         "processed": progress.processed,
         "inserted": progress.inserted,
@@ -220,46 +221,39 @@ def body_of(request: Request, progress: Progress) -> Item:
     }
 
 
-# What was sent.
+# The body.
 
 
 def read_files(request: Request, query: dict[str, str], opened: ExitStack) -> list[RecordFile]:
-    """The files, examined. Refuses what is no file of a stream that the client may post to."""
-    refuse_length(request)
-    sent: Any = request.data
-    if isinstance(sent, dict):  # a form
+    """The inspected files. Rejects what is not a file of a stream that the client may post to."""
+    check_length(request)
+    body: Any = request.data
+    if isinstance(body, dict):  # a form
         return files_of_form(request, query, opened)
     if "stream" not in query:
         raise RequestRejected(400, "Specify the stream: ?stream=", fields={"stream": ["is required"]})
     stream = read_stream(request, query["stream"])
     return [
-        inspect_file(sent, strip_unstorable(query.get("name", "unnamed"), 255), stream, opened, request.content_type)
+        inspect_file(body, strip_unstorable(query.get("name", "unnamed"), 255), stream, opened, request.content_type)
     ]
 
 
-def refuse_length(request: Request) -> None:
+def check_length(request: Request) -> None:
     length = request.META.get("CONTENT_LENGTH")
     if "HTTP_TRANSFER_ENCODING" in request.META and not length:
         raise RequestRejected(411, "Send the body with a Content-Length, not in chunks.")
     if not length or length == "0":
         raise RequestRejected(400, "The body is empty.")
     if int(length) > settings.MAX_UPLOAD_BYTES:
-        raise RequestRejected(
-            413, f"The body has {length} bytes; at most {settings.MAX_UPLOAD_BYTES} are taken at once."
-        )
+        raise RequestRejected(413, f"The body has {length} bytes; the limit is {settings.MAX_UPLOAD_BYTES}.")
 
 
 def files_of_form(request: Request, query: dict[str, str], opened: ExitStack) -> list[RecordFile]:
     if unknown := [name for name in request.data if name not in FORM]:
-        fields = {
-            strip_unstorable(name, 100): [f"belongs into the address: ?{name}=" if name in OPTIONS else "unknown field"]
-            for name in unknown
-        }
-        message = "The form has the fields stream and file, no others"
-        belong = " and ".join(f"?{name}=" for name in OPTIONS if name in unknown)
-        raise RequestRejected(400, f"{message}; {belong} in the address." if belong else f"{message}.", fields=fields)
+        reject_form_fields(unknown)
     if "name" in query:
-        raise RequestRejected(400, "In a form each file has its name.", fields={"name": ["is for raw bodies"]})
+        message = "In a form each file has a name of its own: leave out ?name=."
+        raise RequestRejected(400, message, fields={"name": ["is for raw bodies only"]})
     names = {*request.POST.getlist("stream"), *([query["stream"]] if "stream" in query else [])}
     if len(names) != 1:
         raise RequestRejected(400, "Specify the stream exactly once.", fields={"stream": ["is required once"]})
@@ -271,6 +265,17 @@ def files_of_form(request: Request, query: dict[str, str], opened: ExitStack) ->
         inspect_file(file.file, strip_unstorable(file.name, 255), stream, opened, file.content_type or "")
         for file in files
     ]
+
+
+def reject_form_fields(names: Sequence[str]) -> NoReturn:
+    message = "The form takes the fields stream and file only."
+    if options := [name for name in names if name in OPTIONS]:
+        message += f" Put {' and '.join(f'?{name}=' for name in options)} in the query string."
+    fields = {
+        strip_unstorable(name, 100): [f"belongs in the query string: ?{name}=" if name in OPTIONS else "unknown field"]
+        for name in names
+    }
+    raise RequestRejected(400, message, fields=fields)
 
 
 def read_stream(request: Request, name: str) -> Stream:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce
@@ -26,6 +26,8 @@ from ingestion.files.csv_reader import REPORT_COLUMNS, match
 from ingestion.models import Delivery, Upload
 from ingestion.payloads import RAW_MEMBER
 from ingestion.text import strip_unstorable
+
+State: TypeAlias = Literal["receiving", "enriching", "completed", "failed"]
 
 STALLED = timedelta(minutes=10)
 """An unfinished upload that has not moved for so long was interrupted."""
@@ -78,7 +80,7 @@ class Progress:
         return self.by_status.get(HeldRecord.Status.DISCARDED, 0)
 
     @property
-    def status(self) -> str:
+    def status(self) -> State:
         if self.upload.finished_at:
             return "enriching" if self.pending else "completed"
         return "failed" if self.at - self.upload.changed_at > STALLED else "receiving"

@@ -136,7 +136,7 @@ def test_several_files_go_on_when_one_of_them_is_not_finished(client: Client) ->
     told = response.json()["uploads"]
     assert [each["name"] for each in told] == list(bodies)
     assert [each["id"] for each in told[:2]] == [first["id"], second.pk]
-    assert [each["rows"] for each in told] == [1, 1, 1]
+    assert [each["total"] for each in told] == [1, 1, 1]
     assert Upload.objects.exclude(finished_at=None).count() == Delivery.objects.count() == 3
     assert "0.csv was already imported" in refusal(client.post(PATH, form()), 409)["message"]
     assert Delivery.objects.count() == 3

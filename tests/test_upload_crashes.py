@@ -99,7 +99,7 @@ def test_an_upload_whose_server_is_killed_goes_on_when_the_file_comes_again(syst
         [told] = ask(f"{web.url}/api/uploads", system.key)[2]["results"]
         assert told["status"] == "receiving"
         status, answer = system.send(web, body)
-        assert (status, answer["uploads"][0]["id"], answer["uploads"][0]["rows"]) == (201, told["id"], ROWS)
+        assert (status, answer["uploads"][0]["id"], answer["uploads"][0]["total"]) == (201, told["id"], ROWS)
         assert system.send(web, body)[0] == 409
     system.assert_each_row_is_kept_once()
 

@@ -71,7 +71,7 @@ def test_a_csv_file_is_kept_and_stored(client: Client) -> None:
     answer = response.json()
     [told] = answer.pop("uploads")
     assert answer.pop("timestamp") and answer == {"success": True}
-    assert (told["name"], told["stream"], told["rows"], told["status"]) == ("people.csv", "tutors", 3, "enriching")
+    assert (told["name"], told["stream"], told["total"], told["status"]) == ("people.csv", "tutors", 3, "enriching")
     assert told["status_url"] == f"http://testserver/api/uploads/{told['id']}"
     work_off()
     told = client.get(told["status_url"]).json()
@@ -118,7 +118,9 @@ def test_a_form_takes_many_files_each_by_its_name(client: Client) -> None:
     response = client.post("/api/uploads", form(*files, stream="tutors"))
     assert response.status_code == 201, response.content
     told = response.json()["uploads"]
-    assert [(each["name"], each["rows"]) for each in told] == [(name, 2 if name == "a.csv" else 1) for name, _ in files]
+    assert [(each["name"], each["total"]) for each in told] == [
+        (name, 2 if name == "a.csv" else 1) for name, _ in files
+    ]
     assert [each.format for each in Upload.objects.order_by("pk")] == ["csv", "ndjson", "json", "csv", "ndjson"]
     work_off()
     assert {key for key in ("T-1", "T-2", "B", "C", "D", "E") if stored("tutors", key)} == {"T-1", "T-2", *"BCDE"}
@@ -267,7 +269,7 @@ def test_an_upload_that_broke_off_goes_on_where_it_stopped(
     with pytest.raises(Died):
         post(client, PATH, body, content_type)
     [told] = client.get("/api/uploads").json()["results"]
-    assert (told["status"], told["rows"], told["message"]) == ("receiving", 6, "")
+    assert (told["status"], told["total"], told["message"]) == ("receiving", 6, "")
     assert 0 < Upload.objects.get().offset < len(body)
     Upload.objects.update(changed_at=timezone.now() - timedelta(minutes=11))
     told = progress(client, told["id"])
@@ -450,7 +452,7 @@ def test_a_row_over_many_lines_that_never_ends_gives_the_rest_back(client: Clien
     body = TUTORS + b'T-3,"never closed\r\n' + csv_of(tutors(30_000)).partition(b"\n")[2]
     assert len(body) > 2_000_000
     response = post(client, PATH, body, CSV)
-    assert response.json()["uploads"][0]["rows"] == 30_003
+    assert response.json()["uploads"][0]["total"] == 30_003
 
 
 @pytest.mark.parametrize(
@@ -514,11 +516,11 @@ def test_a_content_type_that_says_nothing_is_left_to_name_and_beginning(
     assert Upload.objects.get().format == kind
 
 
-def test_options_of_a_form_belong_into_the_address(client: Client) -> None:
+def test_options_of_a_form_belong_in_the_query_string(client: Client) -> None:
     form = {"file": SimpleUploadedFile("t.csv", TUTORS), "again": "true", "colour": "red"}
     error = refusal(client.post(PATH, form), 400)
-    assert "?again= in the address" in error["message"] and "dry_run" not in error["message"]
-    assert error["fields"] == {"again": ["belongs into the address: ?again="], "colour": ["unknown field"]}
+    assert "?again= in the query string" in error["message"] and "dry_run" not in error["message"]
+    assert error["fields"] == {"again": ["belongs in the query string: ?again="], "colour": ["unknown field"]}
 
 
 def test_other_bodies_are_refused(client: Client) -> None:

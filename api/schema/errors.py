@@ -1,4 +1,4 @@
-"""How errors and the headers that all answers share are described."""
+"""Descriptions of errors, and of the headers that all answers share."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ REQUEST_ID = Parameter(
     name="X-Request-ID",
     schema={"type": "string"},
     description=(
-        "Names this request in the server's log: tell it when you report a problem. It is the one that the request"
-        " brought in this header (1 to 128 letters, digits, `-`, `_`, `.`), or else a new one."
+        "Identifies this request in the server's log; quote it when you report a problem. Send your own in this header"
+        " (1 to 128 letters, digits, `-`, `_`, `.`), or a new one is generated."
     ),
     location="header",
     example="5f0c9f1e7c6b4a0fb1c0d0a3f7e2b9d4",
@@ -20,14 +20,14 @@ REQUEST_ID = Parameter(
 EXPIRES = Parameter(
     name="X-Api-Key-Expires",
     schema={"type": "string", "format": "date-time"},
-    description="When the API key ends: said from a week before.",
+    description="When the API key expires; sent during the last week before.",
     location="header",
     example="2025-03-08T00:00:00Z",
 )
 RETRY = Parameter(
     name="Retry-After",
     schema={"type": "integer", "minimum": 0},
-    description="Seconds until it is worth to try again.",
+    description="Seconds to wait before retrying.",
     location="header",
     required=True,
     example=RETRY_AFTER,
@@ -35,39 +35,39 @@ RETRY = Parameter(
 CHALLENGED = Parameter(
     name="WWW-Authenticate",
     schema={"type": "string"},
-    description="The scheme of the header Authorization that is asked for.",
+    description="The scheme to use in the header Authorization.",
     location="header",
     required=True,
     example="Api-Key",
 )
 ERRORS: dict[int, tuple[str, str]] = {
     400: (
-        "The request makes no sense: no JSON, no UTF-8, no body, or an unknown parameter or value (the message helps).",
+        "Malformed request: not JSON, not UTF-8, an empty body, or an unknown parameter or value (see the message).",
         "Unknown parameter limit. Allowed: invalid, dry_run.",
     ),
-    401: ("No API key, or one that is unknown, revoked or expired.", "This API key is not known."),
+    401: ("No API key, or an unknown, revoked or expired one.", "Unknown API key."),
     403: ("The API key lacks the scope, or is limited to other streams.", "This API key lacks the scope ingest."),
-    404: ("There is no such thing, or not for you.", "Not stored."),
-    405: ("The path has no such method; the header Allow names those it has.", "Not allowed here: use GET or HEAD."),
+    404: ("Not found, or not accessible to you.", "No such record."),
+    405: ("Method not allowed; the header Allow lists the allowed ones.", "Method not allowed: use GET or HEAD."),
     406: (
-        "The header Accept asks for what is not offered here.",
+        "None of the formats in the header Accept is available.",
         "Could not satisfy the request Accept header.",
     ),
     409: (
-        "It is at odds with an earlier request.",
-        "This Idempotency-Key was used for another request.",
+        "Conflict with an earlier request.",
+        "This Idempotency-Key was used for a different request. Use a new one per request.",
     ),
-    411: ("The body came in chunks, without a Content-Length.", "Send the body with a Content-Length, not in chunks."),
-    413: ("More than is taken at once.", "10001 records; at most 10000 are taken at once."),
+    411: ("A chunked body without Content-Length.", "Send the body with a Content-Length, not in chunks."),
+    413: ("The body, or the number of records, exceeds the limit.", "The batch has 10001 records; the limit is 10000."),
     415: (
-        "A Content-Type, charset or Content-Encoding that is not taken here.",
+        "Unsupported Content-Type, charset or Content-Encoding.",
         "Unsupported media type: send application/json.",
     ),
-    422: ("Readable, but nothing in it is valid: `fields` says what is wrong with which.", "The record is invalid."),
-    429: ("More requests than this API key may send.", "Too many requests: try again in 1 second."),
+    422: ("Readable, but not valid; `fields` lists the errors by field.", "The record is invalid."),
+    429: ("The API key has exceeded its rate limit.", "Rate limit of 100 requests per second exceeded."),
     503: (
-        "The database is away or busy, or too much is pending: try again.",
-        "The database is away or busy: try again.",
+        "The database is unavailable or busy, or too many records are pending. Retry later.",
+        "The database is unavailable or busy; try again.",
     ),
 }
 _messages: Schema = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}
@@ -75,7 +75,7 @@ ERROR = Component(
     name="Error",
     schema={
         "type": "object",
-        "description": "The one shape of every error.",
+        "description": "All errors share this format.",
         "required": ["success", "error", "timestamp"],
         "properties": {
             "success": {"type": "boolean", "const": False},
@@ -83,21 +83,21 @@ ERROR = Component(
                 "type": "object",
                 "required": ["code", "message"],
                 "properties": {
-                    "code": {"type": "string", "enum": list(CODES.values()), "description": "One for each status."},
-                    "message": {"type": "string", "description": "For a person."},
-                    "fields": {**_messages, "description": "Of each field or parameter that is wrong, why."},
+                    "code": {"type": "string", "enum": list(CODES.values()), "description": "One per status."},
+                    "message": {"type": "string", "description": "For people."},
+                    "fields": {**_messages, "description": "Messages by field or parameter."},
                 },
                 "additionalProperties": False,
             },
             "errors": {
                 "type": "array",
-                "description": "Of a batch of which no record is valid: what is wrong with each.",
+                "description": "If no record of a batch is valid: the errors of each.",
                 "items": {
                     "type": "object",
                     "required": ["index", "id", "errors"],
                     "properties": {
-                        "index": {"type": "integer", "minimum": 0, "description": "Position in what was sent, from 0."},
-                        "id": {"type": "string", "description": "The record's key; empty where it has none."},
+                        "index": {"type": "integer", "minimum": 0, "description": "Position in the request, from 0."},
+                        "id": {"type": "string", "description": "The record's key; empty if it has none."},
                         "errors": _messages,
                     },
                 },

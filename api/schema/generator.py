@@ -1,4 +1,4 @@
-"""The OpenAPI description, made of what views say with @describe; the schemas are the streams' own."""
+"""The OpenAPI description, made from the views' @describe; the schemas of records are the streams' own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from functools import cache, partial
 from inspect import getdoc
 from operator import itemgetter
 from threading import Lock
-from types import FunctionType
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -19,12 +18,12 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from api.errors import CODES
 from api.schema.errors import CHALLENGED, ERROR, ERRORS, EXPIRES, REQUEST_ID, RETRY, example_of_error
-from api.schema.spec import JSON, Body, Component, Parameter, Schema, Shape, describe
+from api.schema.spec import JSON, Body, Component, Description, Parameter, Schema, Shape, description_of
 from ingestion.streams import all_streams
 
 
 class WithoutTitles(GenerateJsonSchema):
-    """Pydantic's titles repeat the names."""
+    """Without pydantic's titles, which repeat the names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -37,7 +36,7 @@ class WithoutTitles(GenerateJsonSchema):
 
 
 def json_schema(shape: Any) -> Schema:
-    """What pydantic makes of the shape, its parts to be found among the components."""
+    """The JSON schema that pydantic makes of the shape; its parts refer to the components."""
     template = "#/components/schemas/{model}"
     return TypeAdapter(shape).json_schema(ref_template=template, schema_generator=WithoutTitles)
 
@@ -47,7 +46,7 @@ def reference(name: str) -> Schema:
 
 
 class PathsWithoutSlash(EndpointEnumerator):
-    """A path that works with and without a trailing slash is shown without."""
+    """Paths work with and without a trailing slash; they are listed without."""
 
     def get_path_from_regex(self, path_regex: str) -> str:
         path: str = super().get_path_from_regex(path_regex)  # type: ignore[no-untyped-call]
@@ -69,7 +68,7 @@ _making = Lock()
 
 
 def description() -> dict[str, Any]:
-    """All of it, made once a process, and by one thread: while it is made, views share what describes them."""
+    """The whole description, made once per process by one thread: while it is made, views share their inspectors."""
     with _making:
         return _description()
 
@@ -80,10 +79,10 @@ def _description() -> dict[str, Any]:
 
 
 TAGS = {
-    "deliveries": "What became of what you sent: deliveries, and records that could not be stored.",
+    "deliveries": "Outcomes of what you sent: deliveries, and records that could not be stored.",
     "uploads": "Files of records, of any size.",
-    "operations": "How the system is: what is pending, what was done, who is at work.",
-    "system": "What this is. Open to all.",
+    "operations": "Queue, statistics and workers.",
+    "system": "Name, version and health. No API key needed.",
 }
 
 
@@ -98,15 +97,15 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
             "name": "Authorization",
             "description": (
                 "The header `Authorization: Api-Key <prefix>.<secret>`. A key has the scope `ingest` (POST), `read`"
-                " (GET) or both, and may be limited to streams; an administrator makes it in the admin or with"
-                " `manage.py create_api_key`. On this page the key alone will do, and who is logged in to the admin"
-                " needs none."
+                " (GET) or both, and may be limited to some streams; administrators create keys in the admin or with"
+                " `manage.py create_api_key`. On this page enter the key alone; if you are logged in to the admin, you"
+                " need none."
             ),
         }
 
 
 class JsonSchema(AutoSchema):
-    """Of a view whose methods are described."""
+    """Of a view whose methods have a Description."""
 
     view: Any
     registry: ComponentRegistry
@@ -116,37 +115,32 @@ class JsonSchema(AutoSchema):
     ) -> dict[str, Any]:
         self.path, self.method, self.registry = path, method.upper(), registry
         view_method = getattr(self.view, method.lower())
-        described: describe = getattr(view_method, "described", describe())
-        stream = getattr(self.view, "stream", None)
+        description = description_of(self.view, method.lower())
         summary, _, text = (getdoc(view_method) or getdoc(self.view) or "").partition("\n")
         operation = {
             "operationId": self.get_operation_id(),
             "summary": summary.rstrip("."),
             **({"description": text.strip()} if text else {}),
-            "tags": [described.tag or (stream.name if stream else "system")],
-            "parameters": [each.described() for each in self.of_stream(described.parameters)],
+            "tags": [description.tag],
+            "parameters": [each.as_parameter() for each in description.parameters],
             "security": self.get_auth(),
-            "responses": dict(sorted(self.responses_of(described), key=itemgetter(0))),
+            "responses": dict(sorted(self.responses_of(description), key=itemgetter(0))),
         }
-        if body := self.of_stream(described.body):
-            operation["requestBody"] = {"required": True, "content": self.content_of(body)}
+        if description.body:
+            operation["requestBody"] = {"required": True, "content": self.content_of(description.body)}
         return operation
 
     def get_operation_id(self) -> str:
         words = self.path.replace("-", "_").removeprefix("/api").strip("/").split("/")
         return "_".join([self.method.lower(), *(word.strip("{}") for word in words if word)])
 
-    def of_stream(self, value: Any) -> Any:
-        return value(self.view.stream) if isinstance(value, FunctionType) else value
-
-    def responses_of(self, described: describe) -> Iterator[tuple[str, Any]]:
-        for answer in described.answers:
-            shape, example, media = map(self.of_stream, (answer.shape, answer.example, answer.media))
-            forms = {JSON: Body(shape=shape, example=example)} if shape is not None else {}
+    def responses_of(self, description: Description) -> Iterator[tuple[str, Any]]:
+        for answer in description.answers:
+            json = {JSON: Body(shape=answer.shape, example=answer.example)} if answer.shape is not None else {}
             headers = self.headers_of(*([EXPIRES] if self.view.authentication_classes else []), *answer.headers)
-            content = self.content_of({**forms, **media})
+            content = self.content_of({**json, **answer.media})
             yield str(answer.status), {"description": answer.description, "headers": headers, "content": content}
-        for status in {*self.common_errors(), *described.errors} - {answer.status for answer in described.answers}:
+        for status in {*self.common_errors(), *description.errors} - {answer.status for answer in description.answers}:
             yield str(status), self.error_of(status)
 
     def common_errors(self) -> Iterator[int]:
@@ -159,7 +153,7 @@ class JsonSchema(AutoSchema):
             yield from (411, 413, 415)
 
     def error_of(self, status: int) -> dict[str, str]:
-        """The response that all operations share."""
+        """The response to this status, shared by all operations."""
         headers = {401: (CHALLENGED,), 429: (RETRY,), 503: (RETRY,)}.get(status, ())
         response = {
             "description": ERRORS[status][0],
@@ -195,5 +189,5 @@ class JsonSchema(AutoSchema):
         component = ResolvedComponent(name=name, type=kind, schema=schema, object=name)  # type: ignore[no-untyped-call]
         self.registry.register_on_missing(component)
         if self.registry[component].schema != schema:
-            raise TypeError(f"Two {kind} that differ are called {name}.")
+            raise TypeError(f"Two different {kind} are named {name}.")
         return {"$ref": f"#/components/{kind}/{name}"}

@@ -1,4 +1,4 @@
-"""What the way in takes and answers, as clients are told."""
+"""Descriptions of posting records: parameters, bodies and answers."""
 
 import json
 from collections.abc import Mapping
@@ -6,43 +6,49 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, NotRequired
 
 from django.conf import settings
-from pydantic import Field
+from django.utils import timezone
+from pydantic import Field, ValidationError
 from typing_extensions import TypedDict
 
-from api.schema.spec import Answer, Body, Parameter
+from api.schema.spec import Answer, Body, Description, Parameter
 from ingestion.streams import Stream
+from ingestion.validation import field_errors, validate
 
-Index = Annotated[int, Field(ge=0, description="Position in what was sent, from 0.")]
-Id = Annotated[str, Field(description="The record's key; empty where it has none that can be stored.")]
-Queued = Annotated[bool, Field(description="Whether it is on its way: false for a dry run.")]
-Stamp = Annotated[datetime, Field(description="When this was answered.")]
-DeliveryId = Annotated[int, Field(ge=1, description="Names what was accepted in one go: the delivery.")]
-StatusUrl = Annotated[str, Field(description="Where to ask what became of it.", json_schema_extra={"format": "uri"})]
-Messages = Annotated[dict[str, list[str]], Field(description='What is wrong, by field; "record" is the whole.')]
+Index = Annotated[int, Field(ge=0, description="Position in the request, from 0.")]
+Id = Annotated[str, Field(description="The record's key; empty if it has none that can be stored.")]
+Queued = Annotated[bool, Field(description="Whether it is queued for processing; false for a dry run.")]
+Stamp = Annotated[datetime, Field(description="Time of the answer.")]
+DeliveryId = Annotated[int, Field(ge=1, description="ID of the delivery: the records accepted in one request.")]
+StatusUrl = Annotated[str, Field(description="Where to check the outcome.", json_schema_extra={"format": "uri"})]
+Messages = Annotated[
+    dict[str, list[str]], Field(description='Errors by field; "record" stands for the record as a whole.')
+]
 
 
 class CheckedRecord(TypedDict):
-    """What there is to say of a record."""
+    """The result of checking one record."""
 
     success: Literal[True]
     message: str
     id: Id
-    stream: Annotated[str, Field(description="Where it belongs.")]
+    stream: Annotated[str, Field(description="The record's stream.")]
     queued: Queued
     timestamp: Stamp
-    warnings: Annotated[list[str], Field(description="What is odd about the record, and no error.")]
-    errors: NotRequired[Annotated[Messages, Field(description="Why it will be a dead letter, if it will be one.")]]
+    warnings: Annotated[list[str], Field(description="What is unusual about the record, without being an error.")]
+    errors: NotRequired[
+        Annotated[Messages, Field(description="Why it will become a dead letter; absent if it is valid.")]
+    ]
 
 
 class AcceptedRecord(CheckedRecord):
-    """The record is kept; it will be enriched and stored."""
+    """The record is durably stored; it will be enriched."""
 
     delivery: DeliveryId
     status_url: StatusUrl
 
 
 class InvalidItem(TypedDict):
-    """What is wrong with one record of a batch."""
+    """The errors of one record of a batch."""
 
     index: Index
     id: Id
@@ -50,7 +56,7 @@ class InvalidItem(TypedDict):
 
 
 class OddItem(TypedDict):
-    """What is odd about one record of a batch."""
+    """The warnings of one record of a batch."""
 
     index: Index
     id: Id
@@ -58,19 +64,19 @@ class OddItem(TypedDict):
 
 
 class CheckedBatch(TypedDict):
-    """What there is to say of a batch."""
+    """The result of checking a batch."""
 
     success: Literal[True]
     message: str
     count: Annotated[int, Field(ge=1, description="Records accepted.")]
     queued: Queued
     timestamp: Stamp
-    errors: Annotated[list[InvalidItem], Field(description="The records that are invalid.")]
-    warnings: Annotated[list[OddItem], Field(description="The records that are odd, but accepted.")]
+    errors: Annotated[list[InvalidItem], Field(description="The invalid records.")]
+    warnings: Annotated[list[OddItem], Field(description="The accepted records with warnings.")]
 
 
 class AcceptedBatch(CheckedBatch):
-    """The valid records are kept; they will be enriched and stored."""
+    """The valid records are durably stored; they will be enriched."""
 
     delivery: DeliveryId
     status_url: StatusUrl
@@ -78,7 +84,7 @@ class AcceptedBatch(CheckedBatch):
 
 PLACE = {"delivery": 7, "status_url": "https://tutormax.example/api/deliveries/7"}
 ANSWERED_AT = "2025-03-01T22:10:00Z"
-NOT_STORED = {"message": "Nothing is stored: this was a dry run.", "queued": False}
+DRY_RUN_ANSWER = {"message": "Dry run: nothing was stored.", "queued": False}
 
 
 def one_record(stream: Stream) -> Mapping[str, Body]:
@@ -101,52 +107,75 @@ def example_of_one(stream: Stream) -> dict[str, Any]:
 
 
 def example_of_many(stream: Stream) -> dict[str, Any]:
-    invalid = {"index": 1, "id": "", "errors": {stream.key: ["Field required"]}}
+    invalid = {"index": 1, "id": "", "errors": errors_without(stream, stream.key)}
     head = {"success": True, "message": "1 of 2 records accepted.", "count": 1, "queued": True}
     return {**head, "timestamp": ANSWERED_AT, "errors": [invalid], "warnings": [], **PLACE}
 
 
-def dry(example: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in (example | NOT_STORED).items() if name not in PLACE}
+def errors_without(stream: Stream, field: str) -> dict[str, list[str]]:
+    """The errors of the stream's example when it lacks this required field."""
+    try:
+        validate(stream, {name: value for name, value in stream.example.items() if name != field}, timezone.now())
+    except ValidationError as error:
+        return field_errors(error)
+    raise TypeError(f"{field} of {stream.name} is not required.")
 
 
-ONE_ACCEPTED = (
-    Answer(AcceptedRecord, 202, "Kept, durably; it will be enriched and stored.", example=example_of_one),
-    Answer(
-        CheckedRecord, 200, "It would be accepted (`dry_run=true`).", example=lambda stream: dry(example_of_one(stream))
-    ),
-)
-MANY_ACCEPTED = (
-    Answer(
-        AcceptedBatch, 202, "What is valid is kept, durably; it will be enriched and stored.", example=example_of_many
-    ),
-    Answer(
-        CheckedBatch, 200, "It would be accepted (`dry_run=true`).", example=lambda stream: dry(example_of_many(stream))
-    ),
-)
+def as_dry_run(example: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in (example | DRY_RUN_ANSWER).items() if name not in PLACE}
+
+
 INVALID = Parameter(
     name="invalid",
     schema={"type": "string", "enum": ["refuse", "dead-letter"], "default": "refuse"},
-    description="What becomes of invalid records: they are refused, or kept as dead letters for a person to fix.",
+    description="What happens to invalid records: they are rejected, or stored as dead letters for a person to fix.",
 )
 DRY_RUN = Parameter(
     name="dry_run",
     schema={"type": "boolean", "default": False},
-    description="Checks everything and stores nothing; the answer has no `delivery`.",
+    description="Check everything and store nothing; the answer has no `delivery`.",
 )
 IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
     location="header",
     schema={"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     description=(
-        "Makes the request safe to retry: sent again with the same key it gets the first answer again, and nothing is"
-        " kept twice. Another request with the same key is 409. Take a new one, a UUID say, for each new request."
+        "Makes the request safe to retry: repeated with the same key, it returns the first answer, and nothing is"
+        " stored twice. A different request with the same key is 409. Use a new key, such as a UUID, per new request."
     ),
 )
 CONTENT_ENCODING = Parameter(
     name="Content-Encoding",
     location="header",
     schema={"type": "string", "enum": ["identity", "gzip"], "default": "identity"},
-    description="`gzip`: the body is packed so. The limits are for what it unpacks to.",
+    description="`gzip` for a compressed body. Limits apply to the unpacked size.",
 )
 INGEST_PARAMETERS = (INVALID, DRY_RUN, IDEMPOTENCY_KEY, CONTENT_ENCODING)
+
+
+def post_one(stream: Stream) -> Description:
+    example = example_of_one(stream)
+    return Description(
+        (
+            Answer(AcceptedRecord, 202, "Durably stored; it will be enriched.", example=example),
+            Answer(CheckedRecord, 200, "It would be accepted (`dry_run=true`).", example=as_dry_run(example)),
+        ),
+        errors=(409, 422),
+        parameters=INGEST_PARAMETERS,
+        body=one_record(stream),
+        tag=stream.name,
+    )
+
+
+def post_many(stream: Stream) -> Description:
+    example = example_of_many(stream)
+    return Description(
+        (
+            Answer(AcceptedBatch, 202, "Valid records are durably stored; they will be enriched.", example=example),
+            Answer(CheckedBatch, 200, "It would be accepted (`dry_run=true`).", example=as_dry_run(example)),
+        ),
+        errors=(409, 422),
+        parameters=INGEST_PARAMETERS,
+        body=many_records(stream),
+        tag=stream.name,
+    )

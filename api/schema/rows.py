@@ -1,4 +1,4 @@
-"""How what is stored is described: rows, filters and lists, from the streams' schemas and models."""
+"""Descriptions of stored rows, filters and lists, made from the streams' schemas and models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rest_framework.renderers import JSONRenderer
 
 from api.pagination import MAX_PAGE_SIZE, PAGE_SIZE
 from api.schema.generator import json_schema, reference
-from api.schema.spec import Answer, Body, Component, Parameter, Schema
+from api.schema.spec import Answer, Body, Component, Description, Parameter, Schema
 from enrichment.rows import reading
 from enrichment.rows.filters import (
     ChoiceFilter,
@@ -31,21 +31,24 @@ from ingestion.streams import Context, Stream, all_streams
 from ingestion.validation import validate
 
 EXAMPLE_TIME = datetime.fromisoformat("2025-03-01T22:10:05+00:00")
-"""When the examples were sent and stored: after all their times."""
+"""When the examples were received and stored: later than every time in them."""
 
 MEANINGS = {
     "exact": "{text}",
-    "in": "{text} One value, or several with commas between.",
-    "gte": "`{field}` is this or more.",
-    "lte": "`{field}` is this or less.",
+    "in": "{text} One value or several, separated by commas.",
+    "gte": "`{field}` is at least this.",
+    "lte": "`{field}` is at most this.",
     "isnull": "Whether `{field}` is null.",
-    "contains_item": "`{field}` has this item.",
+    "contains_item": "`{field}` contains this item.",
 }
-MEANINGS_OF_TIMES = MEANINGS | {"gte": "`{field}` is this time or later.", "lte": "`{field}` is this time or earlier."}
+MEANINGS_OF_TIMES = MEANINGS | {
+    "gte": "`{field}` is at or after this time.",
+    "lte": "`{field}` is at or before this time.",
+}
 
 
 def record_parameters(stream: Stream) -> tuple[Parameter, ...]:
-    """What a list of the stream's rows can be asked by."""
+    """The parameters of a list of the stream's rows."""
     texts = {field.attname: text_of(stream, field) for field in exposed_fields(stream)}
     return (
         *list_parameters(reading.names_of(stream), [each.name for each in reading.orderings_of(stream, {})]),
@@ -55,7 +58,7 @@ def record_parameters(stream: Stream) -> tuple[Parameter, ...]:
 
 
 def search_in(columns: Sequence[str]) -> Parameter:
-    text = f"Text that {' or '.join(f'`{column}`' for column in columns)} contains, in any case."
+    text = f"Text in {' or '.join(f'`{column}`' for column in columns)}, in upper or lower case."
     return Parameter(name="search", schema={"type": "string", "minLength": 1}, description=text)
 
 
@@ -65,58 +68,58 @@ def list_parameters(fields: Sequence[str], orderings: Sequence[str]) -> tuple[Pa
         Parameter(
             name="page_size",
             schema={"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": PAGE_SIZE},
-            description="How many rows a page has. Not with CSV and NDJSON, which have no pages.",
+            description="Rows per page. Not with CSV and NDJSON, which are unpaged.",
         ),
         Parameter(
             name="cursor",
             schema={"type": "string", "minLength": 1},
-            description="Where a page begins: follow `next` and `previous` as they are.",
+            description="Where the page starts: follow `next` and `previous` as they are.",
         ),
         Parameter(
             name="count",
             schema={"type": "boolean", "default": False},
-            description="Also say how many rows there are on all pages.",
+            description="Also return the number of rows on all pages.",
         ),
         Parameter(
             name="ordering",
             schema={"type": "string", "enum": list(orderings)},
-            description=f"What comes first; with a minus the other way round. Without it: `{orderings[0]}`.",
+            description=f"Sort order; with a minus, descending. Default: `{orderings[0]}`.",
         ),
         fields_parameter(fields),
         Parameter(
             name="format",
             schema={"type": "string", "enum": list(FORMATS)},
-            description="Goes before the header Accept. CSV and NDJSON have all that is filtered, in one answer.",
+            description="Overrides the header Accept. CSV and NDJSON return all matching rows in one answer.",
         ),
     )
 
 
 def fields_parameter(fields: Sequence[str]) -> Parameter:
     items = {"type": "string", "enum": list(fields)}
-    text = "The fields wanted, with commas between; without it all."
+    text = "The fields to return, separated by commas. Default: all."
     return Parameter(name="fields", schema={"type": "array", "items": items, "minItems": 1}, description=text)
 
 
 def filter_parameters(filters: Mapping[str, Filter], texts: Mapping[str, str]) -> Iterator[Parameter]:
-    """The parameters of filters; `texts` say what their columns are."""
+    """The parameters of filters; `texts` are the descriptions of their columns."""
     for name, each in filters.items():
         yield Parameter(name=name, schema=schema_of_filter(each), description=meaning_of(each, texts))
 
 
 def meaning_of(each: Filter, texts: Mapping[str, str]) -> str:
     if isinstance(each, NonEmptyFilter):
-        return f"Whether `{each.field_name}` has an item at all."
+        return f"Whether `{each.field_name}` has any items."
     meanings = MEANINGS_OF_TIMES if isinstance(each, TimeFilter) else MEANINGS
     return meanings[each.lookup_expr].format(field=each.field_name, text=texts.get(each.field_name, "")).strip()
 
 
 def schema_of_filter(each: Filter) -> Schema:
-    """What a value of the filter looks like; read_query() refuses empty ones."""
+    """The schema of the filter's value; read_query() rejects empty ones."""
     match each:
         case TimeFilter():
             return {"type": "string", "format": "date-time"}
-        case IntegerFilter(extra={"min_value": least, "max_value": most}):
-            return {"type": "integer", "format": "int64", "minimum": least, "maximum": most}
+        case IntegerFilter(extra={"min_value": minimum, "max_value": maximum}):
+            return {"type": "integer", "format": "int64", "minimum": minimum, "maximum": maximum}
         case DecimalFilter():
             return {"type": "number"}
         case FlagFilter():
@@ -129,7 +132,7 @@ def schema_of_filter(each: Filter) -> Schema:
 
 
 def row_of(stream: Stream) -> Component:
-    """The row as it is answered: the record as sent, what was derived from it, and where it came from."""
+    """The row as the API returns it: the record, its derived fields, and its delivery."""
     sent = json_schema(stream.schema)["properties"]
     properties = {
         field.attname: {
@@ -138,22 +141,20 @@ def row_of(stream: Stream) -> Component:
         }
         for field in exposed_fields(stream)
     }
-    text = f"A row of {stream.name}. Only what `?fields=` leaves out is absent; what there is no value for is null."
+    text = (
+        f"A row of {stream.name}. Fields without a value are null; only fields that `?fields=` leaves out are absent."
+    )
     name = stream.schema.__name__.removesuffix("Record")
     schema = {"type": "object", "description": text, "properties": properties, "additionalProperties": False}
     return Component(name=name, schema=schema)
 
 
-def page_of_rows(stream: Stream) -> Component:
-    return page_of(row_of(stream))
-
-
 def page_of(item: Component) -> Component:
-    """What every list answers as JSON."""
+    """The JSON of every list."""
     link = {"type": ["string", "null"], "format": "uri"}
     properties = {
-        "next": {**link, "description": "The address of the next page; null on the last."},
-        "previous": {**link, "description": "The address of the page before; null on the first."},
+        "next": {**link, "description": "URL of the next page; null on the last."},
+        "previous": {**link, "description": "URL of the previous page; null on the first."},
         "count": {"type": "integer", "minimum": 0, "description": "Rows on all pages; only with `count=true`."},
         "results": {"type": "array", "items": reference(item.name)},
     }
@@ -167,29 +168,27 @@ def page_of(item: Component) -> Component:
     return Component(name=f"{item.name.removesuffix('Fields')}Page", schema=schema)
 
 
-def example_of_page(stream: Stream) -> dict[str, Any]:
-    return {"next": None, "previous": None, "results": [example_of_row(stream)]}
-
-
-def rows_as_text(stream: Stream) -> dict[str, Body]:
-    return list_as_text(example_of_row(stream))
+def list_answer(item: Component, example: Mapping[str, Any]) -> Answer:
+    """A page of items as JSON, or all of them as text; `example` is one item."""
+    page = {"next": None, "previous": None, "results": [example]}
+    return Answer(page_of(item), example=page, media=list_as_text(example))
 
 
 def list_as_text(example: Mapping[str, Any]) -> dict[str, Body]:
-    """The other forms of a list of which `example` is an item."""
-    as_they_are = "All that is filtered, not a page of it"
+    """A list as CSV and NDJSON; `example` is one item."""
+    all_rows = "All matching rows, unpaged"
     return {
         "text/csv": Body(
-            example="".join(as_csv([[example]], list(example))), description=f"{as_they_are}, with a header."
+            example="".join(as_csv([[example]], list(example))), description=f"{all_rows}, with a header."
         ),
         "application/x-ndjson": Body(
-            example="".join(as_ndjson([[example]], list(example))), description=f"{as_they_are}: an object per line."
+            example="".join(as_ndjson([[example]], list(example))), description=f"{all_rows}, one object per line."
         ),
     }
 
 
 def example_of_row(stream: Stream) -> dict[str, Any]:
-    """What becomes of the stream's example, by the rules themselves."""
+    """The row that the stream's own rules make of its example."""
     records = {each.name: dict(validate(each, dict(each.example), EXAMPLE_TIME)) for each in all_streams()}
     rows = {(each.name, str(each.example[each.key])): records[each.name] for each in all_streams()}
     record = validate(stream, dict(stream.example), EXAMPLE_TIME)
@@ -211,7 +210,7 @@ def text_of(stream: Stream, field: models.Field[Any, Any]) -> str:
 
 
 def as_stored(sent: Schema, field: models.Field[Any, Any]) -> Schema:
-    """The schema of a field of the record, once it is stored: an absent one is null, or what stands for it."""
+    """The schema of a stored field of the record: an absent one is null or has its default."""
     schema = {name: value for name, value in sent.items() if name != "default"}
     if "anyOf" in schema and not field.null:
         schema |= next(each for each in schema.pop("anyOf") if each != {"type": "null"})
@@ -221,7 +220,7 @@ def as_stored(sent: Schema, field: models.Field[Any, Any]) -> Schema:
 
 
 def schema_of_column(field: models.Field[Any, Any]) -> Schema:
-    """Of a column that clients do not send."""
+    """The schema of a column that clients do not send."""
     if field.choices:
         values = [str(value) for value, _ in field.choices]
         schema: Schema = {"type": "string", "enum": [*values, None] if field.null else values}
@@ -242,15 +241,37 @@ def _type_of(field: models.Field[Any, Any]) -> Schema:
             return {"type": "number"}
         case models.JSONField():  # the warnings
             return {"type": "array", "items": {"type": "string"}}
-    raise TypeError(f"There is no description of {field} yet.")
+    raise TypeError(f"{field} has no JSON schema here yet.")
 
 
-ROW = Answer(row_of, example=example_of_row)
-ROWS = Answer(page_of_rows, example=example_of_page, media=rows_as_text)
+def list_rows(stream: Stream) -> Description:
+    return Description(
+        (list_answer(row_of(stream), example_of_row(stream)),), parameters=record_parameters(stream), tag=stream.name
+    )
 
 
-def key_and_fields(stream: Stream) -> tuple[Parameter, ...]:
-    text = f"The row's `{stream.key}`."
-    schema, example = {"type": "string", "minLength": 1}, stream.example[stream.key]
-    key = Parameter(name="key", location="path", required=True, schema=schema, description=text, example=example)
-    return (key, fields_parameter(reading.names_of(stream)))
+def get_row(stream: Stream) -> Description:
+    return Description(
+        (Answer(row_of(stream), example=example_of_row(stream)),),
+        parameters=(key_parameter(stream), fields_parameter(reading.names_of(stream))),
+        tag=stream.name,
+    )
+
+
+def key_parameter(stream: Stream) -> Parameter:
+    return Parameter(
+        name="key",
+        location="path",
+        required=True,
+        schema={"type": "string", "minLength": 1},
+        description=f"The row's `{stream.key}`.",
+        example=stream.example[stream.key],
+    )
+
+
+def partial(shape: Any) -> Component:
+    """The shape as a list returns it: fields that ?fields= leaves out are absent."""
+    schema = json_schema(shape)
+    return Component(
+        name=f"{shape.__name__}Fields", schema={name: value for name, value in schema.items() if name != "required"}
+    )

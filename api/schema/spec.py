@@ -1,4 +1,4 @@
-"""What views are described with: @describe, answers, bodies, parameters."""
+"""What views are described with: @describe and @describe_stream, answers, bodies, parameters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Parameter:
     required: bool = False
     example: Any = None
 
-    def described(self) -> dict[str, Any]:
+    def as_parameter(self) -> dict[str, Any]:
         with_commas = {"style": "form", "explode": False} if self.schema.get("type") == "array" else {}
         return {"name": self.name, "in": self.location, **self.as_header(), **with_commas}
 
@@ -37,14 +37,14 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """A schema made by hand, by which name others refer to it."""
+    """A schema written by hand; others refer to it by its name."""
 
     name: str
     schema: Schema
 
 
 Shape = Any
-"""What pydantic makes a schema of (a TypedDict, a model, list[…] of them), a Component, or None: text."""
+"""A type that pydantic makes a schema of (a TypedDict, a model, list[…] of them), a Component, or None: text."""
 
 
 @dataclass(frozen=True)
@@ -59,37 +59,73 @@ class Body:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a status comes with. Where the view has a stream, `shape`, `example` and `media` may be functions of it."""
+    """What a status comes with."""
 
-    shape: Shape | Callable[[Stream], Shape] = None
+    shape: Shape = None
     """Of the JSON; None: there is none."""
     status: int = 200
-    description: str = "As asked for."
+    description: str = "OK"
     _: KW_ONLY
     example: Any = None
-    media: Mapping[str, Body] | Callable[[Stream], Mapping[str, Body]] = field(default_factory=dict)
-    """Other forms than JSON, by media type."""
+    media: Mapping[str, Body] = field(default_factory=dict)
+    """Formats other than JSON, by media type."""
     headers: tuple[Parameter, ...] = ()
 
 
-class describe:  # noqa: N801  # a decorator
-    """Says what a view's get() or post() takes and answers; its docstring is summary (first line) and description.
+@dataclass(frozen=True)
+class Description:
+    """What a view's get() or post() takes and answers; the method's docstring is summary (first line) and description.
 
-    `errors` are the statuses in the shape of errors beside those that every such view has (JsonSchema.common_errors);
-    `body` is what is posted, by media type; `tag` one of TAGS. Where the view has a stream, `parameters` and `body` may
-    be functions of it, and the tag is its name.
+    `errors` are the error statuses beside those that every such view has (JsonSchema.common_errors); `body` is what is
+    posted, by media type; `tag` is a stream's name or one of TAGS.
     """
 
-    def __init__(
-        self,
-        *answers: Answer,
-        errors: tuple[int, ...] = (),
-        parameters: tuple[Parameter, ...] | Callable[[Stream], tuple[Parameter, ...]] = (),
-        body: Mapping[str, Body] | Callable[[Stream], Mapping[str, Body]] | None = None,
-        tag: str = "",
-    ) -> None:
-        self.answers, self.errors, self.parameters, self.body, self.tag = answers, errors, parameters, body, tag
+    answers: tuple[Answer, ...] = ()
+    _: KW_ONLY
+    errors: tuple[int, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    body: Mapping[str, Body] = field(default_factory=dict)
+    tag: str = "system"
 
-    def __call__(self, method: Method) -> Method:
-        vars(method)["described"] = self
+
+def describe(
+    *answers: Answer,
+    errors: tuple[int, ...] = (),
+    parameters: tuple[Parameter, ...] = (),
+    body: Mapping[str, Body] | None = None,
+    tag: str = "system",
+) -> Callable[[Method], Method]:
+    """Describes a method of a view: the arguments are those of Description."""
+    description = Description(answers, errors=errors, parameters=parameters, body=body or {}, tag=tag)
+    return _describe_by(lambda view: description)
+
+
+def describe_stream(description_of: Callable[[Stream], Description]) -> Callable[[Method], Method]:
+    """Describes a method of a view that has a stream, which the description depends on."""
+    return _describe_by(lambda view: description_of(view.stream))
+
+
+def _describe_by(description_of: Callable[[Any], Description]) -> Callable[[Method], Method]:
+    def decorate(method: Method) -> Method:
+        vars(method)["description_of"] = description_of
         return method
+
+    return decorate
+
+
+def description_of(view: Any, method: str) -> Description:
+    """What the view's method (`get` or `post`) was described with."""
+    make: Callable[[Any], Description] | None = getattr(getattr(view, method), "description_of", None)
+    return make(view) if make else Description()
+
+
+def id_parameter(noun: str, example: int) -> Parameter:
+    """The `{id}` in a path."""
+    return Parameter(
+        name="id",
+        location="path",
+        required=True,
+        schema={"type": "integer", "format": "int64", "minimum": 0, "maximum": 10**18 - 1},
+        description=f"ID of the {noun}.",
+        example=example,
+    )

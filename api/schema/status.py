@@ -1,4 +1,4 @@
-"""What the status of queue, streams and workers answers."""
+"""Descriptions of statistics and workers."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -6,87 +6,86 @@ from typing import Annotated, Any
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.schema.deliveries import Count
+from api.schema.deliveries import Count, Outcomes
 from api.schema.ingest import Stamp
 from api.schema.spec import Answer
 from ingestion.streams import names
 
 
-class WorkNumbers(TypedDict):
-    """What was done with the records of a stream, and what is still to do."""
+class WorkNumbers(Outcomes):
+    """The records of a stream: how many were processed, with which outcomes, and how many are pending."""
 
-    accepted: Annotated[Count, Field(description="Sent by clients and kept.")]
-    processed: Annotated[Count, Field(description="Of these no longer pending: stored, stale or held.")]
-    inserted: Annotated[Count, Field(description="Stored, with a key that was new.")]
-    updated: Annotated[Count, Field(description="Stored in place of an older one with the same key.")]
-    stale: Annotated[Count, Field(description="Not stored, since a newer one with the same key is.")]
-    pending: Annotated[Count, Field(description="Not yet worked on.")]
-    waiting: Annotated[Count, Field(description="Held until what they refer to is stored.")]
-    dead: Annotated[Count, Field(description="Held until a person fixes or discards them.")]
+    accepted: Annotated[Count, Field(description="Accepted from clients.")]
+    processed: Annotated[Count, Field(description="No longer pending: stored, stale or held.")]
+    pending: Annotated[Count, Field(description="Not yet processed.")]
     rate_per_second: Annotated[
-        float, Field(ge=0, description="Records worked on per second, over the last five full minutes.")
+        float, Field(ge=0, description="Records processed per second, over the last five full minutes.")
     ]
     latency_p50_seconds: Annotated[
         float | None,
         Field(
             ge=0,
             description=(
-                "From arrival until stored or held, of the records of the last hour: half took no longer. Estimated"
-                " from a histogram; no more than 3600 is told. null: there were none."
+                "Median time from receipt to stored or held, of the last hour's records. Estimated from a histogram, at"
+                " most 3600; null if there were none."
             ),
         ),
     ]
-    latency_p95_seconds: Annotated[float | None, Field(ge=0, description="The same: 95 % took no longer.")]
+    latency_p95_seconds: Annotated[float | None, Field(ge=0, description="The same, 95th percentile.")]
 
 
 class Minute(TypedDict):
     minute: datetime
-    records: Annotated[Count, Field(description="BatchResult on in it.")]
+    records: Annotated[Count, Field(description="Records processed in this minute.")]
 
 
 class Stats(TypedDict):
-    """What was done and what is to do, by stream."""
+    """Processed and pending records, by stream."""
 
     timestamp: Stamp
-    streams: Annotated[dict[str, WorkNumbers], Field(description="By stream; those that the key may read.")]
-    total: Annotated[WorkNumbers, Field(description="Of all these streams.")]
+    streams: Annotated[dict[str, WorkNumbers], Field(description="By stream; only streams that the key may read.")]
+    total: Annotated[WorkNumbers, Field(description="Sum of these streams.")]
     per_minute: Annotated[list[Minute], Field(description="The last 60 full minutes, oldest first.")]
 
 
 class Cluster(TypedDict):
-    """A qcluster, as it says itself every few seconds."""
+    """A qcluster process, as it reports itself every few seconds."""
 
     id: str
     host: str
     pid: int
     status: Annotated[str, Field(description="starting, idle, working, stopping or stopped.")]
-    workers: Annotated[Count, Field(description="Its worker processes.")]
+    workers: Annotated[Count, Field(description="Number of worker processes.")]
     started_at: datetime
-    reincarnations: Annotated[Count, Field(description="Workers that had to be replaced.")]
+    reincarnations: Annotated[Count, Field(description="Workers that were replaced.")]
 
 
 class Schedule(TypedDict):
-    """A task that runs at set times."""
+    """A scheduled task."""
 
     name: str | None
     func: str
     next_run: datetime | None
-    repeats: Annotated[int, Field(description="How often still; -1: always.")]
+    repeats: Annotated[int, Field(description="Remaining runs; -1: unlimited.")]
 
 
 class Worker(TypedDict):
-    """Who is at work, and when."""
+    """Clusters, workers and schedules."""
 
     timestamp: Stamp
-    alive: Annotated[bool, Field(description="A worker has run a task within the last three minutes.")]
+    alive: Annotated[bool, Field(description="Whether a worker has run a task in the last three minutes.")]
     last_run: Annotated[datetime | None, Field(description="When a worker last ran a task.")]
-    next_run: Annotated[datetime | None, Field(description="By when the next one runs; null: no worker is alive.")]
-    interval_seconds: Annotated[int, Field(ge=1, description="Between two runs while nothing arrives.")]
-    clusters: Annotated[list[Cluster] | None, Field(description="null: what they say cannot be read.")]
-    workers: Annotated[int | None, Field(ge=0, description="Worker processes of all clusters.")]
+    next_run: Annotated[
+        datetime | None, Field(description="When the next one runs at the latest; null if no worker is alive.")
+    ]
+    interval_seconds: Annotated[int, Field(ge=1, description="Interval between runs while idle.")]
+    clusters: Annotated[list[Cluster] | None, Field(description="null if their reports cannot be read.")]
+    workers: Annotated[int | None, Field(ge=0, description="Worker processes in all clusters.")]
     paused_streams: Annotated[
         list[str],
-        Field(description="By an operator: what arrives of them is kept, and stays pending until they are resumed."),
+        Field(
+            description="Paused by an operator: new records are accepted and stay pending until the stream is resumed."
+        ),
     ]
     paused_providers: list[str]
     schedules: list[Schedule]

@@ -1,4 +1,4 @@
-"""What uploads take and answer, as clients are told."""
+"""Descriptions of uploads: parameters, bodies and answers."""
 
 import json
 from datetime import datetime
@@ -7,41 +7,44 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.schema.deliveries import FIRST, Count, partial
+from api.schema.deliveries import EXAMPLE_FIELD, EXAMPLE_ID, EXAMPLE_MESSAGES, FIRST, Count, Outcomes
 from api.schema.ingest import Id, Messages, Stamp, StatusUrl
-from api.schema.rows import list_as_text, list_parameters, page_of
-from api.schema.spec import Answer, Body, Component, Parameter
+from api.schema.rows import list_answer, list_parameters, partial
+from api.schema.spec import Answer, Body, Component, Parameter, id_parameter
 from enrichment.rows.ordering import NEWEST_FIRST
+from enrichment.uploads import State
+from ingestion.cells import cell_of
 from ingestion.streams import names
+from ingestion.text import first_message
 
 
-class UploadStatus(TypedDict):
-    """One file and how far its rows are: total = waiting + dead + discarded + resolved + inserted + updated + stale,
-    and what is not yet processed."""
-
+class UploadHead(TypedDict):
     id: Annotated[int, Field(ge=1)]
-    name: Annotated[str, Field(description="Of the file, as it was called there.")]
+    name: Annotated[str, Field(description="The file's name, as sent.")]
     stream: str
     status: Annotated[
-        Literal["receiving", "enriching", "completed", "failed"],
+        State,
         Field(
-            description="`receiving`: not all of it is kept yet; `enriching`: all is kept, and worked on; `completed`: "
-            "all is processed, which some rows may have ended as dead letters; `failed`: interrupted (`message`)."
+            description="`receiving`: not completely saved yet; `enriching`: saved, and its rows are being processed; "
+            "`completed`: all rows are processed, some possibly dead letters; `failed`: interrupted (see `message`)."
         ),
     ]
-    rows: Annotated[Count, Field(description="As total.")]
-    total: Annotated[Count, Field(description="Rows that are kept so far, without the header and empty rows.")]
-    processed: Annotated[Count, Field(description="Of these; the rest is pending.")]
-    inserted: Count
-    updated: Count
-    stale: Annotated[Count, Field(description="A newer record with the same key is stored.")]
-    waiting: Annotated[Count, Field(description="For a record they refer to.")]
-    dead: Annotated[Count, Field(description="Rejected: see errors_url.")]
-    resolved: Annotated[Count, Field(description="Were waiting or dead, and are stored now, or a newer one is.")]
-    discarded: Count
+    total: Annotated[Count, Field(description="Rows saved so far, not counting the header and empty rows.")]
+    processed: Annotated[Count, Field(description="Processed rows; the others are pending.")]
+
+
+class UploadStatus(UploadHead, Outcomes):
+    """One file and its progress.
+
+    total = pending + inserted + updated + stale + waiting + dead + resolved + discarded, where pending = total -
+    processed.
+    """
+
+    resolved: Annotated[Count, Field(description="Were held; they or newer versions have been stored since.")]
+    discarded: Annotated[Count, Field(description="Were held; a person has discarded them.")]
     progress_percent: Annotated[float, Field(ge=0, le=100)]
-    eta_seconds: Annotated[int | None, Field(description="As fast as in the last minute; null where nothing moves.")]
-    message: Annotated[str, Field(description="What to do where it failed; else empty.")]
+    eta_seconds: Annotated[int | None, Field(description="Estimate by the speed of the last minute; null if idle.")]
+    message: Annotated[str, Field(description="What to do if it failed; else empty.")]
     created_at: datetime
     status_url: StatusUrl
     errors_url: Annotated[
@@ -51,7 +54,7 @@ class UploadStatus(TypedDict):
 
 
 class Uploaded(TypedDict):
-    """The files are kept, whole; their rows will be enriched and stored."""
+    """The files are completely saved; their rows will be enriched and stored."""
 
     success: Literal[True]
     uploads: list[UploadStatus]
@@ -59,12 +62,12 @@ class Uploaded(TypedDict):
 
 
 class PreviewColumn(TypedDict):
-    column: Annotated[str, Field(description="Its name in the file.")]
-    field: Annotated[str | None, Field(description="The stream's field that it is; null: none, and so ignored.")]
+    column: Annotated[str, Field(description="The column's name in the file.")]
+    field: Annotated[str | None, Field(description="The field it is mapped to; null: not mapped, and so ignored.")]
 
 
 class PreviewRow(TypedDict):
-    row: Annotated[int, Field(ge=1, description="Counted from 1, without the header and empty rows.")]
+    row: Annotated[int, Field(ge=1, description="Row number from 1, not counting the header and empty rows.")]
     id: Id
     valid: bool
     errors: Messages
@@ -75,17 +78,19 @@ class Preview(TypedDict):
     name: str
     stream: str
     format: Literal["csv", "ndjson", "json"]
-    columns: Annotated[list[PreviewColumn], Field(description="Of CSV.")]
-    missing_fields: Annotated[list[str], Field(description="Required fields without a column: the file is refused.")]
-    checked: Annotated[Count, Field(description="Rows that were looked at: the first of the file, at most 100.")]
-    whole_file: Annotated[bool, Field(description="Whether these are all its rows.")]
-    valid: Annotated[Count, Field(description="Of those that were looked at.")]
+    columns: Annotated[list[PreviewColumn], Field(description="The columns of a CSV file; else empty.")]
+    missing_fields: Annotated[
+        list[str], Field(description="Required fields without a column; if any, the file would be rejected.")
+    ]
+    checked: Annotated[Count, Field(description="Checked rows: the first 100 of the file at most.")]
+    whole_file: Annotated[bool, Field(description="Whether these are all rows of the file.")]
+    valid: Annotated[Count, Field(description="Valid rows among those checked.")]
     invalid: Count
     rows: list[PreviewRow]
 
 
 class Previewed(TypedDict):
-    """What would become of the files; nothing is stored. Whether what a row refers to exists is not looked up."""
+    """The files as they would be imported; nothing is stored. References are not checked."""
 
     success: Literal[True]
     dry_run: Literal[True]
@@ -96,31 +101,24 @@ class Previewed(TypedDict):
 STREAM = Parameter(
     name="stream",
     schema={"type": "string", "enum": names()},
-    description="What the rows are. Required for a raw body; a form may have it as a field.",
+    description="Stream of the rows. Required for a raw body; a form may have it as a field.",
 )
 NAME = Parameter(
     name="name",
     schema={"type": "string"},
-    description="What the file of a raw body is called; its extension says the format where the content type does not.",
+    description="File name of a raw body; its extension gives the format if the content type does not.",
 )
 AGAIN = Parameter(
     name="again",
     schema={"type": "boolean", "default": False},
-    description="Take in a file that was taken in before once more, instead of refusing it (409).",
+    description="Import a file again that was already imported, instead of rejecting it (409).",
 )
 DRY_RUN = Parameter(
     name="dry_run",
     schema={"type": "boolean", "default": False},
-    description="Store nothing: tell how the columns fit, and what would become of the first 100 rows.",
+    description="Store nothing; return the column mapping and the result of checking the first 100 rows.",
 )
-UPLOAD_ID = Parameter(
-    name="id",
-    location="path",
-    required=True,
-    schema={"type": "integer", "format": "int64", "minimum": 0, "maximum": 10**18 - 1},
-    description="Of the upload, as it was named when it came.",
-    example=3,
-)
+UPLOAD_ID = id_parameter("upload", 3)
 UPLOAD_FIELDS = tuple(UploadStatus.__annotations__)
 LIST_PARAMETERS = list_parameters(UPLOAD_FIELDS, [ordering.name for ordering in NEWEST_FIRST])
 
@@ -129,7 +127,6 @@ EXAMPLE = {
     "name": f"{FIRST.name}.csv",
     "stream": FIRST.name,
     "status": "enriching",
-    "rows": 1000,
     "total": 1000,
     "processed": 800,
     "inserted": 795,
@@ -156,29 +153,27 @@ PREVIEW_EXAMPLE = {
     "whole_file": True,
     "valid": 1,
     "invalid": 0,
-    "rows": [{"row": 1, "id": str(FIRST.example[FIRST.key]), "valid": True, "errors": {}, "warnings": []}],
+    "rows": [{"row": 1, "id": EXAMPLE_ID, "valid": True, "errors": {}, "warnings": []}],
 }
-STATUS = Answer(UploadStatus, description="How far it is.", example=EXAMPLE)
-KEPT = Answer(
+LIST = list_answer(partial(UploadStatus), EXAMPLE)
+STATUS = Answer(UploadStatus, description="Its progress.", example=EXAMPLE)
+CREATED = Answer(
     Uploaded,
     201,
-    "All of it is kept.",
+    "Completely saved.",
     example={"success": True, "uploads": [EXAMPLE], "timestamp": "2025-03-01T22:10:02Z"},
 )
-NOT_KEPT = Answer(
+DRY_RUN_ANSWER = Answer(
     Previewed,
     200,
-    "What would become of it (`dry_run`).",
+    "How it would be imported (`dry_run`).",
     example={"success": True, "dry_run": True, "uploads": [PREVIEW_EXAMPLE], "timestamp": "2025-03-01T22:10:02Z"},
 )
-LIST = Answer(
-    page_of(partial(UploadStatus)),
-    example={"next": None, "previous": None, "results": [EXAMPLE]},
-    media=list_as_text(EXAMPLE),
-)
+HEADER = f"{FIRST.key},{EXAMPLE_FIELD}"
+CSV_EXAMPLE = f"{HEADER}\n{EXAMPLE_ID},{cell_of(FIRST.example[EXAMPLE_FIELD])}\n"
 REJECTED_ROWS = Answer(
     description="The rejected rows.",
-    media={"text/csv": Body(example=f"row,error,{FIRST.key},name\r\n7,name: Field required,X-1,\r\n")},
+    media={"text/csv": Body(example=f"row,error,{HEADER}\r\n7,{first_message(EXAMPLE_MESSAGES)},{EXAMPLE_ID},\r\n")},
 )
 _FORM = Component(
     name="UploadForm",
@@ -186,28 +181,32 @@ _FORM = Component(
         "type": "object",
         "required": ["stream", "file"],
         "properties": {
-            "stream": {"type": "string", "enum": names(), "description": "What the rows are."},
-            "file": {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "One or many."},
+            "stream": {"type": "string", "enum": names(), "description": "Stream of the rows."},
+            "file": {
+                "type": "array",
+                "items": {"type": "string", "format": "binary"},
+                "description": "One or more files.",
+            },
         },
     },
 )
 BODIES = {
     "multipart/form-data": Body(shape=_FORM),
-    "text/csv": Body(example=f"{FIRST.key},name\nX-1,Ada\n", description="With a header; the columns in any order."),
-    "application/x-ndjson": Body(example=json.dumps(dict(FIRST.example)) + "\n", description="One object in a line."),
+    "text/csv": Body(example=CSV_EXAMPLE, description="With a header; columns in any order."),
+    "application/x-ndjson": Body(example=json.dumps(dict(FIRST.example)) + "\n", description="One object per line."),
     "application/json": Body(
         shape=Component(
             name="Records",
             schema={
-                "description": "A list of objects, or one. What in a list is no object becomes a dead letter.",
+                "description": "A list of objects, or one object. Items that are not objects become dead letters.",
                 "anyOf": [{"type": "array", "minItems": 1, "items": {}}, {"type": "object"}],
             },
         ),
         example=[dict(FIRST.example)],
     ),
     "application/octet-stream": Body(
-        example=f"{FIRST.key},name\nX-2,Ada\n",
-        description="Any of these: as the extension of `name` says, else as it begins. Also as `application/gzip`.",
+        example=CSV_EXAMPLE,
+        description="Any of these, by the extension of `name`, else by its content. Also as `application/gzip`.",
     ),
 }
-"""A raw body is one file; its stream stands in the query."""
+"""A raw body is one file; its stream is in the query."""

@@ -340,7 +340,7 @@ def test_who_asks_for_what_is_gone_is_told_why(settings: Settings) -> None:
         in text_of(page)
     )
     settings.RETENTION = 0
-    assert api().get(f"/api/deliveries/{old.pk}").json()["error"]["message"] == "You have sent no such delivery."
+    assert api().get(f"/api/deliveries/{old.pk}").json()["error"]["message"] == "Delivery not found."
 
 
 def test_an_upload_says_that_some_of_it_is_gone() -> None:
