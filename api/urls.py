@@ -6,7 +6,7 @@ from api.status import QueueStatsView, StatsView, WorkerView
 from api.uploads import RejectedRowsView, UploadsView, UploadView
 from ingestion.streams import all_streams
 
-urlpatterns = [
+fixed_paths = [
     re_path(r"^deliveries/?$", DeliveriesView.as_view(), name="deliveries"),
     re_path(r"^deliveries/(?P<id>[0-9]{1,18})/?$", DeliveryView.as_view(), name="delivery"),
     re_path(r"^dead-letters/?$", DeadLettersView.as_view(), name="dead-letters"),
@@ -17,6 +17,7 @@ urlpatterns = [
     re_path(r"^stats/?$", StatsView.as_view(), name="stats"),
     re_path(r"^worker/?$", WorkerView.as_view(), name="worker"),
 ]
+urlpatterns = [*fixed_paths]
 for stream in all_streams():
     urlpatterns += [
         # A batch before a record, whose key may be anything.

@@ -14,10 +14,10 @@ _past_time = TypeAdapter(PastTime)
 
 
 def version_at(stream: Stream, payload: Any, received_at: datetime, now: datetime) -> datetime:
-    """The record's updated_at where it can be read, else when its delivery came (P4)."""
-    if not isinstance(payload, dict) or "updated_at" not in stream.schema.model_fields:
+    """The time in the record's version field if it can be read, else when its delivery arrived (P4)."""
+    if not isinstance(payload, dict) or stream.version_field not in stream.schema.model_fields:
         return received_at
     try:
-        return _past_time.validate_python(payload.get("updated_at"), context={"now": now})
+        return _past_time.validate_python(payload.get(stream.version_field), context={"now": now})
     except ValidationError:
         return received_at

@@ -1,4 +1,7 @@
-"""accept(): the only door. What it returns for is stored durably, as it was sent."""
+"""accept(): takes in what a client posts. When it returns, the records are durably stored, as they were sent.
+
+Every delivery, also of uploads and of held records, is written by Delivery.objects.insert().
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,9 +33,9 @@ def accept(
     in_transaction: Callable[[Acceptance], None] | None = None,
     **columns: Any,
 ) -> Acceptance:
-    """Keeps `body`, whose parsed items are `items`, as one delivery with these columns; returns after its commit.
+    """Stores `body`, whose parsed items are `items`, as one delivery with these columns; returns after its commit.
 
-    Invalid items are refused, or with `keep_invalid` accepted as dead letters to be. `in_transaction` is called
+    Invalid items are rejected, or with `keep_invalid` accepted, to become dead letters. `in_transaction` is called
     before the commit. Raises NoValidRecords and backlog.BacklogFull.
     """
     backlog.raise_if_full()
@@ -58,8 +61,8 @@ def accept(
 
 @contextmanager
 def require_autocommit() -> Iterator[None]:
-    """As atomic(durable=True) for a single statement, which commits by itself: one round trip instead of three."""
+    """Like atomic(durable=True), for a single statement that commits by itself: one round trip instead of three."""
     blocks: list[Any] = connection.atomic_blocks
     if any(not block._from_testcase for block in blocks):  # noqa: SLF001 (what Django's own durable=True asks)
-        raise RuntimeError("Not durable: what is accepted would be lost if the transaction around it were rolled back.")
+        raise RuntimeError("Not durable: the surrounding transaction could still be rolled back.")
     yield

@@ -1,5 +1,6 @@
 """What a stream is, and the registry of all streams, filled by each domain's streams.py in order of reference."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -24,7 +25,7 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """All that enrich and warn may know besides the record: the clock, facts of the domain, the referenced rows."""
+    """What enrich and warn may use besides the record: the clock, facts of the domain, the referenced rows."""
 
     now: datetime
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -58,9 +59,15 @@ class Stream:
     model: type[Model]
     """A subclass of enrichment.models.StoredRecord whose primary key is `key`."""
     key: str
+    example: Mapping[str, Any]
+    """A valid record, for the API's documentation."""
     enrich: Callable[[Any, Context], dict[str, Any]]
     """(record, context) → column: value for every column that is not the record's own. Pure."""
     references: tuple[Reference, ...] = ()
+    version_field: str | None = "updated_at"
+    """The time field that decides which of two records with one key is newer. Where it is empty, not in the schema or
+    None, the time of arrival decides.
+    """
     warn: Callable[[Any, Context], list[str]] = no_warnings
     facts: Callable[[], Mapping[str, Any]] = no_facts
     """Reads, once for a batch, what enrich and warn need from the database besides references."""
@@ -73,15 +80,25 @@ class Stream:
     search: tuple[str, ...] = ()
     """The columns that ?search= looks into."""
     hidden: tuple[str, ...] = ()
-    """The columns that are ours alone: in no answer and no filter."""
-    example: Mapping[str, Any] = field(default_factory=dict)
+    """Internal columns: in no answer and no filter."""
+
+    def version_of(self, record: Any) -> datetime | None:
+        """The time in the record's version field; None: the time of arrival decides."""
+        return getattr(record, self.version_field, None) if self.version_field else None
 
 
+RESERVED_NAMES = frozenset({"dead-letters", "deliveries", "queue", "stats", "uploads", "worker"})
+"""The paths under /api that are not streams."""
+_name = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _streams: dict[str, Stream] = {}
 
 
 def register(stream: Stream) -> None:
-    """Adds a stream; those it refers to come first."""
+    """Adds a stream; those it refers to come first. Raises ValueError for a name that cannot be a path of the API."""
+    if not _name.fullmatch(stream.name):
+        raise ValueError(f"A stream cannot be named {stream.name!r}: use 1 to 64 of a-z, 0-9, _ and -, a letter first.")
+    if stream.name in RESERVED_NAMES:
+        raise ValueError(f"A stream cannot be named {stream.name}: the API uses that path.")
     for reference in stream.references:
         if reference.stream not in _streams:
             raise ValueError(f"{stream.name} refers to {reference.stream}, which is not registered before it.")

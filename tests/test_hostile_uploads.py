@@ -99,7 +99,7 @@ def test_who_comes_second_is_refused_though_the_first_finishes_before_it_begins(
         return begin(*args, **how)
 
     monkeypatch.setattr(uploads, "_begin", overtaken)
-    assert "already, as upload" in refusal(post(client, PATH, HEADER + ROW, CSV), 409)["message"]
+    assert "already imported as upload" in refusal(post(client, PATH, HEADER + ROW, CSV), 409)["message"]
     assert Upload.objects.count() == Delivery.objects.count() == 1
     assert post(client, f"{PATH}&again=true", HEADER + ROW, CSV).status_code == 201
 

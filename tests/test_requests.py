@@ -278,7 +278,7 @@ class TestLog:
         assert not re.search(r" (WARNING|ERROR) |Traceback", log)
         assert "INFO [host] django.security.DisallowedHost: Invalid HTTP_HOST header: 'evil.example'" in log
 
-    def test_our_own_mistakes_are_told_with_the_request(self, new_database: NewDatabase) -> None:
+    def test_our_own_errors_are_logged_with_the_request(self, new_database: NewDatabase) -> None:
         url = new_database()
         key = manage("create_api_key", "test", database_url=url).stdout.strip()
         with WebServer(url, LOG_LEVEL="WARNING") as server:

@@ -11,6 +11,8 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError, connections
 
+from ingestion import streams
+
 Apps = Sequence[AppConfig] | None
 MIN_LEASE = 10
 """Seconds: a batch may be read and validated for so long before its worker counts as dead."""
@@ -80,6 +82,19 @@ def check_exposure(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
         hint = "Leave DEBUG out wherever others can reach the server."
         found.append(checks.Warning("DEBUG shows the inside of the system to anyone.", hint=hint, id="tutormax.W003"))
     return found
+
+
+@register(Tags.urls)
+def check_stream_names(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """A fixed path of the API that is missing in RESERVED_NAMES would hide a stream, or be hidden by it."""
+    from api.urls import fixed_paths  # which needs the streams
+
+    fixed = {str(path.pattern).lstrip("^").split("/")[0] for path in fixed_paths}
+    hint = "Rename the stream, and add the path to ingestion.streams.RESERVED_NAMES."
+    return [
+        Error(f"The stream {name} has the name of a path of the API.", hint=hint, id="tutormax.E005")
+        for name in sorted(fixed & set(streams.names()))
+    ]
 
 
 @register(Tags.database)

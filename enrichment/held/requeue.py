@@ -46,7 +46,7 @@ def _by_bytes(sizes: Iterable[tuple[int, int]]) -> list[list[tuple[int, int]]]:
 def _deliver(stream: str, named: Sequence[tuple[int, int]], source: Delivery.Source) -> Delivery:
     """One delivery of these (id, bytes), locked by the caller. Its size is theirs: so much is read to work on it."""
     pks = [pk for pk, _ in named]
-    delivery = Delivery.objects.create(
+    delivery = Delivery.objects.insert(
         stream=stream,
         source=source,
         client="system",

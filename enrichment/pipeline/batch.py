@@ -192,7 +192,7 @@ def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
             **vars(item.record),
             **derived,
             "warnings": warnings,
-            "version_at": getattr(item.record, "updated_at", None) or received_at,
+            "version_at": stream.version_of(item.record) or received_at,
             "delivery": delivery,
             "position": position,
         }

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ from django.conf import settings
 from django.core.checks import run_checks
 from django.db import connection
 from pytest_django import Settings
+
+from ingestion import streams
 
 
 def _ids(**options: Any) -> set[str]:
@@ -84,3 +87,8 @@ def test_it_warns_when_a_commit_is_not_durable() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL synchronous_commit = off")
     assert any("synchronous_commit" in message for message in asked())
+
+
+def test_a_stream_cannot_have_the_name_of_a_path_of_the_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(streams._streams, "stats", replace(streams.get("tutors"), name="stats"))
+    assert _ids() == {"tutormax.E005"}
