@@ -76,10 +76,10 @@ SELECT stream, CASE WHEN n % 20 = 9 THEN '' ELSE left(stream, 1) || '-' || 1 + n
     CASE WHEN n % 50 = 1 THEN '{"as": "sent"}' END, CASE WHEN n % 50 = 1 THEN 1 ELSE 0 END, status,
     CASE code WHEN 'enrich_error' THEN 'enrich' WHEN 'conflict' THEN 'upsert' WHEN 'constraint' THEN 'upsert'
         WHEN 'unstorable' THEN 'upsert' ELSE 'validate' END,
-    code, CASE WHEN code = 'missing_reference' THEN '{"tutor_id": ["tutors has no such tutor yet"]}'::jsonb
-        ELSE '{"duration_minutes": ["Input should be less than or equal to 300"], "subject": ["Field required"]}'::jsonb END,
-    CASE WHEN code = 'missing_reference' THEN 'tutor_id: tutors has no such record yet'
-        ELSE 'duration_minutes: Input should be less than or equal to ' || 300 + n % 40 END,
+    code, CASE WHEN code = 'missing_reference' THEN '{"tutor_id": ["tutor lost-1 does not exist (yet)"]}'::jsonb
+        ELSE '{"duration_minutes": ["must be at most 300; got 301"], "subject": ["is required"]}'::jsonb END,
+    CASE WHEN code = 'missing_reference' THEN 'tutor_id: tutor does not exist (yet)'
+        ELSE 'duration_minutes: must be at most ' || 300 + n % 40 END,
     CASE WHEN code = 'missing_reference' THEN (ARRAY['tutors', 'students'])[1 + missing % 2] ELSE '' END,
     CASE WHEN code = 'missing_reference' THEN 'lost-' || missing ELSE '' END, at,
     CASE WHEN status = 'waiting' THEN at END, at, 1 + n % 3,

@@ -60,7 +60,7 @@ INSERT INTO enrichment_heldrecord (stream, key, delivery_id, position, received_
 SELECT 'sessions', 'S-' || id, CASE WHEN id < 2000 AND id % 100 = 5 THEN id - 1 ELSE id END, 0,
     received_at, received_at, '{{"session_id": "S"}}', 0,
     (ARRAY['dead', 'dead', 'dead', 'waiting', 'resolved'])[1 + id / 10 % 5], 'validate', 'invalid',
-    '{{"duration_minutes": ["Field required"]}}', '', '', received_at, received_at, 1, '', ''
+    '{{"duration_minutes": ["is required"]}}', '', '', received_at, received_at, 1, '', ''
 FROM ingestion_delivery WHERE held > 0 ORDER BY id;
 """
 LISTS = [

@@ -391,5 +391,5 @@ def choice_check(model: str, field: str, choices: type[models.TextChoices]) -> m
     return models.CheckConstraint(
         condition=Q(**{f"{field}__in": choices.values}),
         name=f"{model}_{field}",
-        violation_error_message=f"{field} must be one of {', '.join(choices.values)}.",
+        violation_error_message=f"{field} must be one of: {', '.join(choices.values)}.",
     )

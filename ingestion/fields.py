@@ -47,11 +47,11 @@ class Record(BaseModel):
 
 def check_storable(value: str) -> str:
     if "\0" in value:
-        raise PydanticCustomError("nul", "must not contain a NUL character")
+        raise PydanticCustomError("nul", "contains an invalid character (NUL)")
     try:
         value.encode()
     except UnicodeEncodeError:  # pydantic looks into a text only where it has to, as for its length
-        raise PydanticCustomError("surrogate", "must not contain a lone surrogate") from None
+        raise PydanticCustomError("surrogate", "contains an invalid character (lone surrogate)") from None
     return value
 
 
@@ -59,7 +59,7 @@ def _identifier(value: str) -> str:
     if not value.isprintable() or value != value.strip() or "/" in value or value in (".", "..", "batch"):
         raise PydanticCustomError(
             "identifier",
-            "must be 1 to 64 printable characters without '/' and without spaces at either end,"
+            "must be 1 to 64 printable characters without '/', without leading or trailing spaces,"
             " and not '.', '..' or 'batch'",
         )
     return value
@@ -72,11 +72,11 @@ def _to_int(value: Any) -> Any:
 def _time(value: Any) -> datetime:
     """Read here from end to end, and quickly: a session has five times."""
     if type(value) is not str or value.isdigit() or not value.isascii() or "\0" in value:  # some pass fromisoformat()
-        raise PydanticCustomError("time", "must be an ISO 8601 time as text, such as 2025-03-01T15:00:00Z")
+        raise PydanticCustomError("time", "must be an ISO 8601 time such as 2025-03-01T15:00:00Z")
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
-        raise PydanticCustomError("time", "must be an ISO 8601 time, such as 2025-03-01T15:00:00Z") from None
+        raise PydanticCustomError("time", "must be an ISO 8601 time such as 2025-03-01T15:00:00Z") from None
     if moment.tzinfo is not UTC:
         moment = _with_offset(moment)
     if not MIN_TIME.year < moment.year < MAX_TIME.year - 1:
@@ -89,7 +89,7 @@ def _with_offset(moment: datetime) -> datetime:
     if offset is None:
         return _in_default_zone(moment)
     if offset.seconds % 60 or offset.microseconds or abs(offset) >= MAX_OFFSET:
-        raise PydanticCustomError("time", "must have an offset of whole minutes, less than 16 hours")
+        raise PydanticCustomError("time", "must have a UTC offset in whole minutes, below 16 hours")
     return moment
 
 
@@ -108,13 +108,13 @@ def _check_range(moment: datetime) -> None:
     """Raises unless 1970 ≤ moment < 2100, by UTC."""
     _check_year(moment)
     if not MIN_TIME <= moment < MAX_TIME:
-        raise PydanticCustomError("time_range", "must lie between 1970 and 2100")
+        raise PydanticCustomError("time_range", "must be between 1970 and 2099")
 
 
 def _check_year(moment: datetime) -> None:
     """Raises when the year is beyond doubt out of range: near the years 1 and 9999 there is no UTC everywhere."""
     if not MIN_TIME.year - 1 <= moment.year <= MAX_TIME.year:
-        raise PydanticCustomError("time_range", "must lie between 1970 and 2100")
+        raise PydanticCustomError("time_range", "must be between 1970 and 2099")
 
 
 def not_after(moment: datetime, limit: timedelta, info: ValidationInfo, message: str) -> datetime:
@@ -125,7 +125,7 @@ def not_after(moment: datetime, limit: timedelta, info: ValidationInfo, message:
 
 
 def _past(value: Any, info: ValidationInfo) -> datetime:
-    return not_after(_time(value), CLOCK_TOLERANCE, info, "must not lie in the future (by more than 5 minutes)")
+    return not_after(_time(value), CLOCK_TOLERANCE, info, "must not be more than 5 minutes in the future")
 
 
 def _email(value: str) -> str:

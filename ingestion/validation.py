@@ -8,11 +8,10 @@ from django.utils import timezone
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from ingestion.messages import MAX_MESSAGE, message_of
 from ingestion.payloads import UNREADABLE_MEMBER
 from ingestion.streams import Context, Stream
 from ingestion.text import strip_unstorable
-
-MAX_MESSAGE = 500
 
 
 class NoValidRecords(ValueError):
@@ -74,9 +73,9 @@ def _unreadable(stream: Stream, reason: str) -> ValidationError:
 def field_errors(error: ValidationError) -> dict[str, list[str]]:
     """field: [messages], for the client and for a held record; "record" stands for the whole."""
     messages: dict[str, list[str]] = {}
-    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+    for detail in error.errors(include_url=False):
         field = ".".join(str(part) for part in detail["loc"]) or "record"
-        messages.setdefault(strip_unstorable(field, 100), []).append(strip_unstorable(detail["msg"], MAX_MESSAGE))
+        messages.setdefault(strip_unstorable(field, 100), []).append(message_of(detail))
     return messages
 
 

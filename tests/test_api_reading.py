@@ -505,7 +505,7 @@ class TestDelivery:
         )
         by_index = {each["index"]: each for each in held}
         assert by_index[1].items() >= {"id": "b", "status": "waiting", "code": "missing_reference"}.items()
-        assert "tutors has no x" in by_index[1]["message"]
+        assert "tutor x does not exist (yet)" in by_index[1]["message"]
         assert by_index[2].items() >= {"id": "c", "status": "dead", "code": "invalid"}.items()
         assert "no_show" in by_index[2]["message"]
         assert by_index[3].items() >= {"id": "", "status": "dead", "code": "invalid"}.items()

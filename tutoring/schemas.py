@@ -130,7 +130,7 @@ class SessionRecord(Record):
     @field_validator("scheduled_start")
     @classmethod
     def _bookable(cls, start: datetime, info: ValidationInfo) -> datetime:
-        return not_after(start, MAX_BOOKING_LEAD, info, "must not lie more than 30 days ahead")
+        return not_after(start, MAX_BOOKING_LEAD, info, "must not be more than 30 days in the future")
 
     @field_validator("actual_start")
     @classmethod
@@ -197,5 +197,5 @@ class FeedbackRecord(Record):
     @classmethod
     def _required_after_the_first_session(cls, value: bool | None, info: ValidationInfo) -> bool | None:
         if value is None and info.data.get("is_first_session"):
-            raise PydanticCustomError("missing", "is required when is_first_session is true")
+            raise PydanticCustomError("required", "is required when is_first_session is true")
         return value

@@ -113,7 +113,7 @@ def example_of_error(status: int) -> dict[str, Any]:
     message = ERRORS[status][1]
     fields = {
         400: {"fields": {"limit": ["unknown parameter"]}},
-        422: {"fields": {"age": ["Input should be less than or equal to 100"]}},
+        422: {"fields": {"age": ["must be at most 100; got 130"]}},
     }.get(status, {})
     error = {"code": CODES[status], "message": message, **fields}
     return {"success": False, "error": error, "timestamp": "2025-03-01T20:15:00Z"}

@@ -15,9 +15,9 @@ from django.utils import timezone
 from enrichment.held import bulk_fix, requeue
 from enrichment.models import BulkAction, BulkActionQuerySet, HeldRecord, HeldRecordQuerySet
 from ingestion import doorbell, streams
+from ingestion.messages import MAX_MESSAGE
 from ingestion.models import Delivery
 from ingestion.text import plain, strip_unstorable
-from ingestion.validation import MAX_MESSAGE
 
 STEP = 1000
 """Held records of one step, and so of one transaction, at most."""

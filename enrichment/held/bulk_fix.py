@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from enrichment.held import fixing
 from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
 from ingestion import streams
+from ingestion.messages import general_message
 from ingestion.payloads import MAX_DEPTH, ParseError, ascii_json, parse_json
 from ingestion.text import first_message, plain
 from ingestion.validation import field_errors, validate
@@ -215,7 +216,7 @@ def dry_run(chosen: HeldRecordQuerySet, change: Change) -> DryRun:
         elif preview.skip_reason:
             found.skipped_because[preview.skip_reason] += 1
         else:
-            found.failing[first_message(preview.messages)[:200]] += 1
+            found.failing[general_message(preview.messages)[:200]] += 1
             failing += [preview][: SAMPLE - len(failing)]
         if time.monotonic() >= end:
             break
@@ -228,8 +229,8 @@ def top_failures(chosen: HeldRecordQuerySet) -> tuple[list[tuple[str, str, int]]
     """([(field, first message, how many of the latest chosen had it when they failed last)], how many had others); the
     most frequent first.
     """
-    latest = chosen.order_by("-pk").values_list("messages", flat=True)[:LATEST]
-    numbers = Counter((next(iter(messages), ""), first_message(messages)[:200]) for messages in latest)
+    latest = chosen.order_by("-pk").values_list("messages", "message")[:LATEST]
+    numbers = Counter((next(iter(messages), ""), plain(message)) for messages, message in latest)
     most = [(*told, number) for told, number in numbers.most_common(MAX_FAILURES)]
     return most, numbers.total() - sum(number for *_, number in most)
 

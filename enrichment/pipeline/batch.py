@@ -28,11 +28,12 @@ from enrichment.pipeline import outcomes as held_outcomes
 from enrichment.pipeline import references, upsert
 from enrichment.pipeline.faults import Fault, classify, timed_out
 from enrichment.pipeline.item import Item, Rejection
+from ingestion.messages import MAX_MESSAGE
 from ingestion.models import PART_DIVISOR, Delivery
 from ingestion.payloads import parse_accepted
 from ingestion.streams import Context, Stream
 from ingestion.text import strip_unstorable
-from ingestion.validation import MAX_MESSAGE, field_errors, validate
+from ingestion.validation import field_errors, validate
 
 BATCH_RECORDS = {"postgresql": 2000, "sqlite": 200}
 MAX_BACKOFF = 60

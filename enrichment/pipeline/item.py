@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from enrichment.models import HeldRecord
+from ingestion import streams
+from ingestion.messages import Message, general_message
 from ingestion.models import Delivery
-from ingestion.text import first_message
 
 Status, Stage, Code = HeldRecord.Status, HeldRecord.Stage, HeldRecord.Code
 
@@ -49,16 +50,14 @@ class Rejection:
 
     @classmethod
     def missing_reference(cls, name: str, stream: str, key: str) -> Rejection:
-        messages = {name: [f"{stream} has no {key} yet"]}
-        return cls(Stage.VALIDATE, Code.MISSING_REFERENCE, messages, missing_stream=stream, missing_key=key)
+        kind = streams.get(stream).model._meta.verbose_name
+        message = Message(f"{kind} {key} does not exist (yet)", general=f"{kind} does not exist (yet)")
+        return cls(Stage.VALIDATE, Code.MISSING_REFERENCE, {name: [message]}, missing_stream=stream, missing_key=key)
 
     @property
     def message(self) -> str:
-        """The first message in a line, never empty; without the missing key, so that those alike are grouped."""
-        messages = self.messages
-        if self.missing_stream:
-            messages = {field: [f"{self.missing_stream} has no such record yet"] for field in messages}
-        return " ".join(first_message(messages).split())[:MAX_FIRST_MESSAGE].strip() or str(self.code)
+        """The first message in a line, never empty; without the value at fault, so that those alike are grouped."""
+        return " ".join(general_message(self.messages).split())[:MAX_FIRST_MESSAGE].strip() or str(self.code)
 
     @property
     def columns(self) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from enrichment.models import HeldRecord
 from enrichment.pipeline.faults import Fault, classify, code_of
+from ingestion.messages import MAX_MESSAGE
 from ingestion.streams import Stream
 from ingestion.text import strip_unstorable
-from ingestion.validation import MAX_MESSAGE
 
 COPY_FROM = 50
 """From so many rows COPY into a temporary table is faster than arrays."""

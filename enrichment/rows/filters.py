@@ -19,6 +19,7 @@ from pydantic import ValidationError as Invalid
 
 from enrichment.models import StoredRecord
 from ingestion.fields import Time
+from ingestion.messages import first_message_of
 from ingestion.refusals import RequestRejected
 from ingestion.streams import Stream
 
@@ -38,7 +39,7 @@ class TimeField(forms.Field):
         try:
             return _time.validate_python(value)
         except Invalid as error:
-            raise ValidationError(error.errors()[0]["msg"]) from None
+            raise ValidationError(first_message_of(error)) from None
 
 
 class ChoicesField(forms.Field):

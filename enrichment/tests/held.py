@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from enrichment.models import HeldRecord
 from enrichment.pipeline.item import Rejection
+from ingestion.messages import Message
 from ingestion.models import ApiKey, Delivery
 from ingestion.payloads import ascii_json
 from ingestion.streams import get
@@ -56,7 +57,7 @@ def wait(**fields: Any) -> HeldRecord:
         "stream": "sessions",
         "status": HeldRecord.Status.WAITING,
         "code": HeldRecord.Code.MISSING_REFERENCE,
-        "messages": {"tutor_id": ["tutors has no T-9 yet"]},
+        "messages": {"tutor_id": [Message("tutor T-9 does not exist (yet)", general="tutor does not exist (yet)")]},
         "missing_stream": "tutors",
         "missing_key": "T-9",
         "waiting_since": timezone.now(),

@@ -71,13 +71,14 @@ def test_a_record_that_fails_again_is_held_again() -> None:
 
 def test_each_failure_writes_the_message_that_they_are_grouped_by() -> None:
     dead = dead_letter(age=700)
-    assert dead.message == f"email: {dead.messages['email'][0]}"
+    assert dead.messages["email"] == ["must be a valid e-mail address; got 'nobody'"]
+    assert dead.message == "email: must be a valid e-mail address"
     HeldRecord.objects.update(message="of the failure before")
     reprocess()
     work_off()
     assert HeldRecord.objects.get().message == dead.message
     send("sessions", session())
-    assert HeldRecord.objects.waiting().get().message == "tutor_id: tutors has no such record yet"
+    assert HeldRecord.objects.waiting().get().message == "tutor_id: tutor does not exist (yet)"
 
 
 def test_what_is_on_its_way_is_not_sent_twice() -> None:

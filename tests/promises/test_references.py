@@ -40,7 +40,7 @@ def test_it_says_what_is_missing() -> None:
     send("sessions", session(student_id="nobody"))
     record = only_held()
     assert (record.missing_stream, record.missing_key, record.code) == ("students", "nobody", Code.MISSING_REFERENCE)
-    assert record.messages == {"student_id": ["students has no nobody yet"]}
+    assert record.messages == {"student_id": ["student nobody does not exist (yet)"]}
 
 
 def test_a_revived_record_keeps_the_version_of_its_first_arrival() -> None:

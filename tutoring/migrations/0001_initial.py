@@ -72,7 +72,7 @@ class Migration(migrations.Migration):
                 ('derived_on', models.DateField(editable=False, help_text='The day, in TIME_ZONE, for which these five hold.')),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('status__in', ['active', 'inactive', 'suspended', 'churned'])), name='tutor_status', violation_error_message='status must be one of active, inactive, suspended, churned.'), models.CheckConstraint(condition=models.Q(('subject_type__in', ['STEM', 'Language', 'TestPrep'])), name='tutor_subject_type', violation_error_message='subject_type must be one of STEM, Language, TestPrep.'), models.CheckConstraint(condition=models.Q(('behavioral_archetype__in', ['high_performer', 'at_risk', 'new_tutor', 'steady', 'churner'])), name='tutor_behavioral_archetype', violation_error_message='behavioral_archetype must be one of high_performer, at_risk, new_tutor, steady, churner.'), models.CheckConstraint(condition=models.Q(('age__gte', 18), ('age__lte', 100)), name='tutor_age', violation_error_message='age must be from 18 to 100.'), models.CheckConstraint(condition=models.Q(('baseline_sessions_per_week__gte', 0), ('baseline_sessions_per_week__lte', 50)), name='tutor_baseline_sessions_per_week', violation_error_message='baseline_sessions_per_week must be from 0 to 50.')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('status__in', ['active', 'inactive', 'suspended', 'churned'])), name='tutor_status', violation_error_message='status must be one of: active, inactive, suspended, churned.'), models.CheckConstraint(condition=models.Q(('subject_type__in', ['STEM', 'Language', 'TestPrep'])), name='tutor_subject_type', violation_error_message='subject_type must be one of: STEM, Language, TestPrep.'), models.CheckConstraint(condition=models.Q(('behavioral_archetype__in', ['high_performer', 'at_risk', 'new_tutor', 'steady', 'churner'])), name='tutor_behavioral_archetype', violation_error_message='behavioral_archetype must be one of: high_performer, at_risk, new_tutor, steady, churner.'), models.CheckConstraint(condition=models.Q(('age__gte', 18), ('age__lte', 100)), name='tutor_age', violation_error_message='age must be from 18 to 100.'), models.CheckConstraint(condition=models.Q(('baseline_sessions_per_week__gte', 0), ('baseline_sessions_per_week__lte', 50)), name='tutor_baseline_sessions_per_week', violation_error_message='baseline_sessions_per_week must be from 0 to 50.')],
             },
         ),
         migrations.CreateModel(
@@ -189,7 +189,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='tutoringsession',
-            constraint=models.CheckConstraint(condition=models.Q(('session_type__in', ['1-on-1', 'group', 'workshop'])), name='session_session_type', violation_error_message='session_type must be one of 1-on-1, group, workshop.'),
+            constraint=models.CheckConstraint(condition=models.Q(('session_type__in', ['1-on-1', 'group', 'workshop'])), name='session_session_type', violation_error_message='session_type must be one of: 1-on-1, group, workshop.'),
         ),
         migrations.AddConstraint(
             model_name='tutoringsession',

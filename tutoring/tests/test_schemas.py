@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 from pytest_django import Settings
 
+from ingestion.messages import general_message
 from ingestion.streams import get
 from ingestion.validation import field_errors, validate
 from tutoring.tests import factories
@@ -31,11 +32,14 @@ def record(stream: str, **changes: Any) -> dict[str, Any]:
 
 
 def errors(stream: str, item: Any) -> dict[str, list[str]]:
-    """Errors by field; none when it is valid."""
+    """Errors by field, without the values at fault; none when it is valid."""
     try:
         validate(get(stream), item, NOW)
     except ValidationError as error:
-        return field_errors(error)
+        return {
+            field: [general_message({"record": [text]}) for text in texts]
+            for field, texts in field_errors(error).items()
+        }
     return {}
 
 

@@ -23,7 +23,7 @@ MODELS = (DeadLetter, WaitingRecord, HeldRecord)
 LISTS = {model: f"/admin/enrichment/{model._meta.model_name}/" for model in MODELS}
 NOT_OFFERED = {
     "client": ["user:ann", "key:gone"],
-    "message": ["email: no", "tutor_id: tutors has no such record yet", "<b>'x\" %\\u202e", "email"],
+    "message": ["email: no", "tutor_id: tutor does not exist (yet)", "<b>'x\" %\\u202e", "email"],
     "missing_stream": ["tutors", "nonsense"],
     "missing_key": ["T-9", "T 'x\" %\u202e", "T"],
     "age": ["2h"],

@@ -16,6 +16,7 @@ from console.held.tests.test_actions import confirm
 from enrichment.models import BulkAction, HeldRecord
 from enrichment.pipeline.item import MAX_FIRST_MESSAGE, Rejection
 from enrichment.tests.held import hold, wait
+from ingestion.messages import Message
 from ingestion.models import Delivery
 from tests.people import text_of
 from tests.test_hostile_records import INVISIBLE, MARKUP, assert_harmless
@@ -37,21 +38,22 @@ def message_counts(viewer: Client, **query: str) -> list[tuple[int, str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("messages", "missing_stream", "message"),
+    ("messages", "message"),
     [
-        ({"age": ["is 7", "is odd"], "email": ["is none"]}, "", "age: is 7"),
-        ({"age": [], "record": ["is no object"]}, "", "is no object"),
-        ({"tutor_id": ["tutors has no T-9 yet"]}, "tutors", "tutor_id: tutors has no such record yet"),
-        ({"a\nb": [" c\r\n\td \n"]}, "", r"a b: c\r \td"),
-        ({"<b>\u202e": ["\0\ud800\x1b é 日"]}, "", r"<b>\u202e: \u0000\ud800\u001b é 日"),
-        ({"age": ["x" * 10_240]}, "", "age: " + "x" * (MAX_FIRST_MESSAGE - 5)),
-        ({"age": ["x" * 194 + " y"]}, "", "age: " + "x" * 194),
-        ({"record": ["\n"]}, "", "invalid"),
-        ({}, "", "invalid"),
+        ({"age": ["is 7", "is odd"], "email": ["is none"]}, "age: is 7"),
+        ({"age": [], "record": ["is no object"]}, "is no object"),
+        ({"age": [Message("is 7", general="is odd")]}, "age: is odd"),
+        ({"subjects.12": ["is 7"], "subjects.3": ["is 8"]}, "subjects: is 7"),
+        ({"a\nb": [" c\r\n\td \n"]}, r"a b: c\r \td"),
+        ({"<b>\u202e": ["\0\ud800\x1b é 日"]}, r"<b>\u202e: \u0000\ud800\u001b é 日"),
+        ({"age": ["x" * 10_240]}, "age: " + "x" * (MAX_FIRST_MESSAGE - 5)),
+        ({"age": ["x" * 194 + " y"]}, "age: " + "x" * 194),
+        ({"record": ["\n"]}, "invalid"),
+        ({}, "invalid"),
     ],
 )
-def test_a_message_is_a_short_line_that_can_be_seen(messages: Any, missing_stream: str, message: str) -> None:
-    rejection = Rejection(Stage.VALIDATE, Code.INVALID, messages, missing_stream=missing_stream)
+def test_a_message_is_a_short_line_that_can_be_seen(messages: Any, message: str) -> None:
+    rejection = Rejection(Stage.VALIDATE, Code.INVALID, messages)
     assert rejection.message == message
 
 

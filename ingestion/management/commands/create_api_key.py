@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from pydantic import ValidationError as Invalid
 
 from ingestion.fields import Time
+from ingestion.messages import first_message_of
 from ingestion.models import ApiKey
 from ingestion.streams import names
 
@@ -25,7 +26,7 @@ def future(text: str) -> datetime:
     try:
         moment = TypeAdapter[datetime](Time).validate_python(text)
     except Invalid as error:
-        raise ArgumentTypeError(error.errors()[0]["msg"]) from None
+        raise ArgumentTypeError(first_message_of(error)) from None
     if moment <= timezone.now():
         raise ArgumentTypeError(f"{text} is past")
     return moment
