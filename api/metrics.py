@@ -6,7 +6,6 @@ and written in the transaction of the work: what is rolled back is not counted.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, cast
@@ -74,28 +73,28 @@ class TutorMaxCollector(Collector):
         yield records
         yield took
 
-    def pending_metrics(self, held: Counter[tuple[str, str, str]]) -> Iterator[Metric]:
+    def pending_metrics(self, held: stats.Held) -> Iterator[Metric]:
         pending = GaugeMetricFamily("tutormax_pending_records", "Records not yet processed.", labels=["stream"])
         oldest = GaugeMetricFamily(
             "tutormax_oldest_pending_seconds",
             "Age of the oldest pending record; 0 if there is none.",
             labels=["stream"],
         )
-        queue = stats.queue_stats(self.only, held)
-        for stream, number in queue["queues"].items():
-            pending.add_metric([stream], number)
-            oldest.add_metric([stream], queue["oldest_age_seconds"][stream] or 0)
+        queues = stats.queues(self.only, held)
+        for stream, queue in queues.items():
+            pending.add_metric([stream], queue.pending)
+            oldest.add_metric([stream], queue.oldest_age_seconds or 0)
         yield pending
         yield oldest
         paused = set(PausedStream.objects.values_list("stream", flat=True))
         is_paused = GaugeMetricFamily(
             "tutormax_stream_paused", "1: paused by an operator, not being processed.", labels=["stream"]
         )
-        for stream in queue["queues"]:
+        for stream in queues:
             is_paused.add_metric([stream], float(stream in paused))
         yield is_paused
 
-    def held_metrics(self, held: Counter[tuple[str, str, str]]) -> Metric:
+    def held_metrics(self, held: stats.Held) -> Metric:
         records = GaugeMetricFamily(
             "tutormax_held_records",
             "Records that are waiting or dead letters now.",

@@ -1,5 +1,7 @@
 """The state of the system: queue, statistics, workers."""
 
+from typing import Any
+
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,7 +20,7 @@ class QueueStatsView(ApiView):
     def get(self, request: Request) -> Response:
         """Pending, waiting and dead records, and the age of the oldest pending one."""
         read_query(request.query_params, [])
-        return Response({"timestamp": timezone.now(), **stats.queue_stats(visible_streams(request))})
+        return Response({"timestamp": timezone.now(), **queue_numbers(visible_streams(request))})
 
 
 class StatsView(ApiView):
@@ -30,7 +32,39 @@ class StatsView(ApiView):
         snapshot: while records are being processed they may differ by one batch.
         """
         read_query(request.query_params, [])
-        return Response({"timestamp": timezone.now(), **stats.work_stats(visible_streams(request))})
+        return Response({"timestamp": timezone.now(), **work_numbers(visible_streams(request))})
+
+
+def queue_numbers(visible: stats.Visible) -> dict[str, Any]:
+    queues = stats.queues(visible)
+    return {
+        "queues": {name: queue.pending for name, queue in queues.items()},
+        "oldest_age_seconds": {name: queue.oldest_age_seconds for name, queue in queues.items()},
+        "waiting": {name: queue.waiting for name, queue in queues.items()},
+        "dead_letters": sum(queue.dead for queue in queues.values()),
+    }
+
+
+def work_numbers(visible: stats.Visible) -> dict[str, Any]:
+    streams, hour = stats.snapshot(visible), stats.last_hour(visible)
+    return {
+        "streams": {
+            name: _work_numbers(numbers, hour.by_stream.get(name, stats.Throughput()))
+            for name, numbers in streams.items()
+        },
+        "total": _work_numbers(stats.total(streams.values()), hour.total),
+        "per_minute": [{"minute": minute, "records": records} for minute, records in hour.per_minute.items()],
+    }
+
+
+def _work_numbers(numbers: stats.StreamNumbers, throughput: stats.Throughput) -> dict[str, Any]:
+    names = ("accepted", "processed", "inserted", "updated", "stale", "pending", "waiting", "dead")
+    return {
+        **{name: getattr(numbers, name) for name in names},
+        "rate_per_second": round(throughput.records_per_second, 3),
+        "latency_p50_seconds": throughput.latency(0.5),
+        "latency_p95_seconds": throughput.latency(0.95),
+    }
 
 
 class WorkerView(ApiView):

@@ -81,14 +81,14 @@ def dashboard(user: Any) -> dict[str, Any]:
     if not user.has_perms(["ingestion.view_delivery", "enrichment.view_heldrecord"]):
         return {}
     held = stats.open_held_within(AgeFilter.spans)
-    numbers = stats.by_stream(Counter({kind: counted[""] for kind, counted in held.items()}))
-    paces, total, work = stats.throughputs(), stats.total(numbers), workers.worker_stats()
+    numbers = [*stats.snapshot(held={kind: counted[""] for kind, counted in held.items()}).values()]
+    throughput, total, work = stats.last_hour(), stats.total(numbers), workers.worker_stats()
     hour, day = charts()
     return {
         "alarms": alarms(user, numbers, work),
-        "streams": [stream_row(each, paces) for each in numbers],
+        "streams": [stream_row(each, throughput.by_stream) for each in numbers],
         "total": total,
-        "total_pace": paces[""],
+        "total_pace": throughput.total,
         "is_new": not (total.pending or total.processed or total.waiting or total.dead),
         "spans": SPANS.values(),
         "by_code": by_code(held),
@@ -108,10 +108,10 @@ def dashboard(user: Any) -> dict[str, Any]:
     }
 
 
-def stream_row(numbers: stats.StreamNumbers, paces: Mapping[str, stats.Throughput]) -> StreamRow:
+def stream_row(numbers: stats.StreamNumbers, throughputs: Mapping[str, stats.Throughput]) -> StreamRow:
     return StreamRow(
         numbers=numbers,
-        pace=paces.get(numbers.stream, stats.Throughput()),
+        pace=throughputs.get(numbers.stream, stats.Throughput()),
         pending=page_of("ingestion_delivery", status="pending", stream=numbers.stream),
         waiting=page_of("enrichment_waitingrecord", stream=numbers.stream),
         dead=page_of("enrichment_deadletter", stream=numbers.stream),

@@ -373,7 +373,7 @@ class MinuteStat(models.Model):
 
     @property
     def records(self) -> int:
-        """BatchResult on in this minute, held ones sent through again among them."""
+        """Processed in this minute, reprocessed ones included."""
         return sum(getattr(self, name) for name in self.OUTCOMES)
 
 

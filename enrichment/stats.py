@@ -1,10 +1,13 @@
-"""Numbers for the dashboard, the API and metrics: few queries, each answered from a partial index or a roll-up."""
+"""Numbers for the dashboard, the API and metrics: few queries, each answered from a partial index or a roll-up.
+
+The tables are read one after another: while records are being processed the numbers may be a batch apart.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,38 +20,57 @@ from ingestion import doorbell, streams
 from ingestion.models import PENDING, Delivery
 
 ALIVE = timedelta(minutes=3)
-"""A cluster of which no task has run for so long is not alive: the sweep rings one every minute."""
+"""A cluster that has run no task for so long is not alive: the sweep enqueues one every minute."""
 RATE_WINDOW = timedelta(minutes=5)
-"""The last full minutes, which "now" is for a rate."""
+"""The last full minutes, over which a rate is averaged."""
+RATE_WINDOW_MINUTES = RATE_WINDOW / timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-RATED = ("inserted", "updated", "stale", "dead")
+STORED = ("inserted", "updated", "stale")
+"""The outcomes of a record that passed. (Of a stale one a newer version is stored.)"""
 
 Visible = Collection[str]
-"""The streams that whoever asks may know of; empty: all."""
+"""The streams that the caller may see; empty: all."""
+Held = Mapping[tuple[str, str, str], int]
+"""(status, code, stream) → open held records."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueDepth:
-    """What one stream has not yet processed."""
+    """The pending records of one stream."""
 
     records: int
     oldest: datetime
-    """When the oldest of them came."""
+    """When the oldest of them was received."""
     sent: int
-    """Of the records those that a client sent and that have not been worked on before."""
+    """Those of the records that a client sent: they are processed for the first time."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamNumbers:
+class QueueNumbers:
+    """The records of one stream that are still to be processed, or held."""
+
     stream: str
-    accepted: int = 0
     pending: int = 0
+    sent: int = 0
+    """As in QueueDepth."""
     oldest: datetime | None = None
+    waiting: int = 0
+    dead: int = 0
+
+    @property
+    def oldest_age_seconds(self) -> int | None:
+        """Never below 0: the database's clock may be ahead of ours."""
+        return max(0, round((timezone.now() - self.oldest).total_seconds())) if self.oldest else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamNumbers(QueueNumbers):
+    """All records of one stream."""
+
+    accepted: int = 0
     inserted: int = 0
     updated: int = 0
     stale: int = 0
-    waiting: int = 0
-    dead: int = 0
 
     @property
     def processed(self) -> int:
@@ -56,16 +78,43 @@ class StreamNumbers:
         return self.accepted - self.pending
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Throughput:
-    """How fast a stream goes now."""
+    """How fast records are processed now."""
 
-    done: float = 0
-    """Records stored (or found stale) a minute, over RATE_WINDOW."""
-    dead: float = 0
-    """Newly dead a minute, over RATE_WINDOW."""
-    latency_p95: float | None = None
-    """Seconds, of the last hour."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """By column of MinuteStat: outcomes within RATE_WINDOW, latencies within the last hour."""
+
+    @property
+    def records_per_second(self) -> float:
+        return sum(self.counts[name] for name in MinuteStat.OUTCOMES) / RATE_WINDOW.total_seconds()
+
+    @property
+    def done(self) -> float:
+        """Records stored (or found stale) per minute."""
+        return sum(self.counts[name] for name in STORED) / RATE_WINDOW_MINUTES
+
+    @property
+    def dead(self) -> float:
+        """New dead letters per minute."""
+        return self.counts["dead"] / RATE_WINDOW_MINUTES
+
+    def latency(self, share: float) -> float | None:
+        """The seconds within which this share of the last hour's records were stored or held; None without records."""
+        return latency.quantile([self.counts[column] for column in latency.COLUMNS], share)
+
+    @property
+    def latency_p95(self) -> float | None:
+        return self.latency(0.95)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastHour:
+    by_stream: dict[str, Throughput]
+    """Of the streams that have processed any records in it."""
+    total: Throughput
+    per_minute: dict[datetime, int]
+    """Each of the last 60 full minutes → records processed in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +124,7 @@ class MissingReference:
     stream: str
     key: str
     records: int
-    """That wait for it."""
+    """How many wait for it."""
     since: datetime
 
 
@@ -84,7 +133,7 @@ class Message:
     stream: str
     message: str
     within: Mapping[str, int]
-    """span → dead letters held within it; "" stands for any time."""
+    """Span of time → dead letters held within it; "" stands for any time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +155,9 @@ def queue_depths() -> dict[str, QueueDepth]:
     return {stream: QueueDepth(records=records, oldest=oldest, sent=sent) for stream, records, oldest, sent in rows}
 
 
-def open_held() -> Counter[tuple[str, str, str]]:
+def open_held() -> Held:
     """(status, code, stream) → open held records."""
-    return Counter({kind: numbers[""] for kind, numbers in open_held_within({}).items()})
+    return {kind: numbers[""] for kind, numbers in open_held_within({}).items()}
 
 
 def open_held_within(spans: Mapping[str, timedelta]) -> dict[tuple[str, str, str], dict[str, int]]:
@@ -155,94 +204,64 @@ def top_senders(within: timedelta, limit: int) -> list[Sender]:
     return [Sender(client=client, dead=dead, recent=recent) for client, dead, recent in found]
 
 
-def by_stream(held: Counter[tuple[str, str, str]] | None = None) -> list[StreamNumbers]:
-    """Everything of each stream; `held` is what open_held() said, if it has been asked already."""
-    held = open_held() if held is None else held
+def queues(visible: Visible = (), held: Held | None = None, *, also: Iterable[str] = ()) -> dict[str, QueueNumbers]:
+    """stream → what of it is pending or held: registered streams, then others of which something is left.
+
+    `held` is the result of open_held() where the caller has it; `also` names further streams.
+    """
+    depths, held = queue_depths(), open_held() if held is None else held
     waiting, dead = (_per_stream(held, status) for status in (HeldRecord.Status.WAITING, HeldRecord.Status.DEAD))
-    depth, done = queue_depths(), totals()
-    return [
-        StreamNumbers(
+    return {
+        name: QueueNumbers(
             stream=name,
-            accepted=_accepted(done.get(name, {}), depth.get(name)),
-            pending=depth[name].records if name in depth else 0,
-            oldest=depth[name].oldest if name in depth else None,
+            pending=depths[name].records if name in depths else 0,
+            sent=depths[name].sent if name in depths else 0,
+            oldest=depths[name].oldest if name in depths else None,
             waiting=waiting[name],
             dead=dead[name],
-            **_outcomes(done.get(name, {})),
         )
-        for name in _names(depth, done, waiting, dead)
-    ]
+        for name in _names(depths, waiting, dead, also, visible=visible)
+    }
 
 
-def total(streams: Sequence[StreamNumbers]) -> StreamNumbers:
+def snapshot(visible: Visible = (), held: Held | None = None) -> dict[str, StreamNumbers]:
+    """stream → all its numbers; arguments as of queues()."""
+    processed = totals()
+    numbers = {}
+    for name, queue in queues(visible, held, also=processed).items():
+        of_stream = processed.get(name, {})
+        # What clients sent: the records that have been processed, each counted once, and those that have not.
+        accepted = sum(of_stream.get(column, 0) for column in latency.COLUMNS) + queue.sent
+        stored = {outcome: of_stream.get(outcome, 0) for outcome in STORED}
+        numbers[name] = StreamNumbers(**vars(queue), accepted=accepted, **stored)
+    return numbers
+
+
+def total(numbers: Collection[StreamNumbers]) -> StreamNumbers:
     """The sums over streams, and the oldest of all."""
-    counts = ("accepted", "pending", "inserted", "updated", "stale", "waiting", "dead")
-    sums = {name: sum(getattr(numbers, name) for numbers in streams) for name in counts}
-    oldest = min((numbers.oldest for numbers in streams if numbers.oldest), default=None)
+    names = ("accepted", "pending", "sent", "inserted", "updated", "stale", "waiting", "dead")
+    sums = {name: sum(getattr(each, name) for each in numbers) for name in names}
+    oldest = min((each.oldest for each in numbers if each.oldest), default=None)
     return StreamNumbers(stream="", oldest=oldest, **sums)
 
 
-def queue_stats(visible: Visible = (), held: Counter[tuple[str, str, str]] | None = None) -> dict[str, Any]:
-    """For the API: {"queues": {stream: records}, "oldest_age_seconds": {stream: seconds or None},
-    "waiting": {stream: records}, "dead_letters": records}. `held` is what open_held() said, if it has been asked."""
-    depth, held = queue_depths(), open_held() if held is None else held
-    waiting, dead = (_per_stream(held, status) for status in (HeldRecord.Status.WAITING, HeldRecord.Status.DEAD))
-    names, now = _names(depth, waiting, dead, visible=visible), timezone.now()
-    return {
-        "queues": {name: depth[name].records if name in depth else 0 for name in names},
-        "oldest_age_seconds": {name: _age(depth[name].oldest, now) if name in depth else None for name in names},
-        "waiting": {name: waiting[name] for name in names},
-        "dead_letters": sum(dead[name] for name in names),
-    }
-
-
-def work_stats(visible: Visible = ()) -> dict[str, Any]:
-    """For the API: {"streams": {stream: numbers}, "total": numbers, "per_minute": [{"minute", "records"}, ...]}.
-
-    The tables are read one after another: while records are on their way the numbers may be a batch apart.
-    """
+def last_hour(visible: Visible = ()) -> LastHour:
     this_minute = timezone.now().replace(second=0, microsecond=0)
-    depth, held, done = queue_depths(), open_held(), totals()
-    recent = list(MinuteStat.objects.filter(minute__gte=this_minute - HOUR))
-    waiting, dead = (_per_stream(held, status) for status in (HeldRecord.Status.WAITING, HeldRecord.Status.DEAD))
-    numbers = {
-        name: Counter(waiting=waiting[name], dead=dead[name])
-        for name in _names(depth, waiting, dead, done, visible=visible)
-    }
-    for name, counted in numbers.items():
-        of_all_time = done.get(name, {})
-        counted.update(accepted=_accepted(of_all_time, depth.get(name)), **_outcomes(of_all_time))
-        if name in depth:
-            counted["pending"] = depth[name].records
-    minutes = {this_minute - timedelta(minutes=ago): 0 for ago in range(60, 0, -1)}
-    for row in recent:
-        if row.stream in numbers:
-            numbers[row.stream].update({column: getattr(row, column) for column in latency.COLUMNS})
-            if row.minute in minutes:
-                minutes[row.minute] += row.records
-                numbers[row.stream]["now"] += row.records if row.minute >= this_minute - RATE_WINDOW else 0
-    return {
-        "streams": {name: _told(counted) for name, counted in numbers.items()},
-        "total": _told(sum(numbers.values(), Counter())),
-        "per_minute": [{"minute": minute, "records": records} for minute, records in minutes.items()],
-    }
-
-
-def throughputs() -> dict[str, Throughput]:
-    """Of the streams that have done anything in the last hour; "" stands for all of them together."""
-    this_minute = timezone.now().replace(second=0, microsecond=0)
-    now = Q(minute__gte=this_minute - RATE_WINDOW, minute__lt=this_minute)
-    numbers = {f"now_{name}": Sum(name, filter=now, default=0) for name in RATED}
-    took = {f"took_{name}": Sum(name) for name in latency.COLUMNS}
-    rows = MinuteStat.objects.filter(minute__gte=this_minute - HOUR).values_list("stream").annotate(**numbers, **took)
-    found = {stream: counted for stream, *counted in rows}
-    found[""] = [sum(column) for column in zip(*found.values(), strict=True)] or [0] * (len(numbers) + len(took))
-    return {stream: _throughput(counted[: len(RATED)], counted[len(RATED) :]) for stream, counted in found.items()}
-
-
-def _throughput(now: Sequence[int], took: Sequence[int]) -> Throughput:
-    *done, dead = (number / (RATE_WINDOW / timedelta(minutes=1)) for number in now)
-    return Throughput(done=sum(done), dead=dead, latency_p95=latency.quantile(took, 0.95))
+    rows = MinuteStat.objects.filter(minute__gte=this_minute - HOUR)
+    rows = rows.filter(stream__in=visible) if visible else rows
+    per_minute = {this_minute - timedelta(minutes=ago): 0 for ago in range(60, 0, -1)}
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        counts[row.stream].update({column: getattr(row, column) for column in latency.COLUMNS})
+        if row.minute in per_minute:  # not the present one, which is not yet over
+            per_minute[row.minute] += row.records
+            if row.minute >= this_minute - RATE_WINDOW:
+                counts[row.stream].update({name: getattr(row, name) for name in MinuteStat.OUTCOMES})
+    return LastHour(
+        by_stream={stream: Throughput(of_stream) for stream, of_stream in counts.items()},
+        total=Throughput(sum(counts.values(), Counter())),
+        per_minute=per_minute,
+    )
 
 
 def by_minute(since: datetime) -> dict[datetime, dict[str, int]]:
@@ -262,27 +281,6 @@ def bucketed(
         if 0 <= number < steps:
             sums[number].update(numbers)
     return sums
-
-
-def _accepted(done: Mapping[str, int], depth: QueueDepth | None) -> int:
-    """Records that clients sent: those that have been worked on, each counted once, and those that have not."""
-    return sum(done.get(column, 0) for column in latency.COLUMNS) + (depth.sent if depth else 0)
-
-
-def _outcomes(done: Mapping[str, int]) -> dict[str, int]:
-    return {outcome: done.get(outcome, 0) for outcome in ("inserted", "updated", "stale")}
-
-
-def _told(numbers: Counter[str]) -> dict[str, Any]:
-    took = [numbers[column] for column in latency.COLUMNS]
-    return {
-        "accepted": numbers["accepted"],
-        "processed": numbers["accepted"] - numbers["pending"],
-        **{name: numbers[name] for name in ("inserted", "updated", "stale", "pending", "waiting", "dead")},
-        "rate_per_second": round(numbers["now"] / RATE_WINDOW.total_seconds(), 3),
-        "latency_p50_seconds": latency.quantile(took, 0.5),
-        "latency_p95_seconds": latency.quantile(took, 0.95),
-    }
 
 
 def totals() -> dict[str, dict[str, Any]]:
@@ -321,7 +319,7 @@ def is_alive(heartbeat: datetime | None) -> bool:
     return heartbeat is not None and timezone.now() - heartbeat < ALIVE
 
 
-def _per_stream(held: Counter[tuple[str, str, str]], wanted: str) -> Counter[str]:
+def _per_stream(held: Held, wanted: str) -> Counter[str]:
     numbers: Counter[str] = Counter()
     for (status, _, stream), number in held.items():
         if status == wanted:
@@ -334,8 +332,3 @@ def _names(*found: Iterable[str], visible: Visible = ()) -> list[str]:
     registered = streams.names()
     names = registered + sorted({name for names in found for name in names} - set(registered))
     return [name for name in names if not visible or name in visible]
-
-
-def _age(oldest: datetime, now: datetime) -> int:
-    """In seconds; never below 0, since the database's clock is another."""
-    return max(0, round((now - oldest).total_seconds()))

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 
 def of(stream: str) -> stats.StreamNumbers:
-    return next(numbers for numbers in stats.by_stream() if numbers.stream == stream)
+    return stats.snapshot()[stream]
 
 
 def test_it_counts_the_records_of_pending_deliveries() -> None:
@@ -27,10 +27,10 @@ def test_it_counts_the_records_of_pending_deliveries() -> None:
     old = deliver("tutors", valid(tutor_id="T-3"))
     Delivery.objects.filter(pk=old.pk).update(received_at=timezone.now() - timedelta(hours=1))
     Delivery.objects.filter(stream="students").update(received_at=timezone.now() - timedelta(hours=2))
-    answer = stats.queue_stats()
-    assert answer["queues"] == dict.fromkeys(names(), 0) | {"tutors": 3}
-    assert answer["oldest_age_seconds"]["tutors"] == pytest.approx(3600, abs=30)
-    assert answer["oldest_age_seconds"]["students"] is None
+    queues = stats.queues()
+    assert {name: queue.pending for name, queue in queues.items()} == dict.fromkeys(names(), 0) | {"tutors": 3}
+    assert queues["tutors"].oldest_age_seconds == pytest.approx(3600, abs=30)
+    assert queues["students"].oldest_age_seconds is None
 
 
 def test_what_is_done_of_a_pending_delivery_is_not_pending() -> None:
@@ -58,9 +58,9 @@ def test_it_counts_held_records_by_what_they_are_now() -> None:
     wait()
     hold(status=HeldRecord.Status.RESOLVED)
     hold(status=HeldRecord.Status.DISCARDED)
-    answer = stats.queue_stats()
-    assert answer["dead_letters"] == 3
-    assert answer["waiting"] == dict.fromkeys(names(), 0) | {"sessions": 1}
+    queues = stats.queues()
+    assert sum(queue.dead for queue in queues.values()) == 3
+    assert {name: queue.waiting for name, queue in queues.items()} == dict.fromkeys(names(), 0) | {"sessions": 1}
     assert stats.open_held() == {
         ("dead", "invalid", "tutors"): 1,
         ("dead", "conflict", "tutors"): 1,
@@ -71,7 +71,7 @@ def test_it_counts_held_records_by_what_they_are_now() -> None:
 
 def test_a_stream_that_is_no_longer_registered_is_not_forgotten() -> None:
     hold({"id": 1}, stream="planets")
-    assert [numbers.stream for numbers in stats.by_stream()] == [*names(), "planets"]
+    assert [*stats.snapshot()] == [*names(), "planets"]
     assert of("planets").dead == 1
 
 
@@ -80,7 +80,7 @@ def test_the_total_is_the_sum(django_assert_num_queries: Any) -> None:
     hold(stream="students")
     wait()
     with django_assert_num_queries(3):
-        total = stats.total(stats.by_stream())
+        total = stats.total(stats.snapshot().values())
     assert (total.pending, total.dead, total.waiting, total.processed) == (1, 1, 1, 0)
     assert total.oldest == Delivery.objects.pending().get().received_at
 
@@ -123,10 +123,11 @@ def this_minute() -> datetime:
 
 
 @pytest.mark.usefixtures("clock_stands_still")
-def test_paces_are_of_the_last_full_minutes_and_latency_of_the_last_hour() -> None:
+def test_rates_are_of_the_last_full_minutes_and_latency_of_the_last_hour() -> None:
     minute = timedelta(minutes=1)
     now = this_minute()
-    assert stats.throughputs() == {"": stats.Throughput()}
+    assert stats.last_hour().by_stream == {}
+    assert stats.last_hour().total == stats.Throughput()
     worked(now, inserted=100, dead=100, within_1s=3)
     worked(now - minute, inserted=10, updated=4, stale=1, dead=2, waiting=100, within_1s=3)
     worked(now - 5 * minute, inserted=5, within_1s=10)
@@ -134,13 +135,21 @@ def test_paces_are_of_the_last_full_minutes_and_latency_of_the_last_hour() -> No
     worked(now - 60 * minute, within_1s=3, over_1h=1)
     worked(now - 62 * minute, over_1h=100)
     worked(now - minute, stream="students", dead=1)
-    paces = stats.throughputs()
-    assert (paces["tutors"].done, paces["tutors"].dead) == (4, 0.4)
-    assert paces["tutors"].latency_p95 == pytest.approx(29)
-    assert paces["students"] == stats.Throughput(done=0, dead=0.2, latency_p95=None)
-    assert paces[""].done == 4
-    assert paces[""].dead == pytest.approx(0.6)
-    assert paces[""].latency_p95 == paces["tutors"].latency_p95
+    hour = stats.last_hour()
+    tutors, students = hour.by_stream["tutors"], hour.by_stream["students"]
+    assert (tutors.done, tutors.dead) == (4, 0.4)
+    assert tutors.records_per_second == pytest.approx(122 / 300)
+    assert tutors.latency_p95 == pytest.approx(29)
+    assert (students.done, students.dead, students.latency_p95) == (0, 0.2, None)
+    assert hour.total.done == 4
+    assert hour.total.dead == pytest.approx(0.6)
+    assert hour.total.latency_p95 == tutors.latency_p95
+    assert {minute: records for minute, records in hour.per_minute.items() if records} == {
+        now - minute: 118,
+        now - 5 * minute: 5,
+        now - 6 * minute: 200,
+    }
+    assert stats.last_hour({"students"}).by_stream == {"students": students}
 
 
 def test_what_was_done_is_summed_by_minute_and_in_steps() -> None:
