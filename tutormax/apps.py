@@ -14,9 +14,9 @@ class TutorMaxConfig(AppConfig):
     def ready(self) -> None:
         import_module("tutormax.checks")
         request_finished.connect(import_module("tutormax.logs").log_request)
-        # The last app of all: what migrate makes for the others (permissions) is there when it is its turn.
-        last = [config for config in apps.get_app_configs() if config.models_module][-1]
-        post_migrate.connect(complete_installation, sender=last, dispatch_uid="tutormax.complete_installation")
+        # Once in a run of migrate or flush: for any one app, since all tables exist before the first signal is sent.
+        once = apps.get_app_config("ingestion")
+        post_migrate.connect(complete_installation, sender=once, dispatch_uid="tutormax.complete_installation")
 
 
 class TutorMaxAdminConfig(AdminConfig):

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connections
 from django.db.models import Q
@@ -11,17 +11,19 @@ from django.db.models import Q
 PRUNE_TASK = "enrichment.tasks.prune"
 
 
-def complete_installation(sender: AppConfig, using: str, **kwargs: Any) -> None:
-    """Makes the cache table, the groups and the daily schedule, so that `migrate` is the whole installation.
+def complete_installation(using: str, **kwargs: Any) -> None:
+    """Creates the cache table, the groups and the daily schedule, so that `migrate` is the whole installation.
 
-    Harmless when repeated.
+    Receives post_migrate; harmless when repeated. Does not depend on the order of the apps: the permissions that the
+    groups are given are created here, where Django has not done so yet.
     """
     from django.contrib.auth.management import create_permissions
 
     call_command("createcachetable", database=using, verbosity=0)
     tables = set(connections[using].introspection.table_names())
     if {"auth_group", "auth_permission", "django_content_type"} <= tables:
-        create_permissions(sender, verbosity=0, using=using)  # its own receiver may be called after this one
+        for app in apps.get_app_configs():
+            create_permissions(app, verbosity=0, using=using)
         make_groups(using)
     if "django_q_schedule" in tables:
         schedule_pruning(using)

@@ -1,13 +1,17 @@
 """migrate is the whole installation: the cache table and the groups come with it."""
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group, Permission
 from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection
+from django.db.models.signals import post_migrate
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from django_q.models import Schedule
+
+from tutormax.installation import complete_installation
 
 pytestmark = pytest.mark.django_db
 
@@ -49,6 +53,25 @@ def test_migrating_again_changes_nothing_and_repairs_what_is_gone() -> None:
     assert Group.objects.count() == 3
     before["operator"].add("auth.view_group")  # what was given by hand is kept
     assert {name: rights(name) for name in before} == before
+
+
+def test_no_group_depends_on_the_order_of_the_apps() -> None:
+    """As in a new database when the signal comes for the first app, before Django has made any permission."""
+    before = {name: rights(name) for name in ("viewer", "operator", "administrator")}
+    Group.objects.all().delete()
+    Permission.objects.all().delete()
+    complete_installation(using="default")
+    assert {name: rights(name) for name in before} == before
+
+
+def test_it_is_done_once_in_a_run() -> None:
+    runs = [
+        receiver
+        for app in apps.get_app_configs()
+        for receiver in post_migrate._live_receivers(app)[0]
+        if receiver is complete_installation
+    ]
+    assert len(runs) == 1
 
 
 def test_retention_is_scheduled_and_stays_as_it_is_set() -> None:
