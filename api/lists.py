@@ -61,6 +61,6 @@ class ListView(ApiView):
 
     def answer_list(self, request: Request, query: dict[str, str], listing: Listing, name: str) -> HttpResponseBase:
         if isinstance(request.accepted_renderer, Streamed):
-            return stream(request, request.accepted_renderer, listing, name)
+            return stream(request.method, request.accepted_renderer, listing, name)
         page = paginate(request.build_absolute_uri(request.path), listing.rows, query, listing.ordering)
         return Response({**page, "results": listing.serialize(page["results"])})

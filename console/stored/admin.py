@@ -179,7 +179,7 @@ class StoredRecordAdmin(ReadOnlyAdmin):
             raise BadRequest(f"The format is one of: {', '.join(FORMS)}.")
         request.GET = query  # type: ignore[assignment]  # the list takes every parameter for a filter
         name = f"{self.stream.name}-{timezone.localdate()}"
-        return formats.stream(request, FORMS[form](), self.listing(request), name)
+        return formats.stream(request.method, FORMS[form](), self.listing(request), name)
 
     def listing(self, request: HttpRequest) -> Listing:
         try:

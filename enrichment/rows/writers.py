@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.renderers import BaseRenderer
-from rest_framework.request import Request
 
 from enrichment.rows.listing import Item, Listing
 from ingestion.cells import SEPARATORS, escape_formula
@@ -124,10 +123,12 @@ class Ndjson(Streamed):
 STREAMED = {renderer.format: renderer for renderer in (Csv, Ndjson)}
 
 
-def stream(request: Request | HttpRequest, form: Streamed, listing: Listing, name: str) -> HttpResponseBase:
-    """All of the list; its first chunk is read before the answer begins, so that most errors have a status."""
-    chunks = prefetch_first(listing.chunks()) if request.method == "GET" else iter(())
-    text = form.write(chunks, listing.fields) if request.method == "GET" else iter(())
+def stream(method: str | None, form: Streamed, listing: Listing, name: str) -> HttpResponseBase:
+    """All of the list, without a body for HEAD; its first chunk is read before the answer begins, so that most errors
+    have a status.
+    """
+    chunks = prefetch_first(listing.chunks()) if method == "GET" else iter(())
+    text = form.write(chunks, listing.fields) if method == "GET" else iter(())
     headers = {"Content-Disposition": f'attachment; filename="{name}.{form.format}"'}
     return StreamingHttpResponse(
         with_truncation_marker(text, form.truncation_marker),
