@@ -27,7 +27,7 @@ MODELS = {
     "DeadLetter": 0,
     "WaitingRecord": 1,
     "HeldRecord": 2,
-    "Bulk action": 3,
+    "BulkAction": 3,
     "Upload": 0,
     "Delivery": 1,
     "PausedStream": 2,
