@@ -10,9 +10,8 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from enrichment.held import bulk_actions
 from enrichment.models import HeldRecord
-from enrichment.tests.held import hold, wait
+from enrichment.tests.held import hold, reprocess, wait
 from ingestion.models import ApiKey, Delivery
 from tests.api import NDJSON, api, ndjson, new_key, post, refusal
 from tests.people import browser_of, person
@@ -187,7 +186,7 @@ class TestDeadLetters:
         for form in ("csv", "ndjson"):
             response = client.get(f"/api/dead-letters?payload=true&format={form}")
             assert len(response.getvalue().decode().splitlines()) == (2 if form == "csv" else 1)
-        bulk_actions.reprocess({}, by="test")
+        reprocess({}, by="test")
         work_off()
         assert [again.attempts for again in HeldRecord.objects.dead()] == [2]
 

@@ -11,8 +11,8 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
-from enrichment.held import bulk_actions
 from enrichment.models import HeldRecord, MinuteStat
+from enrichment.tests.held import reprocess
 from ingestion import backlog
 from ingestion.models import Delivery, Doorbell
 from tests.api import api, new_key, refusal
@@ -79,7 +79,7 @@ def test_counters_never_fall() -> None:
     send("tutors", tutor(tutor_id="a"), tutor(tutor_id="bad", age=1), keep_invalid=True)
     first = counters()
     HeldRecord.objects.update(payload=HeldRecord.objects.get().payload.replace('"age":1,', ""))
-    bulk_actions.reprocess({}, by="command")
+    reprocess({}, by="command")
     work_off()
     send("tutors", tutor(tutor_id="a", updated_at="2025-03-02T00:00:00Z"))
     second = counters()

@@ -14,8 +14,8 @@ from django_q.models import Schedule
 from django_q.signing import PickleSerializer, SignedPackage
 from django_q.status import Stat, Status
 
-from enrichment.held import bulk_actions
 from enrichment.models import MinuteStat
+from enrichment.tests.held import reprocess
 from ingestion.models import Delivery, Doorbell
 from ingestion.streams import names
 from tests.api import api, new_key, refusal
@@ -63,7 +63,7 @@ class TestStats:
         send("students", student(student_id="u"))
         send("tutors", tutor(tutor_id="a"), tutor(tutor_id="bad", age=1), keep_invalid=True)
         work_off()
-        bulk_actions.reprocess({"status": "dead"}, by="command")
+        reprocess({"status": "dead"}, by="command")
         deliver("sessions", session(session_id="next", tutor_id="absent", student_id="u"))
         pending = stats()
         assert pending["streams"]["tutors"] | {"accepted": 2, "pending": 1, "dead": 1} == pending["streams"]["tutors"]

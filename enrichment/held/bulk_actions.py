@@ -69,16 +69,6 @@ def create(
     )
 
 
-def reprocess(chosen: dict[str, Any], *, by: str) -> BulkAction:
-    """Sends the chosen records through again; those on their way already are left out."""
-    return run_to_completion(create(Kind.REPROCESS, chosen, by=by))
-
-
-def discard(chosen: dict[str, Any], *, by: str, reason: str) -> BulkAction:
-    """Closes the chosen records for good."""
-    return run_to_completion(create(Kind.DISCARD, chosen, by=by, reason=reason))
-
-
 def run_to_completion(
     bulk_action: BulkAction, after_step: Callable[[BulkAction], object] = lambda bulk_action: None
 ) -> BulkAction:

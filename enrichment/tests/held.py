@@ -1,11 +1,12 @@
-"""Held records made by hand, for tests of the admin."""
+"""Held records made by hand, and bulk actions on them done at once, for tests."""
 
 from itertools import count
 from typing import Any
 
 from django.utils import timezone
 
-from enrichment.models import HeldRecord
+from enrichment.held import bulk_actions
+from enrichment.models import BulkAction, HeldRecord
 from enrichment.pipeline.item import Rejection
 from ingestion.messages import Message
 from ingestion.models import ApiKey, Delivery
@@ -69,3 +70,13 @@ def key_named(name: str) -> ApiKey:
     key = ApiKey(name=name)
     key.issue()
     return key
+
+
+def reprocess(criteria: dict[str, Any], *, by: str) -> BulkAction:
+    """Reprocesses the open held records that match, and that are not queued already; the whole bulk action at once."""
+    return bulk_actions.run_to_completion(bulk_actions.create(BulkAction.Kind.REPROCESS, criteria, by=by))
+
+
+def discard(criteria: dict[str, Any], *, by: str, reason: str) -> BulkAction:
+    """Discards the open held records that match; the whole bulk action at once."""
+    return bulk_actions.run_to_completion(bulk_actions.create(BulkAction.Kind.DISCARD, criteria, by=by, reason=reason))

@@ -4,10 +4,9 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from enrichment.held import bulk_actions
 from enrichment.latency import BOUNDS, COLUMNS, quantile
 from enrichment.models import HeldRecord, MinuteStat
-from enrichment.tests.held import valid
+from enrichment.tests.held import reprocess, valid
 from ingestion.models import Delivery
 from tests.records import deliver, send, work_off
 
@@ -52,7 +51,7 @@ class TestCount:
         send("tutors", valid(tutor_id="a"), valid(tutor_id="b", age=1), keep_invalid=True)
         before = counted()
         assert sum(before.values()) == 2
-        bulk_actions.reprocess({}, by="command")
+        reprocess({}, by="command")
         work_off()
         assert HeldRecord.objects.get().attempts == 2
         assert counted() == before

@@ -17,9 +17,8 @@ from django_q.models import OrmQ, Task
 from pytest_django import Settings
 
 from enrichment import retention, sweep, tasks
-from enrichment.held import bulk_actions
 from enrichment.models import BulkAction, Failure, HeldRecord, MinuteStat, Pruning
-from enrichment.tests.held import hold, valid, wait
+from enrichment.tests.held import hold, reprocess, valid, wait
 from ingestion import doorbell
 from ingestion.models import Delivery, Throttle, Upload
 from ingestion.streams import get
@@ -319,7 +318,7 @@ def test_a_bulk_action_that_begins_later_finds_what_is_left() -> None:
     grow_old(hold(), status=Status.DISCARDED)
     stays = grow_old(hold())
     prune()
-    assert bulk_actions.reprocess({}, by="test").count == 1
+    assert reprocess({}, by="test").count == 1
     assert HeldRecord.objects.get() == stays
 
 

@@ -7,9 +7,8 @@ import time_machine
 from django.utils import timezone
 
 from enrichment import stats
-from enrichment.held import bulk_actions
 from enrichment.models import HeldRecord, MinuteStat
-from enrichment.tests.held import hold, valid, wait
+from enrichment.tests.held import hold, reprocess, valid, wait
 from ingestion.models import Delivery, Doorbell
 from ingestion.streams import names
 from tests.records import deliver, send
@@ -88,8 +87,8 @@ def test_the_total_is_the_sum(django_assert_num_queries: Any) -> None:
 def test_what_came_of_bulk_actions_is_summed_over_their_deliveries() -> None:
     for _ in range(3):
         hold()
-    first = bulk_actions.reprocess({}, by="command")
-    nothing = bulk_actions.reprocess({}, by="command")
+    first = reprocess({}, by="command")
+    nothing = reprocess({}, by="command")
     more = Delivery.objects.create(
         stream="tutors", client="system", format="held", body=b"[]", count=4, stale=1, held=2
     )

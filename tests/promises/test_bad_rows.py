@@ -11,11 +11,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.exceptions import TimeoutException
 
-from enrichment.held import bulk_actions, fixing, revival
+from enrichment.held import fixing, revival
 from enrichment.models import HeldRecord
 from enrichment.pipeline import batch, faults
 from enrichment.pipeline import upsert as persist
 from enrichment.pipeline.faults import Fault
+from enrichment.tests.held import reprocess
 from ingestion import streams
 from ingestion.models import Delivery
 from ingestion.payloads import ascii_json, parse_json
@@ -306,7 +307,7 @@ def test_a_fixed_record_that_is_older_than_the_stored_one_says_so() -> None:
     send("tutors", tutor(email="nobody", updated_at=OLDER, name="fixed"), keep_invalid=True)
     dead = HeldRecord.objects.get()
     fixing.fix(dead, ascii_json(tutor(updated_at=OLDER, name="fixed")), dead.payload_version)
-    bulk_actions.reprocess({}, by="test")
+    reprocess({}, by="test")
     deliver("tutors", tutor(updated_at=NEWER, name="newer"))
     work_off()
     dead.refresh_from_db()
@@ -323,7 +324,7 @@ def test_a_dead_record_reprocessed_after_a_newer_version_was_stored(monkeypatch:
         send("tutors", tutor(updated_at=NEWER, name="new"))
     dead = HeldRecord.objects.get()
     fixing.fix(dead, ascii_json(tutor(updated_at=OLDER, name="old")), 0)
-    bulk_action = bulk_actions.reprocess({}, by="test")
+    bulk_action = reprocess({}, by="test")
     work_off()
     dead.refresh_from_db()
     assert (dead.status, dead.outcome) == (Status.RESOLVED, "stale")

@@ -21,12 +21,13 @@ from django_q.models import OrmQ
 from pytest_django import Settings
 
 from enrichment import sweep, tasks
-from enrichment.held import bulk_actions, fixing, requeue, revival
+from enrichment.held import fixing, requeue, revival
 from enrichment.models import HeldRecord
 from enrichment.pipeline import batch, faults, outcomes, references
 from enrichment.pipeline import upsert as persist
 from enrichment.pipeline.faults import Fault
 from enrichment.refresh import refresh, refresh_daily
+from enrichment.tests.held import discard, reprocess
 from ingestion import doorbell
 from ingestion.models import Delivery, DeliveryQuerySet, Doorbell
 from ingestion.payloads import ascii_json
@@ -283,7 +284,7 @@ def lose_looks(patch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_discarded_stays_so_when_its_key_is_stored() -> None:
     send("tutors", tutor(email="nobody"), keep_invalid=True)
-    bulk_actions.discard({}, by="test", reason="no")
+    discard({}, by="test", reason="no")
     send("tutors", tutor())
     sweep.sweep()
     assert HeldRecord.objects.get().status == Status.DISCARDED
@@ -328,7 +329,7 @@ def test_of_two_of_one_delivery_the_later_position_is_newer_even_when_it_was_fix
     send("tutors", tutor(name="first"), tutor(name="second", email="nobody"), keep_invalid=True)
     dead = HeldRecord.objects.get()
     fixing.fix(dead, ascii_json(tutor(name="second")), 0)
-    bulk_action = bulk_actions.reprocess({}, by="test")
+    bulk_action = reprocess({}, by="test")
     work_off()
     assert counts(bulk_action.deliveries.get()) == {"updated": 1}
     row = stored("tutors", tutor()["tutor_id"])
@@ -753,7 +754,7 @@ def test_held_records_are_locked_in_order_of_their_ids() -> None:
     send("tutors", *(tutor(tutor_id=key, email="nobody") for key in "abc"), keep_invalid=True)
     found = list(HeldRecord.objects.order_by("pk"))
     HeldRecord.objects.filter(pk=found[0].pk).update(attempts=1)  # now the last in the table
-    again = bulk_actions.reprocess({}, by="test").deliveries.get()
+    again = reprocess({}, by="test").deliveries.get()
     items = batch._next_part(again)[::-1]
 
     def lock() -> list[str]:

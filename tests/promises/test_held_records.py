@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from enrichment.held import bulk_actions, fixing
+from enrichment.held import fixing
 from enrichment.held.fixing import ConcurrentChange, StillInvalid
 from enrichment.models import HeldRecord, MinuteStat
 from enrichment.pipeline import batch
+from enrichment.tests.held import discard, reprocess
 from ingestion.models import Delivery
 from ingestion.payloads import ascii_json
 from ingestion.streams import get
@@ -25,8 +26,8 @@ def dead_letter(**changes: Any) -> HeldRecord:
     return HeldRecord.objects.latest("pk")
 
 
-def reprocess() -> Delivery:
-    return bulk_actions.reprocess({}, by="test").deliveries.get()
+def reprocess_all() -> Delivery:
+    return reprocess({}, by="test").deliveries.get()
 
 
 def test_refused_items_keep_their_places() -> None:
@@ -46,7 +47,7 @@ def test_nothing_valid_is_no_delivery() -> None:
 def test_a_fixed_record_is_stored_and_its_story_kept() -> None:
     dead = dead_letter()
     fixing.fix(dead, ascii_json(tutor()), dead.payload_version)
-    again = reprocess()
+    again = reprocess_all()
     work_off()
     dead.refresh_from_db()
     assert (dead.status, dead.outcome, dead.resolved_by) == (Status.RESOLVED, "inserted", again.pk)
@@ -59,7 +60,7 @@ def test_a_fixed_record_is_stored_and_its_story_kept() -> None:
 
 def test_a_record_that_fails_again_is_held_again() -> None:
     dead = dead_letter()
-    again = reprocess()
+    again = reprocess_all()
     work_off()
     dead.refresh_from_db()
     assert (dead.status, dead.attempts, dead.queued_in) == (Status.DEAD, 2, None)
@@ -74,7 +75,7 @@ def test_each_failure_writes_the_message_that_they_are_grouped_by() -> None:
     assert dead.messages["email"] == ["must be a valid e-mail address; got 'nobody'"]
     assert dead.message == "email: must be a valid e-mail address"
     HeldRecord.objects.update(message="of the failure before")
-    reprocess()
+    reprocess_all()
     work_off()
     assert HeldRecord.objects.get().message == dead.message
     send("sessions", session())
@@ -83,22 +84,22 @@ def test_each_failure_writes_the_message_that_they_are_grouped_by() -> None:
 
 def test_what_is_on_its_way_is_not_sent_twice() -> None:
     dead_letter()
-    reprocess()
-    assert bulk_actions.reprocess({}, by="test").count == 0
+    reprocess_all()
+    assert reprocess({}, by="test").count == 0
 
 
 def test_what_a_person_sends_on_goes_in_its_turn() -> None:
     """However much it is: what clients have sent before it does not wait for it."""
     dead_letter()
-    before, again, after = deliver("tutors", tutor()), reprocess(), deliver("tutors", tutor())
+    before, again, after = deliver("tutors", tutor()), reprocess_all(), deliver("tutors", tutor())
     claimed = [delivery.pk for _ in range(3) for delivery in Delivery.objects.claim("tutors", 1)]
     assert claimed == [before.pk, again.pk, after.pk]
 
 
 def test_a_discarded_record_is_skipped_by_the_delivery_that_names_it() -> None:
     dead = dead_letter()
-    again = reprocess()
-    bulk_action = bulk_actions.discard({}, by="test", reason="a test of the client's")
+    again = reprocess_all()
+    bulk_action = discard({}, by="test", reason="a test of the client's")
     work_off()
     dead.refresh_from_db()
     assert (dead.status, dead.discard_reason, bulk_action.count) == (Status.DISCARDED, "a test of the client's", 1)
@@ -108,12 +109,12 @@ def test_a_discarded_record_is_skipped_by_the_delivery_that_names_it() -> None:
 
 def test_a_record_fixed_meanwhile_is_skipped_by_the_delivery_that_names_it() -> None:
     dead = dead_letter()
-    again = reprocess()
+    again = reprocess_all()
     fixing.fix(dead, ascii_json(tutor()), 0)
     work_off()
     dead.refresh_from_db()
     assert (dead.status, counts(again)) == (Status.DEAD, {"skipped": 1})
-    reprocess()
+    reprocess_all()
     work_off()
     assert stored("tutors", tutor()["tutor_id"])
     assert_nothing_vanished()
@@ -123,14 +124,14 @@ def test_a_record_fixed_meanwhile_is_skipped_by_the_delivery_that_names_it() -> 
 def test_what_changed_between_reading_and_work_is_skipped(action: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker has read and validated the record; before its transaction begins, a person is faster."""
     dead = dead_letter()
-    again = reprocess()
+    again = reprocess_all()
     work = batch._work
 
     def slow(*args: Any) -> Any:
         if action == "fix":
             fixing.fix(dead, ascii_json(tutor()), 0)
         else:
-            bulk_actions.discard({}, by="test", reason="no")
+            discard({}, by="test", reason="no")
         return work(*args)
 
     monkeypatch.setattr(batch, "_work", slow)
@@ -152,7 +153,7 @@ def test_the_second_fix_of_one_version_changes_nothing() -> None:
 
 def test_a_closed_record_cannot_be_fixed() -> None:
     dead = dead_letter()
-    bulk_actions.discard({}, by="test", reason="no")
+    discard({}, by="test", reason="no")
     with pytest.raises(ConcurrentChange):
         fixing.fix(dead, ascii_json(tutor()), 0)
 
@@ -167,7 +168,7 @@ def test_a_fix_must_be_valid(payload: str) -> None:
 def test_a_resolved_record_is_never_discarded() -> None:
     dead = dead_letter()
     send("tutors", tutor())
-    assert bulk_actions.discard({}, by="test", reason="no").count == 0
+    assert discard({}, by="test", reason="no").count == 0
     dead.refresh_from_db()
     assert dead.status == Status.RESOLVED
 

@@ -15,10 +15,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from enrichment.held import bulk_actions
 from enrichment.held.fixing import fix
 from enrichment.models import HeldRecord
-from enrichment.tests.held import hold, wait
+from enrichment.tests.held import hold, reprocess, wait
 from ingestion.models import Delivery
 from ingestion.payloads import ascii_json
 from tests.people import browser_of, person, text_of
@@ -294,7 +293,7 @@ def test_a_row_that_was_held_first_tells_how_it_was_stored(operator: Client) -> 
     delivery = send("tutors", tutor(tutor_id="T-7", email="none"), keep_invalid=True)
     held = HeldRecord.objects.get()
     fix(held, ascii_json(tutor(tutor_id="T-7")), 0)
-    bulk_action = bulk_actions.reprocess({"ids": [held.pk]}, by="test")
+    bulk_action = reprocess({"ids": [held.pk]}, by="test")
     work_off()
     stored_by = bulk_action.deliveries.get().pk
     text = text_of(operator.get("/admin/tutoring/tutor/T-7/change/"))

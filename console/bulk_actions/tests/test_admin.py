@@ -14,7 +14,7 @@ from console.bulk_actions import page as bulk_action_page
 from console.bulk_actions.admin import list_pages
 from enrichment.held import bulk_actions
 from enrichment.models import BulkAction, HeldRecord
-from enrichment.tests.held import hold, valid, wait
+from enrichment.tests.held import discard, hold, reprocess, valid, wait
 from ingestion import doorbell
 from ingestion.models import Delivery, PausedStream
 from tests.people import browser_of, person, text_of
@@ -31,7 +31,7 @@ def page_of(client: Client, bulk_action: BulkAction) -> str:
 
 def test_a_bulk_action_tells_what_came_of_it(viewer: Client) -> None:
     records = [hold() for _ in range(3)]
-    bulk_action = bulk_actions.reprocess({"status": "dead", "stream": "tutors"}, by="user:ann")
+    bulk_action = reprocess({"status": "dead", "stream": "tutors"}, by="user:ann")
     delivery = bulk_action.deliveries.get()
     Delivery.objects.filter(pk=delivery.pk).update(inserted=1, held=1)
     assert bulk_action.count == len(records)
@@ -83,7 +83,7 @@ def test_it_tells_of_trouble_and_of_who_was_faster(viewer: Client) -> None:
     text = text_of(viewer.get(f"{BULK_ACTIONS}{bulk_action.pk}/change/"))
     assert "OperationalError: &lt;b&gt;away" in text and "&lt;b&gt;sent twice" in text
     assert "failing" in text_of(viewer.get(BULK_ACTIONS))
-    bulk_actions.discard({"ids": [record.pk]}, by="test", reason="no")
+    discard({"ids": [record.pk]}, by="test", reason="no")
     bulk_actions.run_to_completion(bulk_action)
     text = page_of(viewer, bulk_action)
     assert "1 of the 2 was closed or sent on by someone faster" in text
@@ -93,7 +93,7 @@ def test_it_tells_of_trouble_and_of_who_was_faster(viewer: Client) -> None:
 
 def test_one_of_selected_records_links_to_them(viewer: Client) -> None:
     records = [hold(key="T-1"), hold(key="", payload="[]")]
-    bulk_action = bulk_actions.discard({"ids": [record.pk for record in records]}, by="user:ann", reason="no")
+    bulk_action = discard({"ids": [record.pk for record in records]}, by="user:ann", reason="no")
     text = page_of(viewer, bulk_action)
     assert "2 selected held records" in text
     assert f'href="/admin/enrichment/heldrecord/{records[0].pk}/change/">tutors T-1</a>' in text
@@ -145,8 +145,8 @@ def test_a_filter_in_plain_words_and_as_lists(
 
 def test_those_still_open_are_listed_and_no_others(viewer: Client) -> None:
     hold(key="T-open"), hold(key="T-closed")
-    bulk_actions.discard({"key": "T-closed"}, by="test", reason="no")
-    bulk_action = bulk_actions.reprocess({"stream": "tutors"}, by="test")
+    discard({"key": "T-closed"}, by="test", reason="no")
+    bulk_action = reprocess({"stream": "tutors"}, by="test")
     text = page_of(viewer, bulk_action)
     page = "/admin/enrichment/deadletter/?stream=tutors"
     assert f'<a href="{page}">dead letters, filtered so</a>' in text
@@ -159,12 +159,12 @@ def test_of_very_many_held_again_the_latest_are_shown_and_the_page_says_so(
 ) -> None:
     monkeypatch.setattr(bulk_action_page, "MAX_LINKS", 2)
     records = [hold() for _ in range(3)]
-    all_that_match = bulk_actions.reprocess({"status": "dead"}, by="test")
+    all_that_match = reprocess({"status": "dead"}, by="test")
     work()
     text = page_of(viewer, all_that_match).split("Held again")[1]
     assert "These are the latest 2 of 3. The others are among" in text
     assert '<a href="/admin/enrichment/deadletter/">dead letters, filtered so</a>' in text
-    selected = bulk_actions.reprocess({"ids": [record.pk for record in records]}, by="test")
+    selected = reprocess({"ids": [record.pk for record in records]}, by="test")
     work()
     text = page_of(viewer, selected)
     assert "The others are among those to which the numbers beside lead." in text
@@ -174,8 +174,8 @@ def test_of_very_many_held_again_the_latest_are_shown_and_the_page_says_so(
 
 def test_one_record_is_told_by_its_key(viewer: Client) -> None:
     record, gone = hold(key="T-77\u202e"), hold()
-    bulk_action = bulk_actions.discard({"ids": [record.pk]}, by="test", reason="no")
-    bulk_actions.discard({"ids": [gone.pk]}, by="test", reason="no")
+    bulk_action = discard({"ids": [record.pk]}, by="test", reason="no")
+    discard({"ids": [gone.pk]}, by="test", reason="no")
     gone.failures.all().delete()
     HeldRecord.objects.filter(pk=gone.pk).delete()
     for page in (BULK_ACTIONS, f"{BULK_ACTIONS}{bulk_action.pk}/change/"):
@@ -192,7 +192,7 @@ def test_the_list_and_a_page_take_as_many_queries_however_much_there_is(viewer: 
         return len(captured)
 
     hold(), hold()
-    bulk_action = bulk_actions.reprocess({"status": "dead"}, by="command")
+    bulk_action = reprocess({"status": "dead"}, by="command")
     pages = (BULK_ACTIONS, f"{BULK_ACTIONS}{bulk_action.pk}/change/")
     for page in pages:
         viewer.get(page)
@@ -200,7 +200,7 @@ def test_the_list_and_a_page_take_as_many_queries_however_much_there_is(viewer: 
     bulk_action = BulkAction.objects.get(pk=bulk_action.pk)
     for _ in range(30):
         hold(), wait()
-        bulk_action.deliveries.add(*bulk_actions.reprocess({}, by="command").deliveries.all())
+        bulk_action.deliveries.add(*reprocess({}, by="command").deliveries.all())
     assert [queries(page) for page in pages] == few
 
 
@@ -209,13 +209,13 @@ def test_a_very_large_one_is_told_of_in_part(viewer: Client, monkeypatch: pytest
     monkeypatch.setattr(bulk_action_page, "MAX_EXAMINED", 3)
     for _ in range(6):
         hold()
-    bulk_action = bulk_actions.reprocess({}, by="command")
+    bulk_action = reprocess({}, by="command")
     assert "Where the latest 3 of them are now" in page_of(viewer, bulk_action)
 
 
 def test_one_whose_deliveries_are_deleted_by_now_still_tells_how_many(viewer: Client) -> None:
     hold()
-    bulk_action = bulk_actions.reprocess({}, by="command")
+    bulk_action = reprocess({}, by="command")
     bulk_action.deliveries.clear()
     for page in (BULK_ACTIONS, f"{BULK_ACTIONS}{bulk_action.pk}/change/"):
         assert "1 sent through again" in text_of(viewer.get(page))
@@ -235,7 +235,7 @@ def test_bulk_actions_cannot_be_written(viewer: Client) -> None:
 
 
 def test_bulk_actions_are_for_those_who_may_see_them() -> None:
-    bulk_action = bulk_actions.discard({}, by="command", reason="no")
+    bulk_action = discard({}, by="command", reason="no")
     nobody = browser_of(person())
     for page in (BULK_ACTIONS, f"{BULK_ACTIONS}{bulk_action.pk}/change/"):
         assert nobody.get(page).status_code == 403

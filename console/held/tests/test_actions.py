@@ -8,9 +8,8 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from enrichment.held import bulk_actions
 from enrichment.models import BulkAction, HeldRecord
-from enrichment.tests.held import hold, valid, wait
+from enrichment.tests.held import discard, hold, reprocess, valid, wait
 from ingestion.models import Delivery
 from ingestion.payloads import ascii_json
 from tests.people import browser_of, person, text_of
@@ -171,7 +170,7 @@ def test_every_act_is_in_the_history(operator: Client) -> None:
 def test_who_was_faster_wins(operator: Client) -> None:
     record = hold()
     asked = fields_of(text_of(operator.post(DEAD, choose("reprocess", record))))
-    bulk_actions.discard({"ids": [record.pk]}, by="command", reason="faster")
+    discard({"ids": [record.pk]}, by="command", reason="faster")
     text = text_of(operator.post(DEAD, asked, follow=True))
     assert "someone was faster" in text
     record.refresh_from_db()
@@ -181,7 +180,7 @@ def test_who_was_faster_wins(operator: Client) -> None:
 
 def test_what_is_on_its_way_is_left_out_and_said_to_be(operator: Client) -> None:
     hold()
-    bulk_actions.reprocess({}, by="command")
+    reprocess({}, by="command")
     assert "1 is on the way already" in text_of(operator.post(DEAD, choose("reprocess")))
     hold()
     text = text_of(operator.post(DEAD, choose("reprocess")))

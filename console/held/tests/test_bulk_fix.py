@@ -22,7 +22,7 @@ from console.held.tests.test_actions import ALL, DEAD, choose, fields_of
 from enrichment.held import bulk_actions, bulk_fix, fixing, requeue
 from enrichment.held.bulk_fix import FIELD_MISSING, OLD_VALUE_DIFFERS, UNCHANGED, Change
 from enrichment.models import BulkAction, HeldRecord
-from enrichment.tests.held import hold, valid, wait
+from enrichment.tests.held import discard, hold, reprocess, valid, wait
 from ingestion import streams
 from ingestion.models import Delivery
 from ingestion.payloads import ascii_json
@@ -101,7 +101,7 @@ def test_it_is_fixed_as_a_single_one_is() -> None:
     record = hold(valid(tutor_id="T-old", email="none", updated_at="2025-01-02T03:04:05Z"))
     record.original_payload = "as it came"
     record.save()
-    bulk_actions.reprocess({}, by="test")
+    reprocess({}, by="test")
     fix(Change(operation="replace", field="tutor_id", old='"T-old"', value='"T-new"'))
     assert payload_of(record)["tutor_id"] == "T-old"  # it would not pass
     fix(TO_ADA)
@@ -293,7 +293,7 @@ def test_a_crash_in_the_middle_of_a_step_leaves_nothing_half_done(monkeypatch: p
 def test_who_closed_one_meanwhile_was_faster() -> None:
     first, second = hold(), hold()
     bulk_action = begin(TO_ADA)
-    bulk_actions.discard({"ids": [first.pk]}, by="test", reason="no")
+    discard({"ids": [first.pk]}, by="test", reason="no")
     bulk_actions.run_to_completion(bulk_action)
     first.refresh_from_db()
     assert (first.payload_version, first.status) == (0, Status.DISCARDED)

@@ -9,9 +9,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from enrichment.held import bulk_actions
 from enrichment.models import HeldRecord
-from enrichment.tests.held import hold, key_named, valid, wait
+from enrichment.tests.held import hold, key_named, reprocess, valid, wait
 from ingestion.models import Delivery, Upload
 from tests.people import browser_of, person, text_of
 from tests.records import send
@@ -110,13 +109,13 @@ def test_a_list_takes_as_many_queries_however_long_it_is(
     for _ in range(3):
         hold()
         wait()
-        bulk_actions.reprocess({}, by="command")
+        reprocess({}, by="command")
     with django_assert_num_queries(queries):
         text_of(operator.get(page))
     for _ in range(10):
         hold()
         wait()
-        bulk_actions.reprocess({}, by="command")
+        reprocess({}, by="command")
     with django_assert_num_queries(queries):
         text_of(operator.get(page))
 

@@ -15,7 +15,7 @@ from enrichment import tasks
 from enrichment.held import bulk_actions, requeue
 from enrichment.models import BulkAction, HeldRecord
 from enrichment.pipeline import batch
-from enrichment.tests.held import hold, valid, wait
+from enrichment.tests.held import hold, reprocess, valid, wait
 from ingestion.models import Delivery
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -118,7 +118,7 @@ def test_deliveries_of_held_records_are_cut_by_what_they_weigh(monkeypatch: pyte
     last = hold(valid(tutor_id="R-6"))
     size = len(small[0].payload)
     monkeypatch.setattr(requeue, "CHUNK_BYTES", 2 * size)
-    bulk_action = bulk_actions.reprocess({}, by="test")
+    bulk_action = reprocess({}, by="test")
     deliveries = list(bulk_action.deliveries.order_by("pk"))
     assert [delivery.count for delivery in deliveries] == [2, 2, 1, 1, 1]
     assert [delivery.size for delivery in deliveries] == [2 * size, 2 * size, size, len(large.payload), size]
@@ -133,14 +133,14 @@ def test_several_deliveries_of_held_records_are_taken_together_up_to_what_a_work
     size = len(hold(valid(tutor_id="R-1")).payload)
     hold(valid(tutor_id="R-2")), hold(valid(tutor_id="R-3"))
     monkeypatch.setattr(requeue, "CHUNK_BYTES", 1)
-    bulk_actions.reprocess({}, by="test")
+    reprocess({}, by="test")
     monkeypatch.setattr(ingestion.models, "MAX_BATCH_BYTES", 2 * size)
     assert [len(Delivery.objects.claim("tutors", 1000)) for _ in range(3)] == [2, 1, 0]
 
 
 def test_what_is_sent_through_again_is_read_without_its_original() -> None:
     record = hold(valid(tutor_id="R-1"), original_payload="as it came")
-    bulk_actions.reprocess({}, by="test")
+    reprocess({}, by="test")
     with CaptureQueriesContext(connection) as captured:
         [item] = batch._held_items(Delivery.objects.get(format="held"))
     assert item.held == record
