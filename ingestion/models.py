@@ -128,6 +128,8 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         with raw_cursor() as cursor:
             cursor.execute(f"INSERT INTO ingestion_delivery ({names}) VALUES ({places}) RETURNING id", values)  # noqa: S608
             delivery.pk = cursor.fetchone()[0]
+        state = delivery._state  # noqa: SLF001 (as Model.from_db() sets it: others may refer to the delivery)
+        state.adding, state.db = False, connection.alias
         return delivery
 
     def pending(self) -> DeliveryQuerySet:
