@@ -33,11 +33,12 @@ from enrichment.models import MinuteStat
 from ingestion import backlog, doorbell
 from ingestion.models import PausedStream
 from ingestion.query import read_query
+from ingestion.streams import names
 
-EXAMPLE = """\
+EXAMPLE = f"""\
 # HELP tutormax_pending_records Records not yet processed.
 # TYPE tutormax_pending_records gauge
-tutormax_pending_records{stream="tutors"} 250.0
+tutormax_pending_records{{stream="{names()[0]}"}} 250.0
 """
 
 

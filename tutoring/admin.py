@@ -72,7 +72,7 @@ class TutorAdmin(StoredRecordAdmin):
             "tiles": tutor_page.tiles(request, row, found),
             "charts": tutor_page.charts(found),
             "texts": with_links(request, found.texts),
-            "feedback_page": list_page(request, "feedback", tutor_id=row.pk, has_text_feedback__exact=1),
+            "feedback_page": list_page(request, Feedback, tutor_id=row.pk, has_text_feedback__exact=1),
         }
 
 
@@ -101,9 +101,9 @@ class StudentAdmin(StoredRecordAdmin):
             "last_sessions": with_links(request, found.last_sessions),
             "last_feedback": with_links(request, found.last_feedback),
             "tutors": [(each, page_of(request, Tutor, each.tutor_id)) for each in found.tutors],
-            "sessions_page": list_page(request, "tutoringsession", **own),
-            "no_show_page": list_page(request, "tutoringsession", **own, no_show__exact=1),
-            "feedback_page": list_page(request, "feedback", **own),
+            "sessions_page": list_page(request, TutoringSession, **own),
+            "no_show_page": list_page(request, TutoringSession, **own, no_show__exact=1),
+            "feedback_page": list_page(request, Feedback, **own),
         }
 
 
@@ -163,7 +163,7 @@ class SessionAdmin(StoredRecordAdmin):
             "student": (row.student, page_of(request, Student, row.student_id)),
             "start": as_sent(row.scheduled_start_as_sent),
             "feedback": with_links(request, found),
-            "feedback_page": list_page(request, "feedback", session_id=row.pk),
+            "feedback_page": list_page(request, Feedback, session_id=row.pk),
         }
 
     def get_queryset(self, request: HttpRequest) -> Any:

@@ -10,16 +10,16 @@ from django.utils.safestring import SafeString
 from console.charts import Series, bars, line, number, stacked_bars
 from console.stored.page import Tile, list_page
 from ingestion.text import thousands
-from tutoring.models import Tutor
+from tutoring.models import Feedback, Tutor, TutoringSession
 from tutoring.statistics import OfTutor, Sessions
 
 
 def tiles(request: HttpRequest, tutor: Tutor, numbers: OfTutor) -> list[Tile]:
     def sessions(**filters: Any) -> str:
-        return list_page(request, "tutoringsession", tutor_id=tutor.pk, **filters)
+        return list_page(request, TutoringSession, tutor_id=tutor.pk, **filters)
 
     past, ratings = numbers.sessions, numbers.ratings
-    feedback = list_page(request, "feedback", tutor_id=tutor.pk)
+    feedback = list_page(request, Feedback, tutor_id=tutor.pk)
     return [
         Tile(thousands(past.all), "sessions", sessions(), f"{numbers.upcoming:,} upcoming"),
         Tile(number(past.hours), "hours held", sessions(no_show__exact=0)),

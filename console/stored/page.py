@@ -12,7 +12,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, models
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -36,11 +36,12 @@ class Tile:
     kind: str = ""
 
 
-def list_page(request: HttpRequest, model: str, **filters: Any) -> str:
-    """The list of those rows; empty for who may not see it."""
-    if not request.user.has_perm(f"tutoring.view_{model}"):
+def list_page(request: HttpRequest, model: type[Model], **filters: Any) -> str:
+    """The address of the list of those rows; empty for who may not see it."""
+    app, name = model._meta.app_label, model._meta.model_name
+    if not request.user.has_perm(f"{app}.view_{name}"):
         return ""
-    return f"{reverse(f'admin:tutoring_{model}_changelist')}?{urlencode(filters)}"
+    return f"{reverse(f'admin:{app}_{name}_changelist')}?{urlencode(filters)}"
 
 
 MOST_HELD = 10

@@ -162,7 +162,7 @@ STEP_BY_KIND: dict[str, Callable[[BulkAction, Sequence[int], float], tuple[int, 
 
 
 def describe_filter(chosen: Mapping[str, Any], known: Mapping[int, HeldRecord] = MappingProxyType({})) -> str:
-    """What a filter means, for the history, lists and pages: "dead letters of tutors with code invalid". One selected
+    """What a filter means, for the history, lists and pages: "dead letters with code invalid". One selected
     record is told by its key too, where it is among the `known`.
     """
     told = {"dead": "dead letters", "waiting": "waiting records"}.get(chosen.get("status", ""), "open held records")
