@@ -237,6 +237,7 @@ def in_queue() -> list[str]:
     return [str(task.func()) for task in OrmQ.objects.all()]
 
 
+@pytest.mark.no_cover  # like the next one it works against the clock
 def test_the_schedule_begins_it_and_a_drain_does_it_though_nothing_else_is_pending(small_steps: None) -> None:
     for _ in range(10):
         delivery()
@@ -249,6 +250,7 @@ def test_the_schedule_begins_it_and_a_drain_does_it_though_nothing_else_is_pendi
     assert (len(in_queue()), left()) == (1, set())  # nobody is rung for nothing
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("is_busy", [True, False], ids=["beside records", "alone"])
 def test_a_drain_goes_on_until_its_time_is_over_and_rings_again(monkeypatch: pytest.MonkeyPatch, is_busy: bool) -> None:
     monkeypatch.setattr(retention, "STEP", 1)
