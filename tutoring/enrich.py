@@ -1,6 +1,6 @@
 """The 17 derived fields and the warnings, as pure functions of a record and its context.
 
-Where an input is absent the derived field is None. Plain strings, not members of TextChoices: psycopg would write the
+Where an input is missing the derived field is None. Plain strings, not members of TextChoices: psycopg would write the
 names of those.
 """
 
@@ -112,7 +112,7 @@ def session_start(feedback: FeedbackRecord, context: Context) -> datetime | None
     return None if session is None else session["scheduled_start"]
 
 
-# Warnings: such a record is stored all the same. Each names its field.
+# Warnings: the record is stored nevertheless. Each begins with the name of its field.
 
 
 def warn_tutor(tutor: TutorRecord, context: Context) -> list[str]:
@@ -121,15 +121,15 @@ def warn_tutor(tutor: TutorRecord, context: Context) -> list[str]:
 
 def _tutor_warnings(tutor: TutorRecord, context: Context) -> Iterator[str]:
     if tutor.age is not None and not 22 <= tutor.age <= 65:
-        yield f"age: {tutor.age} is outside the usual 22 to 65."
+        yield f"age {tutor.age} is outside the usual range of 22 to 65"
     baseline = tutor.baseline_sessions_per_week
     if baseline is not None and not 5 <= baseline <= 30:
-        yield f"baseline_sessions_per_week: {baseline} is outside the usual 5 to 30."
+        yield f"baseline_sessions_per_week {baseline} is outside the usual range of 5 to 30"
     for subject in tutor.subjects:
         if subject not in context.facts["subjects"]:
-            yield f"subjects: {subject!r} is not in the catalogue."
+            yield f"subjects contains {subject!r}, which is not in the catalogue"
     if tutor.created_at is not None and tutor.created_at < tutor.onboarding_date:
-        yield "created_at: lies before onboarding_date."
+        yield "created_at is before onboarding_date"
 
 
 def warn_session(session: SessionRecord, context: Context) -> list[str]:
@@ -138,19 +138,19 @@ def warn_session(session: SessionRecord, context: Context) -> list[str]:
 
 def _session_warnings(session: SessionRecord, context: Context) -> Iterator[str]:
     if session.duration_minutes not in USUAL_DURATIONS:
-        yield f"duration_minutes: {session.duration_minutes} is not one of the usual 30, 45, 60, 90."
+        yield f"duration_minutes {session.duration_minutes} is unusual (usual: 30, 45, 60, 90)"
     if session.subject not in context.facts["subjects"]:
-        yield f"subject: {session.subject!r} is not in the catalogue."
+        yield f"subject {session.subject!r} is not in the catalogue"
     if session.is_first_session and session.session_number not in (None, 1):
-        yield f"session_number: is {session.session_number} although is_first_session is true."
+        yield f"session_number is {session.session_number} although is_first_session is true"
     if session.no_show:
         if session.engagement_score is not None and session.engagement_score > 0.1:
-            yield f"engagement_score: is {session.engagement_score} although no_show is true."
+            yield f"engagement_score is {session.engagement_score} although no_show is true"
     elif session.actual_start is None:
-        if session.scheduled_start <= context.now:  # one that is yet to come has not been held
-            yield "actual_start: is absent although the session was held."
+        if session.scheduled_start <= context.now:  # a session in the future has not taken place yet
+            yield "actual_start is missing for a session that took place"
     elif abs(session.actual_start - session.scheduled_start) > ((session.late_start_minutes or 0) + 5) * MINUTE:
-        yield "actual_start: is further from scheduled_start than late_start_minutes and 5 minutes."
+        yield "actual_start differs from scheduled_start by more than late_start_minutes plus 5 minutes"
 
 
 def warn_feedback(feedback: FeedbackRecord, context: Context) -> list[str]:
@@ -161,21 +161,21 @@ def _feedback_warnings(feedback: FeedbackRecord, context: Context) -> Iterator[s
     yield from _rating_warnings(feedback)
     start = session_start(feedback, context)
     if start is not None and feedback.submitted_at < start:
-        yield "submitted_at: lies before the session's start."
+        yield "submitted_at is before the start of the session"
     session = session_of(feedback, context)
     if session is not None:
         for field in ("tutor_id", "student_id"):
             if getattr(feedback, field) != session[field]:
-                yield f"{field}: is not the session's."
+                yield f"{field} differs from that of the session"
 
 
 def _rating_warnings(feedback: FeedbackRecord) -> Iterator[str]:
     overall, ratings = feedback.overall_rating, category_ratings(feedback)
     if ratings and 2 * abs(overall * len(ratings) - sum(ratings)) > 3 * len(ratings):  # more than 1.5, in whole numbers
-        yield "overall_rating: is more than 1.5 from the mean of the categories."
+        yield "overall_rating differs by more than 1.5 from the mean of the category ratings"
     if overall <= 2 and len(text_of(feedback)) < 10:
-        yield f"free_text_feedback: has fewer than 10 characters for a rating of {overall}."
+        yield f"free_text_feedback has fewer than 10 characters for a rating of {overall}"
     if feedback.is_first_session and overall <= 3 and not feedback.improvement_areas:
-        yield f"improvement_areas: are absent for a first session rated {overall}."
+        yield f"improvement_areas is missing for a first session rated {overall}"
     if (feedback.would_recommend is True and overall < 3) or (feedback.would_recommend is False and overall >= 4):
-        yield f"would_recommend: is at odds with a rating of {overall}."
+        yield f"would_recommend contradicts a rating of {overall}"

@@ -114,7 +114,7 @@ class Tutor(StoredRecord):
 
 class Student(StoredRecord):
     student_id = models.CharField(max_length=64, primary_key=True)
-    name = models.CharField(max_length=255, blank=True, help_text="Empty for a stub.")
+    name = models.CharField(max_length=255, blank=True, help_text="Empty for a placeholder.")
     age = models.SmallIntegerField(null=True, blank=True)
     grade_level = models.CharField(max_length=50, null=True, blank=True)
     subjects_interested = models.JSONField(null=True, blank=True)
@@ -122,7 +122,7 @@ class Student(StoredRecord):
     updated_at = models.DateTimeField(null=True, blank=True)
 
     is_stub = models.BooleanField(
-        default=False, editable=False, help_text="Stands in for a student whose record has not arrived."
+        default=False, editable=False, help_text="Placeholder for a student whose record has not arrived yet."
     )
 
     class Meta:
@@ -154,26 +154,28 @@ class TutoringSession(StoredRecord):
     updated_at = models.DateTimeField(null=True, blank=True)
 
     scheduled_offset = models.SmallIntegerField(
-        editable=False, help_text="Minutes east of UTC: the offset with which scheduled_start was sent."
+        editable=False, help_text="UTC offset in minutes that scheduled_start was sent with."
     )
-    is_weekend = models.BooleanField(
-        editable=False, help_text="On a Saturday or Sunday, by the clock where it was (the offset of scheduled_start)."
-    )
+    is_weekend = models.BooleanField(editable=False, help_text="On a Saturday or Sunday, local time of the session.")
     time_of_day = models.CharField(
         max_length=10,
         choices=TimeOfDay,
         editable=False,
-        help_text="morning 5 to 11, afternoon 12 to 16, evening 17 to 21, night 22 to 4 o'clock, where it was.",
+        help_text="Morning 5–11, afternoon 12–16, evening 17–21, night 22–4 o'clock, local time of the session.",
     )
     is_late_start = models.BooleanField(editable=False, null=True, blank=True, help_text="More than 5 minutes late.")
     actual_duration_minutes = models.IntegerField(
         editable=False,
         null=True,
         blank=True,
-        help_text="From actual_start to actual_end; duration_minutes where the end is not known.",
+        help_text="From actual_start to actual_end; duration_minutes if the end is unknown.",
     )
-    week_of_year = models.SmallIntegerField(editable=False, help_text="ISO week of scheduled_start, where it was.")
-    month_of_year = models.SmallIntegerField(editable=False, help_text="Of scheduled_start, where it was: 1 to 12.")
+    week_of_year = models.SmallIntegerField(
+        editable=False, help_text="ISO week of scheduled_start, local time of the session."
+    )
+    month_of_year = models.SmallIntegerField(
+        editable=False, help_text="Month of scheduled_start (1–12), local time of the session."
+    )
 
     exposed_as = {"scheduled_start": "scheduled_start_as_sent"}
 
@@ -206,7 +208,7 @@ class TutoringSession(StoredRecord):
             models.CheckConstraint(
                 condition=Q(no_show=False) | Q(actual_start=None),
                 name="session_no_show_has_no_start",
-                violation_error_message="actual_start must be absent when no_show.",
+                violation_error_message="actual_start must be absent when no_show is true.",
             ),
         ]
 
@@ -226,7 +228,7 @@ class Feedback(StoredRecord):
     overall_rating = models.SmallIntegerField()
     submitted_at = models.DateTimeField()
     session_scheduled_start = models.DateTimeField(
-        help_text="As sent with the feedback: goes before the session's own.", null=True, blank=True
+        help_text="Overrides the session’s own start.", null=True, blank=True
     )
     subject_knowledge_rating = models.SmallIntegerField(null=True, blank=True)
     communication_rating = models.SmallIntegerField(null=True, blank=True)
@@ -242,20 +244,20 @@ class Feedback(StoredRecord):
     is_positive = models.BooleanField(editable=False, help_text="overall_rating is 4 or 5.")
     is_poor = models.BooleanField(editable=False, help_text="overall_rating is 1 or 2.")
     avg_category_rating = models.FloatField(
-        editable=False, null=True, blank=True, help_text="The mean of the category ratings there are."
+        editable=False, null=True, blank=True, help_text="Mean of the category ratings given."
     )
     category_variance = models.FloatField(
-        editable=False, null=True, blank=True, help_text="Their variance (of the population)."
+        editable=False, null=True, blank=True, help_text="Population variance of the category ratings."
     )
-    has_text_feedback = models.BooleanField(editable=False, help_text="free_text_feedback says something.")
+    has_text_feedback = models.BooleanField(editable=False, help_text="free_text_feedback is not blank.")
     feedback_delay_hours = models.FloatField(
         editable=False,
         null=True,
         blank=True,
-        help_text="From the session's scheduled start to submitted_at; below 0 when it came before.",
+        help_text="From the session’s scheduled start to submitted_at; negative if submitted earlier.",
     )
     session_start_used = models.DateTimeField(
-        editable=False, help_text="The session's start that the delay was computed from.", null=True, blank=True
+        editable=False, help_text="Session start that the delay was computed from.", null=True, blank=True
     )
 
     class Meta:
@@ -272,7 +274,7 @@ class Feedback(StoredRecord):
             models.CheckConstraint(
                 condition=Q(is_first_session=False) | Q(would_recommend__isnull=False),
                 name="feedback_first_would_recommend",
-                violation_error_message="would_recommend is required when is_first_session.",
+                violation_error_message="would_recommend is required when is_first_session is true.",
             ),
         ]
 

@@ -1,4 +1,4 @@
-"""The four kinds of record as clients send them, and what is an error in them."""
+"""The four kinds of record as clients send them, and the rules that make one invalid."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -31,101 +31,101 @@ Rating = Annotated[int, Field(ge=1, le=5), WholeNumber]
 
 
 class TutorRecord(Record):
-    """A tutor. `tenure_days` is derived: what is sent as it is ignored."""
+    """A tutor. `tenure_days` is derived: a value sent for it is ignored."""
 
     tutor_id: Identifier
-    """Names the tutor: the key."""
+    """Unique ID of the tutor (the key)."""
     name: Name
     """Full name."""
     email: Email
-    """An e-mail address."""
+    """E-mail address."""
     subjects: Annotated[list[SubjectName], Field(min_length=1, max_length=10)]
-    """What the tutor teaches; a subject that is not in the catalogue is a warning."""
+    """Subjects taught; one that is not in the catalogue causes a warning."""
     onboarding_date: PastTime
-    """When the tutor began: tenure is counted from here."""
+    """When the tutor started; tenure is counted from here."""
     status: Annotated[Literal["active", "inactive", "suspended", "churned"] | None, default_for_null("active")] = (
         "active"
     )
-    """Absent is active."""
+    """Default: active."""
     age: Annotated[int, Field(ge=18, le=100), WholeNumber] | None = None
-    """In years; outside 22 to 65 is a warning."""
+    """In years; a value outside 22 to 65 causes a warning."""
     location: Text255 | None = None
     """Where the tutor works."""
     education_level: Text100 | None = None
-    """The highest degree."""
+    """Highest degree."""
     subject_type: Literal["STEM", "Language", "TestPrep"] | None = None
-    """The group that the subjects belong to."""
+    """Group that the subjects belong to."""
     behavioral_archetype: Literal["high_performer", "at_risk", "new_tutor", "steady", "churner"] | None = None
-    """What the tutor is like over time."""
+    """How the tutor behaves over time."""
     baseline_sessions_per_week: Annotated[int, Field(ge=0, le=50), WholeNumber] | None = None
-    """What is usual for the tutor; outside 5 to 30 is a warning."""
+    """Usual number of sessions per week; a value outside 5 to 30 causes a warning."""
     created_at: PastTime | None = None
-    """When the record was made in the system it comes from."""
+    """When the record was created in the source system."""
     updated_at: PastTime | None = None
-    """When the record last changed there: of two records with one key the one with the later time stays."""
+    """When the record last changed there; of two records with the same key the later one wins."""
 
 
 class StudentRecord(Record):
     """A student."""
 
     student_id: Identifier
-    """Names the student: the key."""
+    """Unique ID of the student (the key)."""
     name: Name
-    """Full name; empty in a row that stands in for a student whose record has not arrived."""
+    """Full name; empty in a placeholder for a student whose record has not arrived yet."""
     age: Annotated[int, Field(ge=3, le=120), WholeNumber] | None = None
     """In years."""
     grade_level: Text50 | None = None
-    """The class or year at school."""
+    """Class or year at school."""
     subjects_interested: Annotated[list[Text100], Field(max_length=50)] | None = None
-    """What the student wants to learn."""
+    """Subjects the student wants to learn."""
     created_at: PastTime | None = None
-    """When the record was made in the system it comes from."""
+    """When the record was created in the source system."""
     updated_at: PastTime | None = None
-    """When the record last changed there: of two records with one key the one with the later time stays."""
+    """When the record last changed there; of two records with the same key the later one wins."""
 
 
 class SessionRecord(Record):
-    """A tutoring session, scheduled or held."""
+    """A tutoring session, scheduled or past."""
 
     # A field that a rule compares with others stands after them.
     session_id: Identifier
-    """Names the session: the key."""
+    """Unique ID of the session (the key)."""
     tutor_id: Identifier
-    """The tutor; the session waits until there is one with this key."""
+    """The tutor; the session waits until a tutor with this key exists."""
     student_id: Identifier
-    """The student; the session waits until there is one with this key."""
+    """The student; the session waits until a student with this key exists."""
     scheduled_start: Time
-    """When it is to begin, at most 30 days ahead; rows keep the offset it was sent with."""
+    """Scheduled start, at most 30 days in the future; stored with the offset it was sent with."""
     duration_minutes: Annotated[int, Field(ge=0, le=300), WholeNumber]
-    """How long it is to last; other than 30, 45, 60 or 90 is a warning."""
+    """Scheduled duration; a value other than 30, 45, 60 or 90 causes a warning."""
     subject: SubjectName
-    """What is taught; a subject that is not in the catalogue is a warning."""
+    """Subject taught; one that is not in the catalogue causes a warning."""
     session_number: Annotated[int, Field(ge=1, le=2**31 - 1), WholeNumber] | None = None
-    """Which of the sessions of this tutor with this student it is, from 1."""
+    """Number of the session among those of this tutor with this student, from 1."""
     is_first_session: Flag = False
-    """The first of this tutor with this student; absent is false."""
+    """First session of this tutor with this student; default: false."""
     no_show: Flag = False
-    """The student did not come, so that nothing began; absent is false."""
+    """The student did not come and the session did not start; default: false."""
     actual_start: PastTime | None = None
-    """When it began; absent when `no_show`."""
+    """Actual start; must be absent if `no_show` is true."""
     actual_end: PastTime | None = None
-    """When it ended: after `actual_start`."""
+    """Actual end; after `actual_start`."""
     session_type: Annotated[Literal["1-on-1", "group", "workshop"] | None, default_for_null("1-on-1")] = "1-on-1"
-    """Absent is 1-on-1."""
+    """Default: 1-on-1."""
     tutor_initiated_reschedule: Flag = False
-    """The tutor moved it; absent is false."""
+    """The tutor rescheduled it; default: false."""
     late_start_minutes: Annotated[int, Field(ge=0, le=60), WholeNumber] | None = None
-    """How late it began; not more than `duration_minutes`."""
+    """Minutes it started late; at most `duration_minutes`."""
     engagement_score: Annotated[float, Field(ge=0, le=1)] | None = None
-    """How much the student took part: 0 not at all, 1 fully."""
+    """Participation of the student, from 0 (none) to 1 (full)."""
     learning_objectives_met: bool | None = None
-    """Whether what was planned was learnt."""
+    """Whether the learning objectives were met."""
     technical_issues: Flag = False
-    """Whether technology got in the way; absent is false."""
+    """Whether there were technical problems; default: false."""
     created_at: PastTime | None = None
-    """When the record was made in the system it comes from."""
+    """When the record was created in the source system."""
     updated_at: PastTime | None = None
-    """When the record last changed there: of two records with one key the one with the later time stays."""
+    """When the record last changed there; of two records with the same key the later one wins."""
 
     @field_validator("scheduled_start")
     @classmethod
@@ -156,42 +156,42 @@ class SessionRecord(Record):
 
 
 class FeedbackRecord(Record):
-    """What a student says of a session."""
+    """A student's feedback on a session."""
 
     feedback_id: Identifier
-    """Names the feedback: the key."""
+    """Unique ID of the feedback (the key)."""
     session_id: Identifier
-    """What it is about; the feedback waits until there is a session with this key."""
+    """The session; the feedback waits until a session with this key exists."""
     student_id: Identifier
-    """Who gives it; not the session's student is a warning."""
+    """The student; a student other than that of the session causes a warning."""
     tutor_id: Identifier
-    """Whom it is about; not the session's tutor is a warning."""
+    """The tutor; a tutor other than that of the session causes a warning."""
     overall_rating: Rating
     """From 1 (poor) to 5 (excellent)."""
     submitted_at: PastTime
-    """When it was given."""
+    """When the feedback was submitted."""
     session_scheduled_start: Time | None = None
-    """When the session was to begin, where this is not what the session itself says."""
+    """Scheduled start of the session, if it differs from that of the session record."""
     subject_knowledge_rating: Rating | None = None
-    """Of the tutor's knowledge, from 1 to 5."""
+    """Knowledge of the subject, from 1 to 5."""
     communication_rating: Rating | None = None
-    """Of how things were explained, from 1 to 5."""
+    """Clarity of communication, from 1 to 5."""
     patience_rating: Rating | None = None
-    """Of the tutor's patience, from 1 to 5."""
+    """Patience, from 1 to 5."""
     engagement_rating: Rating | None = None
-    """Of how engaging it was, from 1 to 5."""
+    """How engaging the session was, from 1 to 5."""
     helpfulness_rating: Rating | None = None
-    """Of how much it helped, from 1 to 5."""
+    """How helpful the session was, from 1 to 5."""
     is_first_session: Flag = False
-    """About the first session with this tutor; absent is false."""
+    """Feedback on the first session with this tutor; default: false."""
     free_text_feedback: Annotated[str, Field(max_length=5000), StorableText] | None = None
-    """In the student's own words."""
+    """Comment in the student's own words."""
     would_recommend: Annotated[bool | None, Field(validate_default=True)] = None
-    """Whether the student would recommend the tutor; required when `is_first_session`."""
+    """Whether the student would recommend the tutor; required if `is_first_session` is true."""
     improvement_areas: Annotated[list[Text100], Field(max_length=10)] | None = None
-    """What could be better."""
+    """Suggested improvements."""
     created_at: PastTime | None = None
-    """When the record was made in the system it comes from."""
+    """When the record was created in the source system."""
 
     @field_validator("would_recommend")
     @classmethod

@@ -105,7 +105,7 @@ def test_feedback_follows_its_session() -> None:
     row = the_feedback()
     assert row.feedback_delay_hours == -0.5
     assert row.session_start_used == datetime(2025, 3, 1, 22, 30, tzinfo=UTC)
-    assert row.warnings == ["submitted_at: lies before the session's start."]
+    assert row.warnings == ["submitted_at is before the start of the session"]
     assert row.stored_at > before
     send("sessions", session(updated_at="2025-03-02T00:00:01Z"))
     assert (the_feedback().feedback_delay_hours, the_feedback().warnings) == (2.0, [])
@@ -131,9 +131,9 @@ def test_the_warning_comes_and_goes_with_the_sessions_tutor_and_student() -> Non
     send("tutors", tutor(tutor_id="T-2"))
     send("students", student(student_id="ST-2"))
     send("sessions", session(tutor_id="T-2", updated_at="2025-03-02T00:00:00Z"))
-    assert the_feedback().warnings == ["tutor_id: is not the session's."]
+    assert the_feedback().warnings == ["tutor_id differs from that of the session"]
     send("sessions", session(student_id="ST-2", updated_at="2025-03-02T00:00:01Z"))
-    assert the_feedback().warnings == ["student_id: is not the session's."]
+    assert the_feedback().warnings == ["student_id differs from that of the session"]
     send("sessions", session(updated_at="2025-03-02T00:00:02Z"))
     assert the_feedback().warnings == []
 

@@ -19,8 +19,8 @@ ROWS = {("sessions", "S-3001"): {"scheduled_start": START, "tutor_id": "T-1001",
 def warned(stream: str, record: dict[str, Any], rows: Any = ROWS) -> list[str]:
     """The fields that the warnings name."""
     warnings = get(stream).warn(validate(get(stream), record, NOW), Context(now=NOW, facts=FACTS, rows=rows))
-    assert all(": " in warning and warning.endswith(".") for warning in warnings)
-    return [warning.partition(":")[0] for warning in warnings]
+    assert not any(":" in warning.partition("(")[0] or warning.endswith(".") for warning in warnings)
+    return [warning.partition(" ")[0] for warning in warnings]
 
 
 def no_show(**changes: Any) -> dict[str, Any]:
