@@ -61,6 +61,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line("No Chromium was found. Install Debian's package chromium, or set CHROMIUM to a program.")
 
 
+@pytest.fixture(autouse=True)
+def free_slots() -> None:
+    """An answer that an earlier test has not read to its end may still hold one."""
+    from ingestion import capacity
+
+    capacity.taken.clear()
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
     """Gives each worker a database; on SQLite a file, since one in memory knows neither WAL nor a second process."""

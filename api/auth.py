@@ -73,8 +73,10 @@ class StaffSessionAuthentication(SessionAuthentication):
     """The admin session of a member of staff, with CSRF protection."""
 
     def authenticate(self, request: Request) -> tuple[AbstractBaseUser, None] | None:
+        if not is_staff(getattr(request._request, "user", None)):  # noqa: SLF001 (before CSRF, which reads forms)
+            return None
         found: tuple[AbstractBaseUser, None] | None = super().authenticate(request)
-        return found if found and is_staff(found[0]) else None
+        return found
 
 
 class HasScope(BasePermission):

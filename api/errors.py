@@ -16,6 +16,8 @@ from rest_framework.exceptions import APIException, MethodNotAllowed, NotAuthent
 from rest_framework.response import Response
 
 from ingestion.backlog import BacklogFull
+from ingestion.capacity import RETRY_AFTER as RETRY_WHEN_BUSY
+from ingestion.capacity import Busy
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import RequestRejected
 
@@ -41,6 +43,8 @@ CODES = {
 }
 BAD_REQUEST = "Malformed request."
 DATABASE_UNAVAILABLE = "The database is unavailable or busy; try again."
+STATEMENT_TIMED_OUT = "57014"
+TOO_SLOW = "The database took too long to find this. Narrow it down, for example by a range of time, or try again."
 DATABASE_ERRORS = (OperationalError, InterfaceError)
 REJECTIONS: tuple[tuple[type[Exception], int, str], ...] = (
     (ParseError, 400, ""),  # with its own message
@@ -85,10 +89,14 @@ def _rejection(exc: Exception) -> RequestRejected | None:
     if isinstance(exc, RequestRejected):
         return exc
     if isinstance(exc, DATABASE_ERRORS):
+        if getattr(exc.__cause__, "sqlstate", "") == STATEMENT_TIMED_OUT:
+            return RequestRejected(503, TOO_SLOW)
         logger.warning("The database is unavailable or busy: %s", exc)
         return RequestRejected(503, DATABASE_UNAVAILABLE)
     if isinstance(exc, BacklogFull):
         return RequestRejected(503, str(exc), headers={"Retry-After": str(RETRY_WHEN_FULL)})
+    if isinstance(exc, Busy):
+        return RequestRejected(503, str(exc), headers={"Retry-After": str(RETRY_WHEN_BUSY)})
     for kind, status, message in REJECTIONS:
         if isinstance(exc, kind):
             return RequestRejected(status, message or str(exc))
@@ -126,7 +134,10 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if _is_api(request):
         rejection = _rejection(exception) or RequestRejected(400, BAD_REQUEST)
         return error_response(rejection.status, rejection.message)
-    message = str(exception) if isinstance(exception, BadRequest) else BAD_REQUEST
+    if isinstance(exception, BadRequest):
+        message = str(exception)
+    else:
+        message = (_rejection(exception) or RequestRejected(400, BAD_REQUEST)).message
     return HttpResponseBadRequest(render_to_string("400.html", {"message": message}))
 
 

@@ -25,7 +25,7 @@ from enrichment.retention import retention_hint
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
 from enrichment.uploads import Progress, csv_of_rejected, progress_of
-from ingestion import backlog, streams
+from ingestion import backlog, capacity, streams
 from ingestion.files.record_file import RecordFile, inspect_file
 from ingestion.files.spool import spool
 from ingestion.files.uploads import ingest_files, preview
@@ -132,6 +132,10 @@ class UploadsView(ListView):
         again, dry_run = (read_choice(query, name, ["false", "true"]) == "true" for name in OPTIONS)
         if not dry_run:
             backlog.raise_if_full()
+        with capacity.heavy_request():
+            return self.ingest(request, query, again=again, dry_run=dry_run)
+
+    def ingest(self, request: Request, query: dict[str, str], *, again: bool, dry_run: bool) -> Response:
         files = read_files(request, query, self.opened)
         if dry_run:
             previews = [preview(file) for file in files]

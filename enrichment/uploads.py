@@ -19,7 +19,7 @@ from django.http import StreamingHttpResponse
 from django.utils import timezone
 
 from enrichment.models import HeldRecord
-from enrichment.rows.writers import Csv, with_truncation_marker
+from enrichment.rows.writers import Csv, download
 from ingestion import streams
 from ingestion.cells import cell_of, escape_formula
 from ingestion.files.csv_reader import REPORT_COLUMNS, match
@@ -144,11 +144,7 @@ def _held(pks: Sequence[int]) -> dict[int, dict[str, int]]:
 
 def csv_of_rejected(upload: Upload, *, begins: str = "") -> StreamingHttpResponse:
     """The rejected rows to be downloaded, sent as they are read."""
-    headers = {"Content-Disposition": f'attachment; filename="rejected-{upload.pk}.csv"'}
-    lines = chain([begins], rejected_rows(upload))
-    return StreamingHttpResponse(
-        with_truncation_marker(lines, Csv.truncation_marker), content_type="text/csv; charset=utf-8", headers=headers
-    )
+    return download(lambda: chain([begins], rejected_rows(upload)), Csv(), f"rejected-{upload.pk}")
 
 
 def rejected_rows(upload: Upload) -> Iterator[str]:

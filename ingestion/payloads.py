@@ -4,11 +4,22 @@ import gzip
 import io
 import json
 import math
+import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 MAX_DEPTH = 100
+MAX_CONTAINERS = 500_000
+MAX_VALUES = 2_500_000
+MAX_LINES = 1_000_000
+"""Of one body. 32 MB of ordinary records have a tenth of them."""
+SMALL_BODY = 500_000
+LARGE_BODY = 4_000_000
+"""Bytes of a body that cannot have as many, and of one that is parsed while no other is."""
+
+_one_large_parse = threading.Lock()
 
 
 class ParseError(ValueError):
@@ -33,12 +44,38 @@ def unpack(body: bytes, limit: int) -> bytes:
 
 
 def parse_json(body: bytes, depth: int = MAX_DEPTH) -> Any:
-    """The value that `body` holds, nested no deeper than `depth`. Raises ParseError with a message for the client."""
-    return _parse(_decode(body), depth)
+    """The value that `body` holds, nested no deeper than `depth`. Raises ParseError with a message for the client, and
+    TooLarge where it would take far more memory than bytes.
+    """
+    with _bounded(body):
+        return _parse(_decode(body), depth)
 
 
 def parse_ndjson(body: bytes) -> list[Any]:
-    """One value per line, empty lines left out. Raises ParseError, naming the line."""
+    """One value per line, empty lines left out. Raises ParseError, naming the line, and TooLarge."""
+    if body.count(b"\n") > MAX_LINES:
+        raise TooLarge(f"The body has more than {MAX_LINES} lines.")
+    with _bounded(body):
+        return _parse_lines(body)
+
+
+@contextmanager
+def _bounded(body: bytes) -> Iterator[None]:
+    """Around the parsing of `body`. A byte or two (`[],`, `1,`) become up to 100 in memory, and while they are parsed
+    no other thread runs: so they are counted first, and only one large body at a time is parsed by a process.
+    """
+    if len(body) <= SMALL_BODY:
+        yield
+        return
+    if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
+        raise TooLarge(f"The JSON has more than {MAX_CONTAINERS} lists and objects.")
+    if body.count(b",") > MAX_VALUES:
+        raise TooLarge(f"The JSON has more than {MAX_VALUES} values.")
+    with _one_large_parse if len(body) > LARGE_BODY else nullcontext():
+        yield
+
+
+def _parse_lines(body: bytes) -> list[Any]:
     items = []
     for number, line in _lines(body):
         try:

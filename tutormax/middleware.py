@@ -1,8 +1,11 @@
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
 
 from api.errors import error_response
 from ingestion.models import ApiKey
@@ -11,6 +14,7 @@ from tutormax import logs
 MAX_DRAIN = 64_000_000
 """Bytes of a refused body that are read to its end, so that the client gets to see why it is refused."""
 CHUNK = 65_536
+ANY_HOST = re.compile(r"/(health(/live)?|metrics)/?")
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -39,10 +43,27 @@ def add_expiry_header(request: HttpRequest, response: HttpResponse) -> None:
 
 
 def set_private_cache(request: HttpRequest, response: HttpResponse) -> None:
-    """What a session had a part in is for that person alone, and not to be found after the log-out."""
+    """What a session or a key had a part in is for its owner alone, and not to be found after the logout."""
     session = getattr(request, "session", None)
-    if session is not None and session.accessed and not response.has_header("Cache-Control"):
+    by_key = request.path_info.startswith(("/api/", "/metrics"))
+    if by_key:
+        patch_vary_headers(response, ["Authorization", "Cookie"])
+    if (by_key or (session is not None and session.accessed)) and not response.has_header("Cache-Control"):
         response["Cache-Control"] = "private, no-store"
+
+
+def answer_any_host(get_response: GetResponse) -> GetResponse:
+    """Load balancers, Kubernetes and Prometheus ask by address, and some cannot be given a Host header: what they ask
+    for is answered whatever the name. Nothing in these answers depends on it.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if ANY_HOST.fullmatch(request.path_info):
+            name = next((name.lstrip(".") for name in settings.ALLOWED_HOSTS if name != "*"), "localhost")
+            request.META["HTTP_HOST"] = name
+        return get_response(request)
+
+    return middleware
 
 
 def reject_malformed(get_response: GetResponse) -> GetResponse:

@@ -34,6 +34,9 @@ MAX_UPLOAD_BYTES = env.integer("MAX_UPLOAD_BYTES", 10_000_000_000, minimum=1)
 MAX_PENDING_RECORDS = env.integer("MAX_PENDING_RECORDS", 1_000_000, minimum=1)
 RETENTION = env.integer("RETENTION", 2_592_000, maximum=3_153_600_000)  # a hundred years
 CLAIM_LEASE = env.integer("CLAIM_LEASE", 60, minimum=1)
+WEB_THREADS = env.integer("WEB_THREADS", 4, minimum=1)
+CLIENT_TIMEOUT = env.integer("CLIENT_TIMEOUT", 60, minimum=1)
+STATEMENT_TIMEOUT = env.integer("STATEMENT_TIMEOUT", 30)
 WORKERS = env.integer("WORKERS", 2, minimum=1)
 SWEEP_INTERVAL = env.integer("SWEEP_INTERVAL", 60, minimum=1)
 WATCH_PATIENCE = env.integer("WATCH_PATIENCE", 180, minimum=1)
@@ -65,6 +68,7 @@ MIDDLEWARE = [
     "tutormax.middleware.request_id",
     "csp.middleware.CSPMiddleware",  # what the next ones refuse has its headers, too
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ORIGINS else []),
+    "tutormax.middleware.answer_any_host",
     "tutormax.middleware.reject_malformed",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -72,6 +76,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "tutormax.limits.LimitBodies",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -230,6 +235,7 @@ X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^health(/live)?/?$", r"^metrics/?$"]  # load balancers speak plain HTTP behind the proxy
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 
 LOGGING = {

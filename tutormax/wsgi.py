@@ -1,8 +1,11 @@
 import os
 from typing import Any
 
+from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
 from django.core.wsgi import get_wsgi_application
+
+from ingestion.statements import limit_statements
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tutormax.settings")
 
@@ -15,6 +18,8 @@ class Utf8Request(WSGIRequest):
     encoding = "utf-8"  # a property there
 
     def __init__(self, environ: dict[str, Any]) -> None:
+        if sock := environ.get("gunicorn.socket"):
+            sock.settimeout(settings.CLIENT_TIMEOUT)  # one that neither sends nor reads must not hold the thread
         if length := environ.get("CONTENT_LENGTH"):
             environ["wsgi.input"] = CompleteBody(environ["wsgi.input"], length)
         super().__init__(environ)
@@ -50,5 +55,19 @@ class CompleteBody:
         return data
 
 
-application = get_wsgi_application()
-application.request_class = Utf8Request
+def application(environ: dict[str, Any], start_response: Any) -> Any:
+    ignore_script_name(environ)
+    return handler(environ, start_response)
+
+
+def ignore_script_name(environ: dict[str, Any]) -> None:
+    """Takes back what gunicorn makes of a header SCRIPT_NAME: with it /x/admin/ would be /admin/, past the path rules
+    of a proxy.
+    """
+    if (prefix := environ.get("SCRIPT_NAME", "")) != os.environ.get("SCRIPT_NAME", ""):
+        environ.update(SCRIPT_NAME="", PATH_INFO=prefix + environ.get("PATH_INFO", ""))
+
+
+handler = get_wsgi_application()
+handler.request_class = Utf8Request
+limit_statements()

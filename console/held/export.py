@@ -12,7 +12,7 @@ from django.utils import timezone
 from console import senders
 from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
 from enrichment.rows.listing import Item
-from enrichment.rows.writers import Csv, Ndjson, Streamed, as_csv, as_ndjson, prefetch_first, with_truncation_marker
+from enrichment.rows.writers import Csv, Ndjson, as_csv, as_ndjson, download, prefetch_first
 from ingestion.cells import escape_formula
 from ingestion.payloads import ParseError, parse_json
 from ingestion.text import plain
@@ -29,22 +29,22 @@ COLUMNS = (
 
 def csv(records: HeldRecordQuerySet, name: str) -> StreamingHttpResponse:
     """For spreadsheets: with a mark of UTF-8, and nothing in it that they compute or that turns the text around it."""
-    chunks = ([_for_people(item) for item in chunk] for chunk in prefetch_first(_chunks(records)))
-    return _download(chain(["\ufeff"], as_csv(chunks, COLUMNS)), Csv(), name)
+
+    def text() -> Iterator[str]:
+        chunks = ([_for_people(item) for item in chunk] for chunk in prefetch_first(_chunks(records)))
+        return chain(["\ufeff"], as_csv(chunks, COLUMNS))
+
+    return download(text, Csv(), f"{name}-{timezone.localdate()}")
 
 
 def ndjson(records: HeldRecordQuerySet, name: str) -> StreamingHttpResponse:
     """For programs: messages by field, and the payload as it is."""
-    chunks = ([_for_programs(item) for item in chunk] for chunk in prefetch_first(_chunks(records)))
-    return _download(as_ndjson(chunks, COLUMNS), Ndjson(), name)
 
+    def text() -> Iterator[str]:
+        chunks = ([_for_programs(item) for item in chunk] for chunk in prefetch_first(_chunks(records)))
+        return as_ndjson(chunks, COLUMNS)
 
-def _download(text: Iterator[str], form: Streamed, name: str) -> StreamingHttpResponse:
-    headers = {"Content-Disposition": f'attachment; filename="{name}-{timezone.localdate()}.{form.format}"'}
-    content_type = f"{form.media_type}; charset=utf-8"
-    return StreamingHttpResponse(
-        with_truncation_marker(text, form.truncation_marker), content_type=content_type, headers=headers
-    )
+    return download(text, Ndjson(), f"{name}-{timezone.localdate()}")
 
 
 def _chunks(records: HeldRecordQuerySet) -> Iterator[list[Item]]:

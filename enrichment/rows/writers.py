@@ -15,6 +15,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.renderers import BaseRenderer
 
 from enrichment.rows.listing import Item, Listing
+from ingestion import capacity
 from ingestion.cells import SEPARATORS, escape_formula
 from ingestion.payloads import ascii_json
 from ingestion.text import strip_unstorable
@@ -127,14 +128,23 @@ def stream(method: str | None, form: Streamed, listing: Listing, name: str) -> H
     """All of the list, without a body for HEAD; its first chunk is read before the answer begins, so that most errors
     have a status.
     """
-    chunks = prefetch_first(listing.chunks()) if method == "GET" else iter(())
-    text = form.write(chunks, listing.fields) if method == "GET" else iter(())
-    headers = {"Content-Disposition": f'attachment; filename="{name}.{form.format}"'}
-    return StreamingHttpResponse(
-        with_truncation_marker(text, form.truncation_marker),
-        content_type=f"{form.media_type}; charset=utf-8",
-        headers=headers,
-    )
+    if method != "GET":
+        return StreamingHttpResponse(iter(()), content_type=content_type_of(form), headers=headers_of(name, form))
+    return download(lambda: form.write(prefetch_first(listing.chunks()), listing.fields), form, name)
+
+
+def download(text: Callable[[], Iterator[str]], form: Streamed, name: str) -> StreamingHttpResponse:
+    """A file that is sent as it is read. Raises capacity.Busy when too many are."""
+    parts = capacity.Download(lambda: with_truncation_marker(text(), form.truncation_marker))
+    return StreamingHttpResponse(parts, content_type=content_type_of(form), headers=headers_of(name, form))
+
+
+def content_type_of(form: Streamed) -> str:
+    return f"{form.media_type}; charset=utf-8"
+
+
+def headers_of(name: str, form: Streamed) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}.{form.format}"'}
 
 
 def prefetch_first(items: Iterator[Any]) -> Iterator[Any]:

@@ -7,6 +7,8 @@ import tempfile
 from contextlib import ExitStack
 from typing import IO, Any, BinaryIO, cast
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 
@@ -15,7 +17,11 @@ READ_SIZE = 1_000_000
 
 
 class SpoolHandler(FileUploadHandler):
-    """Files of a form go to the disk, into files without a name."""
+    """Files of a form go to the disk, into files without a name: of all together no more than MAX_UPLOAD_BYTES."""
+
+    def handle_raw_input(self, input_data: Any, META: Any, content_length: int, *args: Any, **kwargs: Any) -> None:  # noqa: N803
+        if content_length > settings.MAX_UPLOAD_BYTES:
+            raise RequestDataTooBig(f"At most {settings.MAX_UPLOAD_BYTES} bytes are taken at once.")
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         super().new_file(*args, **kwargs)

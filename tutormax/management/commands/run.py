@@ -148,7 +148,13 @@ def prepare(url: str) -> Credentials:
 def web_server() -> Child:
     command = (
         *(sys.executable, "-m", "gunicorn", "tutormax.wsgi", f"--bind=127.0.0.1:{settings.PORT}"),
-        *("--worker-class=gthread", "--workers=2", "--threads=4", "--graceful-timeout=5", "--no-control-socket"),
+        *(
+            "--worker-class=gthread",
+            "--workers=2",
+            f"--threads={settings.WEB_THREADS}",
+            "--graceful-timeout=5",
+            "--no-control-socket",
+        ),
     )
     hosts = ",".join({*settings.ALLOWED_HOSTS, "127.0.0.1", "localhost"})
     return Child("The web server", command, settings.RUN_DIR / "web.log", {"ALLOWED_HOSTS": hosts})

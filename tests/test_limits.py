@@ -1,0 +1,180 @@
+"""What nobody may take without being asked who they are, and what answers whatever the name it is called by."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from pytest_django import Settings
+
+from ingestion import capacity
+from tests.api import api, new_key, refusal
+from tests.people import browser_of, person, text_of
+from tutoring.tests.factories import student
+from tutormax.limits import SMALL_BODY
+
+HTML = {"accept": "text/html"}
+
+
+class TestHosts:
+    @pytest.mark.django_db
+    @pytest.mark.parametrize("host", ["10.0.0.5:8000", "[fd00::12]:8000", "ip-10-0-0-5.ec2.internal", "_", "a b"])
+    @pytest.mark.parametrize("path", ["/health", "/health/", "/health/live", "/health/live/"])
+    def test_health_is_answered_by_any_name(self, host: str, path: str) -> None:
+        assert Client(headers={"host": host}).get(path).status_code == 200
+
+    @pytest.mark.django_db
+    def test_metrics_are_answered_by_any_name_to_a_key(self) -> None:
+        anybody = Client(headers={"host": "10.1.2.3"})
+        assert anybody.get("/metrics").status_code == 401
+        assert api(host="10.1.2.3").get("/metrics").status_code == 200
+
+    @pytest.mark.django_db
+    def test_behind_https_they_are_answered_over_plain_http(self, settings: Settings) -> None:
+        settings.SECURE_SSL_REDIRECT = True
+        balancer = Client(headers={"host": "172.16.0.9:8000"})
+        assert [balancer.get(path).status_code for path in ("/health", "/health/live/")] == [200, 200]
+        assert api(host="172.16.0.9").get("/metrics/").status_code == 200
+        assert Client().get("/guide").status_code == 301
+
+    @pytest.mark.django_db
+    @pytest.mark.parametrize("path", ["/", "/admin/login/", "/guide", "/healthy", "/health/live/x", "/metrics/x"])
+    def test_all_else_stays_shut_and_names_the_setting(self, path: str) -> None:
+        page = text_of(Client(headers={"host": "10.0.0.5", **HTML}).get(path), 400)
+        assert "ALLOWED_HOSTS" in page
+
+    @pytest.mark.django_db
+    def test_the_api_names_the_setting_too(self) -> None:
+        assert "ALLOWED_HOSTS" in refusal(api(host="10.0.0.5").get("/api/students"), 400)["message"]
+
+
+def file_of(size: int) -> SimpleUploadedFile:
+    return SimpleUploadedFile("students.csv", b"x" * size, "text/csv")
+
+
+@pytest.fixture
+def spooled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The temporary files that are made from here on."""
+    made: list[str] = []
+    real = tempfile.TemporaryFile
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        made.append("file")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", noted)
+    return made
+
+
+@pytest.mark.django_db
+class TestBodies:
+    @pytest.mark.parametrize(
+        "path", ["/admin/login/", "/admin/nothing", "/admin/ingestion/upload/add/", "/", "/health", "/guide", "/nope"]
+    )
+    def test_who_is_not_logged_in_puts_nothing_large_on_the_disk(self, path: str, spooled: list[str]) -> None:
+        client = Client(enforce_csrf_checks=True)
+        client.cookies["csrftoken"] = "a" * 32
+        response = client.post(path, {"file": file_of(SMALL_BODY + 1)})
+        assert response.status_code == 413
+        assert "too large" in response.json()["error"]["message"]
+        assert spooled == []
+
+    def test_who_is_logged_in_but_no_staff_does_not_either(self, spooled: list[str]) -> None:
+        user = person()
+        user.is_staff = False
+        user.save()
+        client = browser_of(user)
+        assert "Log in" in text_of(client.post("/admin/login/", {"file": file_of(SMALL_BODY + 1)}, headers=HTML), 413)
+        assert client.post("/api/uploads", {"stream": "students", "file": file_of(2_000)}).status_code == 401
+        assert spooled == []
+
+    def test_staff_may_send_as_much_as_an_upload_may_have(self, settings: Settings, spooled: list[str]) -> None:
+        settings.MAX_UPLOAD_BYTES = 3 * SMALL_BODY
+        client = browser_of(person("operator"))
+        page = "/admin/ingestion/upload/add/"
+        assert client.post(page, {"stream": "students", "file": file_of(SMALL_BODY)}).status_code == 200
+        assert len(spooled) > 0
+        spooled.clear()
+        for path in (page, "/api/uploads"):
+            response = client.post(path, {"stream": "students", "file": file_of(3 * SMALL_BODY)}, headers=HTML)
+            assert response.status_code == 413
+        assert spooled == []
+
+    def test_a_login_still_works(self) -> None:
+        person("operator").set_password("x")
+        assert Client().post("/admin/login/", {"username": "a", "password": "b"}).status_code == 200
+
+
+@pytest.mark.django_db
+class TestSlots:
+    """Half of four threads are two."""
+
+    def test_no_more_uploads_and_downloads_than_half_the_threads(self) -> None:
+        client = api()
+        operator = browser_of(person("operator"))
+        with capacity.heavy_request(), capacity.heavy_request():
+            for response in (
+                client.get("/api/students?format=csv"),
+                client.post("/api/uploads?stream=students", b"student_id,name\nS1,A\n", content_type="text/csv"),
+            ):
+                assert refusal(response, 503)["code"] == "unavailable"
+                assert response["Retry-After"] == "10"
+            for response in (
+                operator.get("/admin/enrichment/deadletter/export/"),
+                operator.post("/admin/ingestion/upload/add/", {"stream": "students", "file": file_of(10)}),
+            ):
+                assert "Try again in 10 seconds" in text_of(response, 503)
+                assert response["Retry-After"] == "10"
+            assert client.get("/api/students").status_code == 200
+            assert client.get("/health/live").status_code == 200
+        assert client.get("/api/students?format=csv").status_code == 200
+
+    @pytest.mark.django_db(transaction=True)  # to close an answer closes the connection
+    @pytest.mark.parametrize("read", [True, False])
+    def test_a_download_gives_its_slot_back_read_or_not(self, read: bool) -> None:
+        client = api()
+        for _ in range(5):
+            response = client.get("/api/students?format=ndjson")
+            assert response.status_code == 200
+            if read:
+                assert response.getvalue() == b""
+            response.close()
+
+    def test_an_upload_that_is_refused_gives_it_back(self) -> None:
+        client = api()
+        for _ in range(5):
+            response = client.post("/api/uploads?stream=students", b"nothing\n1\n", content_type="text/csv")
+            assert response.status_code == 400
+        assert client.get("/api/students?format=csv").status_code == 200
+
+
+@pytest.mark.django_db
+class TestPrivacy:
+    @pytest.mark.parametrize("path", ["/api/students", "/api/students/S0", "/api/deliveries", "/metrics", "/api/stats"])
+    def test_no_cache_keeps_what_a_key_may_see(self, path: str) -> None:
+        for client in (api(), Client()):
+            response = client.get(path)
+            assert response["Cache-Control"] == "private, no-store"
+            assert {"Authorization", "Cookie"} <= {name.strip() for name in response["Vary"].split(",")}
+
+    def test_nor_what_was_posted(self) -> None:
+        response = api(new_key()).post("/api/students", student(), content_type="application/json")
+        assert response["Cache-Control"] == "private, no-store"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"[" + b"{}," * 600_000 + b"{}]", "application/json"),
+        (b"[" + b"[[]]," * 300_000 + b"[]]", "application/json"),
+        (b"[" + b"0," * 2_600_000 + b"0]", "application/json"),
+        (b"7\n" * 1_100_000, "application/x-ndjson"),
+        (b"\n" * 1_100_000 + b"{}", "application/x-ndjson"),
+    ],
+)
+def test_a_body_of_many_tiny_values_is_refused_before_it_is_parsed(body: bytes, content_type: str) -> None:
+    response = api().generic("POST", "/api/tutors/batch", body, content_type)
+    assert "has more than" in refusal(response, 413)["message"]
