@@ -20,12 +20,12 @@ from typing import Any
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.conf import settings
 from django.contrib.sessions.models import Session
-from django.db import transaction
 from django.db.models import DateTimeField, F, Model, Q, QuerySet, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.models import Task
 
+from enrichment import steps
 from enrichment.models import BulkAction, Failure, HeldRecord, Pruning
 from ingestion.models import Delivery, Throttle, Upload
 from ingestion.text import duration
@@ -127,30 +127,23 @@ def cutoff() -> datetime:
 
 
 def run_to_completion(run: Pruning) -> Pruning:
-    """Does what is left of it, or waits for the process that does it."""
-    while run.finished_at is None:
-        if not run_next_step():
-            time.sleep(MAX_REST)
-        run.refresh_from_db()
-    return run
+    """Does the steps that are left, or waits for the process that does them."""
+    return steps.run_to_completion(run, run_next_step)
 
 
 def run_next_step(*, rest: bool = True) -> bool:
-    """One step, wholly or not at all, of the oldest unfinished run that no other process is at; False if there is none.
+    """One step, all or nothing, of the oldest unfinished run that no other process is working on; False if there is
+    none. With `rest` it pauses after a deletion, so that others get at the database.
 
-    Nothing that is deleted is in the pipeline's hands: it locks no row that a worker waits for.
+    Nothing that is deleted is still in the pipeline: no worker waits for a lock on it.
     """
-    began = time.monotonic()
-    if not settings.RETENTION or not unfinished().exists():
+    if not settings.RETENTION:
         return False
-    with transaction.atomic():
-        run = unfinished().order_by("pk").select_for_update(skip_locked=True).first()
-        if run is None:
-            return False
-        number = _step(run)
-    if number and rest:
-        time.sleep(min(MAX_REST, time.monotonic() - began))
-    return True
+    start = time.monotonic()
+    deleted = steps.run_next_step(unfinished().order_by("pk"), _step)
+    if deleted and rest:
+        time.sleep(min(MAX_REST, time.monotonic() - start))
+    return deleted is not None
 
 
 def unfinished() -> QuerySet[Pruning]:

@@ -19,31 +19,33 @@ DRAIN_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
 
-def drain() -> None:
-    """Works for about two seconds; rings again when it leaves work behind, so that others join and a stop is quick."""
+def drain(seconds: float = DRAIN_SECONDS) -> None:
+    """Works for about two seconds; rings again if it leaves work behind, so that other workers join in and a stop takes
+    seconds.
+    """
     doorbell.acknowledge()
-    end = time.monotonic() + DRAIN_SECONDS
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
-        acted = _step_of("a bulk action", lambda: bulk_actions.run_next_step(BulkAction.objects.all()))
+        acted = _attempt("a bulk action", lambda: bulk_actions.run_next_step(BulkAction.objects.all()))
         batches = [process_batch(stream) for stream in all_streams()]  # streams take turns
         is_busy = acted or any(batches)
-        pruned = _step_of("retention", partial(retention.run_next_step, rest=not is_busy))
+        pruned = _attempt("retention", partial(retention.run_next_step, rest=not is_busy))
         if not is_busy and not pruned:
             return
     doorbell.ring()
 
 
-def _step_of(what: str, carry_on: Callable[[], bool]) -> bool:
-    """A step that fails must not keep the records from their work."""
+def _attempt(what: str, run_next_step: Callable[[], bool]) -> bool:
+    """A step that fails must not keep the records from being processed."""
     try:
-        return carry_on()
+        return run_next_step()
     except Exception:
-        logger.exception("A step of %s failed; the next ring will try it again.", what)
+        logger.exception("A step of %s failed; it is tried again when the workers are called next.", what)
         return False
 
 
 def prune() -> None:
-    """Begins a run of retention: what the daily schedule calls. Drains do it."""
+    """Starts a run of retention: called by the daily schedule. Drains do its steps."""
     if settings.RETENTION:
         retention.create_run(by="schedule")
         doorbell.ring()

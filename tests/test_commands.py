@@ -157,7 +157,7 @@ class TestReprocess:
             with pytest.raises(CommandError, match="the workers go on with bulk action") as stopped:
                 run("reprocess")
         assert stopped.value.returncode == 130
-        tasks.drain()
+        tasks.drain(60)
         assert BulkAction.objects.get().count == 2
 
 

@@ -131,7 +131,7 @@ class TestRetention:
         assert (run.by, OrmQ.objects.count()) == ("user:administrator", 1)
         assert "a run is under way" in text_of(administrator.get(RETENTION))
         assert "under way already" in text_of(administrator.post(f"{RETENTION}now/", follow=True))
-        tasks.drain()
+        tasks.drain(60)
         assert not left()
         text = text_of(administrator.get(RETENTION))
         assert "deliveries: 1" in text and "finished" in text

@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import transaction
 from django.db.models import Count, Max
 from django.utils import timezone
 
+from enrichment import steps
 from enrichment.held import bulk_fix, requeue
 from enrichment.models import BulkAction, BulkActionQuerySet, HeldRecord, HeldRecordQuerySet
 from ingestion import doorbell, streams
@@ -23,8 +23,6 @@ STEP = 1000
 """Held records of one step, and so of one transaction, at most."""
 STEP_SECONDS = 2.0
 """After which a step takes no further record, however large they are: it holds locks, and its task has a timeout."""
-
-POLL = 0.1
 
 SKIPPED, AND_REPROCESS = "skipped", "reprocess"
 """Names in Bulk action.change, of a fix: why records are left as they are → how many; whether it also reprocesses."""
@@ -72,38 +70,31 @@ def create(
 def run_to_completion(
     bulk_action: BulkAction, after_step: Callable[[BulkAction], object] = lambda bulk_action: None
 ) -> BulkAction:
-    """Does what is left of it, or waits for the process that does it."""
-    while bulk_action.finished_at is None:
-        if not run_next_step(BulkAction.objects.filter(pk=bulk_action.pk)):
-            time.sleep(POLL)
-        bulk_action.refresh_from_db()
-        after_step(bulk_action)
-    return bulk_action
+    """Does the steps that are left, or waits for the process that does them."""
+    only_this = BulkAction.objects.filter(pk=bulk_action.pk)
+    return steps.run_to_completion(bulk_action, lambda: run_next_step(only_this), after_step)
 
 
-def run_next_step(among: BulkActionQuerySet, *, seconds: float | None = None) -> bool:
-    """One step, wholly or not at all, of the oldest unfinished one that no other process is at; False if there is none.
+def run_next_step(bulk_actions: BulkActionQuerySet, *, seconds: float | None = None) -> bool:
+    """One step, all or nothing, of the oldest unfinished one that no other process is working on; False if there is
+    none. It takes about `seconds`, else STEP_SECONDS, and at least one record.
 
-    A step takes about `seconds`, else STEP_SECONDS, and at least one record.
-    An error is kept with the bulk action and raised: its step is to be done again, after those that are not failing.
+    An error is recorded with the bulk action and raised: the step is tried again, after bulk actions without an error.
     """
-    locked = None
-    try:
-        with transaction.atomic():
-            free = among.unfinished().order_by("last_error", "pk").select_for_update(skip_locked=True)
-            if (locked := free.first()) is None:
-                return False
-            _step(locked, time.monotonic() + (STEP_SECONDS if seconds is None else seconds))
-    except Exception as error:
-        if locked:
-            last_error = strip_unstorable(f"{type(error).__name__}: {error}", MAX_MESSAGE)
-            BulkAction.objects.unfinished().filter(pk=locked.pk).update(last_error=last_error)
-        raise
+    unfinished = bulk_actions.unfinished().order_by("last_error", "pk")
+    end = time.monotonic() + (STEP_SECONDS if seconds is None else seconds)
+    if not steps.run_next_step(unfinished, lambda bulk_action: _step(bulk_action, end), _record_error):
+        return False
     doorbell.ring()
     return True
 
 
-def _step(bulk_action: BulkAction, end: float) -> None:
+def _record_error(bulk_action: BulkAction, error: Exception) -> None:
+    last_error = strip_unstorable(f"{type(error).__name__}: {error}", MAX_MESSAGE)
+    BulkAction.objects.unfinished().filter(pk=bulk_action.pk).update(last_error=last_error)
+
+
+def _step(bulk_action: BulkAction, end: float) -> bool:
     left = (
         matching_records(bulk_action.kind, bulk_action.filter)
         .filter(pk__gt=bulk_action.reached, pk__lte=bulk_action.up_to)
@@ -116,6 +107,7 @@ def _step(bulk_action: BulkAction, end: float) -> None:
         bulk_action.finished_at = timezone.now()
     bulk_action.last_error = ""
     bulk_action.save(update_fields=["change", "count", "reached", "finished_at", "last_error"])
+    return True
 
 
 # Each acts on these ids, in order, until about `end` (of time.monotonic): (how many it acted on, the last one done).

@@ -136,19 +136,17 @@ def test_what_is_accepted_is_accepted_without_a_bell(silent_bell: None, monkeypa
     assert rings() == 1
 
 
-def test_a_drain_rings_again_when_it_leaves_work_behind(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_drain_rings_again_when_it_leaves_work_behind(silent_bell: None) -> None:
     delivery = deliver("tutors", tutor())
     OrmQ.objects.all().delete()
-    monkeypatch.setattr(tasks, "DRAIN_SECONDS", 0)  # over before it begins, however fast the machine is
-    tasks.drain()
+    tasks.drain(0)  # over before it begins, however fast the machine is
     assert (counts(delivery), rings()) == ({"pending": 1}, 1)
 
 
-def test_a_drain_that_leaves_nothing_rings_nobody(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_drain_that_leaves_nothing_rings_nobody(silent_bell: None) -> None:
     delivery = deliver("tutors", tutor())
     OrmQ.objects.all().delete()
-    monkeypatch.setattr(tasks, "DRAIN_SECONDS", 60)
-    tasks.drain()
+    tasks.drain(60)
     assert (counts(delivery), rings()) == ({"inserted": 1}, 0)
 
 
@@ -162,7 +160,7 @@ def test_a_drain_silences_the_bell_before_its_first_claim(silent_bell: None, mon
         return batch.process_batch(*args)
 
     monkeypatch.setattr(tasks, "process_batch", look_at_bell)
-    tasks.drain()
+    tasks.drain(60)
     assert heard and all(heard)
     assert doorbell.heartbeat()
 

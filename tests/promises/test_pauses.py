@@ -43,7 +43,7 @@ def test_nobody_claims_it_and_resuming_works_all_of_it_off() -> None:
     assert not control.pause("tutors", by="user:bob", reason="")  # who was first stays
     later = deliver("tutors", tutor(tutor_id="c"))
     other = deliver("students", student())
-    tasks.drain()
+    tasks.drain(60)
     sweep.sweep()
     enrich_pending()
     enrich_pending("--stream", "tutors")
@@ -51,7 +51,7 @@ def test_nobody_claims_it_and_resuming_works_all_of_it_off() -> None:
     assert counts(other) == {"inserted": 1}
     assert control.resume("tutors")
     assert not control.resume("tutors")
-    tasks.drain()
+    tasks.drain(60)
     assert (counts(waits), counts(later)) == ({"inserted": 2}, {"inserted": 1})
     assert_nothing_vanished()
 
@@ -140,19 +140,19 @@ def test_resuming_and_running_now_try_at_once_what_was_in_trouble() -> None:
     soon = Now() + timedelta(hours=1)
     deliveries = {stream: deliver(stream, record) for stream, record in (("tutors", tutor()), ("students", student()))}
     Delivery.objects.update(retry_at=soon, failure_count=5, last_error="store: away")
-    tasks.drain()
+    tasks.drain(60)
     assert counts(deliveries["tutors"]) == {"pending": 1}
     OrmQ.objects.all().delete()
     doorbell.ring()
     rung = OrmQ.objects.count()
     assert control.run_now("tutors") == 1
     assert OrmQ.objects.count() == rung + 1  # although they were rung just now
-    tasks.drain()
+    tasks.drain(60)
     assert counts(deliveries["tutors"]) == {"inserted": 1}
     assert counts(deliveries["students"]) == {"pending": 1}
     pause("students")
     control.resume("students")
-    tasks.drain()
+    tasks.drain(60)
     assert counts(deliveries["students"]) == {"inserted": 1}
 
 

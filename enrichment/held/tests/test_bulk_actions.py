@@ -57,7 +57,7 @@ def test_the_workers_take_up_what_a_crash_left(small_steps: None) -> None:
         hold()
     bulk_action = bulk_actions.create(Kind.DISCARD, {"status": "dead"}, by="test", reason="no")
     bulk_actions.run_next_step(BulkAction.objects.all())
-    tasks.drain()
+    tasks.drain(60)
     bulk_action.refresh_from_db()
     assert bulk_action.finished_at
     assert (bulk_action.count, HeldRecord.objects.filter(status=Status.DISCARDED).count()) == (5, 5)
@@ -83,9 +83,9 @@ def test_a_step_that_fails_is_undone_and_harms_no_other(small_steps: None, monke
     honest = bulk_actions.STEP_BY_KIND[Kind.REPROCESS]
     with monkeypatch.context() as patch:
         patch.setitem(bulk_actions.STEP_BY_KIND, Kind.REPROCESS, reprocess_and_fail)
-        tasks.drain()
+        tasks.drain(60)
         assert queued() == 0
-        tasks.drain()
+        tasks.drain(60)
         bad.refresh_from_db()
         good.refresh_from_db()
         assert (bad.finished_at, bad.count, bad.last_error) == (None, 0, "RuntimeError: a mistake")
