@@ -22,7 +22,7 @@ from enrichment.models import HeldRecord
 from enrichment.rows.writers import Csv, download
 from ingestion import streams
 from ingestion.cells import cell_of, escape_formula
-from ingestion.files.csv_reader import REPORT_COLUMNS, match
+from ingestion.files.csv_reader import REPORT_COLUMNS, map_columns
 from ingestion.models import Delivery, Upload
 from ingestion.payloads import RAW_MEMBER
 from ingestion.text import strip_unstorable
@@ -168,7 +168,7 @@ def _columns(upload: Upload) -> dict[str, str]:
         return {name: name for name in upload.columns}
     stream = streams.get(upload.stream)
     names = upload.columns or list(stream.schema.model_fields)
-    return {column.name: column.key for column in match(names, stream)}
+    return {column.name: column.key for column in map_columns(names, stream)}
 
 
 def _cells(row: int, record: Any, messages: dict[str, list[str]], columns: dict[str, str]) -> list[str]:

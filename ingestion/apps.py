@@ -19,7 +19,7 @@ class IngestionConfig(AppConfig):
 
 
 def commit_to_disk(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """P1: a COMMIT is on the disk when it answers, also where the server or the role is set up to be hasty."""
+    """P1: a COMMIT is on disk when it returns, even if the server or role has synchronous_commit off."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(
@@ -35,7 +35,7 @@ def create_doorbell_row(using: str, **kwargs: Any) -> None:
 
 
 def make_throttle_unlogged(using: str, **kwargs: Any) -> None:
-    """No request waits for the disk on account of THROTTLE (1 to 12 ms); a crash of the server empties the table."""
+    """Requests do not wait for the disk because of THROTTLE (1 to 12 ms); a crash of the server empties the table."""
     connection = connections[using]
     if connection.vendor != "postgresql":
         return
@@ -46,7 +46,7 @@ def make_throttle_unlogged(using: str, **kwargs: Any) -> None:
 
 
 def compress_bodies_with_lz4(using: str, **kwargs: Any) -> None:
-    """lz4 takes a tenth of the time that PostgreSQL's own packing takes. Where it is not built in, that has to do."""
+    """lz4 takes a tenth of the time of PostgreSQL's default compression, which remains where lz4 is not built in."""
     connection = connections[using]
     if connection.vendor != "postgresql":
         return

@@ -1,6 +1,6 @@
 """The cells of a CSV file: text → JSON by the type of the stream's field, and back.
 
-What cannot be read as its field's type is left as text, so that the stream's own schema names the field.
+What cannot be read as its field's type is left as text, so that validation rejects it, naming the field.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pydantic import BaseModel
 from ingestion.payloads import MAX_DEPTH, ParseError, ascii_json, parse_json
 
 Read: TypeAlias = "Callable[[str], str]"
-"""A cell → the JSON of its value; empty where the cell is, which means that the field is absent."""
+"""A cell → the JSON of its value; empty for an empty cell, which means that the field is absent."""
 
 BOOLEANS = {**dict.fromkeys(("true", "yes", "1"), "true"), **dict.fromkeys(("false", "no", "0"), "false")}
 SEPARATORS = (";", "|")
-"""Of the items of a list; the first that occurs."""
+"""Of the items of a list; the first that occurs is used."""
 
 _whole = re.compile(r"[+-]?[0-9]{1,400}")
 _number = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
@@ -29,10 +29,10 @@ _escaped_formula = re.compile(r"'+[=+\-@\t\r]")
 
 
 def readers_of(schema: type[BaseModel]) -> dict[str, Read]:
-    """field → how its cells are read."""
-    described = schema.model_json_schema()
-    definitions = described.get("$defs", {})
-    return {name: _reader(field, definitions) for name, field in described["properties"].items()}
+    """field → the function that reads its cells."""
+    json_schema = schema.model_json_schema()
+    definitions = json_schema.get("$defs", {})
+    return {name: _reader(field, definitions) for name, field in json_schema["properties"].items()}
 
 
 def _reader(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> Read:
@@ -92,11 +92,11 @@ def ignore(cell: str) -> str:
     return ""
 
 
-# And back: a value of a record as a cell.
+# The other way: a value of a record as a cell.
 
 
 def cell_of(value: Any) -> str:
-    """What is read as `value` again where the field has its type. No spreadsheet takes it for a formula."""
+    """The cell that is read as `value` again if the field has its type. No spreadsheet takes it for a formula."""
     if value is None:
         return ""
     if isinstance(value, list) and value and all(_is_simple(item) for item in value):
@@ -107,12 +107,12 @@ def cell_of(value: Any) -> str:
 def _is_simple(item: Any) -> bool:
     if not isinstance(item, str):
         return type(item) in (int, float)
-    marked = item.startswith("[") or any(separator in item for separator in SEPARATORS)
-    return bool(item) and item == item.strip() and not marked
+    is_ambiguous = item.startswith("[") or any(separator in item for separator in SEPARATORS)
+    return bool(item) and item == item.strip() and not is_ambiguous
 
 
 def escape_formula(text: str) -> str:
-    """An apostrophe before what a spreadsheet would compute; a plain number stays as it is."""
+    """Puts an apostrophe before text that a spreadsheet would compute; a plain number stays as it is."""
     return f"'{text}" if _formula.match(text) and not _number.fullmatch(text) else text
 
 

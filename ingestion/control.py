@@ -1,4 +1,4 @@
-"""Streams paused, resumed and run at once. What arrives for a paused one is kept, and nobody claims it."""
+"""Pausing, resuming and running streams. Records for a paused stream are accepted and stored, but not processed."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ingestion.models import Delivery, PausedStream
 
 
 def pause(stream: str, *, by: str, reason: str) -> bool:
-    """From here on nobody claims its deliveries; a batch in hand is finished. False: it was paused already."""
+    """Its deliveries are no longer claimed; the current batch is finished. False: it was paused already."""
     _, is_new = PausedStream.objects.get_or_create(stream=stream, defaults={"by": by, "reason": reason})
     return is_new
 
 
 def resume(stream: str) -> bool:
-    """The workers take it up at once. False: it was not paused."""
+    """Continues at once. False: it was not paused."""
     deleted, _ = PausedStream.objects.filter(stream=stream).delete()
     run_now(stream)
     return bool(deleted)
 
 
 def run_now(stream: str) -> int:
-    """Wakes the workers, and lets what is in a pause after an error be tried at once; returns how many deliveries."""
-    in_pause = Q(retry_at__gt=Now(), started_at=None)
-    freed = Delivery.objects.pending().filter(in_pause, stream=stream).update(retry_at=None)
+    """Wakes the workers, and ends the back-off of failed deliveries; returns how many had one."""
+    in_backoff = Q(retry_at__gt=Now(), started_at=None)
+    freed = Delivery.objects.pending().filter(in_backoff, stream=stream).update(retry_at=None)
     doorbell.wake_now()
     return freed

@@ -13,13 +13,13 @@ from ingestion.models import Doorbell
 
 DRAIN_TASK = "enrichment.tasks.drain"
 RING_TIMEOUT = timedelta(seconds=10)
-"""A ring that nobody answered for so long may be repeated."""
+"""After this time an unanswered ring may be repeated."""
 
 logger = logging.getLogger(__name__)
 
 
 def ring() -> None:
-    """Wakes the workers unless they are rung already. Call it after the commit; it never raises."""
+    """Wakes the workers unless they are already rung. Call it after the commit; it never raises."""
     try:
         if is_rung():  # as nearly always when many post at once: they need not queue up for the row
             return
@@ -28,19 +28,19 @@ def ring() -> None:
             if Doorbell.objects.filter(silent, pk=1).update(rung_at=Now()):
                 enqueue_drain()
     except Exception:
-        logger.warning("The doorbell could not be rung; the next sweep will.", exc_info=True)
+        logger.warning("Ringing the doorbell failed; the next sweep will wake the workers.", exc_info=True)
 
 
 def wake_now() -> None:
-    """Wakes the workers even if they are rung already: a person wants it. It never raises."""
+    """Wakes the workers even if they are already rung, because a person wants it. It never raises."""
     try:
         enqueue_drain()
     except Exception:
-        logger.warning("The workers could not be called; the next sweep will.", exc_info=True)
+        logger.warning("Waking the workers failed; the next sweep will wake them.", exc_info=True)
 
 
 def is_rung() -> bool:
-    """Asked once for each post, and so in plain SQL: the ORM takes ten times as long to write the statement."""
+    """Runs for each post, so in plain SQL: the ORM takes ten times as long to build the statement."""
     since = connection.ops.adapt_datetimefield_value(timezone.now() - RING_TIMEOUT)
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM ingestion_doorbell WHERE id = 1 AND rung_at > %s", [since])
@@ -48,12 +48,12 @@ def is_rung() -> bool:
 
 
 def enqueue_drain() -> None:
-    """Queues a drain whether or not one is queued already. Raises what the broker raises."""
+    """Queues a drain, even if one is queued already. Raises what the broker raises."""
     async_task(DRAIN_TASK, q_options={"save": False})
 
 
 def acknowledge() -> None:
-    """A worker is here: the next ring is heard again, and the cluster is known to be alive."""
+    """A worker has started: silences the doorbell, and records the heartbeat."""
     Doorbell.objects.filter(pk=1).update(rung_at=None, answered_at=Now())
 
 

@@ -228,10 +228,10 @@ class Upload(models.Model):
     size = models.PositiveBigIntegerField(help_text="Bytes of the file.")
     sha256 = models.CharField(max_length=64, help_text="Of the file, in hex: the same file is noticed by it.")
     columns = models.JSONField(default=list, help_text="Of CSV: the names in its header, in order.")
-    offset = models.PositiveBigIntegerField(default=0, help_text="Bytes that are kept as deliveries.")
+    offset = models.PositiveBigIntegerField(default=0, help_text="Bytes stored as deliveries.")
     created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now(), help_text="When `offset` last moved.")
-    finished_at = models.DateTimeField(null=True, help_text="When the whole file was kept.")
+    finished_at = models.DateTimeField(null=True, help_text="When the whole file was stored.")
 
     class Meta:
         indexes = [
@@ -257,7 +257,7 @@ class Delivery(models.Model):
         """Where a delivery comes from; revived records are claimed first."""
 
         REVIVAL = 0, "revived records"
-        BULK_ACTION = 1, "bulk_action"
+        BULK_ACTION = 1, "bulk action"
         CLIENT = 2, "client"
 
     class Format(models.TextChoices):

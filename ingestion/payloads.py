@@ -1,4 +1,4 @@
-"""Bytes that a client sent → records, and records → the text in which a held record's payload is kept."""
+"""Parsing of the bytes that a client sent, and the ASCII JSON in which payloads are stored."""
 
 import gzip
 import io
@@ -23,21 +23,21 @@ _one_large_parse = threading.Lock()
 
 
 class ParseError(ValueError):
-    """The body is no JSON that we can keep: not UTF-8, not JSON, NaN or Infinity, nested too deep, or no gzip."""
+    """The body cannot be read: not UTF-8, not JSON, NaN or Infinity, nested too deep, or not gzip."""
 
 
 class TooLarge(ValueError):
-    """The body unpacks to more than may be."""
+    """The body exceeds a limit."""
 
 
 def unpack(body: bytes, limit: int) -> bytes:
-    """What a gzip file holds. Raises TooLarge, before it has more than `limit` bytes in memory, and ParseError."""
+    """The contents of a gzip file. Raises TooLarge, before more than `limit` bytes are in memory, and ParseError."""
     try:
         unpacked = gzip.GzipFile(fileobj=io.BytesIO(body)).read(limit + 1)
     except EOFError:
-        raise ParseError("The gzip body ends early.") from None
+        raise ParseError("The gzip body is truncated.") from None
     except (OSError, zlib.error):
-        raise ParseError("The body is not gzip, or damaged.") from None
+        raise ParseError("The body is not valid gzip.") from None
     if len(unpacked) > limit:
         raise TooLarge(f"The body unpacks to more than {limit} bytes.")
     return unpacked
@@ -86,7 +86,7 @@ def _parse_lines(body: bytes) -> list[Any]:
 
 
 def parse_accepted(body: bytes, *, ndjson: bool) -> list[Any]:
-    """The items of a body that was accepted, and so is known to be readable."""
+    """The items of an accepted body, which is known to be readable."""
     if ndjson:
         return [json.loads(_decode(line)) for _, line in _lines(body)]
     parsed = json.loads(_decode(body))
@@ -94,7 +94,7 @@ def parse_accepted(body: bytes, *, ndjson: bool) -> list[Any]:
 
 
 def ascii_json(value: Any) -> str:
-    """JSON in ASCII: what no database refuses, whatever the client sent (NUL, surrogates)."""
+    """JSON in ASCII, which every database can store, whatever the client sent (NUL, surrogates)."""
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
 
@@ -130,7 +130,7 @@ def _parse(text: str, depth: int = MAX_DEPTH) -> Any:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ParseError(f"{name} is no JSON.")
+    raise ParseError(f"{name} is not valid JSON.")
 
 
 def _finite(text: str) -> float:
@@ -151,15 +151,16 @@ def _deeper_than(value: Any, depth: int) -> bool:
 
 
 UNREADABLE_MEMBER = "(unreadable)"
-"""The member of a record made from what could not be read in a file: why. Such a record is invalid."""
+"""The member that says why a row of a file could not be read. A record that has it is invalid."""
 RAW_MEMBER = "(raw)"
+"""The member with the unreadable row as it is in the file."""
 RESERVED_MEMBERS = (UNREADABLE_MEMBER, RAW_MEMBER)
 
 
 def reject_reserved_members(item: Any) -> None:
-    """Raises ParseError where a client's record has a member of ours: it would be told, and shown, as what we say."""
+    """Raises ParseError if a client's record has one of our members, which would be shown as our own message."""
     if type(item) is dict and any(name in item for name in RESERVED_MEMBERS):
-        raise ParseError(f"A member may not be called {' or '.join(RESERVED_MEMBERS)}.")
+        raise ParseError(f"The member names {' and '.join(RESERVED_MEMBERS)} are reserved.")
 
 
 def unreadable_record(reason: str, raw: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Query strings of the API, read strictly: an unknown parameter or value is refused, naming what is allowed."""
+"""Query strings of the API, read strictly: an unknown parameter or value is rejected, listing the allowed ones."""
 
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
@@ -9,16 +9,16 @@ from ingestion.refusals import RequestRejected
 from ingestion.text import strip_unstorable
 
 MAX_NAMES_WITHOUT_HINT = 12
-"""Of so many names one finds the right one oneself."""
+"""In a list of so many names the right one is easily found."""
 
 
 def read_query(query: QueryDict, allowed: Collection[str]) -> dict[str, str]:
-    """The parameters, each given once. Refuses (400) one that is unknown, naming what is allowed, empty or repeated."""
+    """The parameters. Rejects (400) unknown ones, listing the allowed ones, and empty or repeated ones."""
     if unknown := [name for name in query if name not in allowed]:
         fields = {name: ["unknown parameter"] for name in unknown}
-        told = f"Unknown parameter{'s' if len(unknown) > 1 else ''} {strip_unstorable(', '.join(unknown), 200)}."
-        meant = _meant(unknown, allowed) if len(allowed) > MAX_NAMES_WITHOUT_HINT else ""
-        raise RequestRejected(400, f"{told}{meant} Allowed: {', '.join(allowed) or 'none'}.", fields=fields)
+        problem = f"Unknown parameter{'s' if len(unknown) > 1 else ''} {strip_unstorable(', '.join(unknown), 200)}."
+        hint = _suggestion(unknown, allowed) if len(allowed) > MAX_NAMES_WITHOUT_HINT else ""
+        raise RequestRejected(400, f"{problem}{hint} Allowed: {', '.join(allowed) or 'none'}.", fields=fields)
     for name, values in query.lists():
         if len(values) > 1 or not values[0]:
             raise RequestRejected(
@@ -27,13 +27,13 @@ def read_query(query: QueryDict, allowed: Collection[str]) -> dict[str, str]:
     return {name: str(value) for name, value in query.items()}
 
 
-def _meant(unknown: Collection[str], allowed: Collection[str]) -> str:
+def _suggestion(unknown: Collection[str], allowed: Collection[str]) -> str:
     close = dict.fromkeys(name for wrong in list(unknown)[:3] for name in get_close_matches(wrong[:100], allowed))
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
 def read_choice(query: Mapping[str, str], name: str, allowed: Sequence[str]) -> str:
-    """The value of a parameter; the first allowed one where it is absent. Refuses (400) any other."""
+    """The value of a parameter; the first allowed one if it is absent. Rejects (400) any other."""
     value = query.get(name, allowed[0])
     if value not in allowed:
         message = f"must be one of: {', '.join(allowed)}"

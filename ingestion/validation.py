@@ -24,16 +24,16 @@ class NoValidRecords(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationReport:
-    """What there is to say of items before anything is stored."""
+    """The result of checking items, before anything is stored."""
 
     errors: list[dict[str, Any]]
     """[{"index", "id", "errors": {field: [messages]}}] of the items that are invalid."""
     warnings: list[dict[str, Any]]
     """[{"index", "id", "warnings": [messages]}]"""
     refused: list[int]
-    """The indexes of those that are not taken."""
+    """The indexes of rejected items."""
     count: int
-    """How many are taken."""
+    """The number of accepted items."""
     at: datetime
 
 

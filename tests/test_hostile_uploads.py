@@ -85,20 +85,20 @@ def begin_only(name: str, body: bytes, client_name: str, content_type: str = CSV
     """What an upload leaves behind that was interrupted before its first row."""
     with ExitStack() as opened:
         file = inspect_file(io.BytesIO(body), name, streams.get("tutors"), opened, content_type)
-        return uploads._begin(file, client_name, again=False)
+        return uploads._start(file, client_name, again=False)
 
 
-def test_who_comes_second_is_refused_though_the_first_finishes_before_it_begins(
+def test_who_comes_second_is_refused_though_the_first_finishes_before_it_starts(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = uploads._begin
+    begin = uploads._start
 
     def overtaken(*args: Any, **how: Any) -> Upload:
-        monkeypatch.setattr(uploads, "_begin", begin)
+        monkeypatch.setattr(uploads, "_start", begin)
         assert post(client, PATH, HEADER + ROW, CSV).status_code == 201
         return begin(*args, **how)
 
-    monkeypatch.setattr(uploads, "_begin", overtaken)
+    monkeypatch.setattr(uploads, "_start", overtaken)
     assert "already imported as upload" in refusal(post(client, PATH, HEADER + ROW, CSV), 409)["message"]
     assert Upload.objects.count() == Delivery.objects.count() == 1
     assert post(client, f"{PATH}&again=true", HEADER + ROW, CSV).status_code == 201
@@ -200,7 +200,7 @@ def test_records_with_names_of_ours_are_invalid_and_say_so(client: Client, recor
         told = upload(client, body, content_type=content_type)
         assert told["dead"] == 1
         [row] = read_csv(streamed(client.get(told["errors_url"])))
-        assert row["error"].startswith("(unreadable): A member may not be called (unreadable) or (raw).")
+        assert row["error"].startswith("(unreadable): The member names (unreadable) and (raw) are reserved.")
         assert row["row"] == "1" and set(row.values()) == {"1", row["error"], ""}
 
 

@@ -258,14 +258,14 @@ def test_an_upload_that_broke_off_goes_on_where_it_stopped(
     body = {"csv": csv_of(records), "ndjson": ndjson_of(records), "json": json.dumps(records).encode()}[kind]
     content_type = {"csv": CSV, "ndjson": NDJSON, "json": "application/json"}[kind]
     monkeypatch.setattr(uploads, "DELIVERY_RECORDS", {"postgresql": 3, "sqlite": 3})
-    kept = uploads._keep
+    kept = uploads._store
 
     def dies(upload: Upload, chunk: Any, first_row: int) -> None:
         if first_row > 6:
             raise Died
         kept(upload, chunk, first_row)
 
-    monkeypatch.setattr(uploads, "_keep", dies)
+    monkeypatch.setattr(uploads, "_store", dies)
     with pytest.raises(Died):
         post(client, PATH, body, content_type)
     [told] = client.get("/api/uploads").json()["results"]
@@ -275,7 +275,7 @@ def test_an_upload_that_broke_off_goes_on_where_it_stopped(
     told = progress(client, told["id"])
     assert told["status"] == "failed" and "Send the same file again" in told["message"]
 
-    monkeypatch.setattr(uploads, "_keep", kept)
+    monkeypatch.setattr(uploads, "_store", kept)
     assert upload(client, body, content_type=content_type)["id"] == told["id"]
     told = progress(client, told["id"])
     assert (told["status"], told["total"], told["inserted"], told["dead"]) == ("completed", 10, 9, 1)
@@ -286,14 +286,14 @@ def test_an_upload_that_broke_off_goes_on_where_it_stopped(
 def test_of_two_at_the_same_file_one_is_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other one moves on while this one reads."""
     monkeypatch.setattr(uploads, "DELIVERY_RECORDS", {"postgresql": 3, "sqlite": 3})
-    kept = uploads._keep
+    kept = uploads._store
 
     def overtaken(upload: Upload, chunk: Any, first_row: int) -> None:
         if first_row == 4:
             kept(Upload.objects.get(pk=upload.pk), chunk, first_row)
         kept(upload, chunk, first_row)
 
-    monkeypatch.setattr(uploads, "_keep", overtaken)
+    monkeypatch.setattr(uploads, "_store", overtaken)
     error = refusal(post(client, PATH, csv_of(tutors(9)), CSV), 409)
     assert "Another request" in error["message"]
     assert [each.first_row for each in Delivery.objects.order_by("pk")] == [1, 4]

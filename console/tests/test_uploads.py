@@ -130,7 +130,7 @@ def test_what_is_refused_says_why(operator: Client, settings: Settings) -> None:
     assert "was already imported as upload" in text_of(send(operator, people(3)))
     assert send(operator, people(3), again="on").status_code == 302
     assert "The file is empty" in text_of(send(operator, b""))
-    assert "lacks columns" in text_of(send(operator, b"tutor_id\nT-1"))
+    assert "lacks required columns" in text_of(send(operator, b"tutor_id\nT-1"))
     settings.MAX_UPLOAD_BYTES = 10
     assert "more than 10 bytes" in text_of(send(operator, people(4)))
 

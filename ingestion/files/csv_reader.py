@@ -1,7 +1,7 @@
-"""CSV files: the header is matched with a stream's fields, each row becomes the JSON of a record.
+"""CSV files: columns are mapped to a stream's fields, and each row becomes the JSON of a record.
 
-Rows are counted from 1, without the header and rows of which every cell is empty. A row that cannot be read becomes a
-record that is invalid and says why (payloads.unreadable_record), so that it ends as a dead letter.
+Rows are counted from 1, without the header and empty rows. A row that cannot be read becomes an invalid record that
+says why (payloads.unreadable_record), and so a dead letter.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from ingestion.streams import Stream
 MAX_ROW = 1_000_000
 """Bytes of one row or line."""
 MAX_REREAD_BYTES = 4 * MAX_ROW
-"""Bytes that even a small file may have read again for quotation marks that are not closed."""
+"""Bytes that may be read again because of unclosed quotation marks, even in a small file."""
 MAX_COLUMNS = 1000
-MAX_NAME = 100
+MAX_COLUMN_NAME = 100
 """Characters of a column's name."""
 CHUNK_BYTES = 1_000_000
 """Of the file; as JSON it is about twice as much."""
@@ -33,7 +33,7 @@ CHUNK_NAMES = 2_000_000
 """Characters of the columns' names, which the JSON repeats in each row."""
 DELIMITERS = (",", ";", "\t")
 REPORT_COLUMNS = ("row", "error")
-"""The first columns of the rejected rows that we gave out: ignored when they come back."""
+"""The first columns of our reports of rejected rows: ignored when a report is uploaded."""
 
 csv.field_size_limit(MAX_ROW)
 
@@ -49,12 +49,12 @@ class Chunk:
 
 @dataclass(frozen=True)
 class MalformedRow:
-    """A row that is no CSV: as it stands in the file."""
+    """A row that is not CSV, as it is in the file."""
 
     text: str
     reason: str
     reread_bytes: int = 0
-    """Bytes behind it that were read in vain, and so are read again."""
+    """Bytes behind it that were read with it, and have to be read again."""
 
 
 Row: TypeAlias = "list[str] | MalformedRow"
@@ -65,7 +65,7 @@ class Column:
     name: str
     """In the file."""
     field: str
-    """Of the stream; empty where it has none that fits: then the record has the column by its own name."""
+    """The stream's field; empty if the column is not mapped: then the record keeps it under its own name."""
     read: Read
 
     @property
@@ -73,44 +73,46 @@ class Column:
         return self.field or self.name
 
 
-def match(names: Sequence[str], stream: Stream) -> list[Column]:
-    """The columns of a header: names fit whatever their case, spaces, hyphens and underscores. Raises ParseError."""
-    _check(names)
+def map_columns(names: Sequence[str], stream: Stream) -> list[Column]:
+    """The columns of a header, mapped regardless of case, spaces, hyphens and underscores. Raises ParseError."""
+    _check_names(names)
     readers = csv_cells.readers_of(stream.schema)
-    by_form = {_form(field): field for field in readers}
-    ours = tuple(names[:2]) == REPORT_COLUMNS and not set(REPORT_COLUMNS) & set(readers)
+    by_name = {_normalized(field): field for field in readers}
+    is_report = tuple(names[:2]) == REPORT_COLUMNS and not set(REPORT_COLUMNS) & set(readers)
     columns = []
     for position, name in enumerate(names):
-        field = by_form.get(_form(name), "")
+        field = by_name.get(_normalized(name), "")
         read = readers.get(field, csv_cells.read_text)
-        if ours:
+        if is_report:
             read = csv_cells.unescaped(read) if position >= len(REPORT_COLUMNS) else csv_cells.ignore
         columns.append(Column(name, field, read))
-    return _without_doubles(columns)
+    return _check_duplicates(columns)
 
 
-def _form(name: str) -> str:
+def _normalized(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
-def _check(names: Sequence[str]) -> None:
+def _check_names(names: Sequence[str]) -> None:
     if len(names) > MAX_COLUMNS:
-        raise ParseError(f"The header has {len(names)} columns; at most {MAX_COLUMNS} are taken.")
+        raise ParseError(f"The header has {len(names)} columns; the limit is {MAX_COLUMNS}.")
     for position, name in enumerate(names, start=1):
         if not name.strip():
             raise ParseError(f"Column {position} has no name in the header.")
-        if len(name) > MAX_NAME or not name.isprintable():
-            raise ParseError(f"The name of column {position} is longer than {MAX_NAME} characters, or not printable.")
+        if len(name) > MAX_COLUMN_NAME or not name.isprintable():
+            raise ParseError(
+                f"The name of column {position} is longer than {MAX_COLUMN_NAME} characters, or not printable."
+            )
         if name in RESERVED_MEMBERS:
-            raise ParseError(f"Column {position} may not be called {name}.")
+            raise ParseError(f"Column {position} has the reserved name {name}.")
 
 
-def _without_doubles(columns: list[Column]) -> list[Column]:
-    taken = [column for column in columns if column.read is not csv_cells.ignore]
-    for key, number in Counter(column.key for column in taken).items():
+def _check_duplicates(columns: list[Column]) -> list[Column]:
+    used = [column for column in columns if column.read is not csv_cells.ignore]
+    for key, number in Counter(column.key for column in used).items():
         if number > 1:
-            names = " and ".join(f"“{column.name}”" for column in taken if column.key == key)
-            raise ParseError(f"The columns {names} stand for the same field, {key}: leave one.")
+            names = " and ".join(f"“{column.name}”" for column in used if column.key == key)
+            raise ParseError(f"The columns {names} map to the same field, {key}: remove one.")
     return columns
 
 
@@ -120,15 +122,15 @@ class CsvFile:
     def __init__(self, file: BinaryIO, stream: Stream) -> None:
         self.file = file
         self.delimiter, names, self.first_row = self._header()
-        self.columns = match(names, stream)
+        self.columns = map_columns(names, stream)
 
     @property
-    def taken(self) -> list[Column]:
-        """The columns, but for those of ours."""
+    def own_columns(self) -> list[Column]:
+        """The columns without those of our report."""
         return [column for column in self.columns if column.read is not csv_cells.ignore]
 
     def _header(self) -> tuple[str, list[str], int]:
-        """(delimiter, names, byte behind it): by the delimiter that finds the most columns."""
+        """(delimiter, names, end): by the delimiter that gives the most columns."""
         found = [(delimiter, *self._header_by(delimiter)) for delimiter in DELIMITERS]
         delimiter, row, end = max(found, key=lambda each: len(each[1]) if isinstance(each[1], list) else 0)
         if isinstance(row, MalformedRow):
@@ -145,15 +147,15 @@ class CsvFile:
         raise ParseError("The file is empty.")
 
     def check_quotes(self, size: int) -> None:
-        """Reads the rows once. Raises ParseError where the quotation marks left open would have a file of so many
-        bytes read more than once again: each costs up to MAX_ROW, and a file may consist of them.
+        """Reads the rows once. Raises ParseError if unclosed quotation marks would make a file of `size` bytes be read
+        more than twice: each costs up to MAX_ROW, and a file may consist of them.
         """
         left, first = size + MAX_REREAD_BYTES, 0
         for row, end in self.rows(self.first_row):
             if isinstance(row, MalformedRow) and row.reread_bytes:
                 first, left = first or end, left - row.reread_bytes
                 if left < 0:
-                    raise ParseError(f"Too many quotation marks are not closed, the first in line {self._line(first)}.")
+                    raise ParseError(f"Too many unclosed quotation marks, the first in line {self._line(first)}.")
 
     def _line(self, end: int) -> int:
         """The number of the line that ends at this byte."""
@@ -181,8 +183,8 @@ class CsvFile:
             else:
                 return
 
-    def chunks(self, start: int, most: int) -> Iterator[Chunk]:
-        """The records of the rows from the byte `start` on, at most so many at once."""
+    def chunks(self, start: int, max_rows: int) -> Iterator[Chunk]:
+        """The records of the rows from the byte `start` on, at most `max_rows` at once."""
         lengths = [0, *accumulate(len(column.key) + 8 for column in self.columns)]
         rows: list[Row] = []
         names = 0
@@ -192,18 +194,18 @@ class CsvFile:
                 continue
             rows.append(row)
             names += lengths[min(len(row), len(self.columns))] if isinstance(row, list) else 0
-            if len(rows) >= most or end - begin >= CHUNK_BYTES or names >= CHUNK_NAMES:
+            if len(rows) >= max_rows or end - begin >= CHUNK_BYTES or names >= CHUNK_NAMES:
                 yield self._chunk(rows, end)
                 rows, begin, names = [], end, 0
         if rows:
             yield self._chunk(rows, end)
 
     def _chunk(self, rows: list[Row], end: int) -> Chunk:
-        whole = iter(self._records([row for row in rows if self._is_whole(row)]))
-        records = [next(whole) if self._is_whole(row) else self._malformed(row) for row in rows]
+        complete = iter(self._records([row for row in rows if self._is_complete(row)]))
+        records = [next(complete) if self._is_complete(row) else self._malformed(row) for row in rows]
         return Chunk("\n".join(records).encode(), len(records), end)
 
-    def _is_whole(self, row: Row) -> TypeGuard[list[str]]:
+    def _is_complete(self, row: Row) -> TypeGuard[list[str]]:
         return type(row) is list and len(row) == len(self.columns)
 
     def _records(self, rows: list[list[str]]) -> list[str]:
@@ -218,17 +220,17 @@ class CsvFile:
         if isinstance(row, MalformedRow):
             return ascii_json(unreadable_record(row.reason, row.text))
         width = len(self.columns)
-        # No more than its own cells are looked at: there may be a million rows of one cell under a thousand columns.
+        # Only the row's own cells are read: there may be a million rows of one cell under a thousand columns.
         cells = zip(self.columns, row, strict=False)
         record = {column.key: json.loads(value) for column, cell in cells if (value := column.read(cell))}
         if not any(row[width:]) and len(row) > width:
-            return ascii_json(record)  # no more than a delimiter too many
+            return ascii_json(record)  # only surplus delimiters
         reason = f"The row has {len(row)} cells, the header {width}."
         return ascii_json({**record, **unreadable_record(reason, row)})
 
 
 class _Cells(dict[str, str]):
-    """cell → the JSON of the member that it makes, empty for none; filled as cells are asked for."""
+    """cell → the JSON of its member, empty for none; filled on demand."""
 
     def __init__(self, column: Column) -> None:
         super().__init__()
@@ -246,13 +248,13 @@ class _RowTooLong(csv.Error):
 
 
 class _Lines:
-    """The lines of a file as text, for csv.reader, which takes no more of them than the row needs."""
+    """The lines of a file as text, for csv.reader, which reads no more of them than the row needs."""
 
     def __init__(self, file: BinaryIO, start: int) -> None:
         file.seek(start)
         self.file = file
         self.row = self.end = start
-        """The byte at which the present row begins, and the one behind what was read of it."""
+        """The first byte of the current row, and the byte behind what was read of it."""
         self.at_end = False
 
     def next_row(self) -> None:
@@ -267,11 +269,11 @@ class _Lines:
         self.at_end = True
 
     def recover(self, error: csv.Error) -> MalformedRow:
-        """What was read of the row; its first line alone where a quote was never closed, so that the rest is read."""
+        """What was read of the row; its first line alone if a quotation mark is unclosed, so that the rest is read."""
         unclosed = self.at_end or isinstance(error, _RowTooLong)
         self.file.seek(self.row)
-        taken = self.file.readline() if unclosed else self.file.read(self.end - self.row)
-        again = self.end - self.row - len(taken)
-        self.end = self.row + len(taken)
-        reason = "A quotation mark is not closed." if unclosed else f"Not CSV: {error}."
-        return MalformedRow(taken.decode().rstrip("\r\n"), reason, again)
+        text = self.file.readline() if unclosed else self.file.read(self.end - self.row)
+        reread = self.end - self.row - len(text)
+        self.end = self.row + len(text)
+        reason = "Unclosed quotation mark." if unclosed else f"Not CSV: {error}."
+        return MalformedRow(text.decode().rstrip("\r\n"), reason, reread)

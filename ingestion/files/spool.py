@@ -1,4 +1,4 @@
-"""Uploaded bytes on their way to the disk: into files without a name."""
+"""Uploaded bytes are written to anonymous temporary files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 
 READ_SIZE = 1_000_000
-"""Bytes that are read at once."""
+"""Bytes read at once."""
 
 
 class SpoolHandler(FileUploadHandler):
-    """Files of a form go to the disk, into files without a name: of all together no more than MAX_UPLOAD_BYTES."""
+    """Writes the files of a form to anonymous temporary files, together at most MAX_UPLOAD_BYTES."""
 
     def handle_raw_input(self, input_data: Any, META: Any, content_length: int, *args: Any, **kwargs: Any) -> None:  # noqa: N803
         if content_length > settings.MAX_UPLOAD_BYTES:
-            raise RequestDataTooBig(f"At most {settings.MAX_UPLOAD_BYTES} bytes are taken at once.")
+            raise RequestDataTooBig(f"The body has {content_length} bytes; the limit is {settings.MAX_UPLOAD_BYTES}.")
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         super().new_file(*args, **kwargs)
@@ -40,7 +40,7 @@ class SpoolHandler(FileUploadHandler):
 
 
 def spool(stream: IO[bytes], opened: ExitStack) -> BinaryIO:
-    """What is left of the stream, on the disk."""
+    """The rest of the stream, as a file."""
     file = anonymous_tempfile(opened)
     shutil.copyfileobj(stream, file, READ_SIZE)
     file.seek(0)
@@ -48,5 +48,5 @@ def spool(stream: IO[bytes], opened: ExitStack) -> BinaryIO:
 
 
 def anonymous_tempfile(opened: ExitStack) -> BinaryIO:
-    """In the directory for temporary files (TMPDIR); gone with `opened`, or with the process, however that ends."""
+    """A file in TMPDIR that vanishes with `opened`, or with the process, however that ends."""
     return cast("BinaryIO", opened.enter_context(tempfile.TemporaryFile()))

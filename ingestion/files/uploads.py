@@ -1,6 +1,6 @@
-"""Uploads: a file is kept as many deliveries, each committed together with how far the file has been read.
+"""Uploads: a file is stored as many deliveries, each committed together with the position in the file.
 
-Whatever ends the process, sending the same file again goes on where it stopped: no row twice, none lost.
+Whatever ends the process, sending the same file again continues where it stopped: no row twice, none lost.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ingestion.refusals import RequestRejected
 from ingestion.validation import check, key_of
 
 DELIVERY_RECORDS = {"postgresql": 2000, "sqlite": 200}
-"""As many as the pipeline works on together."""
+"""As many as the pipeline processes together."""
 PREVIEW_ROWS = 100
-"""Rows of which a preview tells what is wrong."""
+"""Rows that a preview checks."""
 
 
 class AlreadyUploaded(RequestRejected):
@@ -42,15 +42,16 @@ def ingest_files(
     again: bool = False,
     on_progress: Callable[[int], object] = lambda offset: None,
 ) -> list[Upload]:
-    """Keeps the files; what comes back is kept durably, whole. `on_progress` is called with how far each has been read.
+    """Stores the files; when it returns, they are durably and completely stored. `on_progress` is called with how many
+    bytes of each have been read.
 
-    Refuses (409) a file that was taken in before, unless `again`, and one that someone else is taking in right now;
-    (422) one that lacks required columns; all before anything is kept. Of several files those that were taken in before
-    stay as they are, as long as one was not: so what was interrupted goes on when all of it comes again.
+    Rejects before anything is stored: (409) a file that was already imported, unless `again`, or that another request
+    is importing right now; (422) one that lacks required columns. Of several files, those already imported are not
+    rejected if another one is new or unfinished: so an interrupted form continues when it is sent again.
     """
     for number, file in enumerate(files):
         if file.missing_fields:
-            _refuse_missing(file)
+            _reject_missing(file)
         if any(file.sha256 == other.sha256 for other in files[:number]):
             raise RequestRejected(400, f"{file.name} was sent twice.")
     known = {} if again else {file.sha256: earlier for file in files if (earlier := _known(file, client))}
@@ -59,13 +60,15 @@ def ingest_files(
     return [known.get(file.sha256) or _ingest(file, client, again=again, on_progress=on_progress) for file in files]
 
 
-def _refuse_missing(file: RecordFile) -> None:
-    fields = {name: ["is required, and the file has no such column"] for name in file.missing_fields}
-    raise RequestRejected(422, f"{file.name} lacks columns of {file.stream.name}: {', '.join(fields)}.", fields=fields)
+def _reject_missing(file: RecordFile) -> None:
+    fields = {name: ["is required, but the file has no such column"] for name in file.missing_fields}
+    raise RequestRejected(
+        422, f"{file.name} lacks required columns of {file.stream.name}: {', '.join(fields)}.", fields=fields
+    )
 
 
 def _known(file: RecordFile, client: str) -> Upload | None:
-    """The upload as which the file was taken in before, unless there is one to go on with."""
+    """The finished upload of the file, unless there is one to continue."""
     return None if _unfinished(file, client) else _finished(file, client)
 
 
@@ -74,13 +77,11 @@ def _finished(file: RecordFile, client: str) -> Upload | None:
 
 
 def _unfinished(file: RecordFile, client: str) -> Upload | None:
-    """Refuses (409) to go on with it in another format: the rest of the rows would be others."""
+    """Rejects (409) to continue it in another format, which would give other rows."""
     found = _same_file(file, client).filter(finished_at=None).first()
     if found and found.format != file.format:
-        told = f"{file.name} is being imported as {found.get_format_display()}, as upload {found.pk}"
-        raise RequestRejected(
-            409, f"{told}, and is not finished: send it as that once more, then as {file.format.label}."
-        )
+        started = f"{file.name} is being imported as {found.get_format_display()} (upload {found.pk})"
+        raise RequestRejected(409, f"{started}: finish that first, then send it as {file.format.label}.")
     return found
 
 
@@ -89,11 +90,11 @@ def _same_file(file: RecordFile, client: str) -> QuerySet[Upload]:
 
 
 def _ingest(file: RecordFile, client: str, *, again: bool, on_progress: Callable[[int], object]) -> Upload:
-    upload = _begin(file, client, again=again)
+    upload = _start(file, client, again=again)
     rows = upload.deliveries.aggregate(rows=Sum("count"))["rows"] or 0
     on_progress(upload.offset)
     for chunk in file.chunks(upload.offset, rows, DELIVERY_RECORDS[connection.vendor]):
-        _keep(upload, chunk, first_row=rows + 1)
+        _store(upload, chunk, first_row=rows + 1)
         rows += chunk.count
         on_progress(upload.offset)
     _move(upload, file.size, finished_at=Now())
@@ -101,11 +102,11 @@ def _ingest(file: RecordFile, client: str, *, again: bool, on_progress: Callable
     return upload
 
 
-def _begin(file: RecordFile, client: str, *, again: bool) -> Upload:
-    """The upload of this file that is not finished, else a new one.
+def _start(file: RecordFile, client: str, *, again: bool) -> Upload:
+    """The unfinished upload of this file, else a new one.
 
-    Whether the file is known is asked again behind the insert: the constraint lets that pass only once every other
-    upload of the file is finished or gone, and who finishes after it cannot have begun.
+    Whether the file was already imported is checked again after the insert: the constraint lets the insert pass only
+    when every other upload of the file is finished or deleted, so none can finish unnoticed after it.
     """
     try:
         with transaction.atomic():
@@ -127,7 +128,7 @@ def _begin(file: RecordFile, client: str, *, again: bool) -> Upload:
         raise RequestRejected(409, f"{file.name} has just been imported by another request.") from None
 
 
-def _keep(upload: Upload, chunk: Chunk, first_row: int) -> None:
+def _store(upload: Upload, chunk: Chunk, first_row: int) -> None:
     with transaction.atomic(durable=True):
         _move(upload, chunk.end)
         Delivery.objects.insert(
@@ -145,7 +146,7 @@ def _keep(upload: Upload, chunk: Chunk, first_row: int) -> None:
 
 
 def _move(upload: Upload, offset: int, **changes: Any) -> None:
-    """Moves the offset, unless someone else has: of two who are at the same file one goes on, the other is refused."""
+    """Moves the offset, unless another request has: of two importing the same file, one continues, one is rejected."""
     present = Upload.objects.filter(pk=upload.pk, offset=upload.offset, finished_at=None)
     if not present.update(offset=offset, changed_at=Now(), **changes):
         raise RequestRejected(409, f"Another request is importing the same file: see upload {upload.pk}.")
@@ -153,10 +154,10 @@ def _move(upload: Upload, offset: int, **changes: Any) -> None:
 
 
 def preview(file: RecordFile) -> dict[str, Any]:
-    """How the columns fit, and what would become of the first rows; stores nothing."""
+    """The column mapping, and the result of checking the first rows; stores nothing."""
     records = first_records(file, PREVIEW_ROWS + 1)
-    shown = records[:PREVIEW_ROWS]
-    checked = check(file.stream, shown, keep_invalid=True)
+    first = records[:PREVIEW_ROWS]
+    checked = check(file.stream, first, keep_invalid=True)
     errors = {error["index"]: error["errors"] for error in checked.errors}
     warnings = {warned["index"]: warned["warnings"] for warned in checked.warnings}
     return {
@@ -164,12 +165,13 @@ def preview(file: RecordFile) -> dict[str, Any]:
         "stream": file.stream.name,
         "format": file.format,
         "columns": [
-            {"column": column.name, "field": column.field or None} for column in (file.csv.taken if file.csv else [])
+            {"column": column.name, "field": column.field or None}
+            for column in (file.csv.own_columns if file.csv else [])
         ],
         "missing_fields": file.missing_fields,
-        "checked": len(shown),
-        "whole_file": len(records) == len(shown),
-        "valid": len(shown) - len(errors),
+        "checked": len(first),
+        "whole_file": len(records) == len(first),
+        "valid": len(first) - len(errors),
         "invalid": len(errors),
         "rows": [
             {
@@ -179,6 +181,6 @@ def preview(file: RecordFile) -> dict[str, Any]:
                 "errors": errors.get(index, {}),
                 "warnings": warnings.get(index, []),
             }
-            for index, record in enumerate(shown)
+            for index, record in enumerate(first)
         ],
     }

@@ -75,10 +75,10 @@ class Migration(migrations.Migration):
                 ('size', models.PositiveBigIntegerField(help_text='Bytes of the file.')),
                 ('sha256', models.CharField(help_text='Of the file, in hex: the same file is noticed by it.', max_length=64)),
                 ('columns', models.JSONField(default=list, help_text='Of CSV: the names in its header, in order.')),
-                ('offset', models.PositiveBigIntegerField(default=0, help_text='Bytes that are kept as deliveries.')),
+                ('offset', models.PositiveBigIntegerField(default=0, help_text='Bytes stored as deliveries.')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='When `offset` last moved.')),
-                ('finished_at', models.DateTimeField(help_text='When the whole file was kept.', null=True)),
+                ('finished_at', models.DateTimeField(help_text='When the whole file was stored.', null=True)),
             ],
             options={
                 'indexes': [models.Index(fields=['client', '-id'], name='upload_client'), models.Index(fields=['sha256'], name='upload_sha256')],
@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('stream', models.CharField(max_length=64)),
-                ('source', models.PositiveSmallIntegerField(choices=[(0, 'revived records'), (1, 'bulk_action'), (2, 'client')], db_default=2, default=2)),
+                ('source', models.PositiveSmallIntegerField(choices=[(0, 'revived records'), (1, 'bulk action'), (2, 'client')], db_default=2, default=2)),
                 ('client', models.CharField(help_text='key:<prefix>, user:<name> or system.', max_length=200)),
                 ('format', models.CharField(choices=[('json', 'JSON'), ('ndjson', 'NDJSON'), ('held', 'ids of held records')], db_default='json', default='json', max_length=10)),
                 ('body', models.BinaryField(editable=True)),

@@ -314,7 +314,7 @@ def test_fixing_and_reprocessing_is_one_step(operator: Client) -> None:
         (ascii_json(valid(email="still none")), "must be a valid e-mail address"),
         ("{", "Not JSON"),
         ("", "Not JSON"),
-        ('{"a": NaN}', "NaN is no JSON"),
+        ('{"a": NaN}', "NaN is not valid JSON"),
         ("[]", "valid"),
         ("[" * 500 + "]" * 500, "Nested"),
         (ascii_json(valid(name="a\0b")), "NUL"),

@@ -426,7 +426,7 @@ def test_where_nothing_would_pass_there_is_nothing_to_confirm(operator: Client) 
         ({"value": "x" * 10_001}, "at most 10000 characters"),
         ({"value": "nope", "written_as": "json"}, "Not JSON"),
         ({"value": "", "written_as": "json"}, "Not JSON"),
-        ({"value": "NaN", "written_as": "json"}, "NaN is no JSON"),
+        ({"value": "NaN", "written_as": "json"}, "NaN is not valid JSON"),
         ({"value": "9" * 5000, "written_as": "json"}, "too many digits"),
         ({"value": "[" * 5000, "written_as": "json"}, "Nested"),
         ({"value": "[" * 500 + "]" * 500, "written_as": "json"}, "Nested"),

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ingestion import streams
 from ingestion.cells import cell_of, escape_formula, read_boolean, read_number, readers_of, unescape_formula
-from ingestion.files.csv_reader import CHUNK_BYTES, Column, CsvFile, match
+from ingestion.files.csv_reader import CHUNK_BYTES, Column, CsvFile, map_columns
 from ingestion.files.record_file import format_of
 from ingestion.payloads import ParseError, parse_accepted
 
@@ -151,7 +151,7 @@ def test_a_list_comes_back(items: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["tutor_id", "Tutor ID", "tutorId", "TUTOR-ID", " tutor  id ", "TutorId", "tutor.id"])
 def test_names_match_forgivingly(name: str) -> None:
-    [column] = match([name.strip()], streams.get("tutors"))
+    [column] = map_columns([name.strip()], streams.get("tutors"))
     assert (column.field, column.key) == ("tutor_id", "tutor_id")
 
 
@@ -168,7 +168,7 @@ def test_names_match_forgivingly(name: str) -> None:
 )
 def test_columns_that_cannot_be_are_refused(names: list[str], told: str) -> None:
     with pytest.raises(ParseError, match=told):
-        match(names, streams.get("tutors"))
+        map_columns(names, streams.get("tutors"))
 
 
 def test_our_own_columns_are_ignored_only_where_they_are_ours() -> None:
@@ -210,7 +210,7 @@ def test_rows_that_cannot_be_read_say_why_and_the_rest_goes_on() -> None:
     assert reasons[1] == "The row has 2 cells, the header 5."
     assert reasons[3] == "The row has 6 cells, the header 5."
     assert "expected after" in reasons[4]
-    assert reasons[6] == "A quotation mark is not closed."
+    assert reasons[6] == "Unclosed quotation mark."
     assert [reason for i, reason in enumerate(reasons) if i in (0, 2, 5)] == ["", "", ""]
     assert found[3]["(raw)"] == ["T-4", "d", "1", "", "", "x"]
     assert found[4]["(raw)"] == 'T-5,"e"e,1,,'
