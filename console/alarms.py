@@ -1,4 +1,4 @@
-"""What stands first on the dashboard: what is wrong, what to do about it, and where."""
+"""The warnings on top of the dashboard: what is wrong, what to do about it, and where."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from enrichment.models import BulkAction, Pruning
 from ingestion.models import EXPIRES_SOON, ApiKey, Delivery, PausedStream
 from ingestion.text import cut, duration, plain, thousands
 
-TOO_OLD = timedelta(hours=1)
-"""Of what is pending."""
-PRUNED_WITHIN = timedelta(days=3)
-MOST_NAMED = 5
-"""Keys or bulk actions of one alarm."""
+MAX_PENDING_AGE = timedelta(hours=1)
+MAX_TIME_WITHOUT_PRUNING = timedelta(days=3)
+MAX_NAMED = 5
+"""Keys or bulk actions named in one alarm."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alarm:
     title: str
-    told: SafeString | str
+    detail: SafeString | str
     advice: SafeString | str
     """What to do."""
     kind: str = "dead"
     """Its colour, as of a badge."""
     page: str = ""
-    link: str = ""
+    link_text: str = ""
 
 
 def alarms(user: Any, numbers: Sequence[stats.StreamNumbers], work: Mapping[str, Any]) -> list[Alarm]:
-    """The worst first. `work` is what worker_stats() said; keys and bulk actions only for who may see them."""
+    """The worst first. `work` is the result of worker_stats(); keys and bulk actions only for who may see them."""
     paused = list(PausedStream.objects.order_by("at", "stream"))
+    pending = {each.stream: each.pending for each in numbers}
     found = [
-        *nobody_works(work, sum(each.pending for each in numbers)),
-        *refusing(sum(each.pending for each in numbers)),
-        *failing_now(),
-        *too_old(numbers, {each.stream for each in paused}),
-        *is_paused(user, paused, {each.stream: each.pending for each in numbers}),
-        *growing(user),
+        *no_cluster(work, sum(pending.values())),
+        *backlog_full(sum(pending.values())),
+        *failing_deliveries(),
+        *overdue_records(numbers, {each.stream for each in paused}),
+        *paused_streams(user, paused, pending),
+        *retention_overdue(user),
     ]
     if user.has_perm("enrichment.view_bulkaction"):
         found += failing_bulk_actions()
@@ -57,86 +57,87 @@ def alarms(user: Any, numbers: Sequence[stats.StreamNumbers], work: Mapping[str,
     return found
 
 
-def nobody_works(work: Mapping[str, Any], pending: int) -> Iterator[Alarm]:
+def no_cluster(work: Mapping[str, Any], pending: int) -> Iterator[Alarm]:
     if not work["alive"]:
         last = work["last_run"]
-        told = format_html("The last task ran {} ago. ", age(last)) if last else "None has ever run a task. "
-        left = _records(pending) if pending else "What arrives is kept, and"
+        task = format_html("Last task {} ago", age(last)) if last else "No task has run yet"
+        queued = _count(pending, "record is", "records are") if pending else "new records are accepted and"
         yield Alarm(
-            title="No cluster is alive.",
-            told=format_html("{}{} will stay pending until one runs.", told, left),
-            advice=format_html("Start one with {}.", _code("python manage.py qcluster")),
+            title="No workers running.",
+            detail=format_html("{}; {} queued.", task, queued),
+            advice=format_html("Start them with {}.", _code("python manage.py qcluster")),
         )
 
 
-def refusing(pending: int) -> Iterator[Alarm]:
+def backlog_full(pending: int) -> Iterator[Alarm]:
     if pending >= settings.MAX_PENDING_RECORDS:
         yield Alarm(
-            title="No records are taken in.",
-            told=f"{_records(pending)} are pending, as many as MAX_PENDING_RECORDS allows: clients are answered 503.",
-            advice="Start more workers, or wait: it ends by itself when they have caught up.",
-            page=_list_of_pending(),
-            link="Pending deliveries",
+            title="The queue is full; new records are rejected.",
+            detail=f"{_count(pending, 'record is', 'records are')} pending. The limit is MAX_PENDING_RECORDS;"
+            " clients receive status 503.",
+            advice="Add workers, or wait: records are accepted again as soon as the queue is shorter.",
+            page=_pending_deliveries(),
+            link_text="Pending deliveries",
         )
 
 
-FAULTS = {
-    "store": ("the database", "if it lasts, look at what the error says"),
-    "code": ("our code", "in vain until that is fixed: report it"),
+CAUSES = {
+    "store": ("a database error", "If a database error persists, look it up in the delivery."),
+    "code": ("an application error", "An application error needs a fix of the software: report it."),
 }
 
 
-def failing_now() -> Iterator[Alarm]:
-    numbers = {fault: number for fault, number in stats.failing_deliveries().items() if number}
+def failing_deliveries() -> Iterator[Alarm]:
+    numbers = {cause: number for cause, number in stats.failing_deliveries().items() if number}
     if numbers:
-        whose = " and ".join(f"{thousands(number)} by {FAULTS[fault][0]}" for fault, number in numbers.items())
-        again = "; ".join(dict.fromkeys(FAULTS[fault][1] for fault in numbers))
+        causes = " and ".join(f"{thousands(number)} with {CAUSES[cause][0]}" for cause, number in numbers.items())
+        advice = " ".join(CAUSES[cause][1] for cause in numbers)
         yield Alarm(
-            title=f"{_counted(sum(numbers.values()), 'delivery is', 'deliveries are')} failing.",
-            told=f"Their last try ended in an error, {whose}. Nothing is lost.",
-            advice=f"They are tried again by themselves; {again}.",
-            page=_list_of_pending(status="failing"),
-            link="Deliveries failing",
+            title=f"{_count(sum(numbers.values()), 'delivery is', 'deliveries are')} failing.",
+            detail=f"Last attempt failed: {causes}. No data is lost.",
+            advice=f"Retrying automatically. {advice}",
+            page=_pending_deliveries(status="failing"),
+            link_text="Failing deliveries",
         )
 
 
-def too_old(numbers: Sequence[stats.StreamNumbers], paused: set[str]) -> Iterator[Alarm]:
-    limit = timezone.now() - TOO_OLD
+def overdue_records(numbers: Sequence[stats.StreamNumbers], paused: set[str]) -> Iterator[Alarm]:
+    limit = timezone.now() - MAX_PENDING_AGE
     late = [each for each in numbers if each.oldest and each.oldest < limit and each.stream not in paused]
     if late:
-        pages = [(_list_of_pending(stream=each.stream), each.stream, age(each.oldest)) for each in late]
+        pages = [(_pending_deliveries(stream=each.stream), each.stream, age(each.oldest)) for each in late]
         yield Alarm(
             title="Records have been pending for more than an hour.",
-            told=format_html("The oldest: {}.", format_html_join(", ", '<a href="{}">{}</a> for {}', pages)),
-            advice="Look whether a cluster is alive and their deliveries are failing; else it takes more workers.",
+            detail=format_html("Oldest: {}.", format_html_join(", ", '<a href="{}">{}</a> for {}', pages)),
+            advice="Check that workers are running and deliveries are not failing; otherwise add workers.",
         )
 
 
-def is_paused(user: Any, paused: Sequence[PausedStream], pending: Mapping[str, int]) -> Iterator[Alarm]:
+def paused_streams(user: Any, paused: Sequence[PausedStream], pending: Mapping[str, int]) -> Iterator[Alarm]:
     may_resume = user.has_perm("ingestion.control_streams")
-    may_look = user.has_perm("ingestion.view_pausedstream")
+    may_view = user.has_perm("ingestion.view_pausedstream")
     for each in paused:
         number = pending.get(each.stream, 0)
         yield Alarm(
             kind="waiting",
-            title=f"The stream {each.stream} is paused.",
-            told=format_html(
-                'By {}, since {}{} <a href="{}">{}</a> {} pending, and what arrives is kept.',
+            title=f"Stream {each.stream} is paused.",
+            detail=format_html(
+                'Paused by {} at {}{} <a href="{}">{}</a> {} pending; new records are accepted and queued.',
                 plain(each.by),
                 moment(each.at),
                 f": {cut(plain(each.reason), 300)}" if each.reason else ".",
-                _list_of_pending(stream=each.stream),
-                _records(number),
+                _pending_deliveries(stream=each.stream),
+                _count(number, "record", "records"),
                 "is" if number == 1 else "are",
             ),
-            advice="Resume it when the reason is gone." if may_resume else "An operator can resume it.",
-            page=reverse("admin:control") if may_look else "",
-            link="Control",
+            advice="Resume when ready." if may_resume else "An operator can resume it.",
+            page=reverse("admin:control") if may_view else "",
+            link_text="Streams",
         )
 
 
-def growing(user: Any) -> Iterator[Alarm]:
-    """What is older than the retention is there still, and nobody has been deleting it; nothing where it is off."""
+def retention_overdue(user: Any) -> Iterator[Alarm]:
+    """Deliveries older than RETENTION are still stored, and no run has ended lately; nothing where retention is off."""
     if not settings.RETENTION:
         return
     now = timezone.now()
@@ -145,70 +146,67 @@ def growing(user: Any) -> Iterator[Alarm]:
     last = Pruning.objects.exclude(finished_at=None).order_by("-finished_at").values_list("finished_at", flat=True)
     pruned = last.first()
     is_old = Delivery.objects.filter(pk__in=oldest, processed_at__lt=before).exists()
-    if is_old and (pruned is None or pruned < now - PRUNED_WITHIN):
-        since = format_html("The last run of retention ended {} ago", age(pruned)) if pruned else "It has never run"
+    if is_old and (pruned is None or pruned < now - MAX_TIME_WITHOUT_PRUNING):
+        run = format_html("The last run ended {} ago", age(pruned)) if pruned else "It has never run"
         yield Alarm(
             kind="waiting",
-            title="The tables grow without pruning.",
-            told=format_html("{}, with deliveries processed more than {} ago.", since, duration(settings.RETENTION)),
-            advice=format_html("See that its schedule runs, or start {}.", _code("python manage.py prune")),
+            title="Retention is not running; tables keep growing.",
+            detail=format_html(
+                "{}; deliveries processed more than {} ago are still stored.", run, duration(settings.RETENTION)
+            ),
+            advice=format_html("Check its schedule, or start it now with {}.", _code("python manage.py prune")),
             page=reverse("admin:enrichment_pruning_changelist") if user.has_perm("enrichment.view_pruning") else "",
-            link="Retention",
+            link_text="Retention",
         )
 
 
 def failing_bulk_actions() -> Iterator[Alarm]:
-    for bulk_action in BulkAction.objects.unfinished().exclude(last_error="").order_by("pk")[:MOST_NAMED]:
-        told = "{} of {} records are done. The last step ended in: {}"
+    for action in BulkAction.objects.unfinished().exclude(last_error="").order_by("pk")[:MAX_NAMED]:
         yield Alarm(
-            title=f"Bulk action {bulk_action.pk} ({bulk_action.kind}) is failing.",
-            told=format_html(
-                told,
-                thousands(bulk_action.count),
-                thousands(bulk_action.total),
-                cut(plain(bulk_action.last_error), 300),
+            title=f"Bulk action {action.pk} ({action.kind}) is failing.",
+            detail=format_html(
+                "{} of {} records done. Last step failed: {}",
+                thousands(action.count),
+                thousands(action.total),
+                cut(plain(action.last_error), 300),
             ),
-            advice="The step is tried again by itself. If it lasts, report the error.",
-            page=reverse("admin:enrichment_bulkaction_change", args=[bulk_action.pk]),
-            link=f"Bulk action {bulk_action.pk}",
+            advice="Retrying automatically; report it if it persists.",
+            page=reverse("admin:enrichment_bulkaction_change", args=[action.pk]),
+            link_text=f"Bulk action {action.pk}",
         )
 
 
 def expiring_keys() -> Iterator[Alarm]:
-    """Keys of which the client has no other that lives longer."""
+    """Keys whose client has no other key that lives longer."""
     now = timezone.now()
     outlives = Q(expiry_date=None) | Q(expiry_date__gt=OuterRef("expiry_date"))
     later = ApiKey.objects.filter(outlives, client=OuterRef("client"), created__gt=OuterRef("created"), revoked=False)
     soon = ApiKey.objects.filter(revoked=False, expiry_date__range=(now, now + EXPIRES_SOON)).exclude(Exists(later))
-    keys = list(soon.order_by("expiry_date", "prefix")[: MOST_NAMED + 1])
+    keys = list(soon.order_by("expiry_date", "prefix")[: MAX_NAMED + 1])
     if keys:
-        named = [
-            (reverse("admin:ingestion_apikey_change", args=[key.prefix]), plain(key.name), _in(key))
-            for key in keys[:MOST_NAMED]
+        links = [
+            (reverse("admin:ingestion_apikey_change", args=[key.prefix]), plain(key.name), _time_left(key))
+            for key in keys[:MAX_NAMED]
         ]
         yield Alarm(
             kind="waiting",
             title="API keys expire within a week.",
-            told=format_html(
+            detail=format_html(
                 "{}{}.",
-                format_html_join(", ", '<a href="{}">{}</a> in {}', named),
-                " and more" if len(keys) > MOST_NAMED else "",
+                format_html_join(", ", '<a href="{}">{}</a> in {}', links),
+                " and more" if len(keys) > MAX_NAMED else "",
             ),
-            advice="Replace them: the new key is of the same client, and the old one goes on working until then.",
+            advice="Rotate them: the client gets a new key, and the old one keeps working until it expires.",
             page=f"{reverse('admin:ingestion_apikey_changelist')}?status=soon",
-            link="Keys that expire soon",
+            link_text="Keys expiring soon",
         )
 
 
-def _in(key: ApiKey) -> str:
+def _time_left(key: ApiKey) -> str:
     return duration((key.expiry_date - timezone.now()).total_seconds()) if key.expiry_date else "–"
 
 
-def _records(number: int) -> str:
-    return _counted(number, "record", "records")
-
-
-def _counted(number: int, one: str, many: str) -> str:
+def _count(number: int, one: str, many: str) -> str:
     return f"{thousands(number)} {one if number == 1 else many}"
 
 
@@ -216,6 +214,6 @@ def _code(text: str) -> SafeString:
     return format_html("<code>{}</code>", text)
 
 
-def _list_of_pending(*, status: str = "pending", stream: str = "") -> str:
+def _pending_deliveries(*, status: str = "pending", stream: str = "") -> str:
     query = f"status={status}" + (f"&stream={stream}" if stream else "")
     return f"{reverse('admin:ingestion_delivery_changelist')}?{query}"

@@ -1,4 +1,4 @@
-"""What lists and pages of the admin share: read-only, filtered by their own filters alone, never counted whole."""
+"""Base classes of the admin's lists and pages: read-only, restricted to their own filters, never counted in full."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import get_fields_from_path, unquote
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import DataError
 from django.db.models import QuerySet
@@ -17,15 +18,15 @@ from django.utils.text import capfirst
 
 
 class RestrictedLookupAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Its list is filtered by its own filters alone: any other lookup in an address is a query of the visitor's making,
-    which may take for ever, fail, or find out letter by letter what no page shows.
+    """Its list takes its own filters alone: any other lookup in an address is a query of the visitor's making,
+    which may take forever, fail, or find out letter by letter what no page shows.
     """
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in self.parameters(request)
 
     def parameters(self, request: HttpRequest) -> set[str]:
-        """Those of the list's filters."""
+        """The query parameters of the list's filters."""
         found: set[str] = set()
         for each in self.get_list_filter(request):
             if isinstance(each, str):
@@ -39,12 +40,12 @@ class RestrictedLookupAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         try:
             return super().get_changelist_instance(request)
-        except (OverflowError, DataError) as error:  # the first minute of the year 1, elsewhere; more than a column has
+        except (OverflowError, DataError) as error:  # a date out of range, or a number too large for its column
             raise IncorrectLookupParameters from error
 
 
 class ReadOnlyAdmin(RestrictedLookupAdmin):
-    """Pages that only show. Rows of one table by number; nothing that costs a look at the whole table."""
+    """Lists and pages without editing. Rows come by ID; nothing reads the whole table."""
 
     ordering = ["-id"]
     sortable_by = ()
@@ -56,7 +57,7 @@ class ReadOnlyAdmin(RestrictedLookupAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        title = capfirst(f"{self.opts.verbose_name} {unquote(object_id)}")  # of a key, as it is written
+        title = capfirst(f"{self.opts.verbose_name} {unquote(object_id)}")  # the ID as it is written
         return super().change_view(
             request, object_id, form_url, {"title": title, "subtitle": None} | (extra_context or {})
         )
@@ -64,6 +65,11 @@ class ReadOnlyAdmin(RestrictedLookupAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         title = str(self.opts.verbose_name_plural).capitalize()
         return super().changelist_view(request, {"title": title} | (extra_context or {}))
+
+    def require_safe_method(self, request: HttpRequest) -> None:
+        """Raises PermissionDenied for anything but a read."""
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -76,7 +82,7 @@ class ReadOnlyAdmin(RestrictedLookupAdmin):
 
 
 class NewestPaginator(Paginator):  # type: ignore[type-arg]
-    """Knows the first rows only: to count a million takes longer than to show fifty, and nobody turns to page 9,000."""
+    """Lists the first rows only: counting a million takes longer than showing fifty, and nobody opens page 9,000."""
 
     max_rows = 10_000
 
@@ -86,12 +92,12 @@ class NewestPaginator(Paginator):  # type: ignore[type-arg]
 
     @property
     def has_more(self) -> bool:
-        """Whether there are more than it counts."""
+        """Whether there are more rows than it counts."""
         return self.counted > self.max_counted
 
     @cached_property
     def counted(self) -> int:
-        """One more than it counts, to know of those."""
+        """Up to one more than the limit."""
         return cast("QuerySet[Any]", self.object_list)[: self.max_counted + 1].count()
 
     @cached_property

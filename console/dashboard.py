@@ -1,11 +1,11 @@
-"""What the admin's index shows: what is wrong, what is pending and held, how fast it goes, and who is at work."""
+"""The dashboard: warnings, what is pending and failed, throughput, and the workers."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from console import senders
-from console.alarms import alarms
+from console.alarms import Alarm, alarms
 from console.charts import Series, stacked_bars
 from console.held.filters import AgeFilter
 from enrichment import stats, workers
@@ -22,9 +22,9 @@ from enrichment.models import MinuteStat
 from ingestion.text import plain, thousands
 
 SPANS = {"1h": "1 h", "24h": "24 h", "7d": "7 d"}
-"""Columns of dead letters by code; their names are those of AgeFilter."""
-MOST_ROWS = 8
-"""Of messages, of what is waited for, and of who sends dead letters."""
+"""Columns of dead letters by code: value of AgeFilter → heading."""
+MAX_ROWS = 8
+"""Of errors, of missing references, and of sources of dead letters."""
 HALF_HOUR = timedelta(minutes=30)
 
 Held = Mapping[tuple[str, str, str], Mapping[str, int]]
@@ -36,6 +36,8 @@ class Cell:
 
     number: int
     page: str
+    kind: str = ""
+    """Its colour, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,21 @@ class MessageRow:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamRow:
-    numbers: stats.StreamNumbers
-    pace: stats.Throughput
-    pending: str
-    waiting: str
-    dead: str
+    name: str
+    oldest: datetime | None
+    throughput: stats.Throughput
+    pending: Cell
+    waiting: Cell
+    dead: Cell
 
 
 @dataclass(frozen=True)
-class MissedRow:
-    missed: stats.MissingReference
+class MissingRow:
+    stream: str
     key: str
-    """As it may be shown."""
-    page: str
+    """Safe to display."""
+    records: Cell
+    since: datetime
 
 
 @dataclass(frozen=True)
@@ -77,49 +81,60 @@ class SenderRow:
 
 
 def dashboard(user: Any) -> dict[str, Any]:
-    """The numbers, in a fixed number of queries; nothing for who may not see deliveries and held records."""
+    """The context of the page, in a fixed number of queries; empty for who may not see deliveries and held records."""
     if not user.has_perms(["ingestion.view_delivery", "enrichment.view_heldrecord"]):
         return {}
     held = stats.open_held_within(AgeFilter.spans)
     numbers = [*stats.snapshot(held={kind: counted[""] for kind, counted in held.items()}).values()]
     throughput, total, work = stats.last_hour(), stats.total(numbers), workers.worker_stats()
+    warnings = alarms(user, numbers, work)
     hour, day = charts()
     return {
-        "alarms": alarms(user, numbers, work),
-        "streams": [stream_row(each, throughput.by_stream) for each in numbers],
+        "alarms": warnings,
+        "alarms_summary": summary(warnings),
+        "streams": [
+            stream_row(each.stream, each, throughput.by_stream.get(each.stream, stats.Throughput())) for each in numbers
+        ],
+        "all_streams": stream_row("All", total, throughput.total),
         "total": total,
-        "total_pace": throughput.total,
         "is_new": not (total.pending or total.processed or total.waiting or total.dead),
         "spans": SPANS.values(),
         "by_code": by_code(held),
         "by_code_and_stream": by_code_and_stream(held, [each.stream for each in numbers]),
-        "messages_of_dead": messages(),
-        "missed": missed(),
+        "errors": top_errors(),
+        "missing": missing_references(),
         "missing_page": reverse("admin:enrichment_waitingrecord_missing"),
         "senders": top_senders(),
         "hour": hour,
         "day": day,
         "work": work,
         "now": timezone.now(),
-        "dead_page": page_of("enrichment_deadletter"),
-        "waiting_page": page_of("enrichment_waitingrecord"),
-        "pending_page": page_of("ingestion_delivery", status="pending"),
         "processed_page": page_of("ingestion_delivery", status="processed"),
     }
 
 
-def stream_row(numbers: stats.StreamNumbers, throughputs: Mapping[str, stats.Throughput]) -> StreamRow:
+def summary(warnings: Sequence[Alarm]) -> str:
+    """For screen readers."""
+    if not warnings:
+        return "No warnings."
+    return f"{len(warnings)} warning{'' if len(warnings) == 1 else 's'}: {' '.join(each.title for each in warnings)}"
+
+
+def stream_row(name: str, numbers: stats.StreamNumbers, throughput: stats.Throughput) -> StreamRow:
+    """Of one stream, or of all where the numbers name none."""
+    stream = numbers.stream
     return StreamRow(
-        numbers=numbers,
-        pace=throughputs.get(numbers.stream, stats.Throughput()),
-        pending=page_of("ingestion_delivery", status="pending", stream=numbers.stream),
-        waiting=page_of("enrichment_waitingrecord", stream=numbers.stream),
-        dead=page_of("enrichment_deadletter", stream=numbers.stream),
+        name=name,
+        oldest=numbers.oldest,
+        throughput=throughput,
+        pending=Cell(numbers.pending, page_of("ingestion_delivery", status="pending", stream=stream)),
+        waiting=Cell(numbers.waiting, page_of("enrichment_waitingrecord", stream=stream)),
+        dead=Cell(numbers.dead, page_of("enrichment_deadletter", stream=stream), "bad" if stream else ""),
     )
 
 
 def by_code(held: Held) -> list[CodeRow]:
-    """A row for each code that dead letters have, the most frequent first; a cell for each of SPANS, and for all."""
+    """A row for each code of dead letters, the most frequent first; a cell for each of SPANS, and one for all."""
     sums: dict[str, Counter[str]] = {}
     for (status, code, _), numbers in held.items():
         if status == "dead":
@@ -148,32 +163,33 @@ def _dead(number: int, **filters: str) -> Cell:
     return Cell(number, page_of("enrichment_deadletter", **filters))
 
 
-def messages() -> list[MessageRow]:
-    """Why records are dead: a cell for each of SPANS, and for all."""
+def top_errors() -> list[MessageRow]:
+    """The most frequent messages of dead letters: a cell for each of SPANS, and one for all."""
     return [
         MessageRow(
             each.stream,
             each.message,
             [_dead(each.within[span], stream=each.stream, message=each.message, age=span) for span in (*SPANS, "")],
         )
-        for each in stats.top_messages(AgeFilter.spans, MOST_ROWS)
+        for each in stats.top_messages(AgeFilter.spans, MAX_ROWS)
     ]
 
 
-def missed() -> list[MissedRow]:
+def missing_references() -> list[MissingRow]:
     return [
-        MissedRow(
-            each,
+        MissingRow(
+            each.stream,
             plain(each.key),
-            page_of("enrichment_waitingrecord", missing_stream=each.stream, missing_key=each.key),
+            Cell(each.records, page_of("enrichment_waitingrecord", missing_stream=each.stream, missing_key=each.key)),
+            each.since,
         )
-        for each in stats.top_missing(MOST_ROWS)
+        for each in stats.top_missing(MAX_ROWS)
     ]
 
 
 def top_senders() -> list[SenderRow]:
-    found = stats.top_senders(AgeFilter.spans["7d"], MOST_ROWS)
-    names = senders.key_names(each.client for each in found)  # no secret to who sees what they sent
+    found = stats.top_senders(AgeFilter.spans["7d"], MAX_ROWS)
+    names = senders.key_names(each.client for each in found)  # whoever sees what they sent may see these
     return [
         SenderRow(
             names.get(each.client) or plain(each.client.removeprefix("user:")),
@@ -186,7 +202,7 @@ def top_senders() -> list[SenderRow]:
 
 
 def charts() -> tuple[SafeString, SafeString]:
-    """What was done in the last hour and in the last day, by outcome, up to now: from one query."""
+    """Records processed in the last hour and in the last day, by outcome, up to now: from one query."""
     now = timezone.now()
     this_minute = now.replace(second=0, microsecond=0)
     day_start = this_minute.replace(minute=30 * (this_minute.minute // 30)) - 47 * HALF_HOUR
@@ -195,25 +211,30 @@ def charts() -> tuple[SafeString, SafeString]:
     day = stats.bucketed(minutes, day_start, HALF_HOUR, 48)
     hour_labels = [f"{timezone.localtime(this_minute - timedelta(minutes=59 - n)):%H:%M}" for n in range(60)]
     day_labels = [f"{timezone.localtime(day_start + n * HALF_HOUR):%a %H:%M}" for n in range(48)]
-    offset = f"{timezone.localtime(now):%z}"
-    offset = f"{offset[:3]}:{offset[3:]}"
     return (
-        _chart("Last hour", f"worked on, by minute, {offset}", hour_labels, hour),
-        _chart("Last 24 hours", f"worked on, by half hour, {offset}", day_labels, day),
+        _chart("Last hour", "by minute", hour_labels, hour),
+        _chart("Last 24 hours", "by half hour", day_labels, day),
     )
 
 
-def _chart(title: str, told: str, labels: Sequence[str], steps: Sequence[Counter[str]]) -> SafeString:
+def _chart(title: str, step: str, labels: Sequence[str], steps: Sequence[Counter[str]]) -> SafeString:
     series = [Series(outcome, outcome, [step[outcome] for step in steps]) for outcome in MinuteStat.OUTCOMES]
     total = sum(step.total() for step in steps)
     return stacked_bars(
         labels,
         series,
         title=f"{title}: {thousands(total)} records",
-        told=f"{told}; those sent through again count again",
+        note=f"processed, {step} ({time_zone()}); retries count again",
     )
 
 
+def time_zone() -> str:
+    """As in "UTC" or "UTC+02:00": of TIME_ZONE, now."""
+    offset = f"{timezone.localtime():%z}"
+    return "UTC" if offset == "+0000" else f"UTC{offset[:3]}:{offset[3:]}"
+
+
 def page_of(model: str, **filters: str) -> str:
-    told = {name: value for name, value in filters.items() if value}
-    return f"{reverse(f'admin:{model}_changelist')}?{urlencode(told)}".rstrip("?")
+    """The list, with these filters set."""
+    query = urlencode({name: value for name, value in filters.items() if value})
+    return f"{reverse(f'admin:{model}_changelist')}?{query}".rstrip("?")

@@ -1,4 +1,4 @@
-"""Where a record is: stored, held, or in a pending delivery; over all streams, as far as who asks may see."""
+"""Find a record: stored, held, or in a pending delivery; over all streams, as far as the person may see it."""
 
 from __future__ import annotations
 
@@ -10,42 +10,57 @@ from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.utils import quote
-from django.db.models import BooleanField, Case, F, Func, IntegerField, Q, Value, When
+from django.db.models import BooleanField, Case, F, Func, IntegerField, Model, Q, Value, When
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.text import capfirst
 
 from console import senders
 from console.held import missing_references
-from console.stored.page import HeldFirst, held_first
+from console.stored.page import HeldOrigin, held_origins
 from enrichment.models import BulkAction, HeldRecord, StoredRecord
 from enrichment.retention import retention_hint
 from ingestion import streams
 from ingestion.models import Delivery, PausedStream, Upload
 from ingestion.streams import Stream
-from ingestion.text import cut, plain, strip_unstorable
+from ingestion.text import cut, plain, strip_unstorable, thousands
 
-MOST_ASKED = 200
-"""Characters of a question; a key has 64."""
-MOST_HELD = 20
-MOST_SEARCHED = 200
+MAX_QUERY_LENGTH = 200
+"""Characters; an ID has at most 64."""
+MAX_HELD = 20
+MAX_DELIVERIES = 200
 """Pending deliveries whose bodies are searched, the newest first."""
-MOST_SEARCHED_BYTES = 20_000_000
+MAX_BODY_BYTES = 20_000_000
 """Of all these bodies together."""
 
-NUMBERED = {"delivery": Delivery, "upload": Upload, "bulk action": BulkAction}
-"""What is found by its number, by its name."""
+MODELS_BY_NAME: dict[str, type[Model]] = {"delivery": Delivery, "upload": Upload, "bulk action": BulkAction}
+"""What is found by its number: its name on pages → its model."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one stream that a query may name."""
+
+    exact: str
+    """The whole text."""
+    named: str | None = None
+    """The rest of it, where it begins with the stream's name."""
+
+    def __iter__(self) -> Iterator[str]:
+        yield self.exact
+        if self.named is not None:
+            yield self.named
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class Query:
     text: str
-    keys: dict[str, list[str]]
-    """stream → the keys that may be meant."""
+    keys: dict[str, Keys]
+    """By stream."""
     numbers: dict[str, int] = field(default_factory=dict)
-    """A name of NUMBERED → the number that may be meant."""
-    is_named: bool = False
-    """It is asked for by such a name."""
+    """A name of MODELS_BY_NAME → the number it may have."""
+    names_a_model: bool = False
+    """It begins with such a name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +69,7 @@ class Stored:
     row: StoredRecord
     page: str
     delivery_page: str
-    held_first: HeldFirst | None
+    held_origin: HeldOrigin | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +81,18 @@ class Held:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Numbered:
+class ById:
+    """A delivery, upload or bulk action."""
+
     name: str
-    thing: Any
+    object: Any
     page: str
     sender: str = ""
     """Of a delivery that is pending."""
 
 
-class Holds(Func):
-    """The place, from 1, at which a column of bytes holds some; 0: it does not."""
+class BytesPosition(Func):
+    """The position, from 1, of a value in a column of bytes; 0 if it is not in there."""
 
     function = "INSTR"
     output_field = IntegerField()
@@ -84,82 +101,95 @@ class Holds(Func):
         return self.as_sql(compiler, connection, function='pg_catalog."position"', **context)
 
 
-def may_find(user: Any) -> bool:
+def can_search(user: Any) -> bool:
     """Whether there is anything that this person could find."""
-    return user.has_perm("enrichment.view_heldrecord") or bool(streams_for(user)) or any(numbered_for(user))
+    return user.has_perm("enrichment.view_heldrecord") or bool(streams_for(user)) or any(models_for(user))
 
 
 def streams_for(user: Any) -> list[Stream]:
     """The streams whose stored records this person may see."""
-    return [stream for stream in streams.all_streams() if _may_see(user, stream.model)]
+    return [stream for stream in streams.all_streams() if _may_view(user, stream.model)]
 
 
-def numbered_for(user: Any) -> Iterator[str]:
-    return (name for name, model in NUMBERED.items() if _may_see(user, model))
+def models_for(user: Any) -> Iterator[str]:
+    """The names of MODELS_BY_NAME that this person may see."""
+    return (name for name, model in MODELS_BY_NAME.items() if _may_view(user, model))
 
 
-def find(request: HttpRequest, text: str) -> dict[str, Any]:
-    """What the page shows: where everything is that the question may mean."""
+def search(request: HttpRequest, text: str) -> dict[str, Any]:
+    """The context of the page: everything that the text may mean, as far as the person may see it."""
     user = request.user
-    shown = plain(cut(strip_unstorable(text), MOST_ASKED)).replace("\n", " ")
+    shown = plain(cut(strip_unstorable(text), MAX_QUERY_LENGTH)).replace("\n", " ")
     lists = [(capfirst(stream.name), list_of(stream)) for stream in streams_for(user) if stream.search]
-    told: dict[str, Any] = {"shown": shown, "lists": lists}
-    if len(text) > MOST_ASKED:
-        return {**told, "is_too_long": True}
-    question = read(strip_unstorable(text))
-    if not question.text:
-        return told
+    context: dict[str, Any] = {"query_text": shown, "lists": lists}
+    if len(text) > MAX_QUERY_LENGTH:
+        return {**context, "is_too_long": True}
+    query = parse(strip_unstorable(text))
+    if not query.text:
+        return context
     found: dict[str, Any] = {
-        "stored": stored(request, question),
+        "stored": stored(request, query),
         "held": [],
-        "waiting_on": [],
-        "numbered": [*numbered(user, question)],
+        "missing": [],
+        "by_id": [*by_id(user, query)],
         "deliveries": [],
     }
+    searched = [stream.name for stream in streams_for(user)]
     if user.has_perm("enrichment.view_heldrecord"):
-        records = held(question)
-        found |= {"held": records[:MOST_HELD], "has_more_held": len(records) > MOST_HELD}
-        pairs = [(name, key) for name, keys in question.keys.items() for key in keys]
-        found |= {"waiting_on": missing_references.waiting_on(pairs)}
+        records = held(query)
+        found |= {"held": records[:MAX_HELD], "has_more_held": len(records) > MAX_HELD}
+        pairs = [(name, key) for name, keys in query.keys.items() for key in keys]
+        found |= {"missing": missing_references.waiting_on(pairs)}
+        searched.append("failed records (open and closed)")
     if user.has_perm("ingestion.view_delivery"):
-        deliveries, searched, left_out = pending(question)
-        found |= {"deliveries": deliveries, "searched": searched, "left_out": left_out}
-    found["paused"] = paused([*found["numbered"], *found["deliveries"]])
-    is_found = any(found[name] for name in ("stored", "held", "waiting_on", "numbered", "deliveries"))
-    return {**told, **found, "question": question, "asked": True, "is_found": is_found, "gone": gone(user, question)}
+        deliveries, number, is_partial = pending(query)
+        found |= {"deliveries": deliveries, "searched_deliveries": number, "is_partial": is_partial}
+        newest = "the newest " if is_partial else ""
+        searched.append(f"{newest}{thousands(number)} pending {'delivery' if number == 1 else 'deliveries'}")
+    found["paused"] = paused([*found["by_id"], *found["deliveries"]])
+    is_found = any(found[name] for name in ("stored", "held", "missing", "by_id", "deliveries"))
+    return {
+        **context,
+        **found,
+        "query": query,
+        "is_found": is_found,
+        "not_found_message": not_found_message(user, query),
+        "searched": ", ".join(searched),
+    }
 
 
-def gone(user: Any, question: Question) -> str:
-    """What there is to say of a number that is asked for by name, where nothing has it."""
-    for name in numbered_for(user):
-        if question.is_named and name in question.numbers:
-            return f"There is no {name} {question.numbers[name]}{'' if name == 'bulk action' else retention_hint()}."
+def not_found_message(user: Any, query: Query) -> str:
+    """For a number asked for by name that does not exist."""
+    for name in models_for(user):
+        if query.names_a_model and name in query.numbers:
+            return f"There is no {name} {query.numbers[name]}{'' if name == 'bulk action' else retention_hint()}."
     return ""
 
 
-def read(text: str) -> Question:
-    """What is meant by "session 4711", "4711", "delivery 12", or "where is session 4711?"."""
+def parse(text: str) -> Query:
+    """Reads "session 4711", "4711", "delivery 12", or "where is session 4711?"."""
     text = text.strip()
     if sentence := re.fullmatch(r"where\s+(?:is|are)\s+(?:the\s+)?(.*?)\s*\?*", text, re.IGNORECASE | re.DOTALL):
         text = sentence[1]
     first, _, rest = text.partition(" ")
     first, rest = first.lower(), rest.strip()
     keys = {
-        stream.name: [text, rest] if rest and first in names_of(stream) else [text] for stream in streams.all_streams()
+        stream.name: Keys(text, rest if rest and first in names_of(stream) else None)
+        for stream in streams.all_streams()
     }
-    if rest and any(len(meant) > 1 for meant in keys.values()):
-        return Question(text=text, keys=keys)
-    wanted = _after_its_name(text)
-    number = re.fullmatch(r"#?([0-9]{1,18})", next(iter(wanted.values()), text))
-    names = wanted or ("delivery", "upload")
+    if any(each.named is not None for each in keys.values()):
+        return Query(text=text, keys=keys)
+    named = _with_a_name(text)
+    number = re.fullmatch(r"#?([0-9]{1,18})", next(iter(named.values()), text))
+    names = named or ("delivery", "upload")
     numbers = dict.fromkeys(names, int(number[1])) if number else {}
-    return Question(text=text, keys=keys, numbers=numbers, is_named=bool(wanted))
+    return Query(text=text, keys=keys, numbers=numbers, names_a_model=bool(named))
 
 
-def _after_its_name(text: str) -> dict[str, str]:
-    """The name of NUMBERED that the text begins with → what stands behind it; empty for none."""
-    for name in NUMBERED:
-        for word in (name, f"{name}s", _plural(name)):
+def _with_a_name(text: str) -> dict[str, str]:
+    """The name of MODELS_BY_NAME that the text begins with → the rest of the text; empty if there is none."""
+    for name, model in MODELS_BY_NAME.items():
+        for word in (name, f"{name}s", str(model._meta.verbose_name_plural).lower()):
             if text.lower().startswith(f"{word} "):
                 return {name: text[len(word) :].strip()}
     return {}
@@ -170,107 +200,104 @@ def names_of(stream: Stream) -> set[str]:
     return {stream.name.lower(), str(meta.verbose_name).lower(), str(meta.verbose_name_plural).lower()}
 
 
-def _plural(name: str) -> str:
-    return str(NUMBERED[name]._meta.verbose_name_plural).lower()
-
-
-def stored(request: HttpRequest, question: Question) -> list[Stored]:
+def stored(request: HttpRequest, query: Query) -> list[Stored]:
     found: list[tuple[Stream, StoredRecord]] = []
     user = request.user
     for stream in streams_for(user):
-        rows = stream.model._default_manager.filter(pk__in=question.keys[stream.name])
-        told = rows.only("pk", "stored_at", "version_at", "delivery", "position", "warnings")
-        found += [(stream, cast("StoredRecord", row)) for row in told]
-    pks = {row.delivery for _, row in found} if _may_see(user, Delivery) else set()
-    kept = set(Delivery.objects.filter(pk__in=pks).values_list("pk", flat=True))  # retention may have deleted it
-    firsts = held_first(request, [row for _, row in found])
+        rows = stream.model._default_manager.filter(pk__in=[*query.keys[stream.name]])
+        columns = rows.only("pk", "stored_at", "version_at", "delivery", "position", "warnings")
+        found += [(stream, cast("StoredRecord", row)) for row in columns]
+    pks = {row.delivery for _, row in found} if _may_view(user, Delivery) else set()
+    existing = set(Delivery.objects.filter(pk__in=pks).values_list("pk", flat=True))  # retention may have deleted it
+    origins = held_origins(request, [row for _, row in found])
     return [
         Stored(
             stream=stream,
             row=row,
             page=page_of(row),
             delivery_page=reverse("admin:ingestion_delivery_change", args=[row.delivery])
-            if row.delivery in kept
+            if row.delivery in existing
             else "",
-            held_first=firsts.get((type(row), row.pk)),
+            held_origin=origins.get((type(row), row.pk)),
         )
         for stream, row in found
     ]
 
 
-def held(question: Question) -> list[Held]:
-    """Held records with such a key, those that are open first; one more than MOST_HELD when there are more."""
+def held(query: Query) -> list[Held]:
+    """Held records with such a key, open ones first; one more than MAX_HELD when there are more."""
     is_closed = Case(When(status__in=HeldRecord.OPEN, then=False), default=True, output_field=BooleanField())
-    meant = Q(key=question.text)
-    for stream, keys in question.keys.items():
-        meant |= Q(stream=stream, key__in=keys[1:])
-    records = HeldRecord.objects.filter(meant).defer("payload", "original_payload")
+    matching = Q(key=query.text)
+    for stream, keys in query.keys.items():
+        if keys.named is not None:
+            matching |= Q(stream=stream, key=keys.named)
+    records = HeldRecord.objects.filter(matching).defer("payload", "original_payload")
     return [
         Held(record=record, key=plain(record.key), message=record.message, page=page_of(record))
-        for record in records.order_by(is_closed, "-pk")[: MOST_HELD + 1]
+        for record in records.order_by(is_closed, "-pk")[: MAX_HELD + 1]
     ]
 
 
-def numbered(user: Any, question: Question) -> Iterator[Numbered]:
-    for name in numbered_for(user):
-        if name in question.numbers:
-            things = NUMBERED[name]._default_manager.filter(pk=question.numbers[name])
-            for thing in things.defer("body", "refused", "answer") if name == "delivery" else things:
-                yield Numbered(name=name, thing=thing, page=page_of(thing))
+def by_id(user: Any, query: Query) -> Iterator[ById]:
+    for name in models_for(user):
+        if name in query.numbers:
+            objects = MODELS_BY_NAME[name]._default_manager.filter(pk=query.numbers[name])
+            for each in objects.defer("body", "refused", "answer") if name == "delivery" else objects:
+                yield ById(name=name, object=each, page=page_of(each))
 
 
-def pending(question: Question) -> tuple[list[Numbered], int, bool]:
-    """(pending deliveries that hold such a key, how many were searched, whether that was not all of them)."""
-    ahead: list[tuple[int, int, str]] = []
-    for name in question.keys:  # one question for each stream is answered from the index, in its order
+def pending(query: Query) -> tuple[list[ById], int, bool]:
+    """(pending deliveries that contain such a key, how many were searched, whether some were left out)."""
+    newest: list[tuple[int, int, str]] = []
+    for name in query.keys:  # one query for each stream is answered from the index, in its order
         of_stream = Delivery.objects.pending().filter(stream=name, source=Delivery.Source.CLIENT).order_by("-id")
-        ahead += of_stream.values_list("pk", "size", "stream")[: MOST_SEARCHED + 1]
-    chosen, space = [], MOST_SEARCHED_BYTES
-    for pk, size, name in sorted(ahead, reverse=True)[:MOST_SEARCHED]:
+        newest += of_stream.values_list("pk", "size", "stream")[: MAX_DELIVERIES + 1]
+    selected, space = [], MAX_BODY_BYTES
+    for pk, size, name in sorted(newest, reverse=True)[:MAX_DELIVERIES]:
         if size <= space:
-            chosen.append((pk, name))
+            selected.append((pk, name))
             space -= size
     found = []
-    for keys in {tuple(keys) for keys in question.keys.values()}:
-        pks = [pk for pk, name in chosen if tuple(question.keys[name]) == keys]
-        found += _holding(pks, keys)
+    for keys in set(query.keys.values()):
+        pks = [pk for pk, name in selected if query.keys[name] == keys]
+        found += _containing(pks, keys)
     found.sort(key=lambda delivery: -delivery.pk)
     names = senders.key_names(delivery.client for delivery in found)
-    told = [
-        Numbered(
+    deliveries = [
+        ById(
             name="delivery",
-            thing=delivery,
+            object=delivery,
             page=page_of(delivery),
             sender=senders.display_name(delivery.client, names),
         )
         for delivery in found
     ]
-    return told, len(chosen), len(chosen) < len(ahead)
+    return deliveries, len(selected), len(selected) < len(newest)
 
 
-def paused(found: Iterable[Numbered]) -> list[PausedStream]:
-    """Why nobody works on those of these that are pending deliveries."""
-    names = {each.thing.stream for each in found if each.name == "delivery" and each.thing.processed_at is None}
+def paused(found: Iterable[ById]) -> list[PausedStream]:
+    """The paused streams among those of pending deliveries."""
+    names = {each.object.stream for each in found if each.name == "delivery" and each.object.processed_at is None}
     return list(PausedStream.objects.filter(stream__in=names).order_by("stream")) if names else []
 
 
-def _holding(pks: Sequence[int], keys: Sequence[str]) -> list[Delivery]:
-    """Of these deliveries those whose bodies hold one of the keys as a JSON string, with or without escapes."""
-    written = {json.dumps(key, ensure_ascii=escaped).encode() for key in keys for escaped in (True, False)}
-    holds = Q()
+def _containing(pks: Sequence[int], keys: Iterable[str]) -> list[Delivery]:
+    """Of these deliveries those whose bodies contain one of the keys as a JSON string, with or without escapes."""
+    encoded = {json.dumps(key, ensure_ascii=escaped).encode() for key in keys for escaped in (True, False)}
+    contains = Q()
     deliveries = Delivery.objects.filter(pk__in=pks)
-    for number, text in enumerate(sorted(written)):
-        deliveries = deliveries.alias(**{f"place_{number}": Holds(F("body"), Value(text))})
-        holds |= Q(**{f"place_{number}__gt": 0})
-    return list(deliveries.filter(holds).defer("body", "refused", "answer"))
+    for number, text in enumerate(sorted(encoded)):
+        deliveries = deliveries.alias(**{f"position_{number}": BytesPosition(F("body"), Value(text))})
+        contains |= Q(**{f"position_{number}__gt": 0})
+    return list(deliveries.filter(contains).defer("body", "refused", "answer"))
 
 
-def page_of(thing: Any) -> str:
+def page_of(row: Any) -> str:
     """Its page in the admin; empty where there is none."""
-    meta = thing._meta
+    meta = row._meta
     if not admin.site.is_registered(meta.model):
         return ""
-    return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(thing.pk)])
+    return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(row.pk)])
 
 
 def list_of(stream: Stream) -> str:
@@ -278,5 +305,5 @@ def list_of(stream: Stream) -> str:
     return reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
 
 
-def _may_see(user: Any, model: Any) -> bool:
+def _may_view(user: Any, model: Any) -> bool:
     return bool(user.has_perm(f"{model._meta.app_label}.view_{model._meta.model_name}"))

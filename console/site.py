@@ -1,3 +1,5 @@
+"""The admin site: its menu, its search, and what every page's template gets."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -11,27 +13,27 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.common import no_append_slash
 from django.views.decorators.http import require_safe
 
-from console.search import find, may_find
+from console.search import can_search, search
 
-# What an operator needs stands first; the domains, which are not named here, come after the held records.
-APPS = {"enrichment": 0, "ingestion": 2, "auth": 3, "django_q": 4, "axes": 5}
-NAMES = {
-    "enrichment": "What is held",
-    "ingestion": "Deliveries and keys",
-    "auth": "People and rights",
+APP_NAMES = {
+    "enrichment": "Failed & waiting",
+    "ingestion": "Ingestion",
+    "auth": "Users & roles",
     "django_q": "Task queue",
-    "axes": "Log-ins",
+    "axes": "Login history",
 }
-"""What is in an app, for a person; the domains' own names say it."""
-MODELS = {
-    "DeadLetter": 0,
-    "WaitingRecord": 1,
-    "HeldRecord": 2,
-    "BulkAction": 3,
-    "Upload": 0,
-    "Delivery": 1,
-    "PausedStream": 2,
-    "ApiKey": 3,
+"""In the menu and in breadcrumbs; the apps of domains have names of their own."""
+APP_ORDER = {"enrichment": 0, "ingestion": 2, "auth": 3, "django_q": 4, "axes": 5}
+"""What operators need comes first; domains are at 1."""
+MODEL_NAMES = {"HeldRecord": "All failed records", "PausedStream": "Streams", "ApiKey": "API keys"}
+"""In the menu, where they differ from the models' own."""
+MODEL_ORDER = {
+    name: place
+    for names in (
+        ("DeadLetter", "WaitingRecord", "HeldRecord", "BulkAction", "Pruning"),
+        ("Upload", "Delivery", "PausedStream", "ApiKey"),
+    )
+    for place, name in enumerate(names)
 }
 
 
@@ -42,42 +44,45 @@ class TutorMaxAdminSite(AdminSite):
     index_template = "admin/dashboard.html"
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        from console.dashboard import dashboard  # it needs the filters of our lists, and those this site
+        from console.dashboard import dashboard  # imports our filters, which import this site
 
         return super().index(request, {**dashboard(request.user), **(extra_context or {})})
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        may = self.has_permission(request) and may_find(request.user)
-        return {**super().each_context(request), "may_find": may}
+        may_search = self.has_permission(request) and can_search(request.user)
+        return {**super().each_context(request), "can_search": may_search}
 
     def get_urls(self) -> list[Any]:
         return [path("find/", self.admin_view(self.find_view), name="find"), *super().get_urls()]
 
     @method_decorator(require_safe)
     def find_view(self, request: HttpRequest) -> HttpResponse:
-        """Where a record is, over all streams."""
-        if not may_find(request.user):
+        """Finds a record in all streams."""
+        if not can_search(request.user):
             raise PermissionDenied
-        found = find(request, request.GET.get("q", ""))
-        title = f"Where is “{found['shown']}”?" if found["shown"] else "Where is a record?"
+        found = search(request, request.GET.get("q", ""))
+        text = found["query_text"]
+        title = f"Search results for “{text}”" if text else "Find a record"
         context = {**self.each_context(request), "title": title, **found}
         return TemplateResponse(request, "admin/find.html", context)
 
     def app_index(
         self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        title = {"title": NAMES[app_label]} if app_label in NAMES else {}
+        title = {"title": APP_NAMES[app_label]} if app_label in APP_NAMES else {}
         return super().app_index(request, app_label, {**title, **(extra_context or {})})
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        found = super().get_app_list(request, app_label)
-        for app in found:
-            app["models"].sort(key=lambda model: MODELS.get(model["object_name"], 9))
-        return sorted(found, key=lambda app: APPS.get(app["app_label"], 1))
+        apps = super().get_app_list(request, app_label)
+        for app in apps:
+            for model in app["models"]:
+                model["name"] = MODEL_NAMES.get(model["object_name"], model["name"])
+            app["models"].sort(key=lambda model: MODEL_ORDER.get(model["object_name"], 9))
+        return sorted(apps, key=lambda app: APP_ORDER.get(app["app_label"], 1))
 
     @no_append_slash
     def catch_all_view(self, request: HttpRequest, url: str) -> HttpResponse:
-        """Adds a missing slash to what is a page with it. (APPEND_SLASH is off for the sake of the API.)"""
+        """Adds a missing slash where that makes a page. (APPEND_SLASH is off because of the API.)"""
         if not url.endswith("/"):
             try:
                 found = resolve(f"{request.path_info}/")

@@ -52,12 +52,12 @@ def dead_letters(page: Page, number: int) -> None:
 
 def test_it_renews_itself_disturbs_nobody_and_rests_unseen(die: Callable[[str], object], page: Page) -> None:
     expect(page).to_have_title("(1) Dashboard | TutorMax")
-    expect(page.get_by_role("status")).to_have_text("1 warning: No cluster is alive.")
+    expect(page.get_by_role("status")).to_have_text("1 warning: No workers running.")
     page.get_by_text("By code and stream").click()
-    box = page.get_by_label("Where is a record?")
+    box = page.get_by_label("Find a record")
     box.fill("half a que")
     page.evaluate("window.scrollTo(0, 200)")
-    page.evaluate("window.announced = document.getElementById('alarms-told')")
+    page.evaluate("window.announced = document.getElementById('alarms-summary')")
     die("T-2")
     page.clock.run_for(6000)
     dead_letters(page, 2)
@@ -67,7 +67,7 @@ def test_it_renews_itself_disturbs_nobody_and_rests_unseen(die: Callable[[str], 
     expect(box).to_be_focused()
     expect(box).to_have_value("half a que")
     assert page.evaluate("window.scrollY") == 200
-    assert page.evaluate("window.announced === document.getElementById('alarms-told')")
+    assert page.evaluate("window.announced === document.getElementById('alarms-summary')")
 
     link = page.locator("#streams tbody").get_by_role("link", name="2", exact=True)
     link.focus()

@@ -1,4 +1,4 @@
-"""Stored records to look at, by key and by derived fields; what belongs to a tutor, student, session or feedback."""
+"""The lists and pages of tutors, students, sessions and feedback."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from tutoring.streams import FEEDBACK, SESSIONS, STUDENTS, TUTORS
 class TutorAdmin(StoredRecordAdmin):
     stream = TUTORS
     ordering = ["tutor_id"]
-    searched = ("name__icontains", "email__iexact")
-    search_help_text = "The key or how it begins, a part of the name, or the whole email address."
+    search_lookups = ("name__icontains", "email__iexact")
+    search_help_text = "ID or its beginning, part of the name, or full email address"
     page_template = "admin/tutoring/tutor.html"
     list_display = (
         "tutor_id",
         "name_",
         "status",
         column("experience_level", "level"),
-        column("tenure_days", "days with us"),
+        column("tenure_days", "tenure (days)"),
         column("subject_count", "subjects"),
         "notes",
         "stored",
@@ -67,11 +67,11 @@ class TutorAdmin(StoredRecordAdmin):
         )
 
     def more(self, request: HttpRequest, row: Any) -> Mapping[str, Any]:
-        found = statistics.of_tutor(row)
+        found = statistics.tutor_stats(row)
         return {
             "tiles": tutor_page.tiles(request, row, found),
             "charts": tutor_page.charts(found),
-            "texts": with_links(request, found.texts),
+            "comments": with_links(request, found.comments),
             "feedback_page": list_page(request, Feedback, tutor_id=row.pk, has_text_feedback__exact=1),
         }
 
@@ -80,10 +80,10 @@ class TutorAdmin(StoredRecordAdmin):
 class StudentAdmin(StoredRecordAdmin):
     stream = STUDENTS
     ordering = ["student_id"]
-    search_help_text = "The key, or how it begins."
+    search_help_text = "ID or its beginning"
     page_template = "admin/tutoring/student.html"
     list_display = ("student_id", "name_", "age", "grade_level", "notes", "stored")
-    list_filter = (flag_filter("is_stub", "stub"), WarningsFilter)
+    list_filter = (flag_filter("is_stub", "placeholder"), WarningsFilter)
 
     @admin.display(description="name")
     def name_(self, student: Student) -> str:
@@ -91,19 +91,15 @@ class StudentAdmin(StoredRecordAdmin):
 
     @admin.display(description="notes", empty_value="")
     def notes(self, student: Student) -> SafeString:
-        return badges(student, (student.is_stub, "waiting", "stub"))
+        return badges(student, (student.is_stub, "waiting", "placeholder"))
 
     def more(self, request: HttpRequest, row: Any) -> Mapping[str, Any]:
-        found = statistics.of_student(row)
-        own = {"student_id": row.pk}
+        found = statistics.student_stats(row)
         return {
-            "numbers": found,
+            "tiles": tutor_page.student_tiles(request, row, found),
             "last_sessions": with_links(request, found.last_sessions),
             "last_feedback": with_links(request, found.last_feedback),
             "tutors": [(each, page_of(request, Tutor, each.tutor_id)) for each in found.tutors],
-            "sessions_page": list_page(request, TutoringSession, **own),
-            "no_show_page": list_page(request, TutoringSession, **own, no_show__exact=1),
-            "feedback_page": list_page(request, Feedback, **own),
         }
 
 
@@ -111,8 +107,8 @@ class StudentAdmin(StoredRecordAdmin):
 class SessionAdmin(StoredRecordAdmin):
     stream = SESSIONS
     ordering = ["-scheduled_start", "-session_id"]
-    searched = ("tutor__exact", "student__exact")
-    search_help_text = "The key or how it begins, or the whole key of the tutor or student."
+    search_lookups = ("tutor__exact", "student__exact")
+    search_help_text = "ID or its beginning, or the full ID of the tutor or student"
     page_template = "admin/tutoring/session.html"
     list_display = (
         "session_id",
@@ -157,7 +153,7 @@ class SessionAdmin(StoredRecordAdmin):
         )
 
     def more(self, request: HttpRequest, row: Any) -> Mapping[str, Any]:
-        found = latest(row.feedback.all(), "submitted_at", statistics.MOST_LISTED)
+        found = latest(row.feedback.all(), "submitted_at", statistics.MAX_ROWS)
         return {
             "tutor": (row.tutor, page_of(request, Tutor, row.tutor_id)),
             "student": (row.student, page_of(request, Student, row.student_id)),
@@ -174,8 +170,8 @@ class SessionAdmin(StoredRecordAdmin):
 class FeedbackAdmin(StoredRecordAdmin):
     stream = FEEDBACK
     ordering = ["-submitted_at", "-feedback_id"]
-    searched = ("session__exact", "tutor__exact", "student__exact")
-    search_help_text = "The key or how it begins, or the whole key of the session, tutor or student."
+    search_lookups = ("session__exact", "tutor__exact", "student__exact")
+    search_help_text = "ID or its beginning, or the full ID of the session, tutor or student"
     page_template = "admin/tutoring/feedback.html"
     list_display = (
         "feedback_id",
@@ -195,7 +191,7 @@ class FeedbackAdmin(StoredRecordAdmin):
         flag_filter("is_poor", "poor rating"),
         flag_filter("is_positive", "positive rating"),
         RatingFilter,
-        flag_filter("has_text_feedback", "text"),
+        flag_filter("has_text_feedback", "has comment"),
         flag_filter("is_first_session", "first session"),
         flag_filter("would_recommend", "would recommend"),
         WarningsFilter,
@@ -214,7 +210,7 @@ class FeedbackAdmin(StoredRecordAdmin):
         return badges(
             feedback,
             (feedback.is_poor, "dead", "poor"),
-            (feedback.has_text_feedback, "pending", "text"),
+            (feedback.has_text_feedback, "pending", "comment"),
         )
 
     def more(self, request: HttpRequest, row: Any) -> Mapping[str, Any]:

@@ -25,5 +25,5 @@ class TutorMaxAdminConfig(AdminConfig):
     def ready(self) -> None:
         super().ready()
         import_module("console.third_party")  # when every app has registered its own
-        for label, name in import_module("console.site").NAMES.items():
+        for label, name in import_module("console.site").APP_NAMES.items():
             apps.get_app_config(label).verbose_name = name  # in the menu, and where pages say where they are

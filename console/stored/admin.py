@@ -1,4 +1,4 @@
-"""The admin of a stream's stored records: a list that stays fast, its export, a page of each, refresh and deletion."""
+"""The admin of a stream's stored records: a fast list, its export, the page of one, refresh and deletion."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ def column(name: str, title: str) -> Callable[[Any], Any]:
 
 
 def badges(row: Any, *conditions: tuple[bool | None, str, str]) -> SafeString:
-    """A badge for each (whether, kind, text) that is so, and one for warnings: nothing where all is as it should be."""
+    """A badge for each (condition, kind, text) that holds, and one for warnings; empty where all is well."""
     number = len(row.warnings)
-    warned = (number > 0, "waiting", f"{number} warning{'' if number == 1 else 's'}")
-    shown = [badge(kind, text) for so, kind, text in (*conditions, warned) if so]
-    return format_html(" ".join(["{}"] * len(shown)), *shown) if shown else format_html("{}", "")
+    has_warnings = (number > 0, "waiting", f"{number} warning{'' if number == 1 else 's'}")
+    found = [badge(kind, text) for holds, kind, text in (*conditions, has_warnings) if holds]
+    return format_html(" ".join(["{}"] * len(found)), *found) if found else format_html("{}", "")
 
 
 def for_one(request: HttpRequest, rows: Any, *names: str) -> Any:
-    """With the rows referred to, where the page of one record shows them."""
+    """With the rows it refers to, if the page of one record is shown."""
     match = request.resolver_match
     return rows.select_related(*names) if match and str(match.url_name).endswith("_change") else rows
 
@@ -69,8 +69,8 @@ def with_links(request: HttpRequest, rows: Any) -> list[tuple[Any, str]]:
     return [(row, page_of(request, type(row), row.pk)) for row in rows]
 
 
-FORMS = {"csv": formats.CsvForSpreadsheets, "ndjson": formats.Ndjson}
-"""Of the list as a file."""
+FORMATS = {"csv": formats.CsvForSpreadsheets, "ndjson": formats.Ndjson}
+"""Of an export."""
 
 
 class RecordPaginator(NewestPaginator):
@@ -113,13 +113,13 @@ class RecordList(ChangeList):
 
 
 class StoredRecordAdmin(ReadOnlyAdmin):
-    """Of one stream: what was sent, what was derived, and where it came from. A correction is a new record."""
+    """Of one stream: its own and derived fields, and where it came from. Stored records are not edited."""
 
     stream: Stream
     actions = ("refresh_selected",)
     paginator = RecordPaginator
-    searched: Sequence[str] = ()
-    """Lookups that the search goes by, besides the key's beginning."""
+    search_lookups: Sequence[str] = ()
+    """Besides the beginning of the key."""
     change_list_template = "admin/enrichment/record_list.html"
     page_template = "admin/enrichment/record.html"
     empty_text = ""
@@ -130,7 +130,7 @@ class StoredRecordAdmin(ReadOnlyAdmin):
         return RecordList
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
-        return [f"{self.stream.key}__startswith", *self.searched]
+        return [f"{self.stream.key}__startswith", *self.search_lookups]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -144,16 +144,16 @@ class StoredRecordAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if request.POST.get("action") in self.actions and not self.has_refresh_permission(request):
-            raise PermissionDenied  # Django would only not find the action
+            raise PermissionDenied  # to Django the action would merely not exist
         query = request.GET.copy()
         for name in (PAGE_VAR, ERROR_FLAG):
             query.pop(name, None)
-        exports = [(form, f"{self.page('export')}?{_with(query, form)}") for form in FORMS]
+        exports = [(form, f"{self.page('export')}?{_with(query, form)}") for form in FORMATS]
         context = {"exports": exports, "stream": self.stream, "empty_text": self.empty_text}
         return super().changelist_view(request, context | (extra_context or {}))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Ours alone: many are not deleted at once."""
+        """Without Django's deletion of many."""
         return {name: action for name, action in super().get_actions(request).items() if name in self.actions}
 
     # All of the list, as a file.
@@ -171,21 +171,20 @@ class StoredRecordAdmin(ReadOnlyAdmin):
         """The rows that the list's filters let through, with the columns of the API, as they are read."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponseNotAllowed(["GET", "HEAD"])
+        self.require_safe_method(request)
         query = request.GET.copy()
         form = str((query.pop("format", None) or [""])[-1])
-        if form not in FORMS:
-            raise BadRequest(f"The format is one of: {', '.join(FORMS)}.")
+        if form not in FORMATS:
+            raise BadRequest(f"Unknown format; choose one of: {', '.join(FORMATS)}.")
         request.GET = query  # type: ignore[assignment]  # the list takes every parameter for a filter
         name = f"{self.stream.name}-{timezone.localdate()}"
-        return formats.stream(request.method, FORMS[form](), self.listing(request), name)
+        return formats.stream(request.method, FORMATS[form](), self.listing(request), name)
 
     def listing(self, request: HttpRequest) -> Listing:
         try:
             rows = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters:
-            raise BadRequest("The list has no such filter.") from None
+            raise BadRequest("Unknown filter, or a value that it does not accept.") from None
         ordering = Ordering(str(self.ordering[0]), self.stream.key)
         fields = names_of(self.stream)
         return Listing(
@@ -202,16 +201,15 @@ class StoredRecordAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         row: StoredRecord | None = self.get_object(request, strip_unstorable(unquote(object_id)))
         if row is None:
-            raise Http404(f"There is no {self.opts.verbose_name} with this key.")
+            raise Http404(f"There is no {self.opts.verbose_name} with this ID.")
         return row
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if request.method not in ("GET", "HEAD"):
-            raise PermissionDenied  # it only shows; acts have their own ways
+        self.require_safe_method(request)
         row = self.find(request, object_id)
-        own, derived = record_page.facts(request, self.stream, row)
+        own, derived = record_page.fields(request, self.stream, row)
         preserved = self.get_preserved_filters(request)
         context = {
             **self.admin_site.each_context(request),
@@ -221,7 +219,7 @@ class StoredRecordAdmin(ReadOnlyAdmin):
             "own": own,
             "derived": derived,
             "origin": record_page.origin(request, row),
-            "held_first": record_page.held_first(request, [row]).get((type(row), row.pk)),
+            "held_origin": record_page.held_origins(request, [row]).get((type(row), row.pk)),
             "held": record_page.held(request, self.stream, row.pk),
             "history": record_page.history(row),
             "list_page": self.page("changelist", query=request.GET.get("_changelist_filters", "")),
@@ -232,20 +230,20 @@ class StoredRecordAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, self.page_template, context)
 
     def more(self, request: HttpRequest, row: Any) -> Mapping[str, Any]:
-        """What the stream's own page shows besides."""
+        """Context of the stream's own template."""
         return {}
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The page itself tells the history."""
+        """The page itself shows the history."""
         return HttpResponseRedirect(f"{self.page('change', unquote(object_id))}#history")
 
     def page(self, name: str, *keys: Any, query: str = "") -> str:
         page = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=[quote(key) for key in keys])
         return f"{page}?{query}" if query else page
 
-    # Derived fields, computed again.
+    # Refresh of derived fields.
 
     def has_refresh_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request) and request.user.has_perm("enrichment.refresh")
@@ -258,28 +256,28 @@ class StoredRecordAdmin(ReadOnlyAdmin):
         row = self.find(request, object_id)
         failed: list[str] = []
         refresh(self.stream, Q(pk=row.pk), failed=failed.append)
-        changes = "; ".join(changed(self.stream, row)) or "nothing has changed"
-        self.tell_refresh(request, [row], f"Refreshed: {changes}.", failed)
+        changes = "; ".join(changed(self.stream, row)) or "no changes"
+        self.report_refresh(request, [row], f"Refreshed: {changes}.", failed)
         return HttpResponseRedirect(self.page("change", row.pk, query=self.get_preserved_filters(request)))
 
     @admin.action(description="Refresh derived fields", permissions=["refresh"])
-    def refresh_selected(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
+    def refresh_selected(self, request: HttpRequest, selected: QuerySet[Any]) -> None:
         if request.POST.get("select_across") == "1":
-            raise BadRequest("Those that are ticked can be refreshed; for all there is refresh_derived.")
-        rows = list(chosen.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME)))
+            raise BadRequest("Select records one by one. To refresh all of them, run manage.py refresh_derived.")
+        rows = list(selected.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME)))
         failed: list[str] = []
         number = refresh(self.stream, Q(pk__in=[row.pk for row in rows]), failed=failed.append)
-        text = f"Refreshed: {len(rows)} selected, {number or 'none'} of them changed."
-        self.tell_refresh(request, rows, text, failed)
+        text = f"Refreshed: {len(rows)} selected, {number or 'none'} changed."
+        self.report_refresh(request, rows, text, failed)
 
-    def tell_refresh(self, request: HttpRequest, rows: Sequence[Any], text: str, failed: Sequence[str]) -> None:
-        """To the person, and in the history of each row."""
+    def report_refresh(self, request: HttpRequest, rows: Sequence[Any], text: str, failed: Sequence[str]) -> None:
+        """As a message, and in the history of each row."""
         if failed:
-            text = f"{text} Not enriched for an error, which the log tells: {plain(', '.join(failed[:10]))}."
+            text = f"{text} Failed (see the log): {plain(', '.join(failed[:10]))}."
         LogEntry.objects.log_actions(cast(int, request.user.pk), rows, CHANGE, change_message=text)
         self.message_user(request, text, messages.ERROR if failed else messages.SUCCESS)
 
-    # One that nothing refers to may be deleted, by those who have the permission.
+    # Deletion: of one that no record refers to.
 
     def has_delete_permission(self, request: HttpRequest, obj: StoredRecord | None = None) -> bool:
         permitted = admin.ModelAdmin.has_delete_permission(self, request, obj)
@@ -290,15 +288,11 @@ class StoredRecordAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         try:
             return super().delete_view(request, object_id, extra_context)
-        except IntegrityError:  # a record that refers to it was stored meanwhile
-            self.message_user(request, "It was not deleted: other records refer to it by now.", messages.ERROR)
+        except IntegrityError:  # stored in the meantime
+            self.message_user(request, "Not deleted: another record refers to it.", messages.ERROR)
             return HttpResponseRedirect(self.page("changelist"))
 
     # Columns.
-
-    @admin.display(description="warnings")
-    def warned(self, row: StoredRecord) -> str:
-        return str(len(row.warnings) or "")
 
     @admin.display(description="stored")
     def stored(self, row: StoredRecord) -> SafeString | str:
@@ -306,12 +300,12 @@ class StoredRecordAdmin(ReadOnlyAdmin):
 
 
 def changed(stream: Stream, before: StoredRecord) -> list[str]:
-    """Which derived fields, and warnings, are no longer as they were: column, old and new value."""
+    """The derived fields and warnings that differ from before: column, old and new value."""
     after = cast("models.Manager[StoredRecord]", stream.model._default_manager).filter(pk=before.pk).first()
     if after is None:
-        return ["it has been deleted meanwhile"]
-    kept = {*stream.schema.model_fields, "version_at", "delivery", "position", "stored_at"}
-    names = [field.attname for field in stream.model._meta.concrete_fields if field.attname not in kept]
+        return ["deleted in the meantime"]
+    unchanged = {*stream.schema.model_fields, "version_at", "delivery", "position", "stored_at"}
+    names = [field.attname for field in stream.model._meta.concrete_fields if field.attname not in unchanged]
     both = [(name, getattr(before, name), getattr(after, name)) for name in names]
     return [plain(f"{name} {old} → {new}") for name, old, new in both if old != new]
 

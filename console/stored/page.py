@@ -1,4 +1,4 @@
-"""What the page of one stored record shows, whatever its stream: fields, where it came from, and what else is held."""
+"""The page of one stored record, whatever its stream: its fields, where it came from, and failed records of its ID."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, models
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -26,58 +26,58 @@ from ingestion.models import Delivery
 from ingestion.streams import Stream
 from ingestion.text import cut, plain
 
+MAX_HELD = 10
+"""Failed records with its ID, and as many that wait for it."""
+MAX_HISTORY = 50
+
 
 @dataclass(frozen=True)
 class Tile:
-    told: str
+    value: str
     name: str
     page: str
-    more: str = ""
-    kind: str = ""
+    detail: str = ""
+    """Small print below."""
 
 
-def list_page(request: HttpRequest, model: type[Model], **filters: Any) -> str:
-    """The address of the list of those rows; empty for who may not see it."""
-    app, name = model._meta.app_label, model._meta.model_name
-    if not request.user.has_perm(f"{app}.view_{name}"):
+def list_page(request: HttpRequest, model: type[models.Model], **filters: Any) -> str:
+    """The list of those rows; empty for who may not see it."""
+    meta = model._meta
+    if not request.user.has_perm(f"{meta.app_label}.view_{meta.model_name}"):
         return ""
-    return f"{reverse(f'admin:{app}_{name}_changelist')}?{urlencode(filters)}"
-
-
-MOST_HELD = 10
-MOST_HISTORY = 50
+    return f"{reverse(f'admin:{meta.app_label}_{meta.model_name}_changelist')}?{urlencode(filters)}"
 
 
 @dataclass(frozen=True)
-class Fact:
+class FieldDisplay:
     column: str
     title: str
     value: SafeString | str
     help: str
 
 
-def facts(request: HttpRequest, stream: Stream, row: StoredRecord) -> tuple[list[Fact], list[Fact]]:
+def fields(request: HttpRequest, stream: Stream, row: StoredRecord) -> tuple[list[FieldDisplay], list[FieldDisplay]]:
     """(the record's own fields, the derived ones)."""
     provenance = {field.name for field in StoredRecord._meta.get_fields()}
-    refers = {reference.field: streams.get(reference.stream) for reference in stream.references}
-    own: list[Fact] = []
-    derived: list[Fact] = []
+    references = {reference.field: streams.get(reference.stream) for reference in stream.references}
+    own: list[FieldDisplay] = []
+    derived: list[FieldDisplay] = []
     for field in stream.model._meta.concrete_fields:
         if field.name in provenance:
             continue
         column, value = field.attname, row.exposed_value(field.attname)
-        if column in refers:
-            told = link_to(request, refers[column].model, value)
+        if column in references:
+            text = link_to(request, references[column].model, value)
         elif column in row.exposed_as and isinstance(value, datetime):
-            told = as_sent(value)
+            text = as_sent(value)
         else:
-            told = told_value(field, value)
-        fact = Fact(column, column.replace("_", " "), told, str(field.help_text))
-        (own if column in stream.schema.model_fields else derived).append(fact)
+            text = display_value(field, value)
+        display = FieldDisplay(column, column.replace("_", " "), text, str(field.help_text))
+        (own if column in stream.schema.model_fields else derived).append(display)
     return own, derived
 
 
-def told_value(field: models.Field[Any, Any], value: Any) -> SafeString | str:
+def display_value(field: models.Field[Any, Any], value: Any) -> SafeString | str:
     match value:
         case None | "":
             return "–"
@@ -108,8 +108,7 @@ def page_of(request: HttpRequest, model: type[models.Model], key: Any) -> str:
 
 def link_to(request: HttpRequest, model: type[models.Model], key: Any, text: str = "") -> SafeString | str:
     """The row's key, or another text, as a link to its page; the text alone where the person may not see that."""
-    page, text = page_of(request, model, key), plain(text or str(key))
-    return format_html('<a href="{}">{}</a>', page, text) if page else text
+    return _link(page_of(request, model, key), plain(text or str(key)))
 
 
 # Where it came from.
@@ -124,6 +123,11 @@ class Origin:
     page: str
     found: Delivery | None
 
+    @property
+    def record_number(self) -> int:
+        """For people, who count from 1."""
+        return self.position + 1
+
 
 def origin(request: HttpRequest, row: StoredRecord) -> Origin | None:
     """None for a stub, which no delivery brought."""
@@ -135,22 +139,43 @@ def origin(request: HttpRequest, row: StoredRecord) -> Origin | None:
 
 
 @dataclass(frozen=True)
-class HeldFirst:
-    """The held record that a stored row was made of: its version is that of the first arrival (P4)."""
+class HeldOrigin:
+    """The held record from which a stored row was made: its version is that of the first arrival (P4)."""
 
     record: HeldRecord
     page: str
     stored_by: int | None
-    """The delivery in which it went through at last."""
+    """The delivery that stored it at last."""
     stored_by_page: str
     """Empty where that has been deleted, or the person may not see it."""
     bulk_action: int | None
-    """The one that sent it on; None where the system did, or the delivery has been deleted."""
+    """That requeued it; None where the system did, or the delivery has been deleted."""
     bulk_action_page: str
 
+    @property
+    def sentence(self) -> SafeString:
+        times = self.record.payload_version
+        fixed = ", fixed once," if times == 1 else f", fixed {times} times," if times else ""
+        return format_html('It <a href="{}">failed first</a>{}{}.', self.page, fixed, self._stored())
 
-def held_first(request: HttpRequest, rows: Collection[StoredRecord]) -> dict[tuple[type[StoredRecord], Any], HeldFirst]:
-    """(model, key) of a row → what it was made of; nothing for who may not see held records."""
+    def _stored(self) -> SafeString | str:
+        if not self.stored_by:
+            return ""
+        action = ""
+        if self.bulk_action:
+            action = format_html(" ({})", _link(self.bulk_action_page, f"bulk action {self.bulk_action}"))
+        delivery = _link(self.stored_by_page, f"delivery {self.stored_by}")
+        return format_html(" and was stored by {}{}", delivery, action)
+
+
+def _link(page: str, text: str) -> SafeString | str:
+    return format_html('<a href="{}">{}</a>', page, text) if page else text
+
+
+def held_origins(
+    request: HttpRequest, rows: Collection[StoredRecord]
+) -> dict[tuple[type[StoredRecord], Any], HeldOrigin]:
+    """(model, key) of a row → its held record; empty for who may not see held records."""
     of_rows = Q()
     for row in rows:
         of_rows |= Q(delivery=row.delivery, position=row.position)
@@ -160,28 +185,28 @@ def held_first(request: HttpRequest, rows: Collection[StoredRecord]) -> dict[tup
     found = {(record.delivery_id, record.position): record for record in records}
     resolved_by = [record.resolved_by for record in found.values() if record.resolved_by]
     deliveries = Delivery.objects.filter(pk__in=resolved_by)
-    sent_on = dict(deliveries.values_list("pk", "bulkaction")) if found else {}
+    bulk_actions = dict(deliveries.values_list("pk", "bulkaction")) if found else {}
     return {
-        (type(row), row.pk): _held_first(request, found[place], sent_on)
+        (type(row), row.pk): _held_origin(request, found[place], bulk_actions)
         for row in rows
         if (place := (row.delivery, row.position)) in found
     }
 
 
-def _held_first(request: HttpRequest, record: HeldRecord, sent_on: Mapping[int, int | None]) -> HeldFirst:
+def _held_origin(request: HttpRequest, record: HeldRecord, bulk_actions: Mapping[int, int | None]) -> HeldOrigin:
     number = record.resolved_by
-    bulk_action = sent_on.get(number or 0)
-    return HeldFirst(
+    bulk_action = bulk_actions.get(number or 0)
+    return HeldOrigin(
         record,
         page_of(request, HeldRecord, record.pk),
         number,
-        page_of(request, Delivery, number) if number in sent_on else "",
+        page_of(request, Delivery, number) if number in bulk_actions else "",
         bulk_action,
         page_of(request, BulkAction, bulk_action) if bulk_action else "",
     )
 
 
-# What is held under its key, or for it.
+# Failed records with its ID, or waiting for it.
 
 
 @dataclass(frozen=True)
@@ -195,19 +220,19 @@ def held(request: HttpRequest, stream: Stream, key: str) -> Held | None:
     if not request.user.has_perm("enrichment.view_heldrecord"):
         return None
     records = HeldRecord.objects.open().defer("payload", "original_payload").order_by("-pk")
-    same_key = records.filter(stream=stream.name, key=key)[:MOST_HELD]
-    waiting = records.filter(missing_stream=stream.name, missing_key=key)[:MOST_HELD]
+    same_key = records.filter(stream=stream.name, key=key)[:MAX_HELD]
+    waiting = records.filter(missing_stream=stream.name, missing_key=key)[:MAX_HELD]
     return Held(list(same_key), list(waiting))
 
 
 def history(row: models.Model) -> list[LogEntry]:
-    """Who did what to this row, newest first."""
+    """Actions of people on this row, newest first."""
     of_row = ContentType.objects.get_for_model(row)
     entries = LogEntry.objects.filter(content_type=of_row, object_id=str(row.pk)).select_related("user")
-    return list(entries.order_by("-action_time", "-pk")[:MOST_HISTORY])
+    return list(entries.order_by("-action_time", "-pk")[:MAX_HISTORY])
 
 
-# What belongs to it.
+# Related rows.
 
 
 def latest(rows: QuerySet[Any], time: str, number: int) -> Sequence[Any]:

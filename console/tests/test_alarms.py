@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
-from console.alarms import MOST_NAMED
+from console.alarms import MAX_NAMED
 from enrichment.models import BulkAction, Pruning
 from enrichment.tests.held import hold, valid
 from ingestion.models import ApiKey, Delivery, Doorbell, PausedStream
@@ -27,7 +27,7 @@ def alive() -> None:
     Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": timezone.now()})
 
 
-def told(client: Client) -> list[str]:
+def warnings(client: Client) -> list[str]:
     """The warnings, as text and links."""
     text = text_of(client.get("/admin/"))
     notes = re.findall(r'<div class="note is-\w+">(.*?)</div>', text, re.DOTALL)
@@ -35,7 +35,7 @@ def told(client: Client) -> list[str]:
 
 
 def only(client: Client) -> str:
-    (alarm,) = told(client)
+    (alarm,) = warnings(client)
     return alarm
 
 
@@ -55,41 +55,41 @@ def pending(stream: str = "tutors", **fields: Any) -> Delivery:
 def test_nothing_is_wrong(viewer: Client) -> None:
     deliver("tutors", valid())
     hold()
-    assert told(viewer) == []
+    assert warnings(viewer) == []
     assert "No warnings." in text_of(viewer.get("/admin/"))
 
 
-@pytest.mark.parametrize(("minutes", "last"), [(None, "None has ever run a task"), (4, "4 min")])
-def test_no_cluster_is_alive(viewer: Client, minutes: int | None, last: str) -> None:
+@pytest.mark.parametrize(("minutes", "last"), [(None, "No task has run yet"), (4, "4 min</time> ago")])
+def test_no_workers_are_running(viewer: Client, minutes: int | None, last: str) -> None:
     answered = None if minutes is None else timezone.now() - timedelta(minutes=minutes)
     Doorbell.objects.update(answered_at=answered)
-    assert "What arrives is kept" in only(viewer)
+    assert "new records are accepted" in only(viewer)
     deliver("tutors", valid())
     alarm = only(viewer)
-    for part in ("No cluster is alive.", last, "1 record will stay pending", "manage.py qcluster"):
+    for part in ("No workers running.", last, "1 record is queued", "manage.py qcluster"):
         assert part in alarm
 
 
-def test_records_are_refused(viewer: Client, settings: LazySettings) -> None:
+def test_the_queue_is_full(viewer: Client, settings: LazySettings) -> None:
     deliver("tutors", valid(tutor_id="T-1"), valid(tutor_id="T-2"))
     deliver("students", valid("students"))
     settings.MAX_PENDING_RECORDS = 4
-    assert told(viewer) == []
+    assert warnings(viewer) == []
     settings.MAX_PENDING_RECORDS = 3
-    assert "No records are taken in." in only(viewer)
+    assert "The queue is full; new records are rejected." in only(viewer)
     assert listed(viewer, only(viewer)) == 2
 
 
 def test_records_have_been_pending_for_more_than_an_hour(viewer: Client) -> None:
     pending("tutors", received_at=timezone.now() - timedelta(minutes=55))
-    assert told(viewer) == []
+    assert warnings(viewer) == []
     pending("students", received_at=timezone.now() - timedelta(minutes=65))
     alarm = only(viewer)
     assert "for more than an hour" in alarm
     assert "students</a> for" in alarm
     assert listed(viewer, alarm) == 1
     PausedStream.objects.create(stream="students", by="user:ann")
-    assert "for more than an hour" not in only(viewer)  # that it is paused is what is to be told
+    assert "for more than an hour" not in only(viewer)  # that it is paused is said already
 
 
 def test_a_stream_is_paused(viewer: Client) -> None:
@@ -98,58 +98,58 @@ def test_a_stream_is_paused(viewer: Client) -> None:
     since = timezone.now().replace(microsecond=0) - timedelta(hours=3)
     PausedStream.objects.create(stream="tutors", by="user:ann", at=since, reason="<i>wait\u202e</i>")
     alarm = only(viewer)
-    for part in ("The stream tutors is paused.", "user:ann", f"{since:%H:%M:%S} +00:00", "2 records</a> are pending"):
+    for part in ("Stream tutors is paused.", "user:ann", f"{since:%H:%M:%S} +00:00", "2 records</a> are pending"):
         assert part in alarm
     assert r"&lt;i&gt;wait\u202e&lt;/i&gt;" in alarm
-    assert "An operator can resume it" in alarm
+    assert "An operator can resume it." in alarm
     pending_page, control = re.findall(r'href="([^"]*)"', alarm)
     assert listed(viewer, f'href="{pending_page}"') == 1
     assert "tutors" in text_of(viewer.get(control))
-    assert "Resume it when" in only(browser_of(person("operator")))
+    assert "Resume when ready." in only(browser_of(person("operator")))
 
 
-def test_deliveries_are_in_trouble(viewer: Client) -> None:
+def test_deliveries_are_failing(viewer: Client) -> None:
     pending(last_error="store: OperationalError: away")
     assert "1 delivery is failing." in only(viewer)
-    assert "our code" not in only(viewer)
+    assert "application error" not in only(viewer)
     pending("students", last_error="code: KeyError: x")
     pending("students", last_error="code: KeyError: x")
     alarm = only(viewer)
     assert "3 deliveries are failing." in alarm
-    assert "1 by the database and 2 by our code" in alarm
+    assert "1 with a database error and 2 with an application error" in alarm
     assert listed(viewer, alarm) == 3
 
 
-def test_the_tables_grow_without_pruning(viewer: Client, settings: LazySettings) -> None:
+def test_retention_does_not_run(viewer: Client, settings: LazySettings) -> None:
     settings.RETENTION = 10 * 86_400
     now = timezone.now()
     held = hold()
     Delivery.objects.filter(pk=held.delivery_id).update(processed_at=now - 9 * DAY)
-    assert told(viewer) == []
+    assert warnings(viewer) == []
     Delivery.objects.filter(pk=held.delivery_id).update(processed_at=now - 11 * DAY)
     assert "It has never run" in only(viewer)
     settings.RETENTION = 0  # off, as somebody wanted it
-    assert told(viewer) == []
+    assert warnings(viewer) == []
     settings.RETENTION = 10 * 86_400
     Pruning.objects.create(by="schedule", before=now, started_at=now)  # has not got anywhere
     run = Pruning.objects.create(by="schedule", before=now, finished_at=now - 4 * DAY)
     alarm = only(viewer)
     for part in (
-        "tables grow",
+        "tables keep growing",
         "4 d</time> ago",
-        "more than 10 d ago",
+        "more than 10 d ago are still stored",
         "manage.py prune",
         "/admin/enrichment/pruning/",
     ):
         assert part in alarm
     Pruning.objects.filter(pk=run.pk).update(finished_at=now - 2 * DAY)
-    assert told(viewer) == []
+    assert warnings(viewer) == []
 
 
-def test_a_bulk_action_is_in_trouble(viewer: Client) -> None:
+def test_a_bulk_action_fails(viewer: Client) -> None:
     BulkAction.objects.create(kind="discard", by="command", last_error="", total=9)
     BulkAction.objects.create(kind="discard", by="command", last_error="long ago", finished_at=timezone.now())
-    assert told(viewer) == []
+    assert warnings(viewer) == []
     bulk_action = BulkAction.objects.create(
         kind="fix", by="command", last_error="KeyError: <x>", total=2000, count=1000
     )
@@ -160,7 +160,7 @@ def test_a_bulk_action_is_in_trouble(viewer: Client) -> None:
     user = person()
     names = ["view_delivery", "view_heldrecord"]
     user.user_permissions.set(Permission.objects.filter(codename__in=names))
-    assert told(browser_of(user)) == []
+    assert warnings(browser_of(user)) == []
 
 
 def test_keys_expire_soon(viewer: Client) -> None:
@@ -168,7 +168,7 @@ def test_keys_expire_soon(viewer: Client) -> None:
     for name, days in [("soon", 3), ("later", 9), ("gone", -1), ("replaced", 2), ("<b>replaced in vain", 1)]:
         ApiKey.objects.create_key(name=name, expiry_date=now + days * DAY + timedelta(minutes=1))
     ApiKey.objects.create_key(name="revoked", expiry_date=now + DAY, revoked=True)
-    ApiKey.objects.create_key(name="for ever")
+    ApiKey.objects.create_key(name="forever")
     ApiKey.objects.get(name="replaced").build_replacement("new", None).issue()
     ApiKey.objects.get(name="<b>replaced in vain").build_replacement("older", now + timedelta(hours=1)).issue()
     ApiKey.objects.filter(name="older").update(revoked=True)
@@ -176,11 +176,11 @@ def test_keys_expire_soon(viewer: Client) -> None:
     alarm = only(admin)
     assert re.findall(r">([^<]*)</a> in (\d+ \w+)", alarm) == [("&lt;b&gt;replaced in vain", "1 d"), ("soon", "3 d")]
     assert "/admin/ingestion/apikey/?status=soon" in alarm
-    assert told(viewer) == []  # who may not see keys
-    for number in range(MOST_NAMED):
+    assert warnings(viewer) == []  # who may not see keys
+    for number in range(MAX_NAMED):
         ApiKey.objects.create_key(name=f"key {number}", expiry_date=now + DAY)
     alarm = only(admin)
-    assert len(re.findall("</a> in", alarm)) == MOST_NAMED
+    assert len(re.findall("</a> in", alarm)) == MAX_NAMED
     assert "and more" in alarm
 
 
@@ -189,6 +189,6 @@ def test_the_worst_stands_first() -> None:
     PausedStream.objects.create(stream="tutors", by="user:ann")
     pending("students", received_at=timezone.now() - DAY, last_error="store: away")
     ApiKey.objects.create_key(name="soon", expiry_date=timezone.now() + DAY)
-    alarms = told(browser_of(person("administrator")))
-    for alarm, part in zip(alarms, ["No cluster", "failing", "an hour", "paused", "keys expire"], strict=True):
+    alarms = warnings(browser_of(person("administrator")))
+    for alarm, part in zip(alarms, ["No workers", "failing", "an hour", "paused", "keys expire"], strict=True):
         assert part in alarm

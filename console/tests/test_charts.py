@@ -1,11 +1,11 @@
-"""Charts: what is drawn, what is told, and that nothing in them is trusted."""
+"""Charts: what is drawn, what is said, and that nothing in them is trusted."""
 
 import re
 import xml.etree.ElementTree as ET
 
 import pytest
 
-from console.charts import HEIGHT, LEAST, WIDTH, Series, bars, line, number, sparkline, stacked_bars, ticks
+from console.charts import HEIGHT, MIN_HEIGHT, WIDTH, Series, bars, line, number, stacked_bars, ticks
 
 OUTCOMES = ("inserted", "updated", "stale", "waiting", "dead")
 
@@ -38,14 +38,14 @@ def test_a_bar_is_stacked_of_its_series() -> None:
     assert heights(html, "inserted") == [75]
     assert heights(html, "dead") == [25, 50]
     assert tooltips(html) == ["10:00: 30 inserted, 10 dead", "10:01: 20 dead"]
-    assert table(html) == [["When", "inserted", "dead"], ["10:00", "30", "10"], ["10:01", "0", "20"]]
+    assert table(html) == [["Time", "inserted", "dead"], ["10:00", "30", "10"], ["10:01", "0", "20"]]
     assert [item.text for item in drawn(html).iter("li")] == ["inserted", "dead"]
     assert "Throughput, 10:00 to 10:01: inserted between 0 and 30; dead between 10 and 20." in html
 
 
 def test_what_is_rare_can_be_seen() -> None:
     html = stacked_bars(["a"], [Series("in", "inserted", [9999]), Series("dead", "dead", [1])], title="Rare")
-    assert heights(html, "dead")[0] == pytest.approx(LEAST, abs=0.1)
+    assert heights(html, "dead")[0] == pytest.approx(MIN_HEIGHT, abs=0.1)
     assert sum(heights(html, "dead") + heights(html, "inserted")) <= HEIGHT + 0.1
 
 
@@ -71,7 +71,7 @@ def test_one_value() -> None:
 
 def test_a_line_is_broken_where_nothing_is_known() -> None:
     html = line(
-        list("abcde"), [Series("rating", "good", [1, 3, None, 5, None])], title="Rating", least=1, most=5, unit="★"
+        list("abcde"), [Series("rating", "good", [1, 3, None, 5, None])], title="Rating", minimum=1, maximum=5, unit="★"
     )
     path = next(each for each in drawn(html).iter("path") if each.get("class") == "line is-good")
     assert path.get("d") == "M100 100L300 50M660 0L740 0"
@@ -82,9 +82,9 @@ def test_a_line_is_broken_where_nothing_is_known() -> None:
 
 
 def test_what_lies_outside_is_drawn_at_the_edge() -> None:
-    assert "M300 0L700 0" in line(["a"], [Series("x", "plain", [200])], title="x", most=100)
-    assert "M300 100L700 100" in line(["a"], [Series("x", "plain", [-5])], title="x", most=100)
-    assert heights(bars(["a", "b"], [200, -5], title="x", most=100), "plain") == [100]
+    assert "M300 0L700 0" in line(["a"], [Series("x", "plain", [200])], title="x", maximum=100)
+    assert "M300 100L700 100" in line(["a"], [Series("x", "plain", [-5])], title="x", maximum=100)
+    assert heights(bars(["a", "b"], [200, -5], title="x", maximum=100), "plain") == [100]
 
 
 @pytest.mark.parametrize(
@@ -102,10 +102,9 @@ def test_the_axis_ends_at_a_round_number(values: list[float], top: str) -> None:
 def test_everything_is_escaped() -> None:
     evil = "<script>alert('\"&')</script>"
     for html in (
-        stacked_bars([evil], [Series(evil, evil, [1]), Series("b", "b", [1])], title=evil, told=evil, unit=evil),
+        stacked_bars([evil], [Series(evil, evil, [1]), Series("b", "b", [1])], title=evil, note=evil, unit=evil),
         line([evil], [Series(evil, evil, [1])], title=evil, unit=evil),
         bars([], [], title=evil, empty=evil),
-        sparkline([1, 2], title=evil, kind=evil),
     ):
         assert "<script" not in html
         assert evil in [text for each in drawn(html).iter() for text in (each.text, each.get("aria-label"))] or (
@@ -140,12 +139,6 @@ def test_a_series_must_have_a_value_for_each_label() -> None:
 )
 def test_a_few_labels_stand_below(count: int, found: list[int]) -> None:
     assert ticks([str(i) for i in range(count)]) == [str(i) for i in found]
-
-
-def test_a_sparkline_tells_its_ends() -> None:
-    assert 'aria-label="Records a minute: 3 to 1,200"' in sparkline([3, None, 1200], title="Records a minute")
-    assert sparkline([None], title="Records a minute") == ""
-    assert "M300 100L700 100" in sparkline([0], title="Records a minute")
 
 
 @pytest.mark.parametrize(

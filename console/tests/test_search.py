@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from console import search as find
+from console import search
 from enrichment.models import BulkAction, HeldRecord
 from enrichment.tests.held import hold, key_named, valid, wait
 from ingestion import control
@@ -88,7 +88,7 @@ def test_it_finds_held_records_those_that_are_open_first(viewer: Client) -> None
 def test_of_many_held_records_it_shows_the_newest_and_leads_to_all(
     viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(find, "MOST_HELD", 2)
+    monkeypatch.setattr(search, "MAX_HELD", 2)
     for _ in range(3):
         hold(key="4711")
     text = found(viewer, "4711")
@@ -106,7 +106,7 @@ def test_it_finds_pending_deliveries_that_hold_the_key(viewer: Client, key: str)
     deliver("students", valid("students", student_id=f"{key}1"))
     text = found(viewer, key)
     assert links(text) == {f"ingestion/delivery/{delivery.pk}/change/" for delivery in (escaped, plainly)}
-    assert "not worked off yet" in text
+    assert "not processed yet" in text
     assert links(found(viewer, f"tutor {key}")) == {f"ingestion/delivery/{escaped.pk}/change/"}
 
 
@@ -122,15 +122,15 @@ def test_it_searches_the_newest_pending_deliveries_and_says_so(viewer: Client, m
     old = deliver("tutors", valid(tutor_id="4711"))
     new = deliver("students", valid("students", student_id="4711"))
     assert len(links(found(viewer, "4711"))) == 2
-    monkeypatch.setattr(find, "MOST_SEARCHED", 1)
+    monkeypatch.setattr(search, "MAX_DELIVERIES", 1)
     text = found(viewer, "4711")
     assert links(text) == {f"ingestion/delivery/{new.pk}/change/"}
-    assert "Only the newest 1 were searched" in text
-    monkeypatch.setattr(find, "MOST_SEARCHED", 9)
-    monkeypatch.setattr(find, "MOST_SEARCHED_BYTES", old.size)
+    assert "Only the newest 1 pending deliveries were searched" in text
+    monkeypatch.setattr(search, "MAX_DELIVERIES", 9)
+    monkeypatch.setattr(search, "MAX_BODY_BYTES", old.size)
     Delivery.objects.filter(pk=new.pk).update(size=old.size + 1)
     assert links(found(viewer, "4711")) == {f"ingestion/delivery/{old.pk}/change/"}
-    assert "1 pending delivery (the newest: not all" in found(viewer, "4712")
+    assert "the newest 1 pending delivery" in found(viewer, "4712")
 
 
 @pytest.mark.parametrize("name", ["delivery", "upload", "bulk action"])
@@ -147,18 +147,18 @@ def test_it_finds_deliveries_uploads_and_bulk_actions_by_number(viewer: Client, 
         assert links(found(viewer, question)) == {f"{app}/{model}/{number}/change/"}
     assert (f"{app}/{model}/{number}/change/" in links(found(viewer, str(number)))) is (name != "bulk action")
     text = found(viewer, f"{name} {number + 1000}")
-    assert "Nothing is found" in text and "capitals" not in text
+    assert "No matches for" in text and "upper and lower case" not in text
     kept = "" if name == "bulk action" else ", or it is no longer kept: what is done with is deleted after 30 d"
     assert f"There is no {name} {number + 1000}{kept}." in text
 
 
 @pytest.mark.parametrize("question", ["T-9", "tutor T-9"])
-def test_a_key_that_is_waited_for_is_told_with_what_waits(viewer: Client, question: str) -> None:
+def test_a_missing_reference_is_shown_with_what_waits(viewer: Client, question: str) -> None:
     wait(), wait()
     wait(status=HeldRecord.Status.DEAD)
     wait(missing_key="T-8")
     text = found(viewer, question)
-    assert "Nothing is found" not in text
+    assert "No matches for" not in text
     assert ">2 records</a>" in text and "(2 sessions)" in text
     assert ">1 dead letter</a>" in text
     assert "It has not arrived." in text
@@ -167,8 +167,8 @@ def test_a_key_that_is_waited_for_is_told_with_what_waits(viewer: Client, questi
     assert {lead.partition("?")[0] for lead in listed} == {"enrichment/waitingrecord/", "enrichment/deadletter/"}
     [waiting] = [lead.replace("&amp;", "&") for lead in listed if "waitingrecord" in lead]
     assert viewer.get(f"/admin/{waiting}").context["cl"].result_count == 2
-    assert "Nothing is found" in found(viewer, "student T-9")
-    assert "Nothing is found" in found(with_rights("view_tutor"), question)
+    assert "No matches for" in found(viewer, "student T-9")
+    assert "No matches for" in found(with_rights("view_tutor"), question)
 
 
 def test_a_pending_delivery_of_a_paused_stream_says_who_paused_it(viewer: Client) -> None:
@@ -178,12 +178,12 @@ def test_a_pending_delivery_of_a_paused_stream_says_who_paused_it(viewer: Client
     control.pause("tutors", by="user:ann", reason="<b>the schema changes</b>")
     for question in ("4711", f"delivery {delivery.pk}"):
         text = found(viewer, question)
-        assert "The stream tutors is paused by user:ann" in text
+        assert "Stream tutors is paused by user:ann" in text
         assert "&lt;b&gt;the schema changes&lt;/b&gt;" in text
         assert "user:bob" not in text
 
 
-def test_a_row_that_was_held_first_says_so(viewer: Client) -> None:
+def test_a_row_that_failed_first_says_so(viewer: Client) -> None:
     send("sessions", valid("sessions", session_id="4711"))
     held = HeldRecord.objects.get()
     for stream in ("tutors", "students"):
@@ -192,25 +192,25 @@ def test_a_row_that_was_held_first_says_so(viewer: Client) -> None:
     assert held.status == "resolved"
     text = found(viewer, "4711")
     leads = {f"enrichment/heldrecord/{held.pk}/change/", f"ingestion/delivery/{held.resolved_by}/change/"}
-    assert "held first" in text and "fixed" not in text
+    assert "failed first" in text and "fixed" not in text
     assert leads <= links(text)
     unseeing = found(with_rights("view_tutoringsession", "view_delivery"), "4711")
-    assert "held first" not in unseeing and str(held.resolved_by) != str(held.delivery_id)
+    assert "failed first" not in unseeing and str(held.resolved_by) != str(held.delivery_id)
 
 
 def test_nothing_found_says_where_it_looked_and_what_to_try(viewer: Client) -> None:
     deliver("tutors", valid())
     text = found(viewer, "Ada & Co")
-    assert "Nothing is found for “Ada &amp; Co”" in text
-    for part in ("tutors, students, sessions, feedback", "held records", "1 pending delivery", "capitals count"):
+    assert "No matches for “Ada &amp; Co”" in text
+    for part in ("tutors, students, sessions", "failed records", "1 pending delivery", "upper and lower case"):
         assert part in text
     assert "tutoring/tutor/?q=Ada%20%26%20Co" in links(text)
 
 
-def test_nothing_is_asked(viewer: Client) -> None:
+def test_an_empty_search(viewer: Client) -> None:
     for question in ("", "   ", "where is ?"):
         text = found(viewer, question)
-        assert "Nothing is found" not in text
+        assert "No matches for" not in text
         assert 'name="q"' in text
     assert viewer.get(FIND).status_code == 200
 
@@ -235,7 +235,7 @@ HOSTILE = {
 def test_whatever_is_asked_there_is_a_page(viewer: Client, question: str) -> None:
     deliver("tutors", valid())
     text = text_of(viewer.get(f"{FIND}?q={question}"))
-    assert ("Nothing is found" in text) is (len(question) < 2000)
+    assert ("No matches for" in text) is (len(question) < 2000)
     assert ("That is too long" in text) is (len(question) > 2000)
     assert len(text) < 60_000
     assert "<script>alert" not in text
@@ -262,7 +262,7 @@ def test_it_shows_nothing_that_one_may_not_see() -> None:
     text = found(tutors, "4711")
     assert links(text) == {"tutoring/tutor/4711/change/"}
     assert "students" not in text[text.index("content-main") :]
-    assert "held records" not in found(tutors, "4712").lower()
+    assert "failed records" not in found(tutors, "4712").lower()
     assert "pending deliver" not in found(tutors, "4712")
     assert "/admin/tutoring/student/" not in found(tutors, "4712")
 

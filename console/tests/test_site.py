@@ -23,12 +23,12 @@ def test_the_list_of_pages_begins_with_what_operators_need() -> None:
     root = browser_of(person(superuser=True))
     text = text_of(root.get("/admin/"))
     names = re.findall(r'class="section"[^>]*>([^<]*)</a>', text)
-    assert names[:3] == ["What is held", "Tutoring records", "Deliveries and keys"]
-    assert "What is held</h1>" in text_of(root.get("/admin/enrichment/"))
-    assert "What is held</a>" in text_of(root.get("/admin/enrichment/bulkaction/"))
+    assert names[:3] == ["Failed &amp; waiting", "Tutoring records", "Ingestion"]
+    assert "Failed &amp; waiting</h1>" in text_of(root.get("/admin/enrichment/"))
+    assert "Failed &amp; waiting</a>" in text_of(root.get("/admin/enrichment/bulkaction/"))
     apps = re.findall(r'class="app-(\w+) module"', text)
     assert apps == ["enrichment", "tutoring", "ingestion", "auth", "django_q", "axes"]
-    assert text.index(">Dead letters</a>") < text.index(">Waiting records</a>") < text.index(">Held records</a>")
+    assert text.index(">Dead letters</a>") < text.index(">Waiting records</a>") < text.index(">All failed records</a>")
     assert "doorbell" not in text.lower()
 
 
