@@ -1,4 +1,4 @@
-"""The one way of a record from "claimed" to "stored or held" (P2): claim, validate, then one transaction of work."""
+"""A batch of records: claimed, validated, then stored or held in one transaction (P2). There is no other pipeline."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from pydantic import ValidationError
 from enrichment.held import revival
 from enrichment.latency import BOUNDS, COLUMNS
 from enrichment.models import HeldRecord, MinuteStat
-from enrichment.pipeline import outcomes as held_outcomes
-from enrichment.pipeline import references, upsert
+from enrichment.pipeline import outcomes, references, upsert
 from enrichment.pipeline.faults import Fault, classify, timed_out
 from enrichment.pipeline.item import Item, Rejection
 from ingestion.messages import MAX_MESSAGE
@@ -45,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What one batch came to: records by outcome, or the error for which it was given back."""
+    """Records by outcome, or the error for which the batch was released to be retried."""
 
     outcomes: Counter[str]
     fault: Fault | None = None
@@ -53,9 +52,10 @@ class BatchResult:
 
 
 def process_batch(stream: Stream, *, records: int | None = None, respect_backoff: bool = True) -> BatchResult | None:
-    """Takes about `records` records of the stream through; None when none are due.
+    """Processes about `records` records of the stream; None when none are due.
 
-    An error that is not a record's gives the batch back and is told in the answer; a stop gives it back and goes on.
+    After an error that is not a record's the batch is released, and the result names the error. After a stop (a
+    signal, Ctrl-C) it is released too, and the exception is raised again.
     """
     size = records or BATCH_RECORDS[connection.vendor]
     deliveries = Delivery.objects.claim(stream.name, size, respect_backoff=respect_backoff)
@@ -71,7 +71,7 @@ def process_batch(stream: Stream, *, records: int | None = None, respect_backoff
     except TimeoutException as error:  # the task took too long for its worker, which ends
         _release(deliveries, error)
         raise
-    except BaseException:  # a stop: nobody's fault
+    except BaseException:  # a stop, which is no failure
         connection.close()  # it may have been in the middle of a query
         with suppress(Error):  # with the database away the claim expires with its lease
             Delivery.objects.release(deliveries)
@@ -84,7 +84,7 @@ def process_batch(stream: Stream, *, records: int | None = None, respect_backoff
 
 
 def _next_part(delivery: Delivery) -> list[Item]:
-    """The items to work on now: all that are not done, or as many as the delivery's part allows."""
+    """The items to process now: all that are left, or as many as the delivery's part allows."""
     items = _held_items(delivery) if delivery.format == Delivery.Format.HELD else _sent_items(delivery)
     return items if delivery.part is None else items[: 1 if delivery.next_record_is_poison else delivery.part]
 
@@ -101,7 +101,7 @@ def _sent_items(delivery: Delivery) -> list[Item]:
 
 
 def _held_items(delivery: Delivery) -> list[Item]:
-    """One item for each held record named; those that were closed or taken elsewhere meanwhile are `skipped`."""
+    """One item for each held record named; those that have been closed or queued elsewhere since are `skipped`."""
     pks = json.loads(bytes(delivery.body))
     of_it = HeldRecord.objects.open().filter(queued_in=delivery.pk).defer("original_payload")
     found = of_it.in_bulk(pks[delivery.position :])
@@ -122,7 +122,7 @@ def _validate(stream: Stream, items: Iterable[Item], now: datetime) -> None:
         if item.outcome:
             continue
         if item.delivery.next_record_is_poison:
-            message = f"Its worker died {item.delivery.crash_count} times while it was worked on alone."
+            message = f"Its worker died {item.delivery.crash_count} times while processing it alone."
             item.rejection = Rejection(Stage.VALIDATE, Code.CRASHED_WORKER, {"record": [message]})
             continue
         try:
@@ -135,21 +135,21 @@ def _validate(stream: Stream, items: Iterable[Item], now: datetime) -> None:
 
 
 def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now: datetime) -> list[Item]:
-    """Stores or holds the items and counts them, all in one transaction; returns those whose claim still held."""
+    """Stores or holds the items and counts them, all in one transaction; returns those whose claim was still valid."""
     with transaction.atomic(durable=True):
         _limit_waiting()
         locked = Delivery.objects.lock_claimed(deliveries)
         items = [item for item in items if item.delivery.pk in locked]
-        held_outcomes.lock(items)
+        outcomes.lock(items)
         context = _resolve(stream, _good(items), now)
         _enrich(stream, _good(items), context)
         _store(stream, _good(items))
         if updated := sorted(item.row[stream.key] for item in items if item.outcome == "updated"):
             stream.refresh_dependants(updated, context)
-        held_outcomes.record(stream, items)
+        outcomes.record(stream, items)
         _count([delivery for delivery in deliveries if delivery.pk in locked], items)
         numbers = Counter(_stat_of(item) for item in items)
-        MinuteStat.objects.add(stream.name, now, {**numbers, **count(deliveries, items, now)})
+        MinuteStat.objects.add(stream.name, now, {**numbers, **latency_columns(deliveries, items, now)})
     return items
 
 
@@ -219,14 +219,14 @@ def _count(deliveries: Sequence[Delivery], items: Iterable[Item]) -> None:
         last[item.delivery.pk] = item.position
     alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for delivery in deliveries:
-        outcomes = by_delivery[delivery.pk]
-        left = delivery.pending - outcomes.total()
-        # After the record that killed its workers the rest is taken whole again.
+        counts = by_delivery[delivery.pk]
+        left = delivery.pending - counts.total()
+        # After the record that killed its workers the rest is processed whole again.
         part = left if delivery.next_record_is_poison else delivery.part
         position = last.get(delivery.pk, -1) + 1
-        alike[(tuple(sorted(outcomes.items())), left > 0, part, position)].append(delivery.pk)
-    for (outcomes_, unfinished, part, position), pks in alike.items():
-        changes: dict[str, Any] = {name: F(name) + number for name, number in outcomes_}
+        alike[(tuple(sorted(counts.items())), left > 0, part, position)].append(delivery.pk)
+    for (counted, unfinished, part, position), pks in alike.items():
+        changes: dict[str, Any] = {name: F(name) + number for name, number in counted}
         changes |= {"started_at": None, "crash_count": 0, "failure_count": 0, "retry_at": None, "last_error": ""}
         changes |= {"position": position, "part": part} if unfinished else {"processed_at": Now()}
         Delivery.objects.filter(pk__in=pks).update(**changes)
@@ -240,25 +240,27 @@ def _stat_of(item: Item) -> str:
 
 
 def _reconcile(stream: Stream, items: Iterable[Item]) -> None:
-    """P6, P11: in a transaction of its own, since only after both commits one of the two sees the other."""
+    """P6, P11: in a transaction of its own. Of two that need each other's rows only the one that is later, after both
+    commits, sees them.
+    """
     stored = {item.row[stream.key] for item in items if item.outcome in ("inserted", "updated", "stale")}
     left = [item.held.pk for item in items if item.outcome == "held" and item.held]
     try:
         revival.reconcile(stream, stored, left)
     except Error:
-        logger.warning("Reconciling failed; the next sweep will.", exc_info=True)
+        logger.warning("Reconciling failed; the next sweep does it.", exc_info=True)
 
 
 def _release(deliveries: Sequence[Delivery], error: BaseException) -> BatchResult:
-    """Releases the claims after an error that is not a record's, to be retried later; alone where others may suffer."""
+    """Releases the claims after an error that is not a record's, to be retried later: alone if one may be at fault."""
     fault = classify(error)
     if fault not in (Fault.STORE, Fault.CODE):
-        fault = Fault.CODE  # a record's error that escaped its savepoint is a mistake of ours
+        fault = Fault.CODE  # a record's error that escaped its savepoint is a bug
     last_error = f"{fault.value}: {type(error).__name__}: {strip_unstorable(str(error), MAX_MESSAGE)}"
     if fault is Fault.CODE:
-        logger.error("A batch was given back because of an error in the code.", exc_info=error)
+        logger.error("A batch was released because of an error in the code.", exc_info=error)
     else:
-        logger.warning("A batch was given back: %s", last_error)
+        logger.warning("A batch was released: %s", last_error)
     apart = fault is Fault.CODE or timed_out(error)
     for pause in RELEASE_RETRY_DELAYS:
         time.sleep(pause)
@@ -275,22 +277,22 @@ def _release(deliveries: Sequence[Delivery], error: BaseException) -> BatchResul
 
 
 def _smaller(delivery: Delivery) -> int:
-    """The part for the next try of a delivery that failed or timed out: alone at first, then in parts."""
+    """How many records the next try takes of a delivery that failed or timed out: all at first, then ever fewer."""
     return delivery.pending if delivery.part is None else max(1, delivery.part // PART_DIVISOR)
 
 
-def count(deliveries: Iterable[Delivery], items: Iterable[Item], since: datetime) -> dict[str, float]:
+def latency_columns(deliveries: Iterable[Delivery], items: Iterable[Item], since: datetime) -> dict[str, float]:
     """Columns of MinuteStat to add for items that clients sent; `since` is our clock just after the claim.
 
-    What we send through again ourselves is not counted: each accepted record once, when it is first stored or held.
-    No clock is compared with another's: from arrival to claim the database's counts, from then on ours.
+    Reprocessed records are not counted: each accepted record is, once, when it is first stored or held. No clock is
+    compared with another's: the time from arrival to claim is by the database's clock, the rest by ours.
     """
     records = Counter(item.delivery.pk for item in items)
-    worked = timezone.now() - since
+    elapsed = timezone.now() - since
     numbers: dict[str, float] = {"seconds": 0.0}
     for delivery in deliveries:
         if delivery.source == Delivery.Source.CLIENT and delivery.started_at:
-            seconds = max(0.0, (delivery.started_at - delivery.received_at + worked).total_seconds())
+            seconds = max(0.0, (delivery.started_at - delivery.received_at + elapsed).total_seconds())
             column = COLUMNS[bisect_left(BOUNDS, seconds)]
             numbers[column] = numbers.get(column, 0) + records[delivery.pk]
             numbers["seconds"] += seconds * records[delivery.pk]

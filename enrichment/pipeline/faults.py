@@ -1,4 +1,4 @@
-"""Whose fault an error is (P10): one table, by SQLSTATE, and what follows from it."""
+"""Whose fault an error is (P10): one table, by SQLSTATE."""
 
 import enum
 
@@ -16,11 +16,11 @@ class Fault(enum.Enum):
     RECORD = "record"
     """The record can never be stored as it is: dead at once."""
     REFERENCE = "reference"
-    """What it refers to is not there (any more): waiting."""
+    """A record it refers to is not (or no longer) there: waiting."""
     STORE = "store"
-    """The database is away, busy or full: again, with growing pauses, without limit."""
+    """The database is unavailable, busy or full: retried without limit, with growing pauses."""
     CODE = "code"
-    """Our mistake: like the store's, and health is degraded."""
+    """A bug: retried like the store's, and health is degraded."""
 
 
 # The longest prefix of the SQLSTATE decides.
@@ -53,7 +53,7 @@ BY_SQLITE_NAME = {
     "SQLITE_INTERRUPT": Fault.STORE,
 }
 TIMED_OUT = ("57014", "55P03", "25P03", "25P04")
-"""The time of a statement, of waiting for a lock, between two statements, or of a transaction is over."""
+"""A timeout: of a statement, of a lock, of a transaction, or of being idle in one."""
 
 
 def classify(error: BaseException) -> Fault:
@@ -78,7 +78,7 @@ def classify(error: BaseException) -> Fault:
 
 
 def code_of(error: BaseException) -> HeldRecord.Code:
-    """The code of a dead letter whose record `error` is the fault of."""
+    """The code of the dead letter, for an error that is the record's."""
     state, name = sqlstate(error), sqlite_name(error)
     if state == "23505" or name in ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"):
         return Code.CONFLICT

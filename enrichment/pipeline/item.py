@@ -1,4 +1,4 @@
-"""One record on its way through the pipeline, and why it could not be stored."""
+"""A record in the pipeline, and why it could not be stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Status, Stage, Code = HeldRecord.Status, HeldRecord.Stage, HeldRecord.Code
 
 @dataclass(slots=True)
 class Item:
-    """One record on its way through, at `position` of a delivery."""
+    """A record in the pipeline, at `position` of a delivery."""
 
     delivery: Delivery
     position: int
@@ -34,7 +34,7 @@ class Item:
 
 
 MAX_FIRST_MESSAGE = 200
-"""Characters of a message that held records are grouped by."""
+"""Characters of the message by which held records are grouped."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,6 @@ class Rejection:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The columns of a held record that tell of its last failure."""
+        """The columns of a held record that describe its last failure."""
         names = ("stage", "code", "messages", "message", "missing_stream", "missing_key")
         return {name: getattr(self, name) for name in names}

@@ -1,4 +1,4 @@
-"""What became of the items of a batch, written in its transaction: held, failed again, resolved (P3).
+"""Writes the outcomes of a batch, in its transaction: records held, held again, or resolved (P3).
 
 A held record changes its status only by an update guarded by its status.
 """
@@ -24,7 +24,7 @@ Status, Stage, Code = HeldRecord.Status, HeldRecord.Stage, HeldRecord.Code
 
 
 def lock(items: Iterable[Item]) -> None:
-    """Locks the held records that items were made of; those that changed since they were read are skipped."""
+    """Locks the held records that items were made from; those that have changed since they were read are skipped."""
     held = {item.held.pk: item for item in items if item.held}
     rows = HeldRecord.objects.filter(pk__in=held).order_by("pk").select_for_update()
     for row in rows.defer("payload", "original_payload"):
@@ -38,7 +38,7 @@ def lock(items: Iterable[Item]) -> None:
 
 
 def record(stream: Stream, items: list[Item]) -> None:
-    """Writes what became of the items: those that failed are held, held ones that passed are resolved."""
+    """Holds the items that were rejected, and resolves the held records that passed."""
     now = timezone.now()
     new, again, passed = [], [], defaultdict(list)
     failures = []
@@ -69,7 +69,7 @@ _CHANGED_BY_FAILURE = [
 
 
 def _write_again(again: Sequence[HeldRecord]) -> None:
-    """Writes what a failure changes of records that lock() has locked. bulk_update takes ten times as long."""
+    """Writes the columns that a failure changes, of records locked by lock(). bulk_update takes ten times as long."""
     fields = [field for field in HeldRecord._meta.concrete_fields if field.name in _CHANGED_BY_FAILURE]
     rows = [
         (*(field.get_db_prep_save(getattr(held, field.attname), connection) for field in fields), held.pk)

@@ -15,7 +15,8 @@ Rows = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
 def lock(stream: Stream, records: Collection[Any]) -> Rows:
-    """(stream, key) → the fields read, of the referenced rows that exist, made first where a stub may stand in.
+    """(stream, key) → the fields read, of the referenced rows that exist; where the stream allows it, a missing row is
+    first created as a stub.
 
     They can neither vanish nor, where fields are read, change until the end of the transaction.
     """
@@ -49,7 +50,7 @@ def _lock_rows(reference: Reference, keys: set[str]) -> dict[str, Mapping[str, A
     names = ("pk", *reference.reads)
     if connection.vendor != "postgresql":  # the write lock is held already
         found = list(model._default_manager.filter(pk__in=keys).order_by("pk").values_list(*names))
-    else:  # Django cannot say these locks, which let other batches refer to the same rows at once
+    else:  # Django has no such locks, which let other batches refer to the same rows at the same time
         lock = "FOR SHARE" if reference.reads else "FOR KEY SHARE"
         columns = [connection.ops.quote_name(name) for name in (model._meta.pk.attname, *reference.reads)]
         table = connection.ops.quote_name(model._meta.db_table)

@@ -1,4 +1,4 @@
-"""The upsert (P4, P5): one conditional statement, in bulk; one by one where a row is bad."""
+"""The upsert (P4, P5): one conditional statement for many rows; halves, down to single rows, where one is bad."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ingestion.streams import Stream
 from ingestion.text import strip_unstorable
 
 COPY_FROM = 50
-"""From so many rows COPY into a temporary table is faster than arrays."""
+"""Rows from which COPY into a temporary table is faster than arrays."""
 
 Row = Mapping[str, Any]
 Fields: TypeAlias = "Sequence[models.Field[Any, Any]]"
 
 
 class BadRow(Exception):
-    """A row, alone, that the database refuses. `messages` are by field."""
+    """A row that the database refuses even alone. `messages` are by field."""
 
     def __init__(self, fault: Fault, code: HeldRecord.Code, messages: dict[str, list[str]]) -> None:
         super().__init__(code)
@@ -35,7 +35,7 @@ class BadRow(Exception):
 
 
 def store(stream: Stream, rows: Sequence[Row]) -> list[str | BadRow]:
-    """Upserts rows in the present transaction; answers for each "inserted", "updated", "stale" or why it is bad.
+    """Upserts rows in the current transaction; returns for each "inserted", "updated", "stale" or why it is bad.
 
     Only errors of the record and of a reference make a row bad; any other error is raised, and nothing is stored.
     """
@@ -50,7 +50,7 @@ def version(row: Row) -> tuple[datetime, int, int]:
 
 
 def _store_sorted(stream: Stream, rows: Sequence[Row], order: list[int], results: list[str | BadRow]) -> None:
-    """Stores the rows of `order` (sorted by key and version), in halves when the database refuses them together."""
+    """Stores the rows of `order` (sorted by key and version); in halves if the database refuses them together."""
     if not order:
         return
     newest = {rows[i][stream.key]: i for i in order}
@@ -73,7 +73,7 @@ def _store_sorted(stream: Stream, rows: Sequence[Row], order: list[int], results
 
 
 def _messages(stream: Stream, row: Row, error: Exception) -> dict[str, list[str]]:
-    """The fields that the model itself finds wrong; the database's own words where it finds none."""
+    """Messages by field from the model's own validation; the database's message where that finds nothing."""
     instance = stream.model(**row)
     keys = [field.name for field in stream.model._meta.concrete_fields if field.is_relation]
     try:
@@ -82,29 +82,29 @@ def _messages(stream: Stream, row: Row, error: Exception) -> dict[str, list[str]
     except ValidationError as found:
         messages = {name.replace("__all__", "record"): texts for name, texts in found.message_dict.items()}
         return {name: [strip_unstorable(text, MAX_MESSAGE) for text in texts] for name, texts in messages.items()}
-    except Exception:  # the value is one that not even the checks survive
+    except Exception:  # a value on which even the validation fails
         return {"record": [strip_unstorable(str(error), MAX_MESSAGE)]}
     column = getattr(getattr(error.__cause__, "diag", None), "column_name", None)
     return {column or "record": [strip_unstorable(str(error).split("\n")[0], MAX_MESSAGE)]}
 
 
 def upsert(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
-    """Writes rows of distinct keys, sorted by key, each where it is newer than the stored one.
+    """Writes rows of distinct keys, sorted by key, each only if it is newer than the stored one.
 
-    Returns key → "inserted" or "updated"; a key that is missing there was stale.
+    Returns key → "inserted" or "updated"; a key that is not in it was stale.
     """
     return _upsert_postgresql(stream, rows) if connection.vendor == "postgresql" else _upsert_sqlite(stream, rows)
 
 
 @cache
 def columns(stream: Stream) -> list[models.Field[Any, Any]]:
-    """The columns that a row carries; stored_at is the database's."""
+    """The columns of a row; stored_at is set by the database."""
     return [field for field in stream.model._meta.concrete_fields if field.name != "stored_at"]
 
 
 @cache
 def defaults(stream: Stream) -> dict[str, Any]:
-    """What a column holds when neither the record nor enrich says."""
+    """The value of a column that neither the record nor enrich() sets."""
     return {field.attname: field.get_default() for field in columns(stream)}
 
 
@@ -173,9 +173,9 @@ def _quote(name: str) -> str:
 
 
 def update(stream: Stream, rows: Sequence[Row], names: Sequence[str]) -> None:
-    """Sets these columns of stored rows, which the caller has locked, in one statement; a row has its key as well.
+    """Sets these columns of stored rows, which the caller has locked, in one statement; each row names its key too.
 
-    `stored_at` is the database's clock during the statement, as in an upsert: who reads what has changed relies on it.
+    `stored_at` is the database's clock during the statement, as in an upsert: clients that read changes rely on it.
     """
     fields = [field for field in stream.model._meta.concrete_fields if field.attname in {stream.key, *names}]
     wanted = [_quote(field.attname) for field in fields]
@@ -193,7 +193,7 @@ def update(stream: Stream, rows: Sequence[Row], names: Sequence[str]) -> None:
 
 
 def _from_arrays(fields: Fields, rows: Sequence[Row]) -> tuple[str, list[Any]]:
-    """What stands behind FROM, and its parameters: the rows as one array a column."""
+    """The FROM clause and its parameters: the rows as one array per column."""
     names = ", ".join(_quote(field.attname) for field in fields)
     arrays = ", ".join(f"%s::{_wide_type(field)}[]" for field in fields)
     params = [list(values) for values in zip(*_tuples(fields, rows, _array_converter), strict=True)]
@@ -201,7 +201,7 @@ def _from_arrays(fields: Fields, rows: Sequence[Row]) -> tuple[str, list[Any]]:
 
 
 def _from_json(fields: Fields, rows: Sequence[Row]) -> tuple[str, list[Any]]:
-    """The same for SQLite: the rows as one JSON text."""
+    """The same for SQLite: the rows as one JSON document."""
     items = ", ".join(f"json_extract(value, '$[{i}]') AS {_quote(field.attname)}" for i, field in enumerate(fields))
     source = f"(SELECT {items} FROM json_each(%s)) AS incoming"  # noqa: S608 (names are the model's)
     return source, [json.dumps(_tuples(fields, rows, _sqlite_converter))]
@@ -232,7 +232,7 @@ def _upsert_postgresql(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _wide_type(field: models.Field[Any, Any]) -> str:
-    """The column's type without its limits, so that the INSERT checks them: a cast to varchar(64) would cut in
+    """The column's type without its limits, which the INSERT then checks: a cast to varchar(64) would truncate in
     silence, and the driver would wrap a number that does not fit into an integer.
     """
     name = re.sub(r"\(.*\)", "", cast(str, field.rel_db_type(connection)))
