@@ -20,28 +20,28 @@ from ingestion.models import Delivery
 from ingestion.text import plain, strip_unstorable
 
 STEP = 1000
-"""Held records of one step, and so of one transaction, at most."""
+"""The most held records of one step, and so of one transaction."""
 STEP_SECONDS = 2.0
-"""After which a step takes no further record, however large they are: it holds locks, and its task has a timeout."""
+"""After these a step takes no further record: it holds locks, and its task has a timeout."""
 
 SKIPPED, AND_REPROCESS = "skipped", "reprocess"
-"""Names in Bulk action.change, of a fix: why records are left as they are → how many; whether it also reprocesses."""
+"""Names in BulkAction.change, of a fix: why records are skipped → how many; whether it also reprocesses."""
 
 Kind, Status = BulkAction.Kind, HeldRecord.Status
 
 
-def matching_records(kind: str, chosen: dict[str, Any]) -> HeldRecordQuerySet:
-    """The records that a bulk action with this filter would act on now."""
-    records = HeldRecord.objects.matching(chosen).open()
+def matching_records(kind: str, criteria: dict[str, Any]) -> HeldRecordQuerySet:
+    """The records that a bulk action of this kind, with this filter, would act on now."""
+    records = HeldRecord.objects.matching(criteria).open()
     if kind == Kind.DISCARD:
         return records
-    records = records.filter(stream__in=streams.names())  # no worker takes those of a stream that is gone
+    records = records.filter(stream__in=streams.names())  # no worker takes those of an unregistered stream
     return records.filter(queued_in=None) if kind == Kind.REPROCESS else records
 
 
 def create(
     kind: str,
-    chosen: dict[str, Any],
+    criteria: dict[str, Any],
     *,
     by: str,
     user: User | None = None,
@@ -49,15 +49,15 @@ def create(
     reason: str = "",
     change: dict[str, Any] | None = None,
 ) -> BulkAction:
-    """Keeps what is to be done. From here on the workers do it; run_next_step() does a step at once.
+    """Records what is to be done. From then on the workers do it; run_next_step() does a step at once.
 
-    `up_to` is the newest record that is meant, else the newest there is: what arrives later is not.
+    `up_to` is the newest record to act on, else the newest there is: later arrivals are not included.
     """
-    records = matching_records(kind, chosen)
+    records = matching_records(kind, criteria)
     found = (records if up_to is None else records.filter(pk__lte=up_to)).aggregate(newest=Max("pk"), total=Count("*"))
     return BulkAction.objects.create(
         kind=kind,
-        filter=chosen,
+        filter=criteria,
         by=by,
         user=user,
         up_to=found["newest"] or 0,
@@ -110,15 +110,15 @@ def _step(bulk_action: BulkAction, end: float) -> bool:
     return True
 
 
-# Each acts on these ids, in order, until about `end` (of time.monotonic): (how many it acted on, the last one done).
-# Where a record costs the same however large it is, a step is short enough with all of them.
+# Each function takes these ids in order, until about `end` (of time.monotonic), and returns (how many records it acted
+# on, the last id it finished). Where large records cost no more than small ones it takes all of them.
 
 
 def _reprocess(bulk_action: BulkAction, pks: Sequence[int], end: float) -> tuple[int, int]:
-    return _send(bulk_action, pks), pks[-1]
+    return _requeue(bulk_action, pks), pks[-1]
 
 
-def _send(bulk_action: BulkAction, pks: Sequence[int]) -> int:
+def _requeue(bulk_action: BulkAction, pks: Sequence[int]) -> int:
     acted = 0
     for stream, of_stream in requeue.by_stream(HeldRecord.objects.filter(pk__in=pks)).items():
         deliveries = requeue.queue(stream, of_stream, Delivery.Source.BULK_ACTION)
@@ -128,11 +128,11 @@ def _send(bulk_action: BulkAction, pks: Sequence[int]) -> int:
 
 
 def _fix(bulk_action: BulkAction, pks: Sequence[int], end: float) -> tuple[int, int]:
-    """Also sends those fixed through again, where that is asked for too."""
+    """Also reprocesses those it fixed, if the bulk action says so."""
     done = bulk_fix.fix(pks, change_of(bulk_action), end)
     bulk_action.change[SKIPPED] = bulk_fix.add_reasons(bulk_action.change.get(SKIPPED, {}), done.skipped)
     if bulk_action.change.get(AND_REPROCESS):
-        _send(bulk_action, done.pks)
+        _requeue(bulk_action, done.pks)
     return len(done.pks), done.reached
 
 
@@ -150,7 +150,7 @@ STEP_BY_KIND: dict[str, Callable[[BulkAction, Sequence[int], float], tuple[int, 
 }
 
 
-# In words.
+# For people to read.
 
 
 def describe_filter(chosen: Mapping[str, Any], known: Mapping[int, HeldRecord] = MappingProxyType({})) -> str:
@@ -166,7 +166,7 @@ def describe_filter(chosen: Mapping[str, Any], known: Mapping[int, HeldRecord] =
 
 
 def past_tense(bulk_action: BulkAction) -> str:
-    """What was done to its records, to begin a sentence with."""
+    """What was done to its records, as the beginning of a sentence."""
     if bulk_action.kind == Kind.FIX:
         return "Fixed and sent through again" if bulk_action.change.get(AND_REPROCESS) else "Fixed"
     return {Kind.REPROCESS: "Sent through again", Kind.DISCARD: "Discarded"}[Kind(bulk_action.kind)]

@@ -1,4 +1,4 @@
-"""One change to many held records: what it would do to each, tried on them, and done in a step of a bulk action."""
+"""One change to many held records: previewed before it is confirmed, and made in the steps of a bulk action."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ from ingestion.text import first_message, plain
 from ingestion.validation import field_errors, validate
 
 MAX_RECORDS = 5_000
-"""Held records on which a change is tried before it is confirmed."""
+"""The most held records that a preview tries."""
 MAX_BYTES = 16_000_000
-"""Of payloads that are tried on a page."""
+"""The most bytes of payloads that a preview reads."""
 TRY_SECONDS = 1.5
-"""For which they are tried."""
+"""How long a preview takes, at most."""
 CHUNK_BYTES = 8_000_000
-"""Of payloads that are in memory at once."""
-WRITTEN_AT_ONCE = 25
-WRITTEN_BYTES = 2_000_000
-LOCKED_AT_ONCE = 100
-"""Held records; a step that is over earlier has locked, and measured, no more."""
+"""The most bytes of payloads in memory at once."""
+WRITE_CHUNK = 25
+WRITE_CHUNK_BYTES = 2_000_000
+LOCK_CHUNK = 100
+"""Held records locked at once: a step that ends early has locked, and measured, few in vain."""
 SAMPLE = 10
+"""Held records that a preview shows."""
 LATEST = 500
-"""Held records whose messages are counted."""
+"""Held records whose messages top_failures() counts."""
 MAX_FAILURES = 5
 MAX_REASONS = 20
 MAX_VALUE_LENGTH = 300
-"""Characters of a value that a page shows."""
+"""Characters of a value that are displayed."""
 
 ABSENT = "absent"
 OLD_VALUE_DIFFERS = "have another value in the field, or none: the change is not for them"
@@ -59,7 +60,7 @@ class Operation(models.TextChoices):
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What is done to each record; its values are JSON in ASCII, which every database keeps."""
+    """What is done to each record. Its values are JSON in ASCII, which every database can store."""
 
     operation: str
     field: str
@@ -68,14 +69,14 @@ class Change:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Change:
-        """That of a bulk action."""
+        """From BulkAction.change."""
         return cls(**{name: stored.get(name, "") for name in ("operation", "field", "value", "old")})
 
     def as_dict(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if value}
 
     def apply_to(self, record: dict[str, Any]) -> dict[str, Any] | str:
-        """The record so changed, or why the change is not for it."""
+        """The changed record, or why the change does not apply to it."""
         present = _canonical(record[self.field]) if self.field in record else None
         if self.operation == Operation.REMOVE:
             if present is None:
@@ -94,12 +95,12 @@ class Change:
 
 
 def _canonical(value: Any) -> str:
-    """Equal for what is exactly the same value: 1, 1.0 and true are three."""
+    """Equal for exactly the same value: 1, 1.0 and true all differ."""
     return json.dumps(value, sort_keys=True)
 
 
 def display_value(value: str) -> str:
-    """A value in JSON for a person to read."""
+    """A value, given as JSON, for a person to read."""
     try:
         text = plain(json.dumps(json.loads(value), ensure_ascii=False))
     except ValueError:
@@ -109,17 +110,17 @@ def display_value(value: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """What the change would do to one record."""
+    """The effect of the change on one record."""
 
     held: HeldRecord
     before: str = ABSENT
     after: str = ABSENT
     payload: Any = None
-    """As it would be; meaningless where the change is not for the record."""
+    """The changed record; meaningless if the change does not apply to it."""
     skip_reason: str = ""
-    """Why the change is not for it."""
+    """Why the change does not apply to it."""
     messages: Mapping[str, list[str]] = field(default_factory=dict)
-    """What would be wrong with it, by field."""
+    """What would still be wrong with it, by field."""
 
     @property
     def passes(self) -> bool:
@@ -127,14 +128,14 @@ class Preview:
 
     @property
     def reason(self) -> str:
-        """Why it is left as it is."""
+        """Why it is not changed."""
         return self.skip_reason or f"would not pass: {first_message(self.messages)[:200]}"
 
 
 def preview_change(held: HeldRecord, change: Change) -> Preview:
     try:
         record = parse_json(held.payload.encode())
-    except ParseError as error:  # by a stricter reader than the one that took it in
+    except ParseError as error:  # by a stricter reader than the one that accepted it
         return Preview(held=held, messages={"record": [str(error)]})
     if not isinstance(record, dict):
         return Preview(held=held, skip_reason=NOT_AN_OBJECT)
@@ -147,12 +148,12 @@ def preview_change(held: HeldRecord, change: Change) -> Preview:
 
 
 def _check(stream: str, changed: dict[str, Any], change: Change) -> dict[str, list[str]]:
-    """What is wrong with a record that was read before it was changed: it is not written and read once more for that,
-    which would take several times as long.
+    """What is wrong with the changed record. It is validated as it is, not written as JSON and read again, which would
+    take several times as long.
     """
     try:
         if change.value:
-            parse_json(change.value.encode(), MAX_DEPTH - 1)  # in a record
+            parse_json(change.value.encode(), MAX_DEPTH - 1)  # it is nested in the record
         validate(streams.get(stream), changed, timezone.now())
     except ParseError as error:
         return {"record": [str(error)]}
@@ -165,21 +166,21 @@ def _field(record: dict[str, Any], name: str) -> str:
     return display_value(ascii_json(record[name])) if name in record else ABSENT
 
 
-# Before it is confirmed.
+# The preview, before the change is confirmed.
 
 
 @dataclass(kw_only=True)
 class DryRun:
-    """What the change would do to the first of the chosen records, by id."""
+    """The effect of the change on the first of the selected records, by id."""
 
     total: int
-    """All that are chosen."""
+    """All that are selected."""
     tried: int = 0
     passing: int = 0
     skipped_because: Counter[str] = field(default_factory=Counter)
-    """Why the change is not for some → how many."""
+    """Why the change does not apply to some → how many."""
     failing: Counter[str] = field(default_factory=Counter)
-    """First message → how many would not pass."""
+    """First message → how many records would still be invalid with it."""
     sample: list[Preview] = field(default_factory=list)
 
     @property
@@ -199,13 +200,13 @@ class DryRun:
         return self.skipped_because.most_common()
 
 
-def dry_run(chosen: HeldRecordQuerySet, change: Change) -> DryRun:
-    """Tries the change on the chosen, at most on MAX_RECORDS or MAX_BYTES, for about TRY_SECONDS and on one at least;
-    the sample has some of each kind.
+def dry_run(selected: HeldRecordQuerySet, change: Change) -> DryRun:
+    """Tries the change on at least one of the selected records and at most MAX_RECORDS or MAX_BYTES, for about
+    TRY_SECONDS. The sample has both valid and invalid ones.
     """
     end = time.monotonic() + TRY_SECONDS
-    found = DryRun(total=chosen.count())
-    sizes = list(chosen.order_by("pk").values_list("pk", Bytes("payload"))[:MAX_RECORDS])
+    found = DryRun(total=selected.count())
+    sizes = list(selected.order_by("pk").values_list("pk", Bytes("payload"))[:MAX_RECORDS])
     passing: list[Preview] = []
     failing: list[Preview] = []
     for preview in _previews(_within(sizes, MAX_BYTES), change):
@@ -225,30 +226,30 @@ def dry_run(chosen: HeldRecordQuerySet, change: Change) -> DryRun:
     return found
 
 
-def top_failures(chosen: HeldRecordQuerySet) -> tuple[list[tuple[str, str, int]], int]:
-    """([(field, first message, how many of the latest chosen had it when they failed last)], how many had others); the
-    most frequent first.
+def top_failures(selected: HeldRecordQuerySet) -> tuple[list[tuple[str, str, int]], int]:
+    """([(field, first message, how many of the latest selected records failed with it)], how many failed with others),
+    the most frequent first.
     """
-    latest = chosen.order_by("-pk").values_list("messages", "message")[:LATEST]
+    latest = selected.order_by("-pk").values_list("messages", "message")[:LATEST]
     numbers = Counter((next(iter(messages), ""), plain(message)) for messages, message in latest)
-    most = [(*told, number) for told, number in numbers.most_common(MAX_FAILURES)]
-    return most, numbers.total() - sum(number for *_, number in most)
+    top = [(*failure, number) for failure, number in numbers.most_common(MAX_FAILURES)]
+    return top, numbers.total() - sum(number for *_, number in top)
 
 
-def _within(sizes: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]]:
-    """Of these (id, bytes) the first, as many as make `most` bytes; those too large to be read weigh nothing."""
+def _within(sizes: Sequence[tuple[int, int]], limit: int) -> list[tuple[int, int]]:
+    """The first of these (id, bytes), as many as make `limit` bytes; those too large to be read weigh nothing."""
     taken: list[tuple[int, int]] = []
     for pk, size in sizes:
         weight = size if size <= fixing.MAX_EDITABLE else 0
-        if taken and weight > most:
+        if taken and weight > limit:
             break
-        most -= weight
+        limit -= weight
         taken.append((pk, size))
     return taken
 
 
 def _previews(sizes: Sequence[tuple[int, int]], change: Change) -> Iterator[Preview]:
-    """Of each of these (id, bytes), in their order, in memory a few at a time."""
+    """Previews of these (id, bytes), in order, with a few payloads in memory at a time."""
     sizes = list(sizes)
     while sizes:
         chunk = _within(sizes, CHUNK_BYTES)[:1000]
@@ -264,22 +265,22 @@ def _previews(sizes: Sequence[tuple[int, int]], change: Change) -> Iterator[Prev
                 yield preview_change(read.pop(pk), change)
 
 
-# In a step of a bulk action.
+# The change itself, in a step of a bulk action.
 
 
 @dataclass(kw_only=True)
 class FixResult:
     reached: int
-    """The ids up to this one are done."""
+    """The last id that is finished."""
     pks: list[int] = field(default_factory=list)
-    """Of those fixed."""
+    """The ids of those that were fixed."""
     skipped: Counter[str] = field(default_factory=Counter)
-    """Why others are left as they are → how many."""
+    """Why others were not changed → how many."""
 
 
 def fix(pks: Sequence[int], change: Change, end: float = math.inf) -> FixResult:
-    """Of these ids, in order, at least one and no more after `end` (of time.monotonic). In the caller's transaction,
-    which keeps the lock on them; those closed meanwhile are left out.
+    """Fixes these records in order, at least one and none after `end` (of time.monotonic), in the caller's transaction,
+    which holds the locks. Those that have been closed since are skipped.
     """
     done = FixResult(reached=pks[-1])
     passing: list[Preview] = []
@@ -289,7 +290,7 @@ def fix(pks: Sequence[int], change: Change, end: float = math.inf) -> FixResult:
             passing.append(preview)
         else:
             done.skipped[preview.reason] += 1
-        if len(passing) >= WRITTEN_AT_ONCE or sum(len(each.held.payload) for each in passing) > WRITTEN_BYTES:
+        if len(passing) >= WRITE_CHUNK or sum(len(each.held.payload) for each in passing) > WRITE_CHUNK_BYTES:
             _write(passing)
         if time.monotonic() >= end:
             done.reached = preview.held.pk
@@ -299,14 +300,14 @@ def fix(pks: Sequence[int], change: Change, end: float = math.inf) -> FixResult:
 
 
 def _locked_previews(pks: Sequence[int], change: Change) -> Iterator[Preview]:
-    for start in range(0, len(pks), LOCKED_AT_ONCE):
-        among = HeldRecord.objects.open().filter(pk__in=pks[start : start + LOCKED_AT_ONCE])
+    for start in range(0, len(pks), LOCK_CHUNK):
+        among = HeldRecord.objects.open().filter(pk__in=pks[start : start + LOCK_CHUNK])
         locked = among.order_by("pk").select_for_update()
         yield from _previews(list(locked.values_list("pk", Bytes("payload"))), change)
 
 
 def _write(passing: list[Preview]) -> None:
-    """Empties it: payloads may be large."""
+    """Also empties the list: payloads may be large."""
     by_stream: dict[str, list[tuple[HeldRecord, int, Any]]] = {}
     for preview in passing:
         held = preview.held
@@ -316,10 +317,10 @@ def _write(passing: list[Preview]) -> None:
     passing.clear()
 
 
-def add_reasons(kept: Mapping[str, int], left: Mapping[str, int]) -> dict[str, int]:
-    """The sum of both, with no more than MAX_REASONS of their own name."""
-    total = dict(kept)
-    for reason, number in left.items():
+def add_reasons(counted: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    """The sum of both; no more than MAX_REASONS are counted by name, the rest as OTHER."""
+    total = dict(counted)
+    for reason, number in more.items():
         name = reason if reason in total or len(total) < MAX_REASONS else OTHER
         total[name] = total.get(name, 0) + number
     return total

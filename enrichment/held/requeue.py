@@ -1,4 +1,4 @@
-"""Held records put into deliveries, which take them the one way of every record."""
+"""Puts held records into deliveries, which are processed like any other."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from ingestion.models import Delivery
 from ingestion.payloads import ascii_json
 
 CHUNK_BYTES = 16_000_000
-"""Of payloads of the held records named by one delivery, where it names more than one: what a worker reads at once."""
+"""The most bytes of payloads in one delivery of several held records: a worker reads them at once."""
 
 
-def by_stream(among: HeldRecordQuerySet) -> dict[str, list[int]]:
-    """stream → ids in order, of the records among these."""
+def by_stream(records: HeldRecordQuerySet) -> dict[str, list[int]]:
+    """stream → ids of these records, in order."""
     pks: dict[str, list[int]] = defaultdict(list)
-    for name, pk in among.order_by("pk").values_list("stream", "pk"):
+    for name, pk in records.order_by("pk").values_list("stream", "pk"):
         pks[name].append(pk)
     return pks
 
 
 def queue(stream: str, pks: Collection[int], source: Delivery.Source) -> list[Delivery]:
-    """Puts those of these records that are still open and in no delivery into as few as may be; none where none are."""
+    """Puts those of these records that are open and not queued yet into as few deliveries as possible, perhaps none."""
     with transaction.atomic():
         free = HeldRecord.objects.open().filter(pk__in=pks, queued_in=None).order_by("pk").select_for_update()
         return [_deliver(stream, chunk, source) for chunk in _by_bytes(free.values_list("pk", Bytes("payload")))]
 
 
 def _by_bytes(sizes: Iterable[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    """These (id, bytes) in their order, cut where more than CHUNK_BYTES would be together."""
+    """Splits these (id, bytes), in order, into chunks of at most CHUNK_BYTES."""
     chunks: list[list[tuple[int, int]]] = []
     space = 0
     for pk, size in sizes:
@@ -44,7 +44,7 @@ def _by_bytes(sizes: Iterable[tuple[int, int]]) -> list[list[tuple[int, int]]]:
 
 
 def _deliver(stream: str, named: Sequence[tuple[int, int]], source: Delivery.Source) -> Delivery:
-    """One delivery of these (id, bytes), locked by the caller. Its size is theirs: so much is read to work on it."""
+    """One delivery of these (id, bytes), locked by the caller. Its size is the sum: so much is read to process it."""
     pks = [pk for pk, _ in named]
     delivery = Delivery.objects.insert(
         stream=stream,

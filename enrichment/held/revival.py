@@ -1,6 +1,6 @@
-"""Held records whose reference has arrived, that a newer record supersedes, or that have waited too long (P6, P11).
+"""Revives held records whose reference has arrived, closes superseded ones, and lets waiting ones expire (P6, P11).
 
-Called after a commit, and by the sweep: of two transactions that need each other's rows, the later sees both.
+Called after a commit, and by the sweep: of two transactions that need each other's rows, the later one sees both.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ from ingestion.streams import Stream
 
 Status, Stage, Code = HeldRecord.Status, HeldRecord.Stage, HeldRecord.Code
 CHUNK = 1000
-"""Held records named by one delivery."""
+"""The most held records of one delivery."""
 
 
-def reconcile(stream: Stream, stored: Collection[str], left: Collection[int]) -> None:
-    """Revives what waited for the records just stored and closes what they supersede; likewise those just held.
-
-    Call it after the commit: of two transactions that need each other's rows, the later sees both.
+def reconcile(stream: Stream, stored: Collection[str], held: Collection[int]) -> None:
+    """After a commit: revives records that wait for those just stored, and closes those that they supersede. Of the
+    records just held it revives or closes those for which another commit has stored what they need.
     """
-    if not left and not HeldRecord.objects.open().exists():
+    if not held and not HeldRecord.objects.open().exists():
         return
-    just_held = Q(pk__in=left)
+    just_held = Q(pk__in=held)
     revive(stream.name, HeldRecord.objects.filter(just_held | Q(missing_stream=stream.name, missing_key__in=stored)))
     for reference in stream.references:
         revive(reference.stream, HeldRecord.objects.filter(just_held))
@@ -39,16 +38,16 @@ def reconcile(stream: Stream, stored: Collection[str], left: Collection[int]) ->
 
 
 def reconcile_all() -> None:
-    """What a crash between a commit and its reconciling left undone."""
+    """Makes up for a crash between a commit and its reconciling."""
     for stream in streams.all_streams():
         revive(stream.name, HeldRecord.objects.all())
         close_superseded(stream, HeldRecord.objects.all())
 
 
-def revive(missing_stream: str, among: HeldRecordQuerySet) -> int:
-    """Sends the records that miss a record of that stream, stored by now, through again; also those dead of it."""
+def revive(missing_stream: str, records: HeldRecordQuerySet) -> int:
+    """Queues those of the records, waiting or dead, whose missing record of that stream is stored by now."""
     referred = streams.get(missing_stream).model._default_manager.filter(pk=OuterRef("missing_key"))
-    ready = among.open().filter(Exists(referred), missing_stream=missing_stream, code=Code.MISSING_REFERENCE)
+    ready = records.open().filter(Exists(referred), missing_stream=missing_stream, code=Code.MISSING_REFERENCE)
     revived = 0
     for name, pks in by_stream(ready.filter(queued_in=None)).items():
         for chunk in _chunks(pks):
@@ -58,8 +57,8 @@ def revive(missing_stream: str, among: HeldRecordQuerySet) -> int:
     return revived
 
 
-def close_superseded(stream: Stream, among: HeldRecordQuerySet) -> int:
-    """Resolves the open records for whose key a record that is not older is stored (P11)."""
+def close_superseded(stream: Stream, records: HeldRecordQuerySet) -> int:
+    """Resolves those of the open records for whose key a record is stored that is not older (P11)."""
     same_time = Q(version_at=OuterRef("version_at"))
     not_older = (
         Q(version_at__gt=OuterRef("version_at"))
@@ -67,7 +66,7 @@ def close_superseded(stream: Stream, among: HeldRecordQuerySet) -> int:
         | same_time & Q(delivery=OuterRef("delivery_id"), position__gte=OuterRef("position"))
     )
     newer = stream.model._default_manager.filter(not_older, pk=OuterRef("key"))
-    superseded = among.open().filter(Exists(newer), stream=stream.name)
+    superseded = records.open().filter(Exists(newer), stream=stream.name)
     closed = 0
     for chunk in _chunks(superseded.order_by("pk").values_list("pk", flat=True)):
         with transaction.atomic():
@@ -87,7 +86,7 @@ def close_superseded(stream: Stream, among: HeldRecordQuerySet) -> int:
 
 
 def expire_waiting() -> int:
-    """Records that have waited longer than REFERENCE_WAIT are dead; a late arrival revives them even then."""
+    """Records that have waited longer than REFERENCE_WAIT become dead; a late arrival revives them even then."""
     now = timezone.now()
     expired = HeldRecord.objects.waiting().filter(
         waiting_since__lt=now - timedelta(seconds=settings.REFERENCE_WAIT), queued_in=None

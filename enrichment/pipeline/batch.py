@@ -244,9 +244,9 @@ def _reconcile(stream: Stream, items: Iterable[Item]) -> None:
     commits, sees them.
     """
     stored = {item.row[stream.key] for item in items if item.outcome in ("inserted", "updated", "stale")}
-    left = [item.held.pk for item in items if item.outcome == "held" and item.held]
+    held = [item.held.pk for item in items if item.outcome == "held" and item.held]
     try:
-        revival.reconcile(stream, stored, left)
+        revival.reconcile(stream, stored, held)
     except Error:
         logger.warning("Reconciling failed; the next sweep does it.", exc_info=True)
 
