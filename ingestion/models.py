@@ -17,9 +17,9 @@ from rest_framework_api_key.models import AbstractAPIKey
 PART_DIVISOR = 32
 MAX_CRASHES = 3
 EXPIRES_SOON = timedelta(days=7)
-"""So long before its end a key is said to expire."""
+"""How long before its expiry a key is reported as expiring."""
 MAX_BATCH_BYTES = 32_000_000
-"""Of bodies that are processed together; a delivery alone may have more."""
+"""Of the bodies processed together; a single delivery may have more."""
 
 
 class ApiKey(AbstractAPIKey):
@@ -37,7 +37,7 @@ class ApiKey(AbstractAPIKey):
     last_used_on = models.DateField(null=True, blank=True, editable=False)
 
     plaintext_key = ""
-    """All of the key, here on the instance that has just been made and nowhere else."""
+    """The whole key, on the instance that has just been issued and nowhere else."""
 
     class Meta(AbstractAPIKey.Meta):
         abstract = False
@@ -54,13 +54,13 @@ class ApiKey(AbstractAPIKey):
 
     @property
     def expires_soon(self) -> bool:
-        """It is valid still, and not for longer than a week."""
+        """It is still valid, but expires within a week."""
         if self.expiry_date is None or self.revoked:
             return False
         return timedelta() <= self.expiry_date - timezone.now() <= EXPIRES_SOON
 
     def build_replacement(self, name: str, expiry_date: datetime | None) -> ApiKey:
-        """A key, not stored yet, that is to replace this one: the same client, scopes and streams."""
+        """An unsaved key to replace this one: the same client, scopes and streams."""
         return ApiKey(
             name=name,
             client=self.client,
@@ -72,7 +72,7 @@ class ApiKey(AbstractAPIKey):
 
 
 class Throttle(models.Model):
-    """What a key has used up of THROTTLE (api/throttling.py)."""
+    """How much of THROTTLE a key has used (api/throttling.py)."""
 
     key = models.CharField(max_length=8, primary_key=True, help_text="Its prefix.")
     due = models.FloatField(help_text="Unix time, by the database's clock.")
@@ -83,14 +83,14 @@ class Throttle(models.Model):
 
 @contextmanager
 def raw_cursor() -> Iterator[Any]:
-    """A cursor that sends values apart from the statement, where Django's for PostgreSQL writes them into it."""
+    """A cursor that sends values separately from the statement; Django's for PostgreSQL writes them into it."""
     connection.ensure_connection()
     with connection.wrap_database_errors, connection.cursor() as cursor:
         yield psycopg.Cursor(connection.connection) if connection.vendor == "postgresql" else cursor
 
 
 class PausedStream(models.Model):
-    """A stream of which no delivery is claimed while this row is there; what arrives is kept."""
+    """A stream whose deliveries are not claimed while this row exists; new records are accepted and stored."""
 
     stream = models.CharField(max_length=64, primary_key=True)
     by = models.CharField(max_length=200, help_text="user:<name>.")
@@ -211,7 +211,7 @@ def _claimable_together(found: list[Delivery], records: int) -> list[Delivery]:
 
 
 class Upload(models.Model):
-    """One file, kept as deliveries, each committed together with `offset`: how far the file has been read.
+    """One file, stored as deliveries, each committed together with `offset`: how far the file has been read.
 
     Rows, outcomes and progress are sums over its deliveries.
     """
@@ -251,7 +251,7 @@ class Upload(models.Model):
 
 
 class Delivery(models.Model):
-    """What was accepted in one go, kept as sent: records of one stream, or (made by us) ids of held records."""
+    """What was accepted in one request, stored as sent: records of one stream (or, made by us, held records' ids)."""
 
     class Source(models.IntegerChoices):
         """Where a delivery comes from; revived records are claimed first."""
@@ -358,7 +358,7 @@ class Delivery(models.Model):
         return self.part is not None or self.started_at is not None
 
     def record_crash(self) -> None:
-        """Its worker died: next it is taken whole and alone, then in ever smaller parts, at last one record thrice."""
+        """Its worker died: next it is claimed whole and alone, then in ever smaller parts, one record thrice."""
         if self.part is None:
             self.part = self.pending
         elif self.part > 1:
