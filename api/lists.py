@@ -13,7 +13,8 @@ from rest_framework.response import Response
 from api.base import ApiView
 from api.pagination import PARAMETERS, paginate
 from enrichment.rows.listing import Listing
-from enrichment.rows.writers import FORMATS, Csv, Ndjson, Streamed, stream
+from enrichment.rows.writers import FORMATS, Csv, CsvForSpreadsheets, Ndjson, Streamed, stream
+from ingestion.models import ApiKey
 from ingestion.query import read_choice, read_query
 from ingestion.refusals import RequestRejected
 
@@ -31,6 +32,11 @@ class FormatNegotiation(DefaultContentNegotiation):
                 return renderer, renderer.media_type
         found: tuple[BaseRenderer, str] = super().select_renderer(request, renderers, format_suffix)
         return found
+
+
+def _for_reader(request: Request, form: Streamed) -> Streamed:
+    """CSV for a spreadsheet where a person asks, in a browser; for a program as it is."""
+    return CsvForSpreadsheets() if isinstance(form, Csv) and not isinstance(request.auth, ApiKey) else form
 
 
 class ListView(ApiView):
@@ -61,6 +67,6 @@ class ListView(ApiView):
 
     def answer_list(self, request: Request, query: dict[str, str], listing: Listing, name: str) -> HttpResponseBase:
         if isinstance(request.accepted_renderer, Streamed):
-            return stream(request.method, request.accepted_renderer, listing, name)
+            return stream(request.method, _for_reader(request, request.accepted_renderer), listing, name)
         page = paginate(request.build_absolute_uri(request.path), listing.rows, query, listing.ordering)
         return Response({**page, "results": listing.serialize(page["results"])})

@@ -24,6 +24,7 @@ from api.schema.uploads import UploadStatus
 from enrichment.retention import retention_hint
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
+from enrichment.rows.writers import BYTE_ORDER_MARK
 from enrichment.uploads import Progress, csv_of_rejected, progress_of
 from ingestion import backlog, capacity, streams
 from ingestion.files.record_file import RecordFile, inspect_file
@@ -36,7 +37,7 @@ from ingestion.streams import Stream
 from ingestion.text import strip_unstorable
 
 FORM = ("stream", "file", "csrfmiddlewaretoken")
-OPTIONS = ("again", "dry_run")
+OPTIONS = ("again", "dry_run", "missing", "sheet")
 
 
 class FileBody(BaseParser):
@@ -63,6 +64,10 @@ class JsonFileBody(FileBody):
     media_type = "application/json"
 
 
+class ExcelFileBody(FileBody):
+    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
 class BinaryFileBody(FileBody):
     media_type = "application/octet-stream"
 
@@ -79,7 +84,7 @@ class UploadsView(ListView):
     """Files of records."""
 
     parser_classes = [
-        *(MultiPartParser, FileBody, NdjsonFileBody, JsonFileBody),
+        *(MultiPartParser, FileBody, NdjsonFileBody, JsonFileBody, ExcelFileBody),
         *(BinaryFileBody, GzipFileBody, XGzipFileBody),
     ]
 
@@ -114,7 +119,7 @@ class UploadsView(ListView):
         schema.CREATED,
         schema.DRY_RUN_ANSWER,
         errors=(409, 422),
-        parameters=(schema.STREAM, schema.NAME, schema.AGAIN, schema.DRY_RUN),
+        parameters=(schema.STREAM, schema.NAME, schema.AGAIN, schema.DRY_RUN, schema.MISSING, schema.SHEET),
         body=schema.BODIES,
         tag="uploads",
     )
@@ -127,9 +132,13 @@ class UploadsView(ListView):
         it continues from there. A file that was already imported is rejected (409), unless `again` is set. If one of
         several files is new or unfinished, the others are not rejected but returned as they are, so that an interrupted
         form can be sent again unchanged.
+
+        A record replaces the stored one as a whole. So a file that lacks a field which stored records of its keys have
+        is rejected (409, with their number and the fields), unless `missing=clear` says that they are to be cleared.
         """
         query = read_query(request.query_params, ["stream", "name", *OPTIONS])
-        again, dry_run = (read_choice(query, name, ["false", "true"]) == "true" for name in OPTIONS)
+        again, dry_run = (read_choice(query, name, ["false", "true"]) == "true" for name in ("again", "dry_run"))
+        read_choice(query, "missing", schema.MISSING_CHOICES)
         if not dry_run:
             backlog.raise_if_full()
         with capacity.heavy_request():
@@ -140,7 +149,8 @@ class UploadsView(ListView):
         if dry_run:
             previews = [preview(file) for file in files]
             return Response({"success": True, "dry_run": True, "uploads": previews, "timestamp": timezone.now()})
-        uploads = ingest_files(files, client_of(request), again=again)
+        clear_missing = query.get("missing") == "clear"
+        uploads = ingest_files(files, client_of(request), again=again, clear_missing=clear_missing)
         statuses = statuses_of(request, uploads)
         return Response({"success": True, "uploads": statuses, "timestamp": timezone.now()}, status=201)
 
@@ -173,12 +183,13 @@ class RejectedRowsView(ListView):
         """The rejected rows as CSV, to fix and upload again.
 
         The columns `row` and `error` say which row and why; they are ignored when the file is uploaded again. Text that
-        a spreadsheet would take for a formula has an apostrophe in front, which is removed on upload. When a fixed row
-        is stored, the dead letter with its key is closed. The list is complete when the upload is `completed`, except
+        a spreadsheet would take for a formula is marked with `¬`, which is removed on upload. When a fixed row is
+        stored, the dead letter with its key is closed. The list is complete when the upload is `completed`, except
         for rows that still wait for another record.
         """
         read_query(request.query_params, [])
-        return csv_of_rejected(find_upload(request, id))
+        begins = "" if isinstance(request.auth, ApiKey) else BYTE_ORDER_MARK
+        return csv_of_rejected(find_upload(request, id), begins=begins)
 
 
 def own_uploads(request: Request) -> QuerySet[Upload]:
@@ -219,6 +230,10 @@ def status_of(request: Request, progress: Progress) -> UploadStatus:
         "progress_percent": progress.percent,
         "eta_seconds": progress.eta_seconds,
         "message": progress.message,
+        "encoding": upload.reading.get("encoding", ""),
+        "ignored_columns": upload.reading.get("ignored_columns", []),
+        "shared_keys": upload.reading.get("shared_keys", 0),
+        "notes": upload.reading.get("notes", []),
         "created_at": upload.created_at,
         "status_url": request.build_absolute_uri(reverse("upload", args=[upload.pk])),
         "errors_url": request.build_absolute_uri(reverse("upload-errors", args=[upload.pk])),
@@ -237,9 +252,8 @@ def read_files(request: Request, query: dict[str, str], opened: ExitStack) -> li
     if "stream" not in query:
         raise RequestRejected(400, "Specify the stream: ?stream=", fields={"stream": ["is required"]})
     stream = read_stream(request, query["stream"])
-    return [
-        inspect_file(body, strip_unstorable(query.get("name", "unnamed"), 255), stream, opened, request.content_type)
-    ]
+    name, sheet = strip_unstorable(query.get("name", "unnamed"), 255), query.get("sheet", "")
+    return [inspect_file(body, name, stream, opened, request.content_type, sheet=sheet)]
 
 
 def check_length(request: Request) -> None:
@@ -265,8 +279,9 @@ def files_of_form(request: Request, query: dict[str, str], opened: ExitStack) ->
     files = request.FILES.getlist("file")
     if not files:
         raise RequestRejected(400, "The form field file contains no file.", fields={"file": ["is required"]})
+    sheet = query.get("sheet", "")
     return [
-        inspect_file(file.file, strip_unstorable(file.name, 255), stream, opened, file.content_type or "")
+        inspect_file(file.file, strip_unstorable(file.name, 255), stream, opened, file.content_type or "", sheet=sheet)
         for file in files
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, cast
 
@@ -28,7 +29,7 @@ from enrichment.uploads import Progress, csv_of_rejected, progress_of
 from ingestion import streams
 from ingestion.backlog import BacklogFull, raise_if_full
 from ingestion.files.record_file import RecordFile, inspect_file
-from ingestion.files.uploads import AlreadyUploaded, ingest_files, preview
+from ingestion.files.uploads import AlreadyUploaded, WouldClearFields, ingest_files, preview
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import RequestRejected
@@ -42,8 +43,12 @@ class UploadForm(forms.Form):
         choices=lambda: [("", "choose …"), *((name, name) for name in streams.names())], label="What the rows are"
     )
     file = forms.FileField(
-        allow_empty_file=True, help_text="CSV with a header, NDJSON or JSON, in UTF-8; each also as .gz."
+        allow_empty_file=True, help_text="CSV or Excel (.xlsx) with a header, NDJSON or JSON; each also as .gz."
     )
+    sheet = forms.CharField(
+        required=False, max_length=100, help_text="Of an Excel file with several sheets; empty: the first."
+    )
+    clear_missing = forms.BooleanField(required=False, label="Clear fields that the file does not have")
     again = forms.BooleanField(required=False, label="Take it in once more, should it have been taken in before")
 
 
@@ -153,10 +158,12 @@ class UploadAdmin(ReadOnlyAdmin):
                 try:
                     file = _examine(form, opened)
                     if "_preview" not in request.POST:
-                        return self.take_in(request, file, again=form.cleaned_data["again"])
+                        return self.take_in(request, file, form.cleaned_data)
                     found = preview(file)
                 except AlreadyUploaded as refusal:
                     form.add_error("again", f"{refusal.reason} Tick to import it again.")
+                except WouldClearFields as refusal:
+                    form.add_error("clear_missing", f"{refusal.reason} Tick to clear them, or add them to the file.")
                 except (ParseError, TooLarge, BacklogFull, RequestRejected) as error:
                     form.add_error("file", str(error))
         context = {
@@ -171,9 +178,11 @@ class UploadAdmin(ReadOnlyAdmin):
         part = "upload_preview" if "_part" in request.POST else "upload_form"
         return TemplateResponse(request, f"admin/enrichment/{part}.html", context)
 
-    def take_in(self, request: HttpRequest, file: RecordFile, *, again: bool) -> HttpResponse:
+    def take_in(self, request: HttpRequest, file: RecordFile, options: Mapping[str, Any]) -> HttpResponse:
         raise_if_full()
-        [upload] = ingest_files([file], f"user:{request.user.get_username()}", again=again)
+        client = f"user:{request.user.get_username()}"
+        again, clear_missing = options["again"], options["clear_missing"]
+        [upload] = ingest_files([file], client, again=again, clear_missing=clear_missing)
         log(request, upload, f"Uploaded {upload.name}.", ADDITION)
         self.message_user(request, f"All of {upload.name} is kept.", SUCCESS)
         return HttpResponseRedirect(reverse("admin:ingestion_upload_change", args=[upload.pk]))
@@ -182,7 +191,8 @@ class UploadAdmin(ReadOnlyAdmin):
 def _examine(form: UploadForm, opened: ExitStack) -> RecordFile:
     sent = form.cleaned_data["file"]
     stream = streams.get(form.cleaned_data["stream"])
-    return inspect_file(sent.file, strip_unstorable(sent.name, 255), stream, opened, sent.content_type or "")
+    name, sheet = strip_unstorable(sent.name, 255), form.cleaned_data["sheet"]
+    return inspect_file(sent.file, name, stream, opened, sent.content_type or "", sheet=sheet)
 
 
 def moves(progress: Progress) -> bool:

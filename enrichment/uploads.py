@@ -14,14 +14,13 @@ from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 from django.db.models import Count, Q, Sum
-from django.db.models.functions import Coalesce
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 
 from enrichment.models import HeldRecord
 from enrichment.rows.writers import Csv, download
 from ingestion import streams
-from ingestion.cells import cell_of, escape_formula
+from ingestion.cells import cell_of, escape_formula, text_cell, unescape
 from ingestion.files.csv_reader import REPORT_COLUMNS, map_columns
 from ingestion.models import Delivery, Upload
 from ingestion.payloads import RAW_MEMBER
@@ -150,16 +149,15 @@ def csv_of_rejected(upload: Upload, *, begins: str = "") -> StreamingHttpRespons
 def rejected_rows(upload: Upload) -> Iterator[str]:
     """The upload's dead letters as lines of CSV, in order of the file: row, error, then the file's columns.
 
-    One delivery at a time. What a spreadsheet would take for a formula has an apostrophe in front, which is taken
-    away when the file comes back (ingestion.csv_cells).
+    One delivery at a time. What a spreadsheet would take for a formula is marked, and read without the mark when the
+    file comes back (ingestion.cells.MARK).
     """
     columns = _columns(upload)
-    yield _line([*REPORT_COLUMNS, *columns])
-    with_held = upload.deliveries.filter(held__gt=0).order_by("pk").values_list("pk", Coalesce("first_row", 1))
-    for delivery, first_row in with_held:
-        dead = HeldRecord.objects.dead().filter(delivery=delivery).order_by("position")
+    yield _line([*REPORT_COLUMNS, *map(escape_formula, columns)])
+    for delivery in upload.deliveries.filter(held__gt=0).order_by("pk").only("first_row", "gaps"):
+        dead = HeldRecord.objects.dead().filter(delivery=delivery.pk).order_by("position")
         for position, payload, messages in dead.values_list("position", "payload", "messages"):
-            yield _line(_cells(first_row + position, json.loads(payload), messages, columns))
+            yield _line(_cells(delivery.row_of(position), json.loads(payload), messages, columns))
 
 
 def _columns(upload: Upload) -> dict[str, str]:
@@ -176,10 +174,16 @@ def _cells(row: int, record: Any, messages: dict[str, list[str]], columns: dict[
     record = record if isinstance(record, dict) else {RAW_MEMBER: json.dumps(record)}
     came = record.get(RAW_MEMBER)
     if isinstance(came, list):  # the row's cells, which are more or fewer than the columns
-        return [str(row), escape_formula(error), *map(escape_formula, map(str, came))]
+        return [str(row), escape_formula(error), *map(_as_it_stood, map(str, came))]
     if came is not None:
         error = f"{error} It came as: {str(came)[:MOST_TOLD]}"
     return [str(row), escape_formula(error), *(cell_of(record.get(key)) for key in columns.values())]
+
+
+def _as_it_stood(cell: str) -> str:
+    """A cell of the file that is read as it was there, whether or not it had a mark."""
+    text, marked = unescape(cell)
+    return text_cell(text) if marked else escape_formula(text)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -7,44 +7,82 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from json.encoder import encode_basestring  # many times as fast as dumps() of a text
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel
 
 from ingestion.payloads import MAX_DEPTH, ParseError, ascii_json, parse_json
 
 Read: TypeAlias = "Callable[[str], str]"
-"""A cell → the JSON of its value; empty for an empty cell, which means that the field is absent."""
+"""A cell → the JSON of its value; empty where the cell is, which means that the field is absent."""
+Known: TypeAlias = "Mapping[str, Callable[[], Collection[str]]]"
+"""field → the items that its lists are known to have."""
+Kind: TypeAlias = Literal["text", "time", "number", "boolean", "list"]
 
 BOOLEANS = {**dict.fromkeys(("true", "yes", "1"), "true"), **dict.fromkeys(("false", "no", "0"), "false")}
 SEPARATORS = (";", "|")
-"""Of the items of a list; the first that occurs is used."""
+"""Of the items of a list; the first that occurs. Without one, line ends separate, and then commas (list_reader)."""
+ABSENT = {"NULL", "null", "None", "NaN", "nan", "<NA>", "#N/A", "\\N"}
+"""What databases, programs and spreadsheets write where there is no value."""
+SPREADSHEET_ERRORS = {"#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!"}
 
 _whole = re.compile(r"[+-]?[0-9]{1,400}")
 _number = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
-_formula = re.compile(r"'*[=+\-@\t\r]")
-_escaped_formula = re.compile(r"'+[=+\-@\t\r]")
+_line_ends = re.compile(r"[\r\n]+")
+_BLANKS = [number for number in range(0x3001) if chr(number).isspace()]
+_INVISIBLE = [0xAD, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)]
+_UNSEEN = "".join(map(chr, [*_BLANKS, *_INVISIBLE]))
 
 
-def readers_of(schema: type[BaseModel]) -> dict[str, Read]:
-    """field → the function that reads its cells."""
-    json_schema = schema.model_json_schema()
-    definitions = json_schema.get("$defs", {})
-    return {name: _reader(field, definitions) for name, field in json_schema["properties"].items()}
+def readers_of(schema: type[BaseModel], known: Known | None = None) -> dict[str, Read]:
+    """field → how what is typed for it is read."""
+    definitions, fields = _described(schema)
+    known = known or {}
+    return {name: _reader(field, definitions, known.get(name)) for name, field in fields.items()}
 
 
-def _reader(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> Read:
+def kinds_of(schema: type[BaseModel]) -> dict[str, Kind]:
+    definitions, fields = _described(schema)
+    return {name: _kind(_by_type(field, definitions)) for name, field in fields.items()}
+
+
+def _described(schema: type[BaseModel]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    described = schema.model_json_schema()
+    return described.get("$defs", {}), described["properties"]
+
+
+def _by_type(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[Any, Mapping[str, Any]]:
     options = [_resolved(option, definitions) for option in field.get("anyOf", [field])]
-    by_type = {option.get("type"): option for option in options if option.get("type") != "null"}
+    return {option.get("type"): option for option in options if option.get("type") != "null"}
+
+
+def _kind(by_type: Mapping[Any, Mapping[str, Any]]) -> Kind:
     match sorted(map(str, by_type)):
         case ["integer"] | ["number"] | ["integer", "number"]:
-            return read_number
+            return "number"
         case ["boolean"]:
-            return read_boolean
+            return "boolean"
         case ["array"]:
-            return list_reader(_reader(by_type["array"].get("items", {}), definitions))
+            return "list"
+        case ["string"] if by_type["string"].get("format") == "date-time":
+            return "time"
+        case _:
+            return "text"
+
+
+def _reader(
+    field: Mapping[str, Any], definitions: Mapping[str, Any], known: Callable[[], Collection[str]] | None = None
+) -> Read:
+    by_type = _by_type(field, definitions)
+    match _kind(by_type):
+        case "number":
+            return read_number
+        case "boolean":
+            return read_boolean
+        case "list":
+            return list_reader(_reader(by_type["array"].get("items", {}), definitions), known)
         case _:
             return read_text
 
@@ -72,7 +110,12 @@ def read_boolean(cell: str) -> str:
     return BOOLEANS.get(text.lower()) or (read_text(cell) if text else "")
 
 
-def list_reader(read_item: Read) -> Read:
+def list_reader(read_item: Read, known: Callable[[], Collection[str]] | None = None) -> Read:
+    """Items stand with `;` or `|` between them; without either, one in a line; without that, with commas between them.
+
+    Where the field's items are `known`, commas separate only if each part is one of them: an item may have a comma.
+    """
+
     def read_list(cell: str) -> str:
         text = cell.strip()
         if text.startswith("["):
@@ -81,44 +124,115 @@ def list_reader(read_item: Read) -> Read:
             except ParseError:
                 return read_text(cell)
             return ascii_json(value)
-        separator = next((each for each in SEPARATORS if each in text), SEPARATORS[0])
-        items = [read_item(item) for each in text.split(separator) if (item := each.strip())]
+        items = [read_item(item) for each in split(text) if (item := each.strip())]
         return f"[{','.join(items)}]" if items else ""
 
+    def split(text: str) -> list[str]:
+        for separator in SEPARATORS:
+            if separator in text:
+                return text.split(separator)
+        if len(lines := _line_ends.split(text)) > 1:
+            return [line.strip().rstrip(",") for line in lines]
+        if "," not in text:
+            return [text]
+        parts = [part for each in text.split(",") if (part := each.strip())]
+        return parts if parts and (known is None or _are_known(parts, known())) else [text]
+
     return read_list
+
+
+def _are_known(parts: Collection[str], known: Collection[str]) -> bool:
+    return {part.casefold() for part in parts} <= {item.casefold() for item in known}
 
 
 def ignore(cell: str) -> str:
     return ""
 
 
-# The other way: a value of a record as a cell.
+# A cell of a file holds what people and programs leave in it, and what we escape.
 
+MARK = "¬"
+"""Before what a spreadsheet would compute, in every CSV that we write for people; taken away when it is read.
 
-def cell_of(value: Any) -> str:
-    """The cell that is read as `value` again if the field has its type. No spreadsheet takes it for a formula."""
-    if value is None:
-        return ""
-    if isinstance(value, list) and value and all(_is_simple(item) for item in value):
-        return escape_formula(SEPARATORS[0].join(str(item) for item in value))
-    return escape_formula(value) if isinstance(value, str) else ascii_json(value)
-
-
-def _is_simple(item: Any) -> bool:
-    if not isinstance(item, str):
-        return type(item) in (int, float)
-    is_ambiguous = item.startswith("[") or any(separator in item for separator in SEPARATORS)
-    return bool(item) and item == item.strip() and not is_ambiguous
+A character that texts do not begin with, that nobody types by chance, that spreadsheets leave alone (an apostrophe they
+take for their own), and that every encoding in which they save has (an invisible one would become a question mark).
+"""
+_FORMULA = "=+\\-@\t\r＝＋－＠"
+_BREAKS = ",;|\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+"""Behind these a cell begins, to one spreadsheet or another."""
+_begins_formula = re.compile(f'["{MARK}]*[{_FORMULA}]')
+_to_mark = re.compile(f'(?<=[{_BREAKS}])(?=["{MARK}]*[{_FORMULA}])')
+_marked = re.compile(f'(?<=[{_BREAKS}]){MARK}(?=["{MARK}]*[{_FORMULA}])')
 
 
 def escape_formula(text: str) -> str:
-    """Puts an apostrophe before text that a spreadsheet would compute; a plain number stays as it is."""
-    return f"'{text}" if _formula.match(text) and not _number.fullmatch(text) else text
+    """`text` in which no cell begins a formula, by whichever separator it is read; unescape() gives it back."""
+    inner = _to_mark.sub(MARK, text)
+    return f"{MARK}{inner}" if text.startswith(MARK) or _begins_formula.match(text) else inner
 
 
-def unescape_formula(text: str) -> str:
-    return text[1:] if _escaped_formula.match(text) else text
+def escape_mark(text: str) -> str:
+    """The same for programs, which take formulas for text: only what unescape() would change is escaped."""
+    return escape_formula(text) if MARK in text and unescape(text)[0] != text else text
 
 
-def unescaped(read: Read) -> Read:
-    return lambda cell: read(unescape_formula(cell))
+def unescape(cell: str) -> tuple[str, bool]:
+    """What escape_formula() made it from, and whether a mark stood in front: then the text is meant as it is."""
+    if MARK not in cell:
+        return cell, False
+    marked = cell.startswith(MARK)
+    return _marked.sub("", cell[1:] if marked else cell), marked
+
+
+def text_cell(text: str, escape: Callable[[str], str] = escape_formula) -> str:
+    """A text as a cell from which it is read again exactly; marked where tidy() would change it."""
+    escaped = escape(text)
+    return escaped if escaped.startswith(MARK) or tidy(text) == text != "" else f"{MARK}{escaped}"
+
+
+def tidy(text: str) -> str:
+    """Without blanks and invisible characters at either end; empty where the cell says that there is no value."""
+    text = text.strip(_UNSEEN)
+    return "" if text in ABSENT else text
+
+
+def cell_reader(read: Read, kind: Kind = "text") -> Read:
+    """How the cells of a file are read for a field of this kind."""
+
+    def read_cell(cell: str) -> str:
+        text, marked = unescape(cell)
+        if marked and kind == "text":
+            return encode_basestring(text)
+        text = tidy(text)
+        # As a list it is invalid in every field, and comes back from the rejected rows as what it is.
+        return ascii_json([text]) if text in SPREADSHEET_ERRORS else read(text)
+
+    return read_cell
+
+
+# And back: a value of a record as a cell.
+
+
+def cell_of(value: Any) -> str:
+    """What is read as `value` again where the field has its type. No spreadsheet takes it for a formula."""
+    if isinstance(value, str):
+        return text_cell(value)
+    return escape_formula(text_of(value)) if isinstance(value, list) else text_of(value)
+
+
+def text_of(value: Any) -> str:
+    """The same, as a person types it: nothing is escaped."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(map(_is_plain, value)):
+        return SEPARATORS[0].join(map(str, value))
+    return ascii_json(value)
+
+
+def _is_plain(item: Any) -> bool:
+    """Reads back as one item of a list with separators."""
+    if not isinstance(item, str):
+        return type(item) in (int, float)
+    return item == tidy(item) != "" and not any(mark in item for mark in ("[", *SEPARATORS, ",", "\n", "\r"))

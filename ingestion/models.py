@@ -220,6 +220,7 @@ class Upload(models.Model):
         CSV = "csv", "CSV"
         NDJSON = "ndjson", "NDJSON"
         JSON = "json", "JSON"
+        XLSX = "xlsx", "Excel"
 
     stream = models.CharField(max_length=64)
     client = models.CharField(max_length=200, help_text="As in a delivery.")
@@ -228,7 +229,10 @@ class Upload(models.Model):
     size = models.PositiveBigIntegerField(help_text="Bytes of the file.")
     sha256 = models.CharField(max_length=64, help_text="Of the file, in hex: the same file is noticed by it.")
     columns = models.JSONField(default=list, help_text="Of CSV: the names in its header, in order.")
-    offset = models.PositiveBigIntegerField(default=0, help_text="Bytes stored as deliveries.")
+    reading = models.JSONField(
+        default=dict, help_text="How the file was read: encoding, ignored_columns, shared_keys, notes."
+    )
+    offset = models.PositiveBigIntegerField(default=0, help_text="Bytes that are kept as deliveries.")
     created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now(), help_text="When `offset` last moved.")
     finished_at = models.DateTimeField(null=True, help_text="When the whole file was stored.")
@@ -280,7 +284,12 @@ class Delivery(models.Model):
 
     upload = models.ForeignKey(Upload, models.PROTECT, null=True, related_name="deliveries", db_index=False)
     first_row = models.PositiveBigIntegerField(
-        null=True, help_text="Of an upload: the row of its first record, from 1."
+        null=True, help_text="Of an upload: the row of its first record, as a spreadsheet counts (the header is row 1)."
+    )
+    gaps = models.TextField(
+        default="[]",
+        db_default="[]",
+        help_text="JSON: [position, empty rows between that record and the one before], where there are any.",
     )
 
     # Safe to retry: what tells a repeated request, and the answer it gets again.
@@ -351,6 +360,11 @@ class Delivery(models.Model):
     @property
     def status(self) -> str:
         return "pending" if self.processed_at is None else "processed"
+
+    def row_of(self, position: int) -> int:
+        """The row of the uploaded file in which the record at this position stands."""
+        skipped: int = sum(number for before, number in json.loads(self.gaps) if before <= position)
+        return (self.first_row or 1) + position + skipped
 
     @property
     def must_run_alone(self) -> bool:

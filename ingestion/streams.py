@@ -1,7 +1,7 @@
 """What a stream is, and the registry of all streams, filled by each domain's streams.py in order of reference."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -73,6 +73,8 @@ class Stream:
     """Reads, once for a batch, what enrich and warn need from the database besides references."""
     refresh_dependants: Callable[[Sequence[str], Context], None] = no_dependants
     """Called with the keys just updated, in their transaction: brings rows computed from them up to date."""
+    known_items: Mapping[str, Callable[[], Collection[str]]] = field(default_factory=dict)
+    """field → the items that its lists usually have: what tells a cell of several from one item with a comma."""
     daily: bool = False
     """Derived fields depend on today's date: rows carry `derived_on` and are brought up to date every day."""
     time: str | None = None

@@ -143,7 +143,7 @@ def test_several_files_go_on_when_one_of_them_is_not_finished(client: Client) ->
 
 
 def test_an_unfinished_file_does_not_go_on_in_another_format(client: Client) -> None:
-    body = b"tutor_id,name,email,subjects,onboarding_date\n" + b"T,a,b,c,d\n" * 2
+    body = b"tutor_id,name,email,subjects,onboarding_date,status\n" + b"T,a,b,c,d,e\n" * 2 + ndjson_of([tutor()])
     post(client, PATH, HEADER + ROW, CSV)
     began = begin_only("t.ndjson", body, Upload.objects.get().client, NDJSON)
     error = refusal(post(client, PATH, body, CSV), 409)
@@ -196,12 +196,13 @@ def test_a_key_limited_to_streams_sees_no_uploads_of_others(client: Client) -> N
     ],
 )
 def test_records_with_names_of_ours_are_invalid_and_say_so(client: Client, record: Any) -> None:
-    for content_type, body in [(NDJSON, ndjson_of([record])), ("application/json", json.dumps([record]).encode())]:
+    records = [tutor(), record]
+    for content_type, body in [(NDJSON, ndjson_of(records)), ("application/json", json.dumps(records).encode())]:
         told = upload(client, body, content_type=content_type)
         assert told["dead"] == 1
         [row] = read_csv(streamed(client.get(told["errors_url"])))
         assert row["error"].startswith("(unreadable): The member names (unreadable) and (raw) are reserved.")
-        assert row["row"] == "1" and set(row.values()) == {"1", row["error"], ""}
+        assert row["row"] == "2" and set(row.values()) == {"2", row["error"], ""}
 
 
 def test_columns_with_names_of_ours_are_refused(client: Client) -> None:

@@ -17,6 +17,13 @@ from ingestion.cells import cell_of
 from ingestion.streams import names
 from ingestion.text import first_message
 
+Encoding = Annotated[str, Field(description="UTF-8, UTF-16 or Windows-1252: how the file is read. Empty for Excel.")]
+Ignored = Annotated[list[str], Field(description="Columns, or fields of objects, that the stream does not have.")]
+SharedKeys = Annotated[
+    Count, Field(description="Rows with a key that another row of the file has, too. The newest row is stored.")
+]
+Notes = Annotated[list[str], Field(description="What is worth knowing about how the file is read, for a person.")]
+
 
 class UploadHead(TypedDict):
     id: Annotated[int, Field(ge=1)]
@@ -45,6 +52,10 @@ class UploadStatus(UploadHead, Outcomes):
     progress_percent: Annotated[float, Field(ge=0, le=100)]
     eta_seconds: Annotated[int | None, Field(description="Estimate by the speed of the last minute; null if idle.")]
     message: Annotated[str, Field(description="What to do if it failed; else empty.")]
+    encoding: Encoding
+    ignored_columns: Ignored
+    shared_keys: SharedKeys
+    notes: Notes
     created_at: datetime
     status_url: StatusUrl
     errors_url: Annotated[
@@ -67,7 +78,9 @@ class PreviewColumn(TypedDict):
 
 
 class PreviewRow(TypedDict):
-    row: Annotated[int, Field(ge=1, description="Row number from 1, not counting the header and empty rows.")]
+    row: Annotated[
+        int, Field(ge=1, description="Row as a spreadsheet counts: the header is row 1. Line of NDJSON, item of JSON.")
+    ]
     id: Id
     valid: bool
     errors: Messages
@@ -77,11 +90,20 @@ class PreviewRow(TypedDict):
 class Preview(TypedDict):
     name: str
     stream: str
-    format: Literal["csv", "ndjson", "json"]
-    columns: Annotated[list[PreviewColumn], Field(description="The columns of a CSV file; else empty.")]
+    format: Literal["csv", "ndjson", "json", "xlsx"]
+    columns: Annotated[list[PreviewColumn], Field(description="The columns of CSV and Excel; else empty.")]
     missing_fields: Annotated[
-        list[str], Field(description="Required fields without a column; if any, the file would be rejected.")
+        list[str], Field(description="Required fields that no row has; if any, the file would be rejected.")
     ]
+    cleared_fields: Annotated[
+        dict[str, int],
+        Field(description="Fields that no row has, and how many stored records would lose them: see `missing`."),
+    ]
+    cleared_records: Annotated[Count, Field(description="Stored records that would lose one or more of these.")]
+    encoding: Encoding
+    ignored_columns: Ignored
+    shared_keys: SharedKeys
+    notes: Notes
     checked: Annotated[Count, Field(description="Checked rows: the first 100 of the file at most.")]
     whole_file: Annotated[bool, Field(description="Whether these are all rows of the file.")]
     valid: Annotated[Count, Field(description="Valid rows among those checked.")]
@@ -118,6 +140,18 @@ DRY_RUN = Parameter(
     schema={"type": "boolean", "default": False},
     description="Store nothing; return the column mapping and the result of checking the first 100 rows.",
 )
+MISSING_CHOICES = ("refuse", "clear")
+MISSING = Parameter(
+    name="missing",
+    schema={"type": "string", "enum": list(MISSING_CHOICES), "default": "refuse"},
+    description="What to do with fields that no row of the file has, but stored records have: `refuse` rejects the "
+    "file (409), `clear` clears them.",
+)
+SHEET = Parameter(
+    name="sheet",
+    schema={"type": "string"},
+    description="Of an Excel file: the name of the sheet. The first one if absent.",
+)
 UPLOAD_ID = id_parameter("upload", 3)
 UPLOAD_FIELDS = tuple(UploadStatus.__annotations__)
 LIST_PARAMETERS = list_parameters(UPLOAD_FIELDS, [ordering.name for ordering in NEWEST_FIRST])
@@ -139,6 +173,10 @@ EXAMPLE = {
     "progress_percent": 80.0,
     "eta_seconds": 1,
     "message": "",
+    "encoding": "UTF-8",
+    "ignored_columns": [],
+    "shared_keys": 0,
+    "notes": [],
     "created_at": "2025-03-01T22:10:00Z",
     "status_url": "http://localhost:8000/api/uploads/3",
     "errors_url": "http://localhost:8000/api/uploads/3/errors",
@@ -149,11 +187,17 @@ PREVIEW_EXAMPLE = {
     "format": "csv",
     "columns": [{"column": FIRST.key.replace("_", " ").title(), "field": FIRST.key}, {"column": "Note", "field": None}],
     "missing_fields": [],
+    "cleared_fields": {},
+    "cleared_records": 0,
+    "encoding": "UTF-8",
+    "ignored_columns": ["Note"],
+    "shared_keys": 0,
+    "notes": [f"Ignored, since {FIRST.name} have no such field: Note."],
     "checked": 1,
     "whole_file": True,
     "valid": 1,
     "invalid": 0,
-    "rows": [{"row": 1, "id": EXAMPLE_ID, "valid": True, "errors": {}, "warnings": []}],
+    "rows": [{"row": 2, "id": EXAMPLE_ID, "valid": True, "errors": {}, "warnings": []}],
 }
 LIST = list_answer(partial(UploadStatus), EXAMPLE)
 STATUS = Answer(UploadStatus, description="Its progress.", example=EXAMPLE)
@@ -203,6 +247,9 @@ BODIES = {
             },
         ),
         example=[dict(FIRST.example)],
+    ),
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": Body(
+        description="An Excel workbook (.xlsx): the first sheet, or `sheet`, with a header."
     ),
     "application/octet-stream": Body(
         example=CSV_EXAMPLE,

@@ -47,7 +47,7 @@ class ChangeForm(forms.Form):
 
     def __init__(self, data: Any = None, *, stream: Stream, at_fault: str = "") -> None:
         super().__init__(data, label_suffix="", initial={"field": at_fault})
-        self.stream, self.readers = stream, readers_of(stream.schema)
+        self.stream, self.readers = stream, readers_of(stream.schema, stream.known_items)
         rules = field_rules.rules(stream)
         self.fields["field"].choices = [(rule.name, rule.name) for rule in rules]  # type: ignore[attr-defined]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 from django.http import StreamingHttpResponse
@@ -12,8 +11,7 @@ from django.utils import timezone
 from console import senders
 from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
 from enrichment.rows.listing import Item
-from enrichment.rows.writers import Csv, Ndjson, as_csv, as_ndjson, download, prefetch_first
-from ingestion.cells import escape_formula
+from enrichment.rows.writers import Csv, Ndjson, as_csv_for_spreadsheets, as_ndjson, download, prefetch_first
 from ingestion.payloads import ParseError, parse_json
 from ingestion.text import plain
 
@@ -32,7 +30,7 @@ def csv(records: HeldRecordQuerySet, name: str) -> StreamingHttpResponse:
 
     def text() -> Iterator[str]:
         chunks = ([_for_people(item) for item in chunk] for chunk in prefetch_first(_chunks(records)))
-        return chain(["\ufeff"], as_csv(chunks, COLUMNS))
+        return as_csv_for_spreadsheets(chunks, COLUMNS)
 
     return download(text, Csv(), f"{name}-{timezone.localdate()}")
 
@@ -104,4 +102,4 @@ def _for_programs(item: Item) -> Item:
 def _for_people(item: Item) -> Item:
     told = "; ".join(f"{name}: {' '.join(map(str, texts))}" for name, texts in item["messages"].items())
     shown = {**item, "messages": told}
-    return {name: escape_formula(plain(value)) if isinstance(value, str) else value for name, value in shown.items()}
+    return {name: plain(value) if isinstance(value, str) else value for name, value in shown.items()}

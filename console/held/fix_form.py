@@ -14,7 +14,7 @@ from console.held.page import FieldError
 from enrichment import versions
 from enrichment.held.fixing import stream_of
 from enrichment.models import HeldRecord, StoredRecord
-from ingestion.cells import Read, cell_of, readers_of, unescape_formula
+from ingestion.cells import Read, readers_of, text_of
 from ingestion.payloads import ParseError, parse_json
 from ingestion.streams import Stream
 from ingestion.text import plain, pretty
@@ -51,7 +51,8 @@ def field_issues(stream: Stream, field_errors: Iterable[FieldError], text: str) 
     by_name: dict[str, list[FieldError]] = {}
     for error in field_errors:
         by_name.setdefault(error.field.split(".", maxsplit=1)[0], []).append(error)
-    known, readers, record = {rule.name: rule for rule in rules(stream)}, readers_of(stream.schema), _read(text)
+    known, readers = {rule.name: rule for rule in rules(stream)}, readers_of(stream.schema, stream.known_items)
+    record = _read(text)
     return [
         FieldIssue(
             name=name,
@@ -67,7 +68,7 @@ def as_input(read: Read, value: Any) -> str | None:
     """The value as a person types it; None where that would not be seen whole, or not be read back."""
     if value in ("", None, []):
         return ""
-    cell = unescape_formula(cell_of(value))
+    cell = text_of(value)
     if not _is_seen_whole(cell):
         return None
     if _reads_back(read, cell, value):
@@ -90,7 +91,7 @@ def apply_inputs(stream: Stream, text: str, typed: Mapping[str, str]) -> str:
 
     A payload that cannot be read stays as it is.
     """
-    readers = readers_of(stream.schema)
+    readers = readers_of(stream.schema, stream.known_items)
     changed = {
         name: typed[INPUT_PREFIX + name]
         for name in readers

@@ -154,10 +154,9 @@ def is_older(held: HeldRecord, row: StoredRecord) -> bool:
 
 def upload_row(held: HeldRecord) -> tuple[int, int] | None:
     """(the upload that brought it, its row there)."""
-    found = (
-        Delivery.objects.filter(pk=held.delivery_id, upload__isnull=False).values_list("upload", "first_row").first()
-    )
-    return (found[0], (found[1] or 1) + held.position) if found else None
+    of_upload = Delivery.objects.filter(pk=held.delivery_id, upload__isnull=False).only("upload", "first_row", "gaps")
+    found = of_upload.first()
+    return (found.upload_id, found.row_of(held.position)) if found and found.upload_id else None
 
 
 @dataclass(frozen=True)

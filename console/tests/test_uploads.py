@@ -119,8 +119,8 @@ def test_a_preview_shows_columns_that_are_ignored(operator: Client) -> None:
 def test_a_script_is_given_the_preview_alone(operator: Client) -> None:
     text = text_of(send(operator, people(3, bad=1), _preview="1", _part="1"))
     assert "<html" not in text and "2 are valid" in text and "choose the file again" not in text
-    text = text_of(send(operator, b"\xff\xfe", _preview="1", _part="1"))
-    assert "UTF-16" in text
+    text = text_of(send(operator, b"\xff\xfe\0\0", _preview="1", _part="1"))
+    assert "UTF-32" in text
     text = text_of(operator.post(ADD, {"stream": "", "_preview": "1", "_part": "1"}))
     assert "This field is required" in text
 

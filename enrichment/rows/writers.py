@@ -16,11 +16,13 @@ from rest_framework.renderers import BaseRenderer
 
 from enrichment.rows.listing import Item, Listing
 from ingestion import capacity
-from ingestion.cells import SEPARATORS, escape_formula
+from ingestion.cells import cell_of, escape_mark, text_of
 from ingestion.payloads import ascii_json
 from ingestion.text import strip_unstorable
 
 FORMATS = ("json", "csv", "ndjson")
+BYTE_ORDER_MARK = "\ufeff"
+"""Spreadsheets need it to know that a file is UTF-8."""
 CUT = "The list is cut short here by an error: ask again."
 
 # Each turns chunks of objects into chunks of text.
@@ -45,12 +47,13 @@ def as_csv(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]
 
 
 def as_csv_for_spreadsheets(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
-    """The same, with an apostrophe before what a spreadsheet would compute; the reader of uploads takes it away."""
-    yield from _as_csv(chunks, fields, lambda value: _escaped_formula(cell(value)))
+    """The same, with a byte order mark, and nothing that a spreadsheet would compute: see ingestion.cells.MARK."""
+    yield BYTE_ORDER_MARK
+    yield from _as_csv(chunks, fields, _cell_for_spreadsheets)
 
 
-def _escaped_formula(value: Any) -> Any:
-    return escape_formula(value) if isinstance(value, str) else value
+def _cell_for_spreadsheets(value: Any) -> Any:
+    return cell_of(value) if type(value) in (str, list) else cell(value)
 
 
 def _as_csv(chunks: Iterable[list[Item]], fields: Sequence[str], write: Callable[[Any], Any]) -> Iterator[str]:
@@ -68,27 +71,18 @@ def _csv(rows: Iterable[Iterable[Any]]) -> str:
 def cell(value: Any) -> Any:
     """null is empty, true and false are JSON's; a list has its items separated, or is JSON where that is not plain.
 
-    A text is left as it is, be it a formula to some spreadsheet: the file is data for programs.
+    A text is left as it is, be it a formula to some spreadsheet: the file is data for programs. One that looks as if we
+    had escaped it is escaped, so that it is read back as it was.
     """
     write = CELLS.get(type(value))
     return write(value) if write else value
 
 
-def _list(items: list[Any]) -> str:
-    return SEPARATORS[0].join(items) if items and all(map(_is_plain, items)) else ascii_json(items)
-
-
-def _is_plain(item: Any) -> bool:
-    """Reads back as one item of a list with separators."""
-    if not isinstance(item, str) or item == "" or item != item.strip():
-        return False
-    return not item.startswith("[") and not any(separator in item for separator in SEPARATORS)
-
-
 CELLS: dict[type, Callable[[Any], str]] = {
     bool: {True: "true", False: "false"}.__getitem__,
     dict: ascii_json,
-    list: _list,
+    list: lambda items: escape_mark(text_of(items)),
+    str: escape_mark,
     datetime: _time,
 }
 

@@ -1,7 +1,8 @@
 """CSV files: columns are mapped to a stream's fields, and each row becomes the JSON of a record.
 
-Rows are counted from 1, without the header and empty rows. A row that cannot be read becomes an invalid record that
-says why (payloads.unreadable_record), and so a dead letter.
+Rows are counted as a spreadsheet counts them: the header is row 1 where nothing stands above it, and a row of which
+every cell is empty counts, though it is left out. A row that cannot be read becomes a record that is invalid and says
+why (payloads.unreadable_record), so that it ends as a dead letter.
 """
 
 from __future__ import annotations
@@ -11,17 +12,21 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise, takewhile
 from typing import BinaryIO, TypeAlias, TypeGuard
 
 from ingestion import cells as csv_cells
-from ingestion.cells import Read
+from ingestion.cells import Kind, Read
+from ingestion.files.encodings import MAX_LINE
+from ingestion.files.local_dates import LocalDates
+from ingestion.files.shared_keys import SharedKeys
 from ingestion.payloads import RESERVED_MEMBERS, ParseError, ascii_json, unreadable_record
 from ingestion.streams import Stream
 
-MAX_ROW = 1_000_000
-"""Bytes of one row or line."""
+MAX_ROW = MAX_LINE
+"""Bytes of one row."""
 MAX_REREAD_BYTES = 4 * MAX_ROW
 """Bytes that may be read again because of unclosed quotation marks, even in a small file."""
 MAX_COLUMNS = 1000
@@ -32,8 +37,15 @@ CHUNK_BYTES = 1_000_000
 CHUNK_NAMES = 2_000_000
 """Characters of the columns' names, which the JSON repeats in each row."""
 DELIMITERS = (",", ";", "\t")
+DECIMAL_COMMA = (";", "\t")
+"""The delimiters of spreadsheets whose decimal mark may be the comma."""
 REPORT_COLUMNS = ("row", "error")
-"""The first columns of our reports of rejected rows: ignored when a report is uploaded."""
+"""The columns that the rejected rows have besides: a file with both is one of those, and they are ignored."""
+
+_separator_line = re.compile(rb"(?:\xef\xbb\xbf)?\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
+"""What Excel writes above the header, and reads there."""
+_decimal_comma = re.compile(r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]{1,400}),[0-9]+(?:[eE][+-]?[0-9]{1,4})?")
+_thousands = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+")
 
 csv.field_size_limit(MAX_ROW)
 
@@ -45,6 +57,16 @@ class Chunk:
     body: bytes
     count: int
     end: int
+    first_row: int
+    """The row of the first record, as the file's rows are counted."""
+    gaps: tuple[tuple[int, int], ...] = ()
+    """(position of a record, empty rows between it and the one before)."""
+
+    @property
+    def rows(self) -> list[int]:
+        """The row of each record."""
+        gaps = dict(self.gaps)
+        return list(accumulate((1 + gaps.get(i, 0) for i in range(1, self.count)), initial=self.first_row))
 
 
 @dataclass(frozen=True)
@@ -65,28 +87,43 @@ class Column:
     name: str
     """In the file."""
     field: str
-    """The stream's field; empty if the column is not mapped: then the record keeps it under its own name."""
+    """Of the stream; empty where it has none that fits: then the record has the column by its own name."""
+    kind: Kind
     read: Read
+    note: str = ""
+    """How its cells are read, where that is worth saying."""
 
     @property
     def key(self) -> str:
         return self.field or self.name
 
 
-def map_columns(names: Sequence[str], stream: Stream) -> list[Column]:
-    """The columns of a header, mapped regardless of case, spaces, hyphens and underscores. Raises ParseError."""
+def map_columns(names: Sequence[str], stream: Stream, delimiter: str = ",") -> list[Column]:
+    """The columns of a header: names fit whatever their case, spaces, hyphens and underscores. Raises ParseError."""
     _check_names(names)
-    readers = csv_cells.readers_of(stream.schema)
+    readers, kinds = csv_cells.readers_of(stream.schema, stream.known_items), csv_cells.kinds_of(stream.schema)
     by_name = {_normalized(field): field for field in readers}
-    is_report = tuple(names[:2]) == REPORT_COLUMNS and not set(REPORT_COLUMNS) & set(readers)
+    ours = set(REPORT_COLUMNS) if set(REPORT_COLUMNS) <= set(names) and not set(REPORT_COLUMNS) & set(readers) else ()
     columns = []
-    for position, name in enumerate(names):
+    for name in names:
         field = by_name.get(_normalized(name), "")
-        read = readers.get(field, csv_cells.read_text)
-        if is_report:
-            read = csv_cells.unescaped(read) if position >= len(REPORT_COLUMNS) else csv_cells.ignore
-        columns.append(Column(name, field, read))
+        kind, read = kinds.get(field, "text"), readers.get(field, csv_cells.read_text)
+        if kind == "number" and delimiter in DECIMAL_COMMA:
+            read = _with_decimal_comma(read, delimiter)
+        read = csv_cells.ignore if name in ours else csv_cells.cell_reader(read, kind)
+        columns.append(Column(name, field, kind, read))
     return _check_duplicates(columns)
+
+
+def _with_decimal_comma(read: Read, delimiter: str) -> Read:
+    return lambda cell: read(_with_point(cell, delimiter))
+
+
+def _with_point(cell: str, delimiter: str) -> str:
+    """0,85 as 0.85. Where tabs separate, 1,000 may be a thousand, and is left."""
+    if "," not in cell or not _decimal_comma.fullmatch(cell) or (delimiter == "\t" and _thousands.fullmatch(cell)):
+        return cell
+    return cell.replace(".", "").replace(",", ".")
 
 
 def _normalized(name: str) -> str:
@@ -119,43 +156,61 @@ def _check_duplicates(columns: list[Column]) -> list[Column]:
 class CsvFile:
     """A file that is known to be UTF-8 without a line of more than MAX_ROW bytes. Raises ParseError for its header."""
 
-    def __init__(self, file: BinaryIO, stream: Stream) -> None:
-        self.file = file
-        self.delimiter, names, self.first_row = self._header()
-        self.columns = map_columns(names, stream)
+    def __init__(self, file: BinaryIO, stream: Stream, delimiter: str = "") -> None:
+        self.file, self.stream = file, stream
+        self.start, named = self._separator_line()
+        self.delimiter, names, self.header_row, self.first_row = self._header(delimiter or named)
+        self.columns = map_columns(names, stream, self.delimiter)
+        self.shared_keys = 0
+        """Rows that share their key with another; known after survey()."""
 
     @property
     def own_columns(self) -> list[Column]:
         """The columns without those of our report."""
         return [column for column in self.columns if column.read is not csv_cells.ignore]
 
-    def _header(self) -> tuple[str, list[str], int]:
-        """(delimiter, names, end): by the delimiter that gives the most columns."""
-        found = [(delimiter, *self._header_by(delimiter)) for delimiter in DELIMITERS]
-        delimiter, row, end = max(found, key=lambda each: len(each[1]) if isinstance(each[1], list) else 0)
+    def _separator_line(self) -> tuple[int, str]:
+        """(byte behind it, delimiter) of a first line `sep=;`, which is no row; (0, "") without one."""
+        self.file.seek(0)
+        found = _separator_line.fullmatch(self.file.readline(20))
+        return (self.file.tell(), found[1].decode("latin-1")) if found else (0, "")
+
+    def _header(self, delimiter: str) -> tuple[str, list[str], int, int]:
+        """(delimiter, names, row, byte behind it): by the delimiter that finds the most columns."""
+        found = [(each, *self._header_by(each)) for each in ([delimiter] if delimiter else DELIMITERS)]
+        delimiter, row, number, end = max(found, key=lambda each: len(each[1]) if isinstance(each[1], list) else 0)
         if isinstance(row, MalformedRow):
             raise ParseError(f"The header cannot be read: {row.reason}")
-        names = [" ".join(name.split()) for name in row]
+        names = [" ".join(csv_cells.unescape(name)[0].split()) for name in row]
         while not names[-1]:  # ends, since a row of blanks is no header
             names.pop()
-        return delimiter, names, end
+        return delimiter, names, number, end
 
-    def _header_by(self, delimiter: str) -> tuple[Row, int]:
-        for row, end in self.rows(0, delimiter):
+    def _header_by(self, delimiter: str) -> tuple[Row, int, int]:
+        for number, (row, end) in enumerate(self.rows(self.start, delimiter), start=1):
             if isinstance(row, MalformedRow) or any(cell.strip() for cell in row):
-                return row, end
+                return row, number, end
         raise ParseError("The file is empty.")
 
-    def check_quotes(self, size: int) -> None:
-        """Reads the rows once. Raises ParseError if unclosed quotation marks would make a file of `size` bytes be read
-        more than twice: each costs up to MAX_ROW, and a file may consist of them.
+    def survey(self, size: int) -> None:
+        """Reads the rows once: counts those that share a key, and sees how the dates of each column are written.
+
+        Raises ParseError where the quotation marks left open would have a file of so many bytes read more than once
+        again: each costs up to MAX_ROW, and a file may consist of them.
         """
         left, first = size + MAX_REREAD_BYTES, 0
-        for row, end in self.rows(self.first_row):
-            if isinstance(row, MalformedRow) and row.reread_bytes:
-                first, left = first or end, left - row.reread_bytes
-                if left < 0:
-                    raise ParseError(f"Too many unclosed quotation marks, the first in line {self._line(first)}.")
+        with ExitStack() as opened:
+            notes = _Notes(self, opened)
+            for row, end in self.rows(self.first_row):
+                if isinstance(row, list):
+                    notes.see(row)
+                elif row.reread_bytes:
+                    first, left = first or end, left - row.reread_bytes
+                    if left < 0:
+                        line = self._line(first)
+                        raise ParseError(f"Too many quotation marks are not closed, the first in line {line}.")
+            self.shared_keys = notes.keys.count()
+        self.columns = notes.columns()
 
     def _line(self, end: int) -> int:
         """The number of the line that ends at this byte."""
@@ -171,7 +226,7 @@ class CsvFile:
         """(row, byte behind it) from the byte `start` on."""
         lines = _Lines(self.file, start)
         while True:
-            reader = csv.reader(lines, delimiter=delimiter or self.delimiter, strict=True)
+            reader = csv.reader(lines, delimiter=delimiter or self.delimiter, skipinitialspace=True, strict=True)
             try:
                 for row in reader:
                     yield row, lines.end
@@ -183,27 +238,43 @@ class CsvFile:
             else:
                 return
 
+    def keys(self) -> Iterator[str]:
+        """Of the rows that have one."""
+        position = next((i for i, column in enumerate(self.columns) if column.field == self.stream.key), -1)
+        for row, _ in self.rows(self.first_row):
+            if isinstance(row, list) and 0 <= position < len(row) and (key := _text(row[position])):
+                yield key
+
     def chunks(self, start: int, max_rows: int) -> Iterator[Chunk]:
-        """The records of the rows from the byte `start` on, at most `max_rows` at once."""
+        """The records of the rows from the byte `start` on, at most so many at once."""
         lengths = [0, *accumulate(len(column.key) + 8 for column in self.columns)]
         rows: list[Row] = []
+        numbers: list[int] = []
         names = 0
         begin = start = end = max(start, self.first_row)
-        for row, end in self.rows(start):
-            if isinstance(row, list) and not any(row):
+        for number, (row, end) in enumerate(self.rows(start), start=self._row_behind(start)):
+            if isinstance(row, list) and _is_blank(row):
                 continue
             rows.append(row)
+            numbers.append(number)
             names += lengths[min(len(row), len(self.columns))] if isinstance(row, list) else 0
             if len(rows) >= max_rows or end - begin >= CHUNK_BYTES or names >= CHUNK_NAMES:
-                yield self._chunk(rows, end)
-                rows, begin, names = [], end, 0
+                yield self._chunk(rows, numbers, end)
+                rows, numbers, begin, names = [], [], end, 0
         if rows:
-            yield self._chunk(rows, end)
+            yield self._chunk(rows, numbers, end)
 
-    def _chunk(self, rows: list[Row], end: int) -> Chunk:
-        complete = iter(self._records([row for row in rows if self._is_complete(row)]))
-        records = [next(complete) if self._is_complete(row) else self._malformed(row) for row in rows]
-        return Chunk("\n".join(records).encode(), len(records), end)
+    def _row_behind(self, start: int) -> int:
+        """The number of the row that begins at this byte: counted, where it is not the first."""
+        number = self.header_row + 1
+        if start > self.first_row:
+            number += sum(1 for _ in takewhile(lambda each: each[1] <= start, self.rows(self.first_row)))
+        return number
+
+    def _chunk(self, rows: list[Row], numbers: list[int], end: int) -> Chunk:
+        whole = iter(self._records([row for row in rows if self._is_complete(row)]))
+        records = [next(whole) if self._is_complete(row) else self._malformed(row) for row in rows]
+        return Chunk("\n".join(records).encode(), len(records), end, numbers[0], gaps_of(numbers))
 
     def _is_complete(self, row: Row) -> TypeGuard[list[str]]:
         return type(row) is list and len(row) == len(self.columns)
@@ -227,6 +298,63 @@ class CsvFile:
             return ascii_json(record)  # only surplus delimiters
         reason = f"The row has {len(row)} cells, the header {width}."
         return ascii_json({**record, **unreadable_record(reason, row)})
+
+
+def _is_blank(row: list[str]) -> bool:
+    return not row or (not row[0].strip() and not "".join(row).strip())
+
+
+def gaps_of(numbers: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Where rising numbers leave some out: (position, how many before it)."""
+    if numbers[-1] - numbers[0] == len(numbers) - 1:
+        return ()
+    pairs = enumerate(pairwise(numbers), start=1)
+    return tuple((position, number - before - 1) for position, (before, number) in pairs if number - before > 1)
+
+
+def _text(cell: str) -> str:
+    """What stands in the cell."""
+    text, marked = csv_cells.unescape(cell)
+    return text if marked else csv_cells.tidy(text)
+
+
+class _Notes:
+    """What a first reading of all rows finds."""
+
+    def __init__(self, file: CsvFile, opened: ExitStack) -> None:
+        self.file, self.keys = file, SharedKeys(opened)
+        named = {column.field: position for position, column in enumerate(file.columns)}
+        self.key = named.get(file.stream.key, -1)
+        self.times = {position: LocalDates() for position, column in enumerate(file.columns) if column.kind == "time"}
+        self.numbers = [
+            position
+            for position, column in enumerate(file.columns)
+            if column.kind == "number" and file.delimiter in DECIMAL_COMMA
+        ]
+        self.decimal_commas: set[int] = set()
+
+    def see(self, row: list[str]) -> None:
+        if 0 <= self.key < len(row) and (key := _text(row[self.key])):
+            self.keys.add(key)
+        for position, dates in self.times.items():
+            if position < len(row) and (cell := row[position]) and cell[4:5] != "-":
+                dates.see(_text(cell))
+        for position in self.numbers:
+            if position < len(row) and "," in row[position]:
+                cell = _text(row[position])
+                if _with_point(cell, self.file.delimiter) != cell:
+                    self.decimal_commas.add(position)
+
+    def columns(self) -> list[Column]:
+        return [self._column(position, column) for position, column in enumerate(self.file.columns)]
+
+    def _column(self, position: int, column: Column) -> Column:
+        if position in self.decimal_commas:
+            return replace(column, note="decimal commas are read as points")
+        if not (dates := self.times.get(position)) or not dates.note:
+            return column
+        read = csv_cells.cell_reader(lambda cell: csv_cells.read_text(dates.read(cell)), "time")
+        return replace(column, read=read, note=dates.note)
 
 
 class _Cells(dict[str, str]):

@@ -7,36 +7,40 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import hashlib
 import json
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import islice
 from typing import Any, BinaryIO
 
 from django.conf import settings
 
-from ingestion.files.csv_reader import MAX_ROW, Chunk, CsvFile
+from ingestion.files.csv_reader import MAX_COLUMN_NAME, MAX_COLUMNS, Chunk, CsvFile
+from ingestion.files.encodings import MAX_LINE, UTF8, as_utf8
+from ingestion.files.json_reader import (
+    Members,
+    json_chunks,
+    json_items,
+    keys_of,
+    ndjson_chunks,
+    ndjson_items,
+    survey,
+)
 from ingestion.files.spool import READ_SIZE, anonymous_tempfile
+from ingestion.files.xlsx_reader import OLD_EXCEL, ZIP, Sheet, read_sheet
 from ingestion.models import Upload
-from ingestion.payloads import ParseError, TooLarge, ascii_json, parse_json, reject_reserved_members, unreadable_record
+from ingestion.payloads import ParseError, TooLarge
 from ingestion.streams import Stream
 
 CHUNK_ROWS = 2000
-CHUNK_BYTES = 2_000_000
-"""Of NDJSON."""
+MAX_NAMED = 20
+"""Ignored columns that a note names."""
 HEAD_BYTES = 65_536
-NUL_CHECK_BYTES = 100
-"""A NUL within so many bytes shows that a file is not text."""
 BY_EXTENSION = {"csv": "csv", "tsv": "csv", "ndjson": "ndjson", "jsonl": "ndjson", "json": "json"}
 BY_CONTENT_TYPE = {"text/csv": "csv", "application/x-ndjson": "ndjson", "application/json": "json"}
-BINARY = {
-    b"PK\x03\x04": "a ZIP archive (.xlsx files are): unpack it, or save the table as CSV (UTF-8)",
-    b"\xff\xfe": "UTF-16: save it as UTF-8",
-    b"\xfe\xff": "UTF-16: save it as UTF-8",
-}
 Format = Upload.Format
 
 
@@ -53,78 +57,179 @@ class RecordFile:
     sha256: str
     """In hex, unpacked."""
     csv: CsvFile | None
+    encoding: str
+    """Of the text as it came; empty for Excel."""
+    members: Members
+    """Of all records."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the file was read."""
 
     @property
     def columns(self) -> list[str]:
         return [column.name for column in self.csv.own_columns] if self.csv else []
 
     @property
+    def ignored(self) -> list[str]:
+        """The columns, or members, that are no field of the stream."""
+        return self.members.others
+
+    @property
     def missing_fields(self) -> list[str]:
-        """The required fields without a column."""
-        if self.csv is None:
-            return []
-        mapped = {column.field for column in self.csv.columns}
-        fields = self.stream.schema.model_fields
-        return [name for name, field in fields.items() if field.is_required() and name not in mapped]
+        """The required fields that no record of the file has."""
+        return [name for name in self.absent_fields if self.stream.schema.model_fields[name].is_required()]
+
+    @property
+    def absent_fields(self) -> list[str]:
+        """The fields that no record of the file has."""
+        return [name for name in self.stream.schema.model_fields if name not in self.members.fields]
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What there is to say of the file besides its rows, for whoever sent it."""
+        return {
+            "encoding": self.encoding,
+            "ignored_columns": self.ignored[:MAX_COLUMNS],
+            "shared_keys": self.members.shared_keys,
+            "notes": list(self.notes),
+        }
+
+    def keys(self) -> Iterator[str]:
+        """Of the records that have one, as it stands there."""
+        if self.csv:
+            return self.csv.keys()
+        items = json_items(self.file) if self.format == Format.JSON else ndjson_items(self.file)
+        return keys_of(items, self.stream)
 
     def chunks(self, offset: int = 0, rows: int = 0, max_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
         """The records behind byte `offset` and row `rows`, as earlier chunks gave them; at most `max_rows` at once."""
         if self.csv:
             return self.csv.chunks(offset, max_rows)
         if self.format == Format.JSON:
-            return self._json_chunks(rows, max_rows)
-        return _ndjson_chunks(self.file, offset, max_rows)
-
-    def _json_chunks(self, rows: int, max_rows: int) -> Iterator[Chunk]:
-        """By position in the list; the chunk's end is only an estimate of the byte."""
-        items = _json_items(self.file)
-        for start in range(rows, len(items), max_rows):
-            lines = [_line_of(item) for item in items[start : start + max_rows]]
-            end = self.size * (start + len(lines)) // len(items)
-            yield Chunk("\n".join(lines).encode(), len(lines), end)
+            return json_chunks(self.file, self.size, rows, max_rows)
+        return ndjson_chunks(self.file, offset, max_rows)
 
 
-def inspect_file(file: BinaryIO, name: str, stream: Stream, opened: ExitStack, content_type: str = "") -> RecordFile:
-    """Reads the whole file, in linear time; it stays open as long as `opened`.
+def inspect_file(
+    file: BinaryIO, name: str, stream: Stream, opened: ExitStack, content_type: str = "", *, sheet: str = ""
+) -> RecordFile:
+    """Reads the whole file, in time that grows as its size; it stays open as long as `opened`.
 
-    Raises ParseError, and TooLarge for the file or one of its lines.
+    Of an Excel workbook the first sheet, or the one named `sheet`. Raises ParseError, and TooLarge where the file, or
+    one of its lines, is.
     """
     file = _unpacked(file, opened)
-    head = _head(file)
-    fmt = format_of(name, content_type, head)
-    sha256, size = _read_to_end(file, max_line=None if fmt == Format.JSON else MAX_ROW)
-    if fmt == Format.JSON and size > settings.MAX_BODY_BYTES:
-        message = f"The JSON has {size} bytes; the limit is {settings.MAX_BODY_BYTES}. Send NDJSON or CSV."
-        raise TooLarge(message)
-    csv = CsvFile(file, stream) if fmt == Format.CSV else None
-    if csv and not any(column.field for column in csv.columns):
-        fields = ", ".join(stream.schema.model_fields)
-        raise ParseError(f"No column matches a field of {stream.name}. Its fields: {fields}.")
-    if csv:
-        csv.check_quotes(size)
-    examined = RecordFile(file=file, name=name, stream=stream, format=fmt, size=size, sha256=sha256, csv=csv)
-    if next(examined.chunks(), None) is None:
+    workbook = _workbook(file, sheet, opened)
+    text = as_utf8(workbook.file if workbook else file, opened)
+    head = _head(text.file)
+    fmt = Format.XLSX if workbook else format_of(name, content_type, head)
+    if fmt == Format.JSON and text.size > settings.MAX_BODY_BYTES:
+        limit = settings.MAX_BODY_BYTES
+        raise TooLarge(f"The JSON has {text.size} bytes; at most {limit} are taken. Send it as NDJSON or CSV.")
+    if fmt != Format.JSON and text.long_line:
+        raise TooLarge(f"Line {text.long_line} has more than {MAX_LINE} bytes.")
+    csv = CsvFile(text.file, stream, "," if workbook else "") if fmt in (Format.CSV, Format.XLSX) else None
+    members = _members_of_csv(csv, text.size) if csv else _members(text.file, fmt, stream)
+    inspected = RecordFile(
+        file=text.file,
+        name=name,
+        stream=stream,
+        format=fmt,
+        size=text.size,
+        sha256=text.sha256,
+        csv=csv,
+        encoding="" if workbook else text.encoding,
+        members=members,
+        notes=tuple(_notes(text.encoding, workbook, csv, members, stream)),
+    )
+    if next(inspected.chunks(), None) is None:
         raise ParseError("The file has no rows.")
-    return examined
+    return inspected
+
+
+def _workbook(file: BinaryIO, sheet: str, opened: ExitStack) -> Sheet | None:
+    file.seek(0)
+    magic = file.read(8)
+    if magic == OLD_EXCEL:
+        raise ParseError("The file is an old Excel file (.xls), or protected by a password. Save it as .xlsx or CSV.")
+    if magic.startswith(ZIP):
+        return read_sheet(file, sheet, opened)
+    if sheet:
+        raise ParseError("Only an Excel file (.xlsx) has sheets.")
+    return None
+
+
+def _members_of_csv(csv: CsvFile, size: int) -> Members:
+    if not any(column.field for column in csv.columns):
+        fields = ", ".join(csv.stream.schema.model_fields)
+        header = ", ".join(f"“{column.name}”" for column in csv.columns[:20])
+        raise ParseError(f"No column is a field of {csv.stream.name}. The header reads {header}. Fields: {fields}.")
+    csv.survey(size)
+    named = {column.field for column in csv.columns if column.field}
+    return Members(named, [column.name for column in csv.own_columns if not column.field], csv.shared_keys)
+
+
+def _members(file: BinaryIO, fmt: Upload.Format, stream: Stream) -> Members:
+    with ExitStack() as opened:
+        return survey(json_items(file) if fmt == Format.JSON else ndjson_items(file), stream, opened)
+
+
+def _notes(
+    encoding: str, workbook: Sheet | None, csv: CsvFile | None, members: Members, stream: Stream
+) -> Iterator[str]:
+    if workbook and workbook.others:
+        yield f"Read from the sheet “{workbook.name}”. Not read: {', '.join(workbook.others)}."
+    if encoding != UTF8:
+        yield f"The file is read as {encoding}. Check accented letters."
+    for column in csv.columns if csv else []:
+        if column.note:
+            yield f"{column.field}: {column.note}."
+    if members.others:
+        more = len(members.others) - MAX_NAMED
+        named = ", ".join(_with_close_field(name, stream) for name in members.others[:MAX_NAMED])
+        yield f"Ignored, since {stream.name} have no such field: {named}{f', and {more} more' if more > 0 else ''}."
+    if members.shared_keys:
+        yield f"{members.shared_keys} rows share a key with another row. Of each key, the newest row is stored."
+    if "updated_at" in stream.schema.model_fields and "updated_at" not in members.fields:
+        yield "The file has no updated_at, so its records count as newer than all that are stored."
+
+
+def _with_close_field(name: str, stream: Stream) -> str:
+    name = name[:MAX_COLUMN_NAME]
+    close = get_close_matches(name.casefold().replace(" ", "_"), stream.schema.model_fields, n=1)
+    return f"{name} (did you mean {close[0]}?)" if close else name
 
 
 def format_of(name: str, content_type: str, head: bytes) -> Upload.Format:
-    """By the extension, else the content type; if these say JSON or nothing, by the beginning of the file."""
+    """By how it begins where that is a JSON list; else by the name's extension, or the content type.
+
+    What may be JSON, and what is unknown, by how it begins.
+    """
     extension = name.lower().removesuffix(".gz").rpartition(".")[2]
     declared = BY_EXTENSION.get(extension) or BY_CONTENT_TYPE.get(content_type.partition(";")[0].strip().lower())
-    if declared in ("csv", "ndjson"):
-        return Format(declared)
     start = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if start[:1] == b"[" and (declared != "csv" or start[1:].lstrip()[:1] in (b"{", b"[", b"]")):
+        return Format.JSON
+    if declared == "csv":
+        return Format.CSV
     if start[:1] == b"{":  # one object in the first line: one in each
         with suppress(ValueError, RecursionError):
             json.loads(start.partition(b"\n")[0])
             return Format.NDJSON
-    return Format.JSON if declared or start[:1] in (b"[", b"{") else Format.CSV
+    if declared == "ndjson":
+        return Format.JSON if _is_one_object(start) else Format.NDJSON
+    return Format.JSON if declared or start[:1] == b"{" else Format.CSV
 
 
-def first_records(file: RecordFile, number: int) -> list[Any]:
-    lines = (line for chunk in file.chunks() for line in chunk.body.split(b"\n"))
-    return [json.loads(line) for line in islice(lines, number)]
+def _is_one_object(start: bytes) -> bool:
+    """Whether an object is written over several lines, which none of them is."""
+    return start.partition(b"\n")[0].strip() == b"{"
+
+
+def first_records(file: RecordFile, number: int) -> tuple[list[int], list[Any]]:
+    """(rows, records)"""
+    lines = (pair for chunk in file.chunks() for pair in zip(chunk.rows, chunk.body.split(b"\n"), strict=True))
+    pairs = list(islice(lines, number))
+    return [row for row, _ in pairs], [json.loads(line) for _, line in pairs]
 
 
 def _unpacked(file: BinaryIO, opened: ExitStack) -> BinaryIO:
@@ -148,80 +253,9 @@ def _unpacked(file: BinaryIO, opened: ExitStack) -> BinaryIO:
 
 
 def _head(file: BinaryIO) -> bytes:
-    """The beginning of the file. Raises ParseError if it is obviously not text."""
+    """The beginning of the file. Raises ParseError where there is nothing in it."""
     file.seek(0)
     head = file.read(HEAD_BYTES)
-    for magic, what in BINARY.items():
-        if head.startswith(magic):
-            raise ParseError(f"The file is {what}.")
     if not head.strip():
         raise ParseError("The file is empty.")
-    if b"\0" in head[:NUL_CHECK_BYTES]:
-        raise ParseError(f"The file is not text (NUL at byte {head.index(0)}). Save it as UTF-8.")
     return head
-
-
-def _read_to_end(file: BinaryIO, max_line: int | None) -> tuple[str, int]:
-    """(SHA-256, bytes) of the whole file. Raises ParseError if it is not UTF-8, and TooLarge, naming the line."""
-    digest, decoder = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
-    size = lines = unended = 0
-    file.seek(0)
-    while True:
-        piece = file.read(READ_SIZE)
-        before = size - len(decoder.getstate()[0])
-        try:
-            decoder.decode(piece, final=not piece)
-        except UnicodeDecodeError as error:
-            raise ParseError(f"The file is not UTF-8 (byte {before + error.start}). Save it as UTF-8.") from None
-        if not piece:
-            return digest.hexdigest(), size
-        digest.update(piece)
-        size += len(piece)
-        if size > settings.MAX_UPLOAD_BYTES:
-            raise TooLarge(f"The file has more than {settings.MAX_UPLOAD_BYTES} bytes.")
-        first = piece.find(b"\n")
-        if max_line and unended + (len(piece) if first < 0 else first) > max_line:
-            raise TooLarge(f"Line {lines + 1} has more than {max_line} bytes.")
-        unended = unended + len(piece) if first < 0 else len(piece) - piece.rfind(b"\n") - 1
-        lines += piece.count(b"\n")
-
-
-def _ndjson_chunks(file: BinaryIO, offset: int, max_rows: int) -> Iterator[Chunk]:
-    lines: list[bytes] = []
-    file.seek(offset)
-    begin = end = offset
-    for line in file:
-        end += len(line)
-        if stripped := line.removeprefix(codecs.BOM_UTF8).strip():
-            lines.append(_readable(stripped))
-        if lines and (len(lines) >= max_rows or end - begin >= CHUNK_BYTES):
-            yield Chunk(b"\n".join(lines), len(lines), end)
-            lines, begin = [], end
-    if lines:
-        yield Chunk(b"\n".join(lines), len(lines), end)
-
-
-def _readable(line: bytes) -> bytes:
-    """The line; if it is not JSON, a record that says so and becomes a dead letter."""
-    try:
-        reject_reserved_members(parse_json(line))
-    except ParseError as error:
-        return ascii_json(unreadable_record(str(error), line.decode())).encode()
-    return line
-
-
-def _line_of(item: Any) -> str:
-    line = ascii_json(item)
-    try:
-        reject_reserved_members(item)
-    except ParseError as error:
-        return ascii_json(unreadable_record(str(error), line))
-    return line
-
-
-def _json_items(file: BinaryIO) -> list[Any]:
-    file.seek(0)
-    value = parse_json(file.read())
-    if not isinstance(value, list | dict):
-        raise ParseError("The JSON is neither a list nor an object.")
-    return value if isinstance(value, list) else [value]

@@ -15,8 +15,10 @@ from django.utils import timezone
 
 from ingestion import backlog, doorbell
 from ingestion.files.csv_reader import Chunk
+from ingestion.files.losses import Losses, losses_of
 from ingestion.files.record_file import RecordFile, first_records
 from ingestion.models import Delivery, Upload
+from ingestion.payloads import ascii_json
 from ingestion.refusals import RequestRejected
 from ingestion.validation import check, key_of
 
@@ -35,19 +37,29 @@ class AlreadyUploaded(RequestRejected):
         super().__init__(409, f"{self.reason} To import it again, set again=true.")
 
 
+class WouldClearFields(RequestRejected):
+    def __init__(self, file: RecordFile, losses: Losses) -> None:
+        self.reason = f"{file.name} has no {', '.join(losses.fields)}, and {losses.text}."
+        fields = {name: [f"is not in the file, and {number} stored have it"] for name, number in losses.fields.items()}
+        message = f"{self.reason} Add what is missing, or set missing=clear to clear it."
+        super().__init__(409, message, fields=fields)
+
+
 def ingest_files(
     files: Sequence[RecordFile],
     client: str,
     *,
     again: bool = False,
+    clear_missing: bool = False,
     on_progress: Callable[[int], object] = lambda offset: None,
 ) -> list[Upload]:
     """Stores the files; when it returns, they are durably and completely stored. `on_progress` is called with how many
     bytes of each have been read.
 
     Rejects before anything is stored: (409) a file that was already imported, unless `again`, or that another request
-    is importing right now; (422) one that lacks required columns. Of several files, those already imported are not
-    rejected if another one is new or unfinished: so an interrupted form continues when it is sent again.
+    is importing right now; (422) one that lacks required columns; (409) one that lacks other fields, which stored
+    records would lose, unless `clear_missing`. Of several files, those already imported are not rejected if another one
+    is new or unfinished: so an interrupted form continues when it is sent again.
     """
     for number, file in enumerate(files):
         if file.missing_fields:
@@ -57,6 +69,9 @@ def ingest_files(
     known = {} if again else {file.sha256: earlier for file in files if (earlier := _known(file, client))}
     if len(known) == len(files):
         raise AlreadyUploaded(files[0], known[files[0].sha256])
+    if not clear_missing:
+        for file in files:
+            _reject_losses(file, client, is_known=file.sha256 in known)
     return [known.get(file.sha256) or _ingest(file, client, again=again, on_progress=on_progress) for file in files]
 
 
@@ -65,6 +80,14 @@ def _reject_missing(file: RecordFile) -> None:
     raise RequestRejected(
         422, f"{file.name} lacks required columns of {file.stream.name}: {', '.join(fields)}.", fields=fields
     )
+
+
+def _reject_losses(file: RecordFile, client: str, *, is_known: bool) -> None:
+    """Refuses (409) a file of which stored records would lose fields; what goes on has been decided."""
+    if is_known or _unfinished(file, client):
+        return
+    if (losses := losses_of(file)).records:
+        raise WouldClearFields(file, losses)
 
 
 def _known(file: RecordFile, client: str) -> Upload | None:
@@ -94,7 +117,7 @@ def _ingest(file: RecordFile, client: str, *, again: bool, on_progress: Callable
     rows = upload.deliveries.aggregate(rows=Sum("count"))["rows"] or 0
     on_progress(upload.offset)
     for chunk in file.chunks(upload.offset, rows, DELIVERY_RECORDS[connection.vendor]):
-        _store(upload, chunk, first_row=rows + 1)
+        _store(upload, chunk, chunk.first_row)
         rows += chunk.count
         on_progress(upload.offset)
     _move(upload, file.size, finished_at=Now())
@@ -118,6 +141,7 @@ def _start(file: RecordFile, client: str, *, again: bool) -> Upload:
                 size=file.size,
                 sha256=file.sha256,
                 columns=file.columns,
+                reading=file.reading,
             )
             if not again and (earlier := _finished(file, client)):
                 raise AlreadyUploaded(file, earlier)
@@ -140,6 +164,7 @@ def _store(upload: Upload, chunk: Chunk, first_row: int) -> None:
             count=chunk.count,
             upload=upload,
             first_row=first_row,
+            gaps=ascii_json(chunk.gaps),
         )
     backlog.note_accepted(chunk.count)
     doorbell.ring()
@@ -154,9 +179,10 @@ def _move(upload: Upload, offset: int, **changes: Any) -> None:
 
 
 def preview(file: RecordFile) -> dict[str, Any]:
-    """The column mapping, and the result of checking the first rows; stores nothing."""
-    records = first_records(file, PREVIEW_ROWS + 1)
+    """How the columns fit, and what would become of the first rows; stores nothing."""
+    rows, records = first_records(file, PREVIEW_ROWS + 1)
     first = records[:PREVIEW_ROWS]
+    losses = losses_of(file)
     checked = check(file.stream, first, keep_invalid=True)
     errors = {error["index"]: error["errors"] for error in checked.errors}
     warnings = {warned["index"]: warned["warnings"] for warned in checked.warnings}
@@ -169,13 +195,16 @@ def preview(file: RecordFile) -> dict[str, Any]:
             for column in (file.csv.own_columns if file.csv else [])
         ],
         "missing_fields": file.missing_fields,
+        "cleared_fields": losses.fields,
+        "cleared_records": losses.records,
+        **file.reading,
         "checked": len(first),
         "whole_file": len(records) == len(first),
         "valid": len(first) - len(errors),
         "invalid": len(errors),
         "rows": [
             {
-                "row": index + 1,
+                "row": rows[index],
                 "id": key_of(file.stream, record),
                 "valid": index not in errors,
                 "errors": errors.get(index, {}),

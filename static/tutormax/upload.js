@@ -1,7 +1,7 @@
 "use strict";
 
 // The preview without leaving the form, which so keeps its file; the beginning of the file is enough for it.
-const MOST = 1000000;
+const MOST = 20000000;
 const form = document.getElementById("upload-form");
 const shown = document.getElementById("preview");
 
@@ -34,12 +34,17 @@ async function preview(button) {
   button.disabled = false;
 }
 
-// Whole lines; what cannot be read in part is sent whole.
+// Whole lines; what cannot be read in part is sent whole, as is UTF-16, whose lines end otherwise.
 async function beginningOf(file) {
-  if (file.size <= MOST || /\.(json|gz)$/i.test(file.name)) {
+  if (file.size <= MOST || /\.(json|gz|xlsx)$/i.test(file.name) || (await startsAsUtf16(file))) {
     return file;
   }
   const beginning = file.slice(0, MOST);
   const end = new Uint8Array(await beginning.arrayBuffer()).lastIndexOf(10);
   return end < 0 ? beginning : beginning.slice(0, end + 1);
+}
+
+async function startsAsUtf16(file) {
+  const [first, second] = new Uint8Array(await file.slice(0, 2).arrayBuffer());
+  return (first === 255 && second === 254) || (first === 254 && second === 255);
 }

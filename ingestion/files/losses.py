@@ -1,0 +1,67 @@
+"""What stored records would lose by a file: a record replaces the stored one as a whole, and clears what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import reduce
+from itertools import islice
+from operator import or_
+
+from django.db import connection
+from django.db.models import Count, Q
+
+from ingestion.files.record_file import RecordFile
+from ingestion.streams import Stream
+from ingestion.validation import key_of
+
+VERSION = "updated_at"
+"""A file without it says so in its notes: it decides which record is newer, and is no loss of its own."""
+KEYS_AT_ONCE = {"postgresql": 5000, "sqlite": 500}
+
+
+@dataclass
+class Losses:
+    records: int = 0
+    """Stored records that would lose something."""
+    fields: dict[str, int] = field(default_factory=dict)
+    """field → of how many of these."""
+
+    @property
+    def text(self) -> str:
+        them = "it" if len(self.fields) == 1 else "them"
+        return f"{self.records} stored record{'' if self.records == 1 else 's'} would lose {them}"
+
+
+def losses_of(file: RecordFile) -> Losses:
+    """Counts the stored records of the file's keys that have a field which no record of the file has."""
+    absent = [name for name in file.absent_fields if name not in (VERSION, *file.missing_fields)]
+    has = {name: _has(file.stream, name) for name in absent}
+    losses = Losses()
+    rows = file.stream.model._default_manager
+    if not has or not rows.filter(reduce(or_, has.values())).exists():
+        return losses
+    for keys in _together(file.keys(), file.stream):
+        numbers = rows.filter(pk__in=keys).aggregate(
+            records_=Count("pk", filter=reduce(or_, has.values())),
+            **{name: Count("pk", filter=condition) for name, condition in has.items()},
+        )
+        losses.records += numbers.pop("records_")
+        for name, number in numbers.items():
+            if number:
+                losses.fields[name] = losses.fields.get(name, 0) + number
+    losses.fields = {name: losses.fields[name] for name in absent if name in losses.fields}
+    return losses
+
+
+def _has(stream: Stream, name: str) -> Q:
+    """The rows with a value in this field other than the one that an absent field stands for."""
+    default = stream.schema.model_fields[name].default
+    has = Q(**{f"{name}__isnull": False})
+    return has if default is None else has & ~Q(**{name: default})
+
+
+def _together(keys: Iterable[str], stream: Stream) -> Iterator[set[str]]:
+    storable = (key for key in keys if key_of(stream, {stream.key: key}))
+    while some := set(islice(storable, KEYS_AT_ONCE[connection.vendor])):
+        yield some
