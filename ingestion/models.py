@@ -232,7 +232,7 @@ class Upload(models.Model):
     reading = models.JSONField(
         default=dict, help_text="How the file was read: encoding, ignored_columns, shared_keys, notes."
     )
-    offset = models.PositiveBigIntegerField(default=0, help_text="Bytes that are kept as deliveries.")
+    offset = models.PositiveBigIntegerField(default=0, help_text="Bytes stored as deliveries.")
     created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now(), help_text="When `offset` last moved.")
     finished_at = models.DateTimeField(null=True, help_text="When the whole file was stored.")

@@ -280,15 +280,15 @@ class TestCommand:
 
     def test_its_help_says_how_a_key_ends_and_what_a_prefix_is(self) -> None:
         told = " ".join(create_api_key.Command().create_parser("manage.py", "create_api_key").format_help().split())
-        assert "without it the key never expires" in told
-        assert "prefix: what stands before the dot of the key" in told
+        assert "default: never" in told
+        assert "prefix of the key to replace (the part before the dot" in told
 
     def test_what_a_new_key_takes_over_is_not_chosen_again(self) -> None:
         prefix = new_key().partition(".")[0]
         for more in (["--scope", "read"], ["--stream", "tutors"]):
             with pytest.raises(CommandError, match="leave --scope and --stream out"):
                 call_command("create_api_key", "a", "--replaces", prefix, *more)
-        with pytest.raises(CommandError, match="no key unknown"):
+        with pytest.raises(CommandError, match="No key has the prefix unknown"):
             call_command("create_api_key", "a", "--replaces", "unknown")
         assert ApiKey.objects.count() == 1
 

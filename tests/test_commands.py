@@ -115,7 +115,7 @@ class TestReprocess:
         send("students", student(age=1), keep_invalid=True)
 
     def test_it_sends_dead_letters_through_again(self) -> None:
-        assert "2." in run("reprocess")
+        assert "2 dead letters requeued." in run("reprocess")
         assert BulkAction.objects.get().count == 2
         run("enrich_pending")
         assert [held.attempts for held in HeldRecord.objects.all()] == [2, 2]
@@ -145,8 +145,8 @@ class TestReprocess:
     def test_it_tells_how_many_of_what_before_it_begins(self) -> None:
         told = run("reprocess", "--stream", "tutors").splitlines()
         pk = BulkAction.objects.get().pk
-        assert told[0] == f"Bulk action {pk}: dead letters of tutors, 1 of them."
-        assert told[1] == f"Bulk action {pk}: dead letters now on their way: 1."
+        assert told[0] == f"Bulk action {pk}: dead letters of tutors, 1 in total."
+        assert told[1] == f"Bulk action {pk}: 1 dead letters requeued."
 
     def test_ctrl_c_leaves_the_rest_to_the_workers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def press(*args: Any) -> bool:
@@ -154,7 +154,7 @@ class TestReprocess:
 
         with monkeypatch.context() as patch:
             patch.setattr(bulk_actions, "run_next_step", press)
-            with pytest.raises(CommandError, match="the workers go on with bulk action") as stopped:
+            with pytest.raises(CommandError, match="the workers continue bulk action") as stopped:
                 run("reprocess")
         assert stopped.value.returncode == 130
         tasks.drain(60)
@@ -172,15 +172,15 @@ class TestIngestFile:
     def test_it_ends_with_where_the_upload_is(self, file: Path) -> None:
         printed = run("ingest_file", str(file), "--stream=tutors")
         page = f"/admin/ingestion/upload/{Upload.objects.get().pk}/change/"
-        assert "3 rows kept" in printed and page in printed
+        assert "3 rows imported" in printed and page in printed
         assert browser_of(person("viewer")).get(page).status_code == 200
 
     def test_a_dry_run_is_in_plain_words(self, file: Path) -> None:
         printed = run("ingest_file", str(file), "--stream=tutors", "--dry-run")
         for told in (
-            "Column tutor_id is the field tutor_id\n",
-            "Column Shoe is no field: kept, and ignored\n",
-            "1 of 3 rows are valid. Nothing is stored.\n",
+            "Column tutor_id → field tutor_id\n",
+            "Column Shoe is not mapped\n",
+            "1 of 3 rows are valid. Nothing was imported.\n",
             "Row 3 (T-2): age: ",
             "Row 4: age: ",
         ):
@@ -188,7 +188,7 @@ class TestIngestFile:
         assert not Upload.objects.exists()
 
     def test_a_file_that_cannot_be_read_is_a_sentence(self, tmp_path: Path) -> None:
-        with pytest.raises(CommandError, match=r"^There is no file .*none\.csv\.$"):
+        with pytest.raises(CommandError, match=r"^File not found: .*none\.csv$"):
             run("ingest_file", str(tmp_path / "none.csv"), "--stream=tutors")
         with pytest.raises(CommandError, match=r" cannot be read: Is a directory\.$"):
             run("ingest_file", str(tmp_path), "--stream=tutors")

@@ -21,7 +21,7 @@ from tests.servers import ROOT, Process, free_port, wait_until
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.xdist_group("run")]  # one after the other: they start many processes
 
-STARTED = "Ctrl-C ends it."
+STARTED = "Press Ctrl-C to stop."
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv", ".run", ".*_cache", ".coverage*", ".hypothesis", "__pycache__", "staticfiles"
 )
@@ -105,7 +105,7 @@ def test_the_first_start_shows_the_demo_and_the_second_keeps_it(
     assert counts["posted"] == sum(counts.values()) - counts["posted"]
     by_code = re.findall(r"([a-z_]+) (\d+)", screen.partition("dead by code: ")[2].partition("\n")[0])
     assert sum(int(number) for _, number in by_code) == counts["dead"] > 0
-    planted = re.search(r"Expected: (.*)\.", screen)
+    planted = re.search(r"faulty on purpose: (.*)\.", screen)
     assert planted
     expected = {what: int(number) for number, what in (part.split(" ", 1) for part in planted[1].split("; "))}
     assert counts["dead"] == expected["dead: invalid"]
@@ -149,7 +149,7 @@ def test_what_ends_is_started_again(start: Start, name: str) -> None:
     (victim,) = [child for child in psutil.Process(process.pid).children() if name in " ".join(child.cmdline())]
     orphans = victim.children(recursive=True)
     victim.kill()
-    wait_until(lambda: "starting it again" in process.log(), "the end is noticed")
+    wait_until(lambda: "restarting in" in process.log(), "the end is noticed")
     wait_until(lambda: not _alive(orphans), "what it has left behind is gone")
     wait_until(lambda: len(_alive(_family(process))) > len(_alive(family)) + 1, "it runs again")
     _end(process, signal.SIGTERM)
@@ -170,7 +170,7 @@ def test_a_port_in_use_is_said_in_a_sentence(start: Start) -> None:
         port = taken.getsockname()[1]
         process = start(PORT=str(port))
         assert process.popen.wait(timeout=30) == 1
-    assert process.log() == f"CommandError: Port {port} is in use. Take another one: make run PORT={port + 1}\n"
+    assert process.log() == f"CommandError: Port {port} is in use. Use another one: make run PORT={port + 1}\n"
 
 
 def test_a_second_one_in_the_same_directory_is_refused(start: Start, directory: Path) -> None:
@@ -179,8 +179,8 @@ def test_a_second_one_in_the_same_directory_is_refused(start: Start, directory: 
     _running(first)
     second = start(PORT=str(free_port()))
     assert second.popen.wait(timeout=30) == 1
-    where = f"{directory}/.run, and port {port} is in use by it"
-    assert second.log() == f"CommandError: Another make run is using {where}: stop that one first.\n"
+    where = f"{directory}/.run and port {port}"
+    assert second.log() == f"CommandError: Another make run is using {where}. Stop it first.\n"
     assert first.popen.poll() is None
 
 

@@ -156,8 +156,8 @@ def test_the_command_takes_in_a_file_and_goes_on_after_a_kill(system: System, bo
         process.kill()
     assert 0 < system.kept() < ROWS
     done = manage(*arguments, database_url=system.url)
-    assert f"Upload 1: {ROWS} rows kept; of these 0 inserted" in done.stdout
-    assert f"{ROWS} pending" in done.stdout and "No qcluster is alive" in done.stdout
+    assert f"Upload 1: {ROWS} rows imported: 0 inserted" in done.stdout
+    assert f"{ROWS} pending" in done.stdout and "No workers are running" in done.stdout
     system.assert_each_row_is_kept_once()
     refused = manage(*arguments, database_url=system.url, check=False)
     assert (

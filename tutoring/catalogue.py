@@ -1,4 +1,4 @@
-"""The catalogue of subjects: data that an administrator edits; a subject that is not in it is worth a warning."""
+"""The catalogue of subjects, edited by administrators; a subject that is not in it causes a warning."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -33,9 +33,9 @@ _cached: tuple[float, Mapping[str, Any]] | None = None
 
 
 def facts() -> Mapping[str, Any]:
-    """{"subjects": the names in the catalogue}, read at most every 30 seconds; other processes' edits show by then."""
+    """{"subjects": the names in the catalogue}, cached for 30 seconds; edits by other processes show by then."""
     global _cached  # noqa: PLW0603
-    if connection.in_atomic_block:  # what is seen here may be rolled back: not for keeps
+    if connection.in_atomic_block:  # may be rolled back: must not be cached
         return _read()
     if _cached is None or _cached[0] < time.monotonic():
         _cached = (time.monotonic() + CACHE_SECONDS, _read())
@@ -48,7 +48,7 @@ def subjects() -> Collection[str]:
 
 
 def clear_cache(**_: Any) -> None:
-    """Drops what this process has kept; receives the signals of an edit."""
+    """Receives the signals of an edit."""
     global _cached  # noqa: PLW0603
     _cached = None
 

@@ -17,7 +17,7 @@ SESSION_FIELDS = ("scheduled_start", "tutor_id", "student_id")
 
 
 def stub_student(key: str) -> Student | None:
-    """A student of the oldest version there can be, so that the real one, whenever it arrives, is newer."""
+    """A student of the oldest possible version, so that the real one is newer whenever it arrives."""
     if not settings.CREATE_MISSING_STUDENTS:
         return None
     return Student(student_id=key, is_stub=True, version_at=MIN_TIME, delivery=0, position=0)
@@ -29,10 +29,10 @@ def refresh_feedback(session_ids: Sequence[str], context: Context) -> None:
     The caller has written the sessions in the present transaction, so no feedback on them can be stored meanwhile.
     """
     moved = Q(session_scheduled_start=None) & ~Q(session_start_used=F("session__scheduled_start"))
-    at_odds = ~Q(tutor=F("session__tutor")) | ~Q(student=F("session__student"))
-    behind = Feedback.objects.filter(moved | at_odds | ~Q(warnings=[]), session__in=session_ids)
-    in_order, last = behind.order_by("pk").select_for_update(of=("self",)), ""
-    while rows := list(in_order.filter(pk__gt=last)[:CHUNK]):
+    mismatched = ~Q(tutor=F("session__tutor")) | ~Q(student=F("session__student"))
+    outdated = Feedback.objects.filter(moved | mismatched | ~Q(warnings=[]), session__in=session_ids)
+    rows_in_order, last = outdated.order_by("pk").select_for_update(of=("self",)), ""
+    while rows := list(rows_in_order.filter(pk__gt=last)[:CHUNK]):
         last = rows[-1].pk
         found = TutoringSession.objects.filter(pk__in={row.session_id for row in rows}).values("pk", *SESSION_FIELDS)
         sessions = {("sessions", session["pk"]): session for session in found}

@@ -1,4 +1,4 @@
-"""System checks: an error (E) only for what cannot work, a warning (W) for what breaks a promise or opens a door."""
+"""System checks: errors (E) for settings that cannot work, warnings (W) for those that risk data or security."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ingestion import streams
 
 Apps = Sequence[AppConfig] | None
 MIN_LEASE = 10
-"""Seconds: a batch may be read and validated for so long before its worker counts as dead."""
+"""Seconds in which a batch must be read and validated before its worker counts as crashed."""
 
 MIN_RETENTION = 86_400
 
@@ -33,7 +33,7 @@ def check_sqlite(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
         ]
     directory = Path(name).absolute().parent
     if not os.access(directory, os.W_OK | os.X_OK):
-        hint = "Make the directory, or let this user write there: SQLite puts files beside the database."
+        hint = "Create the directory or make it writable: SQLite writes files beside the database."
         return [Error(f"SQLite cannot write to {directory}.", hint=hint, id="tutormax.E002")]
     return []
 
@@ -42,16 +42,16 @@ def check_sqlite(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
 def check_pool(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     if not settings.DATABASES["default"].get("OPTIONS", {}).get("pool"):
         return []
-    hint = "Take pool out of DATABASE_URL; put a pool such as PgBouncer in front of PostgreSQL instead."
-    return [Error("qcluster hangs with a connection pool of its own.", hint=hint, id="tutormax.E003")]
+    hint = "Remove pool from DATABASE_URL; use a pooler such as PgBouncer in front of PostgreSQL instead."
+    return [Error("qcluster hangs with psycopg's connection pool.", hint=hint, id="tutormax.E003")]
 
 
 @register()
 def check_watch(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     if settings.WATCH_PATIENCE > settings.SWEEP_INTERVAL:
         return []
-    hint = "Three sweeps or more are sensible."
-    message = "WATCH_PATIENCE must be longer than SWEEP_INTERVAL, or every idle cluster is taken for hanging and ended."
+    hint = "Use at least three times SWEEP_INTERVAL."
+    message = "WATCH_PATIENCE must be longer than SWEEP_INTERVAL, or idle workers are taken for hanging and killed."
     return [Error(message, hint=hint, id="tutormax.E004")]
 
 
@@ -59,7 +59,7 @@ def check_watch(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
 def check_lease(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     if settings.CLAIM_LEASE >= MIN_LEASE:
         return []
-    message = f"With a CLAIM_LEASE below {MIN_LEASE} s a slow batch is taken for a crash, and done again in parts."
+    message = f"With CLAIM_LEASE below {MIN_LEASE} s a slow batch is taken for a crash and retried in parts."
     return [checks.Warning(message, id="tutormax.W001")]
 
 
@@ -67,8 +67,8 @@ def check_lease(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
 def check_retention(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     if settings.RETENTION == 0 or settings.RETENTION >= MIN_RETENTION:
         return []
-    message = "With a RETENTION below a day clients that send again later are not known by their Idempotency-Key."
-    hint = "Give a week or more; 0 keeps everything for ever."
+    message = "With RETENTION below one day, late retries are not recognized by their Idempotency-Key."
+    hint = "Use a week or more; 0 keeps everything forever."
     return [checks.Warning(message, hint=hint, id="tutormax.W005")]
 
 
@@ -76,11 +76,11 @@ def check_retention(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
 def check_exposure(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if "*" in settings.ALLOWED_HOSTS:
-        hint = "Name the hosts that clients use."
-        found.append(checks.Warning("ALLOWED_HOSTS takes any Host header.", hint=hint, id="tutormax.W002"))
+        hint = "List the hosts that clients use."
+        found.append(checks.Warning("ALLOWED_HOSTS accepts any Host header.", hint=hint, id="tutormax.W002"))
     if settings.DEBUG and not set(settings.ALLOWED_HOSTS) <= {"localhost", "127.0.0.1", "[::1]"}:
-        hint = "Leave DEBUG out wherever others can reach the server."
-        found.append(checks.Warning("DEBUG shows the inside of the system to anyone.", hint=hint, id="tutormax.W003"))
+        hint = "Do not set DEBUG where others can reach the server."
+        found.append(checks.Warning("DEBUG shows internals of the system to anyone.", hint=hint, id="tutormax.W003"))
     return found
 
 
@@ -99,7 +99,7 @@ def check_stream_names(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.database)
 def check_durable(app_configs: Apps, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Asked by `migrate` and `check --database default`."""
+    """Run by `migrate` and `check --database default`."""
     return [message for alias in databases or () for message in _check_commit(alias)]
 
 
@@ -114,6 +114,6 @@ def _check_commit(alias: str) -> list[CheckMessage]:
             )
             names = sorted(name for (name,) in cursor.fetchall())
     except DatabaseError:
-        return []  # whoever asked for the database will say so
-    message = "With {} off PostgreSQL may lose records that were answered with 202."
+        return []  # the command itself reports that
+    message = "With {} off, PostgreSQL may lose records that were answered with 202."
     return [checks.Warning(message.format(name), id="tutormax.W004") for name in names]

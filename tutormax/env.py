@@ -1,4 +1,4 @@
-"""Reads settings from the environment; a value that cannot be read stops the start with a sentence that names it."""
+"""Reads settings from the environment; an invalid value stops the start with a message that names it."""
 
 import logging
 import os
@@ -52,7 +52,7 @@ def string_list(name: str, default: str = "") -> list[str]:
 
 
 def origins(name: str) -> list[str]:
-    """As browsers send them: scheme, host and port, in small letters."""
+    """As browsers send them: scheme, host and port, in lower case."""
     found = [word.lower() for word in string_list(name)]
     for value in found:
         if not _origin.fullmatch(value):
@@ -61,7 +61,7 @@ def origins(name: str) -> list[str]:
 
 
 def load_or_create_secret(path: Path) -> str:
-    """The secret kept in `path`; made, readable by its owner alone, when it is not there yet."""
+    """The secret in the file `path`, which is created, readable by its owner only, if it does not exist."""
     path.parent.mkdir(exist_ok=True)
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,4 +1,4 @@
-"""What `migrate` sets up besides tables: the cache table, the groups and the daily schedule of retention."""
+"""What `migrate` creates besides our tables: the cache table, the groups and the daily schedule of retention."""
 
 from datetime import timedelta
 from typing import Any
@@ -43,30 +43,30 @@ def make_groups(using: str) -> None:
     actions = Q(content_type__app_label="enrichment", codename__in=["reprocess", "discard", "fix", "refresh"])
     actions |= Q(content_type__app_label="ingestion", codename="control_streams")
     actions |= Q(content_type__app_label="ingestion", codename="add_delivery")  # to post in the browsable API
-    written_by_hand = Q(codename__startswith="add_") | Q(codename__startswith="change_")
-    of_stored = Q(content_type__model__in=[meta.model_name for meta in stored])
-    ruling = (
+    edits = Q(codename__startswith="add_") | Q(codename__startswith="change_")
+    stored_models = Q(content_type__model__in=[meta.model_name for meta in stored])
+    administration = (
         keys
         | Q(content_type__app_label="enrichment", codename="prune")
-        | Q(content_type__app_label__in=domains) & ~(of_stored & written_by_hand)
+        | Q(content_type__app_label__in=domains) & ~(stored_models & edits)
         | Q(content_type__app_label="auth", codename__in=["view_user", "add_user", "change_user", "view_group"])
         | Q(content_type__app_label="django_q", codename__in=["view_success", "view_failure"])
     )
-    for name, allowed in [
+    for name, permissions in [
         ("viewer", reading),
         ("operator", reading | actions),
-        ("administrator", reading | actions | ruling),
+        ("administrator", reading | actions | administration),
     ]:
         group, _ = Group.objects.using(using).get_or_create(name=name)
-        group.permissions.add(*Permission.objects.using(using).filter(allowed))
+        group.permissions.add(*Permission.objects.using(using).filter(permissions))
 
 
 def schedule_pruning(using: str) -> None:
-    """Daily, at a quiet hour. One that is there already is left as an administrator has set it."""
+    """Daily at 3 o'clock, unless there is one: it stays as the administrators have set it."""
     from django.utils import timezone
     from django_q.models import Schedule
 
-    at_three = (timezone.localtime() + timedelta(days=1)).replace(hour=3, minute=0, second=0, microsecond=0)
-    first = {"name": "retention", "schedule_type": Schedule.DAILY, "next_run": at_three}
+    three_o_clock = (timezone.localtime() + timedelta(days=1)).replace(hour=3, minute=0, second=0, microsecond=0)
+    first = {"name": "retention", "schedule_type": Schedule.DAILY, "next_run": three_o_clock}
     if not Schedule.objects.using(using).filter(func=PRUNE_TASK).exists():
         Schedule.objects.using(using).create(func=PRUNE_TASK, **first)

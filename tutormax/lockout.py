@@ -1,4 +1,4 @@
-"""What django-axes, which locks out who guesses passwords, is told of our server."""
+"""Settings for django-axes, which locks out clients that guess passwords."""
 
 from ipaddress import ip_address
 from typing import Any
@@ -10,9 +10,9 @@ from django.shortcuts import render
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """Where a log-in comes from: behind the proxy of HTTPS=true, what that proxy has added to X-Forwarded-For.
+    """The address a login comes from: behind the proxy (HTTPS=true), the last entry of X-Forwarded-For.
 
-    What stands before it the client may have made up, and so get ever new tries, or shut out somebody else.
+    Earlier entries can be forged by the client, to get more attempts or to lock out somebody else.
     """
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
     for address in (forwarded if settings.HTTPS else "", request.META.get("REMOTE_ADDR", "")):

@@ -1,4 +1,4 @@
-"""What the log says of requests: their ids in every line, one line for each, and never a body or a key."""
+"""Logging of requests: their id in every line, one line for each request, and never a body or a key."""
 
 import logging
 import re
@@ -10,13 +10,13 @@ from typing import Any
 from django.http import HttpRequest
 
 MAX_PATH = 200
-# Not what looks like a key: ids are written into the log.
+# Nothing that looks like an API key: ids are logged.
 VALID_ID = re.compile(r"(?![A-Za-z0-9]{8}\.[A-Za-z0-9]{32}$)[A-Za-z0-9._-]{1,128}")
 logger = logging.getLogger("tutormax.requests")
 
 
 class ServedRequest:
-    """A request that is being served, until its answer has been sent."""
+    """A request, from its arrival until the response has been sent."""
 
     def __init__(self, request: HttpRequest) -> None:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
@@ -25,7 +25,7 @@ class ServedRequest:
 
     @property
     def client(self) -> str:
-        """Who asked, if it is known by now: nobody is looked for on account of the log."""
+        """The key or user, if already known: nothing is queried for the log."""
         key, user = getattr(self.request, "auth", None), getattr(self.request, "_cached_user", None)
         if key:
             return f"key:{key.prefix}"
@@ -36,17 +36,17 @@ current: ContextVar[ServedRequest | None] = ContextVar("current", default=None)
 
 
 def log_request(**kwargs: Any) -> None:
-    """Receives request_finished, which comes when the answer, be it a stream, has been sent."""
+    """Receives request_finished, which is sent after the whole response, streamed ones included."""
     if served := current.get():
         level = logging.WARNING if served.status >= 500 else logging.INFO
-        path = served.request.path[:MAX_PATH]  # without the query string, where a client may have put anything
+        path = served.request.path[:MAX_PATH]  # without the query string, which may contain secrets
         took = (time.perf_counter() - served.started) * 1000
         logger.log(level, "%s %s %d %.0f ms %s", served.request.method, path, served.status, took, served.client)
         current.set(None)
 
 
 class RequestFilter(logging.Filter):
-    """Gives each line the id of its request, and does not let what clients do wrong pass for a warning."""
+    """Adds the request id to each line, and lowers warnings about clients' errors (4xx) to INFO."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         served = current.get()
@@ -55,12 +55,12 @@ class RequestFilter(logging.Filter):
             return True
         record.levelno, record.levelname = logging.INFO, "INFO"
         record.exc_info = record.exc_text = None
-        # Most of these say no more than the request's own line.
+        # Most of these add nothing to the request's own line.
         return record.name != "django.request" and logging.getLogger().isEnabledFor(logging.INFO)
 
 
 class SingleLineFormatter(logging.Formatter):
-    """What clients send cannot pass for a line of its own."""
+    """Escapes control characters, so that clients cannot forge lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         if not record.message.isprintable():

@@ -12,7 +12,7 @@ from ingestion.models import ApiKey
 from tutormax import logs
 
 MAX_DRAIN = 64_000_000
-"""Bytes of a refused body that are read to its end, so that the client gets to see why it is refused."""
+"""Bytes of a rejected body that are still read, so that the client receives the answer."""
 CHUNK = 65_536
 ANY_HOST = re.compile(r"/(health(/live)?|metrics)/?")
 
@@ -20,7 +20,7 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
 def request_id(get_response: GetResponse) -> GetResponse:
-    """Gives each request an id, the client's or a new one: it is in the answer and in every line of the log."""
+    """Gives each request an id, the client's or a new one, for the response and every log line."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         served = logs.ServedRequest(request)
@@ -36,14 +36,14 @@ def request_id(get_response: GetResponse) -> GetResponse:
 
 
 def add_expiry_header(request: HttpRequest, response: HttpResponse) -> None:
-    """Tells the client that uses it when its key expires, a week ahead."""
+    """Tells the client when its API key expires, from a week before."""
     key = getattr(request, "auth", None)
     if isinstance(key, ApiKey) and key.expiry_date and key.expires_soon:
         response["X-Api-Key-Expires"] = key.expiry_date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def set_private_cache(request: HttpRequest, response: HttpResponse) -> None:
-    """What a session or a key had a part in is for its owner alone, and not to be found after the logout."""
+    """Responses that depend on a session or a key must not be cached, or be found there after logout."""
     session = getattr(request, "session", None)
     by_key = request.path_info.startswith(("/api/", "/metrics"))
     if by_key:
@@ -67,9 +67,9 @@ def answer_any_host(get_response: GetResponse) -> GetResponse:
 
 
 def reject_malformed(get_response: GetResponse) -> GetResponse:
-    """Refuses what no view expects (Django or the database would answer 500), and reads what no view has read.
+    """Rejects requests that no view expects and that would end in a 500, and reads the rest of the body.
 
-    Comes before all that trips over the same: sessions, static files.
+    Comes before the middleware of sessions and static files, which would fail on them, too.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -93,9 +93,9 @@ def reject(request: HttpRequest) -> HttpResponse | None:
 
 
 def read_rest_of_body(request: HttpRequest) -> None:
-    """Reads the rest of the body: a server that closes on unread data resets the connection, answer and all."""
+    """A server that closes a connection with unread data resets it, and the client loses the answer."""
     stream = request.META["wsgi.input"] if request.META.get("wsgi.input_terminated") else request
     left = MAX_DRAIN
-    with suppress(Exception):  # the client has gone, or sends chunks that are none: the server's own errors
+    with suppress(Exception):  # the client has disconnected, or sends invalid chunks
         while left > 0 and (chunk := stream.read(CHUNK)):
             left -= len(chunk)

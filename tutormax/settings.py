@@ -1,4 +1,4 @@
-"""All settings, from the environment (docs/reference.md). Without one: what `make run` keeps in .run/."""
+"""All settings, from the environment (docs/reference.md); the defaults are those of `make run`, in .run/."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
 DOCS_PUBLIC = env.boolean("DOCS_PUBLIC", True)
 METRICS_PUBLIC = env.boolean("METRICS_PUBLIC", False)
 
-# What the pipeline goes by: durations in seconds, sizes in records and bytes.
+# Limits of the pipeline: durations in seconds, sizes in records and bytes.
 REFERENCE_WAIT = env.integer("REFERENCE_WAIT", 86_400)
 CREATE_MISSING_STUDENTS = env.boolean("CREATE_MISSING_STUDENTS", False)
 MAX_BATCH_RECORDS = env.integer("MAX_BATCH_RECORDS", 10_000, minimum=1)
@@ -66,7 +66,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "tutormax.middleware.request_id",
-    "csp.middleware.CSPMiddleware",  # what the next ones refuse has its headers, too
+    "csp.middleware.CSPMiddleware",  # rejections by the next ones have its headers, too
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ORIGINS else []),
     "tutormax.middleware.answer_any_host",
     "tutormax.middleware.reject_malformed",
@@ -155,7 +155,7 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or whoever tries again too early is never let in
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or an early retry would extend the lockout
 AXES_VERBOSE = False
 AXES_CLIENT_IP_CALLABLE = "tutormax.lockout.client_address"
 AXES_LOCKOUT_CALLABLE = "tutormax.lockout.lockout_response"
@@ -185,17 +185,16 @@ SPECTACULAR_SETTINGS = {
 The [client guide](/guide) shows how, with examples to run.
 
 - Send an API key with every request: `Authorization: Api-Key <prefix>.<secret>`.
-- What is answered with 202 is kept, durably. It is enriched and stored a moment later; `status_url` says when, and what
-  became of each record.
-- Errors have one shape; an unknown parameter or value is one, and the message names those there are.
-- After 429, 503 and no answer at all send the request again; with an `Idempotency-Key` nothing is kept twice.
-- Times are ISO 8601 with an offset (or without one: as the server's `TIME_ZONE`); answers are in UTC, but
-  `scheduled_start` in the offset it was sent with.
-- Every path works with and without a slash at its end.
+- 202 means durably stored. Records are enriched a moment later; `status_url` shows the outcome of each.
+- All errors share one format; unknown parameters and values are errors listing the allowed ones.
+- After 429, 503 or no answer, retry the request; with an `Idempotency-Key` nothing is stored twice.
+- Times are ISO 8601; without an offset they are in the server's `TIME_ZONE`. Answers are in UTC, except
+  `scheduled_start`, which keeps the offset it was sent with.
+- Every path works with and without a trailing slash.
 """,
     "OAS_VERSION": "3.1.0",
     "DEFAULT_GENERATOR_CLASS": "api.schema.generator.Generator",
-    "POSTPROCESSING_HOOKS": [],  # they would take enums out of the schemas, and change what is shared
+    "POSTPROCESSING_HOOKS": [],  # they would move enums out of the schemas
     "AUTHENTICATION_WHITELIST": ["api.auth.ApiKeyAuthentication"],  # sessions are for people
     "SERVE_PUBLIC": True,
     "SERVE_PERMISSIONS": ["api.auth.DocsReadable"],

@@ -11,8 +11,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tutormax.settings")
 
 
 class Utf8Request(WSGIRequest):
-    """Takes no charset from the client: Django would read the query string by it while it makes the request, where a
-    charset such as rot13 or a thousand parameters end in a 500 that no middleware sees.
+    """Ignores the charset sent by the client. Django would decode the query string with it while it creates the
+    request, where a charset such as rot13, or a thousand parameters, ends in a 500 that no middleware sees.
     """
 
     encoding = "utf-8"  # a property there
@@ -25,7 +25,7 @@ class Utf8Request(WSGIRequest):
         super().__init__(environ)
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
-        """A parameter in a charset that there is not, or that it is not in, is a 500 as well."""
+        """A parameter with an unknown or wrong charset would be a 500 as well."""
         try:
             super()._set_content_type_params(meta)  # type: ignore[misc]
         except (LookupError, ValueError):
@@ -34,9 +34,7 @@ class Utf8Request(WSGIRequest):
 
 
 class CompleteBody:
-    """Raises where a body ends before its Content-Length: Django takes a form that breaks off for a whole one, and the
-    half of its file that arrived for the file.
-    """
+    """Raises if a body ends before its Content-Length: Django would accept a truncated form and a truncated file."""
 
     def __init__(self, stream: Any, length: str) -> None:
         self.stream = stream

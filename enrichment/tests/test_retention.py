@@ -290,7 +290,7 @@ def test_without_a_retention_nothing_goes(settings: Settings) -> None:
     tasks.prune()
     assert not retention.run_next_step()
     assert left() == {kept.pk}
-    assert command() == "RETENTION is 0: everything is kept.\n"
+    assert command() == "RETENTION is 0: nothing is ever deleted.\n"
     assert list(Pruning.objects.all()) == [run]
 
 
@@ -314,7 +314,7 @@ def command(*options: str) -> str:
 def test_the_command_tells_what_it_deleted() -> None:
     delivery()
     grow_old(hold(), status=Status.DISCARDED)
-    assert command("--dry-run").startswith("Would delete what was done with before 20")
+    assert command("--dry-run").startswith("Would delete data completed before 20")
     assert command("--dry-run").endswith(": held records: 1; deliveries: 2.\n")
     assert len(left()) == 2
     assert command().endswith(": held records: 1; failures: 1; deliveries: 2.\n")

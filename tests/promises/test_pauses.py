@@ -131,7 +131,7 @@ def test_enrich_pending_says_what_it_leaves() -> None:
     assert json.loads(out)["processed"] == 0
     at = timezone.localtime(PausedStream.objects.get(pk="tutors").at)
     assert err.splitlines() == [
-        f"tutors is paused by ann since {at:%Y-%m-%d %H:%M:%S %z}: 3 records stay pending; resume it in the admin."
+        f"tutors is paused by ann since {at:%Y-%m-%d %H:%M:%S %z}: 3 records stay pending. Resume it in the admin."
     ]
     assert enrich_pending("--stream", "students")[1] == ""
 

@@ -1,4 +1,4 @@
-"""Records that are faulty on purpose, and what is to become of each."""
+"""Records that are faulty on purpose, and the expected outcome of each."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ INVALID: Mapping[str, Mapping[str, Changes]] = {
         "empty identifier": {"feedback_id": ""},
     },
 }
-# A whole item that is no record.
+# Items that are not even objects.
 NON_OBJECTS = ("T-00001", 42, ["tutor_id", "T-00001"])
 # Stream: kind: what makes a good record one that is stored with a warning.
 SUSPICIOUS: Mapping[str, Mapping[str, Changes]] = {
@@ -145,7 +145,7 @@ SUSPICIOUS: Mapping[str, Mapping[str, Changes]] = {
 
 
 class Outcome(StrEnum):
-    """What becomes of a planted record. How many are updated and how many stale depends on the order of work."""
+    """Expected outcome of a faulty record. The split between updated and stale depends on the order of processing."""
 
     DEAD = "dead: invalid"
     WAITING = "waiting"
@@ -158,7 +158,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """Planted records of one kind."""
+    """Faulty records of one kind."""
 
     kind: str
     stream: str
@@ -187,13 +187,13 @@ def plant(plan: Plan) -> list[Fault]:
         own = {"email": f"{key.lower()}@example.org"} if stream == "tutors" else {}
         return record | {KEY_FIELDS[stream]: key} | own | changes
 
-    strangers = [new("tutors", like) for like in range(COPIES)]
-    strange = [new("feedback", like, tutor_id=strangers[like]["tutor_id"]) for like in range(COPIES)]
-    faults = [Fault("without sessions", "tutors", Outcome.INSERTED, strangers)]
+    other_tutors = [new("tutors", like) for like in range(COPIES)]
+    mismatched = [new("feedback", like, tutor_id=other_tutors[like]["tutor_id"]) for like in range(COPIES)]
+    faults = [Fault("without sessions", "tutors", Outcome.INSERTED, other_tutors)]
     for stream in KEY_FIELDS:
         faults += plant_invalid(stream, new)
         faults += plant_versions(stream, models[stream], new)
-    faults.append(Fault("of another tutor than the session's", "feedback", Outcome.WARNED, strange))
+    faults.append(Fault("of another tutor than the session's", "feedback", Outcome.WARNED, mismatched))
     return faults + plant_late(new, plan.seed)
 
 

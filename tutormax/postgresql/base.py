@@ -85,7 +85,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except psycopg.errors.ConnectionTimeout:
             DatabaseWrapper.next_attempt = monotonic() + PAUSE
             raise
-        connection.__class__ = Connection  # Django leaves no choice of the class to connect by
+        # Django has no setting for the class. This and Connection.wait() rely on internals of Django and psycopg:
+        # pyproject.toml pins Django 5.2 and psycopg 3.3. Run tests/test_database_away.py before raising either.
+        connection.__class__ = Connection
         return connection
 
     def is_usable(self) -> bool:

@@ -1,4 +1,4 @@
-"""The admin account and the API key that `manage.py run` makes, kept in a file of NAME=value lines."""
+"""The admin account and the API key created by `manage.py run`, in a file of NAME=value lines."""
 
 import os
 import secrets
@@ -23,13 +23,13 @@ class Credentials:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """What the file says; empty where it says nothing."""
+        """The values in the file; empty where there are none."""
         lines = [line.partition("=") for line in path.read_text().splitlines()] if path.exists() else []
         values = {name.removeprefix("TUTORMAX_").lower(): value for name, _, value in lines}
         return cls(**{field.name: values.get(field.name, "") for field in fields(cls)})
 
     def write(self, path: Path) -> None:
-        """Replaces the file in one step; its owner alone can read it."""
+        """Replaces the file atomically; only its owner can read it."""
         new = path.with_suffix(".new")
         new.unlink(missing_ok=True)
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -48,26 +48,26 @@ class Credentials:
         return bool(self.api_key) and ApiKey.objects.is_valid(self.api_key)
 
 
-def for_this_database(kept: Credentials, url: str) -> Credentials:
-    """The kept ones as far as they belong to this database, with a new account and a new key where they do not.
+def ensure_valid(saved: Credentials, url: str) -> Credentials:
+    """The saved credentials, with a new account and a new key where they are not valid in this database.
 
-    An account whose password was changed since stays as it is: its key shows that it is of this database. Accounts
-    that others made are never touched.
+    An account whose password was changed stays as it is: its valid key shows that it belongs to this database. Other
+    accounts are never touched.
     """
-    key_is_valid = kept.key_is_valid()
-    if not (kept.password_is_valid() or key_is_valid):
-        kept = replace(kept, admin_user=free_user_name(), admin_password=secrets.token_urlsafe(12))
-        User.objects.create_superuser(kept.admin_user, password=kept.admin_password)
-    return replace(kept, url=url, api_key=kept.api_key if key_is_valid else new_key())
+    key_is_valid = saved.key_is_valid()
+    if not (saved.password_is_valid() or key_is_valid):
+        saved = replace(saved, admin_user=unused_user_name(), admin_password=secrets.token_urlsafe(12))
+        User.objects.create_superuser(saved.admin_user, password=saved.admin_password)
+    return replace(saved, url=url, api_key=saved.api_key if key_is_valid else create_key())
 
 
-def free_user_name() -> str:
+def unused_user_name() -> str:
     taken = set(User.objects.filter(username__startswith="admin").values_list("username", flat=True))
     return next(name for name in chain(["admin"], (f"admin{number}" for number in count(2))) if name not in taken)
 
 
-def new_key() -> str:
-    """A key with both scopes, for all streams."""
-    printed = StringIO()
-    call_command("create_api_key", "make run", stdout=printed, stderr=StringIO())
-    return printed.getvalue().split()[-1]
+def create_key() -> str:
+    """A key with both scopes for all streams."""
+    output = StringIO()
+    call_command("create_api_key", "make run", stdout=output, stderr=StringIO())
+    return output.getvalue().split()[-1]

@@ -1,4 +1,4 @@
-"""What `manage.py run` says in the end: where everything is, and what became of the records posted."""
+"""The screen of `manage.py run`: where everything is, and the outcomes of the records posted."""
 
 import json
 import shlex
@@ -23,7 +23,7 @@ EXAMPLE = {
 
 
 def progress() -> tuple[int, int, str]:
-    """Records accepted from clients, records not processed yet (waiting and dead ones are processed), and what ails."""
+    """Records accepted from clients, those not processed yet (waiting and dead ones are), and the last error."""
     accepted = Delivery.objects.filter(source=Delivery.Source.CLIENT).aggregate(sum=Sum("count", default=0))["sum"]
     pending = Delivery.objects.pending().aggregate(records=Sum(PENDING, default=0), last_error=Max("last_error"))
     return accepted, pending["records"], (pending["last_error"] or "")[:80]
@@ -31,7 +31,7 @@ def progress() -> tuple[int, int, str]:
 
 @dataclass(kw_only=True)
 class Counts:
-    """What became of every record a client posted: `posted` is the sum of all that follows, once nothing is pending."""
+    """Outcomes of every record posted by clients: `posted` is the sum of the others once nothing is pending."""
 
     posted: int
     inserted: int
@@ -58,21 +58,23 @@ def counts() -> Counts:
 
 
 def screen(login: Credentials, counts: Counts) -> str:
-    return "\n".join(["", "TutorMax is running.", "", *_places(login), "", *_table(counts), "", "Ctrl-C ends it.", ""])
+    return "\n".join(
+        ["", "TutorMax is running.", "", *_places(login), "", *_table(counts), "", "Press Ctrl-C to stop.", ""]
+    )
 
 
 def _places(login: Credentials) -> list[str]:
-    password = login.admin_password if login.password_is_valid() else "as you changed it"
+    password = login.admin_password if login.password_is_valid() else "changed by you"
     post = ("curl", "-H", f"Authorization: Api-Key {login.api_key}", "-H", "Content-Type: application/json")
     return [
         f"  Admin     {login.url}/admin/",
         f"            user {login.admin_user}, password {password}",
         f"  API       {login.url}/api/sessions (in a browser: log in to the admin first)",
         f"            key {login.api_key}",
-        f"  Docs      {login.url}/guide, and every path and field at {login.url}/docs",
-        f"  Kept in   {settings.RUN_DIR}: credentials.env, web.log, qcluster.log",
+        f"  Docs      {login.url}/guide, API reference at {login.url}/docs",
+        f"  Files     data and logs in {settings.RUN_DIR}: credentials.env, web.log, qcluster.log",
         "",
-        "  Post a tutor of your own:",
+        "  Post a tutor:",
         f"  {shlex.join([*post, '-d', json.dumps(EXAMPLE), login.url + '/api/tutors'])}",
     ]
 

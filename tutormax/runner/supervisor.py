@@ -1,4 +1,4 @@
-"""Keeps child processes running in the foreground, and ends every one of them."""
+"""Keeps child processes running, restarts them when they exit, and stops every one of them."""
 
 import contextlib
 import ctypes
@@ -14,9 +14,9 @@ from types import FrameType
 GRACE = 9.0
 """Seconds a child has between SIGTERM and SIGKILL."""
 MAX_BACKOFF = 30.0
-"""Seconds before a child that ends again and again is started once more."""
+"""Seconds at most before a child that keeps exiting is restarted."""
 STABLE_AFTER = 60.0
-"""Seconds after which a child counts as well: its next end is its first."""
+"""Seconds after which a child counts as stable: its next exit counts as its first."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -60,7 +60,7 @@ class Child:
             self.process.wait()
 
     def restart_if_dead(self, say: Callable[[str], object]) -> None:
-        """Starts it again if it has ended, after a pause that grows while it keeps ending."""
+        """Restarts it if it has exited, after a pause that grows while it keeps exiting."""
         if self.restart_at is not None:
             if time.monotonic() >= self.restart_at:
                 self.start()
@@ -71,7 +71,7 @@ class Child:
             pause = min(2.0 ** (self.exits - 1), MAX_BACKOFF)
             self.restart_at = time.monotonic() + pause
             code = self.process.returncode
-            say(f"{self.name} has ended (code {code}, see {self.log}); starting it again in {pause:.0f} s.")
+            say(f"{self.name} has exited (code {code}, see {self.log}); restarting in {pause:.0f} s.")
 
     def last_lines(self, number: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-number:])
@@ -86,20 +86,20 @@ def end_with_parent() -> None:
 def stop(children: Iterable[Child], say: Callable[[str], object]) -> None:
     """Ends all of them: politely for GRACE seconds or until one more Ctrl-C, then by force."""
     children = list(children)
-    in_a_hurry = False
+    is_impatient = False
 
     def hurry(number: int, frame: FrameType | None) -> None:
-        nonlocal in_a_hurry
-        in_a_hurry = True
+        nonlocal is_impatient
+        is_impatient = True
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, hurry)
     for child in children:
         child.terminate()
     deadline = time.monotonic() + GRACE
-    while any(child.is_running() for child in children) and not in_a_hurry and time.monotonic() < deadline:
+    while any(child.is_running() for child in children) and not is_impatient and time.monotonic() < deadline:
         time.sleep(0.05)
     for child in children:
         if child.is_running():
-            say(f"{child.name} has not ended and is killed; nothing accepted is lost by that.")
+            say(f"{child.name} did not stop and was killed; no accepted record is lost.")
         child.kill()

@@ -21,21 +21,21 @@ from ingestion.streams import Stream, all_streams, get, names
 
 STDERR = 2
 POLL = 0.2
-ROUNDS_WITHOUT_PROGRESS = 20
+MAX_FAILED_ROUNDS = 20
 """Failing rounds in a row, with growing pauses, before the command gives up."""
 
 
 class Command(BaseCommand):
     help = (
-        "Works until no delivery is pending, but for those of paused streams; ends with the counts."
-        " Exit code 1 when the database fails."
+        "Processes all pending deliveries except those of paused streams, then prints the counts."
+        " Exit code 1 if the database fails."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--stream", choices=names(), help="only this stream")
-        parser.add_argument("--limit", type=int, help="stop after about so many records")
-        parser.add_argument("--batch-size", type=int, metavar="RECORDS", help="records in one batch")
-        parser.add_argument("--json", action="store_true", help="the counts as JSON")
+        parser.add_argument("--limit", type=int, help="stop after about this many records")
+        parser.add_argument("--batch-size", type=int, metavar="RECORDS", help="records per batch")
+        parser.add_argument("--json", action="store_true", help="print the counts as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         chosen = [get(options["stream"])] if options["stream"] else all_streams()
@@ -44,16 +44,16 @@ class Command(BaseCommand):
                 raise CommandError(f"--{name.replace('_', '-')} must be at least 1.")
         with CtrlC() as ctrl_c:
             try:
-                counts = work_off(chosen, options["limit"], options["batch_size"], ctrl_c)
+                counts = process_pending(chosen, options["limit"], options["batch_size"], ctrl_c)
             except (KeyboardInterrupt, Error) as error:
                 if not ctrl_c.pressed:
                     raise CommandError(f"The database failed: {error}") from error
         if ctrl_c.pressed:
-            raise CommandError("Stopped; what is done is kept, the rest stays pending.", returncode=130)
+            raise CommandError("Stopped. Processed records are saved; the rest stays pending.", returncode=130)
         self.stdout.write(json.dumps(counts) if options["json"] else _sentence(counts))
-        self.tell_of_paused(chosen)
+        self.report_paused_streams(chosen)
 
-    def tell_of_paused(self, chosen: list[Stream]) -> None:
+    def report_paused_streams(self, chosen: list[Stream]) -> None:
         left = stats.queue_depths()
         for paused in PausedStream.objects.filter(stream__in=[stream.name for stream in chosen]).order_by(
             "at", "stream"
@@ -62,7 +62,7 @@ class Command(BaseCommand):
                 self.stderr.write(
                     f"{paused.stream} is paused by {paused.by.removeprefix('user:')}"
                     f" since {timezone.localtime(paused.at):%Y-%m-%d %H:%M:%S %z}:"
-                    f" {left[paused.stream].records:,} records stay pending; resume it in the admin."
+                    f" {left[paused.stream].records:,} records stay pending. Resume it in the admin."
                 )
 
 
@@ -81,15 +81,16 @@ class CtrlC:
         if self.pressed:
             raise KeyboardInterrupt
         self.pressed = True
-        os.write(STDERR, b"\nStopping after this round; Ctrl-C again stops at once.\n")
+        os.write(STDERR, b"\nStopping after this round; press Ctrl-C again to stop at once.\n")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         signal.signal(signal.SIGINT, self.before)
 
 
-def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None, ctrl_c: CtrlC) -> dict[str, int]:
-    """Works until nothing of these streams is pending, but for those that are paused, or about `limit` records are
-    done; outcome → records.
+def process_pending(chosen: list[Stream], limit: int | None, batch_size: int | None, ctrl_c: CtrlC) -> dict[str, int]:
+    """Processes until nothing of these streams is pending (paused ones excepted), or about `limit` records are done.
+
+    Returns outcome → records.
     """
     done: Counter[str] = Counter()
     failed_rounds = 0
@@ -104,12 +105,12 @@ def work_off(chosen: list[Stream], limit: int | None, batch_size: int | None, ct
             bar.total = max(bar.total or 0, bar.n)
             errors = [batch.error for batch in worked if batch.fault]
             failed_rounds = failed_rounds + 1 if errors and not progress else 0
-            if failed_rounds == ROUNDS_WITHOUT_PROGRESS:
-                raise CommandError(f"Nothing goes through: {errors[0]}")
+            if failed_rounds == MAX_FAILED_ROUNDS:
+                raise CommandError(f"No progress after {MAX_FAILED_ROUNDS} attempts: {errors[0]}")
             if not progress:
                 if not acted and not _pending(chosen):
                     break
-                time.sleep(POLL * max(1, failed_rounds))  # another process has it in hand, or has just died with it
+                time.sleep(POLL * max(1, failed_rounds))  # another process works on it, or has just crashed
     return {"processed": done.total(), **{name: done[name] for name in OUTCOMES}}
 
 

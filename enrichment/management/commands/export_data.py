@@ -22,18 +22,18 @@ from ingestion.text import strip_unstorable
 
 
 class Command(BaseCommand):
-    help = "Writes the stored records of a stream to a file, which is there only when it is complete."
+    help = "Exports the stored records of a stream to a file. The file appears only when the export is complete."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--stream", required=True, choices=names(), help="the records' stream")
-        parser.add_argument("--format", required=True, choices=list(STREAMED), help="what to write")
-        parser.add_argument("--out", required=True, metavar="PATH", help="the file; - stands for standard output")
+        parser.add_argument("--stream", required=True, choices=names(), help="stream to export")
+        parser.add_argument("--format", required=True, choices=list(STREAMED), help="file format")
+        parser.add_argument("--out", required=True, metavar="PATH", help="output file; - for standard output")
         parser.add_argument(
             "--filter",
             action="append",
             default=[],
             metavar="NAME=VALUE",
-            help="a parameter of the API's list (a filter, search, ordering, fields); may be repeated",
+            help="parameter of the API's list endpoint (a filter, search, ordering, fields); may be repeated",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -43,9 +43,9 @@ class Command(BaseCommand):
             with opened(options["out"]) as file:
                 number = write(listing, options["format"], file)
         except KeyboardInterrupt:
-            raise CommandError("Stopped; nothing is left behind.", returncode=130) from None
+            raise CommandError("Stopped. No file was written.", returncode=130) from None
         except (Error, OSError) as error:
-            raise CommandError(f"The export failed, and nothing is left behind: {error}") from error
+            raise CommandError(f"The export failed; no file was written: {error}") from error
         if options["out"] != "-":
             self.stdout.write(f"{options['out']}: {number} {stream.name}.")
 
@@ -78,7 +78,7 @@ def opened(out: str) -> Iterator[BinaryIO]:
         return
     path = Path(out).resolve()
     if path.exists() and not path.is_file():
-        raise CommandError(f"{out} is no file.")
+        raise CommandError(f"{out} is not a regular file.")
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:

@@ -22,20 +22,22 @@ CLIENT = "command"
 
 
 class Command(BaseCommand):
-    help = "Takes in a file of records: CSV, Excel, NDJSON or JSON, also as gzip. Run again after a crash, it goes on."
+    help = (
+        "Imports a file of records (CSV, Excel, NDJSON or JSON, also gzipped). After a crash, run it again to resume."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("path", type=Path, metavar="PATH")
-        parser.add_argument("--stream", choices=names(), required=True, help="what the rows are")
-        parser.add_argument("--again", action="store_true", help="also when the file was taken in before")
-        parser.add_argument("--sheet", default="", help="of an Excel file; without it the first")
+        parser.add_argument("--stream", choices=names(), required=True, help="stream that the rows belong to")
+        parser.add_argument("--again", action="store_true", help="import even if this file was imported before")
+        parser.add_argument("--sheet", default="", help="sheet of an Excel file; default: the first")
         parser.add_argument(
             "--missing",
             choices=["refuse", "clear"],
             default="refuse",
-            help="fields that stored records have and no row of the file has: refuse the file, or clear them",
+            help="if the file lacks fields that stored records have: refuse it, or clear these fields",
         )
-        parser.add_argument("--dry-run", action="store_true", help="look at the first rows, store nothing")
+        parser.add_argument("--dry-run", action="store_true", help="check the first rows, import nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
         path: Path = options["path"]
@@ -44,23 +46,24 @@ class Command(BaseCommand):
                 stream, content = get(options["stream"]), opened.enter_context(open(path, "rb"))
                 file = inspect_file(content, path.name, stream, opened, sheet=options["sheet"])
                 if options["dry_run"]:
-                    self.tell_preview(preview(file))
+                    self.print_preview(preview(file))
                 else:
-                    self.tell(self.take_in(file, again=options["again"], clear_missing=options["missing"] == "clear"))
+                    choices = {"again": options["again"], "clear_missing": options["missing"] == "clear"}
+                    self.print_result(self.take_in(file, **choices))
         except AlreadyUploaded as refusal:
             raise CommandError(f"{refusal.reason} Use --again to import it again.") from None
         except WouldClearFields as refusal:
             raise CommandError(f"{refusal.reason} Use --missing clear to clear it.") from None
         except FileNotFoundError:
-            raise CommandError(f"There is no file {path}.") from None
+            raise CommandError(f"File not found: {path}") from None
         except OSError as error:
             raise CommandError(f"{path} cannot be read: {error.strerror or error}.") from None
         except (ParseError, TooLarge, BacklogFull, RequestRejected) as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
-            raise CommandError("Stopped. Run it again: it goes on where it stopped.", returncode=130) from None
+            raise CommandError("Stopped. Run it again to resume.", returncode=130) from None
         except Error as error:
-            raise CommandError(f"The database failed: {error} Run it again: it goes on where it stopped.") from error
+            raise CommandError(f"The database failed: {error} Run it again to resume.") from error
 
     def take_in(self, file: RecordFile, **choices: bool) -> Upload:
         raise_if_full()
@@ -69,33 +72,33 @@ class Command(BaseCommand):
             bar.update(file.size - bar.n)
         return upload
 
-    def tell(self, upload: Upload) -> None:
+    def print_result(self, upload: Upload) -> None:
         progress = progress_of([upload])[upload.pk]
         self.stdout.write(
-            f"Upload {upload.pk}: {progress.total} rows kept; of these {progress.inserted} inserted, "
+            f"Upload {upload.pk}: {progress.total} rows imported: {progress.inserted} inserted, "
             f"{progress.updated} updated, {progress.stale} stale, {progress.waiting} waiting, {progress.dead} dead, "
             f"{progress.pending} pending."
         )
         for note in upload.reading.get("notes", []):
             self.stdout.write(note)
         page = reverse("admin:ingestion_upload_change", args=[upload.pk])
-        self.stdout.write(f"How far it is, and the rejected rows to fix: {page}")
+        self.stdout.write(f"Progress and rejected rows: {page}")
         if progress.pending and not stats.cluster_alive():
-            self.stdout.write("No qcluster is alive: start one, or work them off with enrich_pending.")
+            self.stdout.write("No workers are running: start qcluster, or process the records with enrich_pending.")
 
-    def tell_preview(self, found: dict[str, Any]) -> None:
+    def print_preview(self, found: dict[str, Any]) -> None:
         for column in found["columns"]:
-            fits = f"is the field {column['field']}" if column["field"] else "is no field: kept, and ignored"
+            fits = f"→ field {column['field']}" if column["field"] else "is not mapped"
             self.stdout.write(f"Column {column['column']} {fits}")
         if found["missing_fields"]:
-            self.stdout.write(f"The file would be refused: it has no column for {', '.join(found['missing_fields'])}")
+            self.stdout.write(f"Cannot import: required columns are missing: {', '.join(found['missing_fields'])}")
         for note in found["notes"]:
             self.stdout.write(note)
         if found["cleared_records"]:
             fields = ", ".join(found["cleared_fields"])
             self.stdout.write(f"{found['cleared_records']} stored records would lose {fields}: see --missing.")
         rows = f"{found['checked']} rows" if found["whole_file"] else f"the first {found['checked']} rows"
-        self.stdout.write(f"{found['valid']} of {rows} are valid. Nothing is stored.")
+        self.stdout.write(f"{found['valid']} of {rows} are valid. Nothing was imported.")
         for row in found["rows"]:
             for field, messages in row["errors"].items():
                 key = f" ({row['id']})" if row["id"] else ""

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class Command(QClusterCommand):  # type: ignore[misc]
-    help = "Starts django-q2's cluster with our minute sweep and a watch; stop it with SIGTERM to this process alone."
+    help = "Runs the workers (django-q2) with the sweep and the watchdog. Stop with SIGTERM to this process only."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options.get("cluster_name"):
@@ -35,11 +35,11 @@ class Command(QClusterCommand):  # type: ignore[misc]
 def watch(cluster: Cluster) -> None:
     """Sweeps every SWEEP_INTERVAL while the cluster lives; ends the process when no task ran for WATCH_PATIENCE.
 
-    A worker killed while it holds the lock of the task queue leaves the cluster hanging for ever, deaf to SIGTERM:
+    A worker killed while it holds the lock of the task queue leaves the cluster hanging forever, deaf to SIGTERM:
     then the children are killed and the exit code 1 asks the supervisor for a new one.
     """
     next_sweep = time.monotonic()
-    next_look = next_sweep + settings.WATCH_PATIENCE
+    next_check = next_sweep + settings.WATCH_PATIENCE
     sweeper: threading.Thread | None = None
     while cluster.sentinel.is_alive():
         now = time.monotonic()
@@ -47,10 +47,10 @@ def watch(cluster: Cluster) -> None:
             sweeper = threading.Thread(target=_sweep, daemon=True)
             sweeper.start()
             next_sweep = now + settings.SWEEP_INTERVAL
-        if now >= next_look:
-            next_look = now + settings.SWEEP_INTERVAL
+        if now >= next_check:
+            next_check = now + settings.SWEEP_INTERVAL
             if _hangs():
-                logger.critical("No task ran for %s s: the cluster hangs and is ended.", settings.WATCH_PATIENCE)
+                logger.critical("No task has run for %s s: the workers hang and are killed.", settings.WATCH_PATIENCE)
                 _kill_children()
                 sys.stderr.flush()
                 os._exit(1)
@@ -61,7 +61,7 @@ def _sweep() -> None:
     try:
         sweep()
     except Exception:
-        logger.exception("The sweep failed; the next round will make up for it.")
+        logger.exception("The sweep failed; it will run again shortly.")
     finally:
         connection.close()
 

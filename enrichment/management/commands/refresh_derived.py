@@ -11,11 +11,11 @@ from ingestion.streams import Stream, all_streams, get, names
 
 
 class Command(BaseCommand):
-    help = "Brings derived fields up to date: those of an older day, or with --all every row (after rules changed)."
+    help = "Recalculates derived fields that depend on the date; with --all, of every row (after rules changed)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--stream", choices=names(), help="only this stream")
-        parser.add_argument("--all", action="store_true", help="every row, not only those of an older day")
+        parser.add_argument("--all", action="store_true", help="every row, not only outdated ones")
 
     def handle(self, *args: Any, **options: Any) -> None:
         for stream in [get(options["stream"])] if options["stream"] else all_streams():

@@ -13,40 +13,38 @@ from ingestion.streams import names
 
 
 class Command(BaseCommand):
-    help = "Sends dead letters through again, as a bulk action."
+    help = "Reprocesses dead letters as a bulk action."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--stream", choices=names(), help="only this stream")
         parser.add_argument("--code", choices=HeldRecord.Code.values, help="only this code")
-        parser.add_argument("--since", metavar="TIME", help="only those held since this date or time (ISO 8601)")
-        parser.add_argument("--dry-run", action="store_true", help="count, change nothing")
+        parser.add_argument("--since", metavar="TIME", help="only those that failed since this date or time (ISO 8601)")
+        parser.add_argument("--dry-run", action="store_true", help="count only, change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
         chosen = {"status": HeldRecord.Status.DEAD.value}
         chosen |= {name: options[name] for name in ("stream", "code") if options[name]}
         if options["since"]:
-            chosen["held_after"] = _moment(options["since"]).isoformat()
+            chosen["held_after"] = _parse_time(options["since"]).isoformat()
         if options["dry_run"]:
             number = bulk_actions.matching_records(BulkAction.Kind.REPROCESS, chosen).count()
-            self.stdout.write(f"{number} dead letters would be sent through again.")
+            self.stdout.write(f"{number} dead letters would be reprocessed.")
             return
         bulk_action = bulk_actions.create(BulkAction.Kind.REPROCESS, chosen, by="command")
         self.stdout.write(
-            f"Bulk action {bulk_action.pk}: {bulk_actions.describe_filter(chosen)}, {bulk_action.total} of them."
+            f"Bulk action {bulk_action.pk}: {bulk_actions.describe_filter(chosen)}, {bulk_action.total} in total."
         )
         try:
             with tqdm(total=bulk_action.total, unit=" dead letters", disable=None) as bar:
                 bulk_actions.run_to_completion(bulk_action, lambda bulk_action: bar.update(bulk_action.count - bar.n))
         except KeyboardInterrupt:
-            raise CommandError(
-                f"Stopped; the workers go on with bulk action {bulk_action.pk}.", returncode=130
-            ) from None
-        self.stdout.write(f"Bulk action {bulk_action.pk}: dead letters now on their way: {bulk_action.count}.")
+            raise CommandError(f"Stopped; the workers continue bulk action {bulk_action.pk}.", returncode=130) from None
+        self.stdout.write(f"Bulk action {bulk_action.pk}: {bulk_action.count} dead letters requeued.")
         if not stats.cluster_alive():
-            self.stdout.write("No qcluster is alive: start one, or work them off with enrich_pending.")
+            self.stdout.write("No workers are running: start qcluster, or process the records with enrich_pending.")
 
 
-def _moment(text: str) -> Any:
+def _parse_time(text: str) -> Any:
     try:
         moment = parse_datetime(text) or parse_datetime(f"{parse_date(text)}T00:00:00")
     except ValueError:

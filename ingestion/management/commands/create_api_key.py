@@ -15,11 +15,10 @@ from ingestion.streams import names
 
 SCOPES = ("ingest", "read")
 REPLACES = (
-    "the key that this one is to take over from, by its prefix: what stands before the dot of the key, and in the"
-    " admin's list. The new key is of the same client, with the same scopes and streams; the old one goes on working"
-    " until it is revoked"
+    "prefix of the key to replace (the part before the dot, listed in the admin). The new key has the same client,"
+    " scopes and streams; the old key keeps working until revoked"
 )
-EXPIRES = "when it ends: ISO 8601, a date alone is its midnight; without it the key never expires"
+EXPIRES = "expiry, ISO 8601; a date alone means 00:00; default: never"
 
 
 def future(text: str) -> datetime:
@@ -28,17 +27,17 @@ def future(text: str) -> datetime:
     except Invalid as error:
         raise ArgumentTypeError(first_message_of(error)) from None
     if moment <= timezone.now():
-        raise ArgumentTypeError(f"{text} is past")
+        raise ArgumentTypeError(f"{text} is in the past")
     return moment
 
 
 class Command(BaseCommand):
-    help = "Makes an API key and prints it, alone on the last line of standard output; it is shown this once."
+    help = "Creates an API key and prints it on the last line of standard output. It cannot be shown again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", help="what the key is for, at most 50 characters")
-        parser.add_argument("--scope", action="append", choices=SCOPES, help="may be repeated; without it both")
-        parser.add_argument("--stream", action="append", choices=names(), help="may be repeated; without it all")
+        parser.add_argument("name", help="name of the key, at most 50 characters")
+        parser.add_argument("--scope", action="append", choices=SCOPES, help="may be repeated; default: both")
+        parser.add_argument("--stream", action="append", choices=names(), help="may be repeated; default: all")
         parser.add_argument("--replaces", metavar="PREFIX", help=REPLACES)
         parser.add_argument("--expires", type=future, metavar="DATE", help=EXPIRES)
 
@@ -52,7 +51,7 @@ class Command(BaseCommand):
         streams = ", ".join(key.streams) or "all streams"
         until = f", until {key.expiry_date.isoformat()}" if key.expiry_date else ""
         instead = f", instead of {options['replaces']}" if options["replaces"] else ""
-        told = f"{key.name}: {' and '.join(scopes)}, {streams}{until}{instead}. It is shown this once."
+        told = f"{key.name}: {' and '.join(scopes)}, {streams}{until}{instead}. It cannot be shown again."
         self.stderr.write(told, str)
         self.stdout.write(key.plaintext_key)
 
@@ -70,8 +69,8 @@ def from_scratch(options: dict[str, Any]) -> ApiKey:
 
 def replacing(options: dict[str, Any]) -> ApiKey:
     if options["scope"] or options["stream"]:
-        raise CommandError("A key that replaces another has its scopes and streams: leave --scope and --stream out.")
+        raise CommandError("A replacement has the scopes and streams of the old key: leave --scope and --stream out.")
     old: ApiKey | None = ApiKey.objects.filter(prefix=options["replaces"]).first()
     if old is None:
-        raise CommandError(f"There is no key {options['replaces']}: name one by what stands before its dot.")
+        raise CommandError(f"No key has the prefix {options['replaces']} (the part before the dot).")
     return old.build_replacement(options["name"], options["expires"])

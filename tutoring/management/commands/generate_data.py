@@ -23,13 +23,13 @@ MAX_WAIT = 600
 RETRY_DELAYS = (0, 0.5, 1, 2)
 """Seconds before a batch is sent again, each time a connection has broken; one more and we give up."""
 MIN_DATE = date(1980, 1, 1)
-"""Tutors and students were there before: the times of records may not lie before 1970."""
+"""Tutors and students are older than their sessions, and times of records must not be before 1970."""
 REPORT_INTERVAL = 5
 """Seconds between two lines of progress, where there is no terminal."""
 
 
 class Command(BaseCommand):
-    help = "Makes synthetic, linked, reproducible tutors, students, sessions and feedback, into files or over HTTP."
+    help = "Generates synthetic, linked, reproducible tutors, students, sessions and feedback, as files or over HTTP."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -41,27 +41,25 @@ class Command(BaseCommand):
             "--until",
             type=date.fromisoformat,
             metavar="DATE",
-            help="all lies before 00:00 UTC of this day (today); the same seed and day give the same records",
+            help="all times are before 00:00 UTC of this day (today); same seed and day, same records",
         )
-        parser.add_argument("--faults", action="store_true", help="plant bad and late records, and say which")
+        parser.add_argument("--faults", action="store_true", help="add faulty and late records, and list them")
         where = parser.add_mutually_exclusive_group(required=True)
-        where.add_argument(
-            "--out", type=Path, metavar="DIR", help="write NDJSON files into this new or empty directory"
-        )
-        where.add_argument("--post", metavar="URL", help="post to the server at this address")
-        parser.add_argument("--key", metavar="K", help="the API key to post with")
+        where.add_argument("--out", type=Path, metavar="DIR", help="write NDJSON files to this new or empty directory")
+        where.add_argument("--post", metavar="URL", help="post to the server at this URL")
+        parser.add_argument("--key", metavar="K", help="API key to post with")
 
     def handle(self, **options: Any) -> None:
         today = datetime.now(UTC).date()
         until = options["until"] or today
         if until > today:
-            raise CommandError(f"--until may not lie after today ({today}, UTC): records tell of what has been.")
+            raise CommandError(f"--until must not be after today ({today}, UTC).")
         if until.toordinal() - options["days"] < MIN_DATE.toordinal():
-            raise CommandError(f"--days may not reach back beyond {MIN_DATE.year}.")
+            raise CommandError(f"--days must not reach back before {MIN_DATE.year}.")
         if not 0 <= options["seed"] < 10**18:
-            raise CommandError("--seed must have at most 18 digits and no sign: it is part of every key.")
+            raise CommandError("--seed must have at most 18 digits and no sign; it is part of every key.")
         if options["post"] and not options["key"]:
-            raise CommandError("--post needs --key: manage.py create_api_key makes one.")
+            raise CommandError("--post requires --key; create one with manage.py create_api_key.")
         plan = Plan(options["tutors"], options["students"], options["days"], options["seed"], until)
         try:
             faults = plant(plan) if options["faults"] else []
@@ -80,13 +78,13 @@ class Command(BaseCommand):
 
 def at_least_one(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise ArgumentTypeError(f"must be a whole number of at least 1, not {text}")
+        raise ArgumentTypeError(f"must be a whole number, at least 1, not {text}")
     return int(text)
 
 
 def table(faults: list[Fault]) -> str:
-    """The faults by kind, and their totals by what is expected of them."""
-    rows = [("planted", "stream", "records", "expected")]
+    """The faults by kind, and the totals by expected outcome."""
+    rows = [("fault", "stream", "records", "expected")]
     rows += [(fault.kind, fault.stream, str(len(fault.records)), fault.expected) for fault in faults]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
@@ -101,8 +99,8 @@ def table(faults: list[Fault]) -> str:
             "",
             *lines,
             "",
-            f"Planted {totals.total()} of these records. Expected: {summary}.",
-            "(How updated and stale split depends on the order of work; their sum does not.)",
+            f"{totals.total()} are faulty on purpose: {summary}.",
+            "(The split between updated and stale depends on the order of processing; their sum does not.)",
         ]
     )
 
@@ -113,7 +111,7 @@ def write(plan: Plan, faults: list[Fault], directory: Path) -> Counter[str]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if any(directory.iterdir()):
-            raise CommandError(f"{directory} is not empty: give a new or an empty directory.")
+            raise CommandError(f"{directory} is not empty: choose a new or empty directory.")
         names: dict[str, str] = {}
         for stream, records in regular(plan):
             append(directory / names.setdefault(stream, file_name(len(names) + 1, stream)), records)
@@ -158,7 +156,7 @@ def post(batches: Iterable[Batch], url: str, key: str) -> Counter[str]:
     Invalid records become dead letters. CommandError, with a sentence, for what waiting does not fix.
     """
     if not (key.isascii() and key.isprintable()):
-        raise CommandError("The key is not one that create_api_key makes.")
+        raise CommandError("This is not a key made by create_api_key.")
     connection, path = connect(url)
     headers = {"Authorization": f"Api-Key {key}", "Content-Type": "application/json", "Accept": "application/json"}
     counts = Counter[str]()
@@ -167,7 +165,7 @@ def post(batches: Iterable[Batch], url: str, key: str) -> Counter[str]:
             target = f"{path}/api/{stream}/batch?invalid=dead-letter"
             status, body = send_with_retries(connection, target, json.dumps(records).encode(), headers)
             if status != http.HTTPStatus.ACCEPTED:
-                raise CommandError(f"The server refused a batch of {stream} with {status}: {error_message(body)}")
+                raise CommandError(f"The server rejected a batch of {stream} with {status}: {error_message(body)}")
             counts[stream] += len(records)
     finally:
         connection.close()
@@ -180,10 +178,10 @@ def connect(url: str) -> tuple[http.client.HTTPConnection, str]:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise CommandError(f"{url} is no address: give one like http://localhost:8000.") from None
+        raise CommandError(f"{url} is not a valid address; use one such as http://localhost:8000.") from None
     kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
     if parts.scheme not in kinds or not parts.hostname:
-        raise CommandError(f"{url} is no address: give one like http://localhost:8000.")
+        raise CommandError(f"{url} is not a valid address; use one such as http://localhost:8000.")
     return kinds[parts.scheme](parts.hostname, port, timeout=60), parts.path.rstrip("/")
 
 

@@ -33,7 +33,7 @@ DEMO = {"tutors": 60, "students": 200, "days": 14, "seed": 1, "faults": True}
 
 
 class Command(BaseCommand):
-    help = "Prepares the database, then runs the web server and qcluster in the foreground until Ctrl-C (make run)."
+    help = "Prepares the database, then runs the web server and the workers until Ctrl-C (make run)."
 
     def handle(self, *args: Any, **options: Any) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell without job control has it ignored
@@ -51,8 +51,8 @@ class Command(BaseCommand):
 
     def run(self) -> None:
         if settings.HTTPS:
-            raise CommandError("make run serves plain HTTP on this machine alone: leave HTTPS out.")
-        refuse_used_port(settings.PORT)
+            raise CommandError("make run serves plain HTTP on this machine only: leave HTTPS out.")
+        check_port(settings.PORT)
         self.say("Preparing the database …")
         login = prepare(f"http://127.0.0.1:{settings.PORT}")
         children = [web_server(), cluster()]
@@ -60,7 +60,7 @@ class Command(BaseCommand):
             for child in children:
                 child.start()
             wait_for_web(children[0], login.url)
-            if demo_is_due(login):
+            if demo_is_wanted(login):
                 self.post_demo(login)
             self.wait_for_work(children)
             self.say(screen(login, counts()))
@@ -79,18 +79,20 @@ class Command(BaseCommand):
             child.restart_if_dead(self.say)
 
     def post_demo(self, login: Credentials) -> None:
-        self.say("Posting demo data through the API; some of it is bad or late on purpose (DEMO=no leaves it out) …")
+        self.say("Posting demo data through the API; some is faulty or late on purpose (skip it with DEMO=no) …")
         demo_marker().write_text(login.key_prefix)
-        told = StringIO()
-        call_command("generate_data", **DEMO, post=login.url, key=login.api_key, stdout=told)
+        output = StringIO()
+        call_command("generate_data", **DEMO, post=login.url, key=login.api_key, stdout=output)
         report = settings.RUN_DIR / "demo.txt"
-        report.write_text(told.getvalue())
-        self.say("\n".join(line for line in told.getvalue().splitlines() if line.startswith(("Posted ", "Planted "))))
-        self.say(f"What was planted is listed in {report}.")
+        report.write_text(output.getvalue())
+        for line in output.getvalue().splitlines():
+            if line.startswith("Posted ") or " faulty on purpose: " in line:
+                self.say(line)
+        self.say(f"The faults are listed in {report}.")
         demo_marker().unlink()
 
     def wait_for_work(self, children: list[Child]) -> None:
-        """Until nothing is pending any more, twice: late references send waiting records on after the commit."""
+        """Until nothing is pending, twice in a row: late references requeue waiting records after the commit."""
         idle, reported_at = 0, time.monotonic()
         with tqdm(desc="enriched", unit=" records", unit_scale=True, disable=None, leave=False) as bar:
             while idle < 2:
@@ -115,33 +117,33 @@ def exclusive_lock(directory: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            where = f"{directory}, and port {lock.read()} is in use by it"
-            raise CommandError(f"Another make run is using {where}: stop that one first.") from None
+            where = f"{directory} and port {lock.read()}"
+            raise CommandError(f"Another make run is using {where}. Stop it first.") from None
         lock.truncate(0)
         lock.write(f"{settings.PORT}")
         lock.flush()
         yield
 
 
-def refuse_used_port(port: int) -> None:
+def check_port(port: int) -> None:
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind(("127.0.0.1", port))
         except OSError as error:
             what = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-            raise CommandError(f"Port {port} {what}. Take another one: make run PORT={port + 1}") from None
+            raise CommandError(f"Port {port} {what}. Use another one: make run PORT={port + 1}") from None
 
 
 def prepare(url: str) -> Credentials:
-    """Migrates the database and makes account and key; they are in the file before anything else happens."""
-    kept_in = settings.RUN_DIR / "credentials.env"
+    """Migrates the database and creates the account and the key; they are in the file before anything else happens."""
+    path = settings.RUN_DIR / "credentials.env"
     try:
         call_command("migrate", verbosity=0, interactive=False, skip_checks=False)
-        login = credentials.for_this_database(Credentials.read(kept_in), url)
+        login = credentials.ensure_valid(Credentials.read(path), url)
     except DatabaseError as error:
         raise CommandError(f"The database cannot be used: {str(error).strip()}") from None
-    login.write(kept_in)
+    login.write(path)
     return login
 
 
@@ -171,20 +173,20 @@ def wait_for_web(child: Child, url: str) -> None:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health/live", timeout=5):  # noqa: S310
             return
         time.sleep(0.1)
-    raise CommandError(f"The web server does not answer. The end of {child.log}:\n{child.last_lines()}")
+    raise CommandError(f"The web server does not respond. Last lines of {child.log}:\n{child.last_lines()}")
 
 
 def demo_marker() -> Path:
-    """Is there while the demo is posted, and after a demo that was broken off; names the key it was posted with."""
+    """Exists while the demo is posted, and after an interrupted demo; contains the prefix of the key used."""
     return settings.RUN_DIR / "demo"
 
 
-def demo_is_due(login: Credentials) -> bool:
-    """On the first start, and again when it was broken off: the same records come to the same rows."""
+def demo_is_wanted(login: Credentials) -> bool:
+    """On the first start, and again if it was interrupted: the same records end in the same rows."""
     wanted = env.string("DEMO", "yes").lower()
     if wanted not in ("yes", "no"):
         raise CommandError(f"DEMO must be yes or no, not {wanted!r}.")
     if wanted == "no":
         return False
-    broken_off = demo_marker().exists() and demo_marker().read_text() == login.key_prefix
-    return broken_off or not Delivery.objects.exists()
+    interrupted = demo_marker().exists() and demo_marker().read_text() == login.key_prefix
+    return interrupted or not Delivery.objects.exists()
