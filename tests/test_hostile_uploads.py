@@ -147,7 +147,7 @@ def test_an_unfinished_file_does_not_go_on_in_another_format(client: Client) -> 
     post(client, PATH, HEADER + ROW, CSV)
     began = begin_only("t.ndjson", body, Upload.objects.get().client, NDJSON)
     error = refusal(post(client, PATH, body, CSV), 409)
-    assert f"NDJSON, as upload {began.pk}" in error["message"]
+    assert f"NDJSON (upload {began.pk})" in error["message"]
     assert Delivery.objects.count() == 1
     assert post(client, PATH, body, NDJSON).json()["uploads"][0]["id"] == began.pk
     assert post(client, PATH, body, CSV).status_code == 201

@@ -100,7 +100,7 @@ DOMAIN = {
         class ToyAdmin(StoredRecordAdmin):
             stream = TOYS
             ordering = ["toy_id"]
-            list_display = ("toy_id", "name", "is_big", "warned", "stored")
+            list_display = ("toy_id", "name", "is_big", "stored")
             list_filter = (flag_filter("is_big", "big"), WarningsFilter)
     """,
     "toy_settings.py": """
