@@ -142,7 +142,7 @@ class UploadAdmin(ReadOnlyAdmin):
 
     def rejected_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """With a mark of UTF-8, which spreadsheets need and our reader takes."""
-        return csv_of_rejected(self.find(request, object_id), begins="\ufeff")
+        return csv_of_rejected(self.find(request, object_id), prefix="\ufeff")
 
     # Uploading.
 

@@ -17,7 +17,7 @@ from ingestion.text import plain
 
 
 class Bytes(models.Func):
-    """Of a text in ASCII: PostgreSQL tells them without reading it."""
+    """The length of a text in ASCII, which PostgreSQL knows without reading it."""
 
     function = "OCTET_LENGTH"
     output_field = models.IntegerField()
@@ -33,14 +33,14 @@ class StoredRecord(models.Model):
     delivery = models.BigIntegerField(editable=False, help_text="The delivery that brought this version.")
     position = models.IntegerField(editable=False)
     warnings = models.JSONField(
-        default=list, blank=True, editable=False, help_text="What is odd about the record, and no error."
+        default=list, blank=True, editable=False, help_text="What is unusual about the record, though not an error."
     )
     stored_at = models.DateTimeField(
         default=timezone.now, db_index=True, editable=False, help_text="When the row last changed."
     )
 
     exposed_as: ClassVar[Mapping[str, str]] = {}
-    """field: the attribute that clients read as this field, where it is another."""
+    """field → the attribute that clients read as this field, if it is not the one of that name."""
 
     class Meta:
         abstract = True
@@ -54,7 +54,7 @@ class StoredRecord(models.Model):
         return schema.model_construct(**{name: self.exposed_value(name) for name in schema.model_fields})
 
     def exposed_value(self, name: str) -> Any:
-        """What clients read as this field."""
+        """The value that clients read as this field."""
         return getattr(self, self.exposed_as.get(name, name))
 
 
@@ -68,9 +68,9 @@ class HeldRecordQuerySet(models.QuerySet["HeldRecord"]):
     def waiting(self) -> Self:
         return self.filter(status=HeldRecord.Status.WAITING)
 
-    def matching(self, chosen: Mapping[str, Any]) -> Self:
-        """Those that a bulk action's filter means. KeyError for a name not in SELECTABLE_BY: it must not mean more."""
-        return self.filter(**{SELECTABLE_BY[name]: value for name, value in chosen.items()})
+    def matching(self, criteria: Mapping[str, Any]) -> Self:
+        """Those that match a bulk action's filter. KeyError for a name not in SELECTABLE_BY: none may be ignored."""
+        return self.filter(**{SELECTABLE_BY[name]: value for name, value in criteria.items()})
 
 
 SELECTABLE_BY = {
@@ -88,7 +88,7 @@ SELECTABLE_BY = {
     "missing_key": "missing_key",
     "held_after": "held_at__gte",
 }
-"""What the filter of a bulk action may name: the lookup it stands for."""
+"""What the filter of a bulk action may name → the lookup."""
 
 
 class HeldRecord(models.Model):
@@ -120,11 +120,11 @@ class HeldRecord(models.Model):
         UNSTORABLE = "unstorable", "unstorable"
 
     stream = models.CharField(max_length=64)
-    key = models.CharField(max_length=64, blank=True, help_text="Cleaned; empty where the record has none.")
+    key = models.CharField(max_length=64, blank=True, help_text="Cleaned; empty if the record has none.")
     client = models.CharField(max_length=200, help_text="Who sent it, as in its delivery.")
     delivery = models.ForeignKey(Delivery, models.PROTECT, related_name="held_records")
     position = models.PositiveIntegerField(help_text="Position in the delivery, from 0.")
-    received_at = models.DateTimeField(help_text="When the delivery came.")
+    received_at = models.DateTimeField(help_text="When the delivery was received.")
     version_at = models.DateTimeField(help_text="updated_at of the record if it can be read, else received_at.")
     payload = models.TextField(help_text="JSON in ASCII.")
     original_payload = models.TextField(null=True, help_text="As sent, kept when the payload is fixed.")
@@ -134,9 +134,7 @@ class HeldRecord(models.Model):
     stage = models.CharField(max_length=10, choices=Stage)
     code = models.CharField(max_length=20, choices=Code)
     messages = models.JSONField(default=dict, help_text="field: [messages] of the last failure.")
-    message = models.CharField(
-        max_length=200, help_text="The first of the messages in a line: what they are grouped by."
-    )
+    message = models.CharField(max_length=200, help_text="The first message, on one line: records are grouped by it.")
     missing_stream = models.CharField(max_length=64, blank=True)
     missing_key = models.CharField(max_length=64, blank=True)
     held_at = models.DateTimeField(db_default=Now())
@@ -144,9 +142,9 @@ class HeldRecord(models.Model):
     changed_at = models.DateTimeField(db_default=Now())
     attempts = models.PositiveIntegerField(default=1)
 
-    queued_in = models.BigIntegerField(null=True, help_text="The pending delivery that will send it through again.")
+    queued_in = models.BigIntegerField(null=True, help_text="The pending delivery that will reprocess it.")
     resolved_by = models.BigIntegerField(null=True, help_text="The delivery that stored it or a newer one.")
-    outcome = models.CharField(max_length=10, blank=True, help_text="What became of it when it was stored.")
+    outcome = models.CharField(max_length=10, blank=True, help_text="The outcome when it was stored.")
     discard_reason = models.TextField(blank=True)
 
     objects = HeldRecordQuerySet.as_manager()
@@ -244,7 +242,7 @@ class BulkActionQuerySet(models.QuerySet["BulkAction"]):
 class BulkAction(models.Model):
     """One decision about held records, carried out in steps, and its audit row: who, which filter, how many, result.
 
-    What is left to do are the open records among the chosen with ids above `reached` and up to `up_to`.
+    Left to do are the open records that match the filter and whose ids are above `reached`, up to `up_to`.
     """
 
     class Kind(models.TextChoices):
@@ -255,18 +253,18 @@ class BulkAction(models.Model):
     kind = models.CharField(max_length=10, choices=Kind)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True)
     by = models.CharField(max_length=200, help_text="user:<name> or command.")
-    filter = models.JSONField(default=dict, help_text="What chose the records: names of SELECTABLE_BY.")
+    filter = models.JSONField(default=dict, help_text="What selected the records: names of SELECTABLE_BY.")
     change = models.JSONField(default=dict, help_text="Of a fix: what was changed.")
     reason = models.TextField(blank=True)
-    total = models.PositiveIntegerField(default=0, help_text="Held records that were chosen when it began.")
+    total = models.PositiveIntegerField(default=0, help_text="Held records that matched when it was created.")
     count = models.PositiveIntegerField(default=0, help_text="Held records acted on.")
     deliveries = models.ManyToManyField(Delivery)
     at = models.DateTimeField(db_default=Now())
 
-    up_to = models.BigIntegerField(default=0, help_text="The newest held record that is meant.")
+    up_to = models.BigIntegerField(default=0, help_text="The newest held record that it acts on.")
     reached = models.BigIntegerField(default=0, help_text="Held records up to this one are done.")
     finished_at = models.DateTimeField(null=True)
-    last_error = models.TextField(blank=True, help_text="The error for which the last step is to be done again.")
+    last_error = models.TextField(blank=True, help_text="The error of the last step, which is tried again.")
 
     objects = BulkActionQuerySet.as_manager()
 
@@ -278,15 +276,15 @@ class BulkAction(models.Model):
 
 
 class Pruning(models.Model):
-    """One run of retention: what was done with before `before` is deleted, in small steps."""
+    """One run of retention: what was completed before `before` is deleted, in small steps."""
 
     by = models.CharField(max_length=200, help_text="user:<name>, command or schedule.")
     before = models.DateTimeField()
     started_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now(), help_text="When its last step was done.")
     finished_at = models.DateTimeField(null=True)
-    reached = models.JSONField(default=dict, help_text="The table it is at, and the last row looked at.")
-    deleted = models.JSONField(default=dict, help_text="Rows by what they are: {'deliveries': n, …}.")
+    reached = models.JSONField(default=dict, help_text="The present table, and the last row read in it.")
+    deleted = models.JSONField(default=dict, help_text="Deleted rows by kind: {'deliveries': n, …}.")
 
     class Meta:
         verbose_name_plural = "retention"
@@ -299,7 +297,7 @@ class Pruning(models.Model):
 
 class MinuteStatQuerySet(models.QuerySet["MinuteStat"]):
     def add(self, stream: str, at: datetime, numbers: Mapping[str, float]) -> None:
-        """Adds numbers, by column, to the minute of `at`; the last lock that a transaction takes."""
+        """Adds numbers, by column, to the minute of `at`; a transaction takes this lock last."""
         names = self.model.OUTCOMES + self.model.LATENCIES
         table = connection.ops.quote_name(self.model._meta.db_table)
         added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in names)
@@ -330,7 +328,7 @@ class MinuteStatQuerySet(models.QuerySet["MinuteStat"]):
 
 
 class MinuteStat(models.Model):
-    """What was processed in one minute, by stream: the sums of the deliveries' counts, added in the work's transaction.
+    """The records processed in one minute, by stream: sums of the deliveries' counts, added in the same transaction.
 
     Totals and /metrics are sums over all rows and may never fall: old rows are merged into one a day, never deleted.
     """

@@ -1,4 +1,4 @@
-"""Stored rows enriched again: those that depend on today's date (P9), on a row that moved, or on changed rules."""
+"""Enriches stored rows again: those that depend on today's date (P9), on a row that changed, or on changed rules."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 
 def refresh_daily() -> int:
-    """Brings the rows whose derived fields are of an older day up to date; returns how many changed."""
+    """Updates the rows whose derived fields are of an earlier day; returns how many changed."""
     today = timezone.localdate()
     return sum(refresh(stream, models.Q(derived_on__lt=today)) for stream in all_streams() if stream.daily)
 
 
-def ignore(told: object) -> None:
+def ignore(value: object) -> None:
     pass
 
 
@@ -33,7 +33,7 @@ def refresh(
 ) -> int:
     """Enriches stored rows again, a thousand at a time in key order; returns how many changed.
 
-    `progress` is told how many rows were looked at, `failed` the key of each that could not be enriched.
+    `progress` is called with the number of rows read, `failed` with the key of each row that could not be enriched.
     """
     manager = cast("models.Manager[StoredRecord]", stream.model._default_manager)
     changed, last = 0, ""
@@ -45,7 +45,7 @@ def refresh(
             rows = references.lock(stream, list(seen.values()))
             context = Context(now=timezone.now(), facts=stream.facts(), rows=rows)
             locked = manager.filter(pk__in=seen).order_by("pk").select_for_update()
-            # One that was stored anew since it was seen is fresh already, and may refer to other rows.
+            # A row that was stored again since it was read is up to date, and may refer to other rows.
             still = [row for row in locked if row.version == seen[row.pk].version]
             changed += refresh_rows(stream, still, context, failed)
         last = list(seen)[-1]  # by the database's order, which need not be ours
@@ -62,7 +62,7 @@ def refresh_rows(
         record = row.as_record(stream.schema)
         try:
             fresh = {**stream.enrich(record, context), "warnings": stream.warn(record, context)}
-        except Exception:  # a mistake in the domain; the other rows must not wait for its fixing
+        except Exception:  # a bug in the domain, which must not hold up the other rows
             logger.exception("%s %s could not be enriched again.", stream.name, row.pk)
             failed(row.pk)
             continue

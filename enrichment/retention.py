@@ -1,9 +1,9 @@
-"""Retention: what was done with longer ago than RETENTION is deleted, in small steps, by whoever comes next.
+"""Retention: what was completed longer ago than RETENTION is deleted, in small steps, by whichever process comes next.
 
-A delivery goes together with its held records, once all of them are closed. Kept for ever are stored records, open held
-records and their deliveries, totals (MinuteStat), bulk actions and the history.
-A run (Pruning) walks through each table in order of its primary key and ends where the rows are too young, so that it
-costs as much as there is to delete, and as much as there is old and has to stay.
+A delivery is deleted together with its held records, once all of them are closed. Stored records, open held records and
+their deliveries, totals (MinuteStat), bulk actions and the history are kept forever.
+A run (Pruning) walks through each table in order of its primary key and stops where the rows are too young. Its cost is
+that of the rows to delete, and of the old rows that have to stay.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from ingestion.models import Delivery, Throttle, Upload
 from ingestion.text import duration
 
 STEP = 1000
-"""What one transaction looks at and deletes: rows, with those that go with them. (One alone may have more of these.)"""
+"""The most rows, with their dependants, that one transaction reads and deletes. (A single row may have more.)"""
 BYTES_PER_ROW = 10_000
-"""Of a body: it counts as one more row for each, for the database has to clear them away one by one."""
+"""Of a body: each so many bytes weigh as much as a row, since the database has to remove them piece by piece."""
 MAX_REST = 0.1
-"""Seconds between two steps in which something was deleted, so that others get at the database."""
+"""The longest pause, in seconds, after a step that deleted something, so that others get at the database."""
 MIN_LOCKOUT = timedelta(days=1)
-"""So long what log-ins are locked by is kept in any case."""
+"""Failed logins, which lock an account, are kept for at least this long."""
 HELD, FAILURES = "held records", "failures"
 Status = HeldRecord.Status
 BulkActionDelivery = BulkAction.deliveries.through
@@ -47,23 +47,23 @@ ONE = Value(1)
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows that are walked through in order of their primary key, and which of them go."""
+    """Rows that are walked through in order of their primary key, and which of them are deleted."""
 
     rows: Callable[[datetime], QuerySet[Any]]
     created_field: str = ""
-    """When a row was made: from the first on that was made after the limit, all are too young. Else: to the end."""
+    """The walk ends at the first row created after the cutoff: the others are younger. Empty: it goes to the end."""
     weight: Any = ONE
-    """In rows."""
+    """What a row counts as, in rows."""
     deletable: Callable[[Keys, datetime], Keys] = lambda keys, before: keys
-    """Which of these go; `before` is the limit."""
+    """Which of these are deleted; `before` is the cutoff."""
     deletable_after: Callable[[Keys, datetime], Keys] | None = None
-    """Which of these will go when what stands before them in TABLES is gone."""
+    """Which of these will be deleted once the tables before this one in TABLES have been walked through."""
 
 
 def deletable_deliveries(keys: Keys, before: datetime) -> Keys:
     """Processed, their held records closed, in no unfinished bulk action, of no file that may still be resumed.
 
-    With a delivery go all its held records, in one transaction: as long as it is there, its sum is right (P3).
+    A delivery and all its held records are deleted in one transaction: as long as it exists, its sum is right (P3).
     """
     processed = Delivery.objects.filter(pk__in=keys, processed_at__lt=before).order_by("pk")
     uploads = dict(processed.values_list("pk", "upload"))
@@ -76,7 +76,7 @@ def deletable_deliveries(keys: Keys, before: datetime) -> Keys:
 
 
 def deletable_uploads(keys: Keys, before: datetime, *, after_deliveries: bool = False) -> Keys:
-    """Kept whole, and all their deliveries gone."""
+    """Finished, with all their deliveries deleted."""
     finished = _matching(Upload.objects.filter(finished_at__lt=before), keys)
     left = Delivery.objects.filter(upload__in=finished)
     if after_deliveries:
@@ -113,16 +113,16 @@ TABLES: dict[str, Table] = {
 }
 """In this order: deliveries before their uploads."""
 
-# Doing it.
+# A run, step by step.
 
 
 def create_run(*, by: str) -> Pruning:
-    """Keeps that a run is to be done; the workers do it from here on, a step in each round of a drain."""
+    """Records that a run is to be done; from then on the workers do it, a step in each round of a drain."""
     return Pruning.objects.create(by=by, before=cutoff())
 
 
 def cutoff() -> datetime:
-    """What was done with before goes. Not to be asked with RETENTION=0."""
+    """What was completed before this time is deleted. Not to be called with RETENTION=0."""
     return timezone.now() - timedelta(seconds=settings.RETENTION)
 
 
@@ -151,8 +151,8 @@ def unfinished() -> QuerySet[Pruning]:
 
 
 def _step(run: Pruning) -> int:
-    """The next window of the table that the run is at; returns how many rows were deleted."""
-    before = min(run.before, cutoff())  # it may have been made longer since
+    """Deletes in the next window of the present table; returns how many rows."""
+    before = min(run.before, cutoff())  # RETENTION may have been extended since
     name = run.reached.get("table") or next(iter(TABLES))
     table = TABLES[name]
     window = _window(table, before, run.reached.get("after"))
@@ -173,13 +173,13 @@ def _step(run: Pruning) -> int:
 @dataclass(frozen=True)
 class Window:
     keys: Keys
-    """Of the rows that may be old enough."""
+    """The keys of the rows that are old enough."""
     last: Any
     is_last: bool
 
 
 def _window(table: Table, before: datetime, after: Any) -> Window:
-    """The rows after that one, as many as make STEP in weight, and at least one."""
+    """The rows after that one, up to a weight of STEP, and at least one."""
     rows = table.rows(before).order_by("pk")
     rows = rows if after is None else rows.filter(pk__gt=after)
     created = F(table.created_field) if table.created_field else Value(None, output_field=DateTimeField())
@@ -196,7 +196,7 @@ def _window(table: Table, before: datetime, after: Any) -> Window:
 
 
 def _delete(name: str, rows: QuerySet[Any], keys: Keys) -> dict[str, int]:
-    """Deletes them without reading them (a body may have 32 MB); what it is → how many."""
+    """Deletes the rows without reading them (a body may have 32 MB); kind of row → how many."""
     if not keys:
         return {}
     deleted: Counter[str] = Counter()
@@ -207,11 +207,11 @@ def _delete(name: str, rows: QuerySet[Any], keys: Keys) -> dict[str, int]:
     return {what: deleted[model._meta.label] for what, model in labels.items()}
 
 
-# Telling of it.
+# For people to read.
 
 
 def summary(numbers: Mapping[str, int]) -> list[tuple[str, int]]:
-    """What is more than 0, in the order in which it is deleted."""
+    """The numbers above 0, in the order of deletion."""
     return [(name, numbers[name]) for name in (HELD, FAILURES, *TABLES) if numbers.get(name)]
 
 
@@ -220,11 +220,11 @@ class Preview:
     before: datetime
     numbers: dict[str, int]
     is_all: bool
-    """False: it has not looked at everything, there may be more."""
+    """False if not everything was looked at: there may be more."""
 
 
 def preview(seconds: float = math.inf) -> Preview:
-    """What a run would delete now, by what it is. After `seconds` it looks only at the beginning of a table."""
+    """What a run would delete now, by kind of row. After `seconds` only the beginning of each table is looked at."""
     before, end = cutoff(), time.monotonic() + seconds
     numbers: Counter[str] = Counter()
     is_all = True
@@ -245,7 +245,7 @@ def _count_deletable(name: str, table: Table, window: Window, before: datetime) 
 
 
 def retention_hint() -> str:
-    """The end of a sentence about a delivery or upload that is not found."""
+    """The end of a message about a delivery or upload that is not found."""
     if not settings.RETENTION:
         return ""
     return f", or it is no longer kept: what is done with is deleted after {duration(settings.RETENTION)}"

@@ -1,4 +1,4 @@
-"""What the cluster's main process does every minute: makes up for lost rings and crashes, and lets days pass."""
+"""What qcluster's main process does every minute: makes up for lost signals and crashes, and for days that pass."""
 
 import logging
 from collections.abc import Callable
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 def sweep() -> None:
-    """One round. Each step is independent: one that fails is logged and made up for by the next round."""
+    """One round. The steps are independent: one that fails is logged and tried again in the next round."""
     steps = (revival.expire_waiting, revival.reconcile_all, refresh_daily, MinuteStat.objects.merge_days)
     for step in (*steps, doorbell.ring):
         try:
             cast("Callable[[], object]", step)()
-        except Exception:  # a mistake in one step must not keep the bell from being rung
-            logger.exception("The sweep's %s failed; the next round will make up for it.", step.__name__)
+        except Exception:  # a bug in one step must not keep the workers from being called
+            logger.exception("The sweep's %s failed; the next round tries it again.", step.__name__)

@@ -1,4 +1,4 @@
-"""How large the tables are that retention keeps small."""
+"""The sizes of the tables that grow, for the page of retention."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ingestion.models import Delivery, Upload
 from ingestion.text import duration
 
 COUNTED_BELOW = 10_000
-"""Rows: a larger table is not counted, PostgreSQL's own estimate is taken."""
+"""Rows: of a larger table PostgreSQL's own estimate is taken."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,14 @@ class TableSize:
     name: str
     rows: int
     bytes: int | None
-    """With indexes; None where the database does not say."""
+    """With indexes; None if the database does not say."""
     oldest: datetime | None
     stays: str
     is_estimate: bool = False
 
 
-# How large the tables are.
-
-
 def table_sizes() -> list[TableSize]:
-    """Of the tables that grow, in a fixed number of queries; rows are estimated where counting would take long."""
+    """Sizes in a fixed number of queries; rows are estimated where counting would take long."""
     for_long = f"for {duration(settings.RETENTION)}" if settings.RETENTION else "for ever"
     kept: list[tuple[type[Model], str, str]] = [
         (Delivery, "received_at", f"{for_long} after they were processed, longer while a record of theirs is open"),
@@ -59,7 +56,7 @@ def table_sizes() -> list[TableSize]:
 
 
 def _oldest(model: type[Model], at: str) -> datetime | None:
-    """By the index on the time where there is one; else the row with the lowest number."""
+    """By the index on the time if there is one; else of the row with the lowest id."""
     rows = model._default_manager.order_by()
     if model in (Delivery, HeldRecord, Failure, Upload, BulkAction, LogEntry):
         oldest: datetime | None = rows.order_by("pk").values_list(at, flat=True).first()
@@ -89,7 +86,7 @@ def _sizes(models: Iterable[type[Model]]) -> dict[type[Model], tuple[int, int | 
 
 
 def total_bytes() -> int:
-    """Of the whole database."""
+    """The size of the whole database."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT pg_database_size(current_database())")

@@ -1,4 +1,4 @@
-"""How far uploads are: sums over their deliveries and the held records of those, in two queries for any number."""
+"""Progress of uploads: sums over their deliveries and held records, in two queries for any number of uploads."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from ingestion.text import strip_unstorable
 State: TypeAlias = Literal["receiving", "enriching", "completed", "failed"]
 
 STALLED = timedelta(minutes=10)
-"""An unfinished upload that has not moved for so long was interrupted."""
+"""An unfinished upload that has not advanced for so long was interrupted."""
 RECENT = timedelta(minutes=1)
-"""What was processed in it tells how fast the workers are."""
-MOST_TOLD = 1000
-"""Characters of a row that is no CSV, beside its message."""
+"""What was processed within it gives the speed of the workers."""
+MAX_QUOTED = 1000
+"""Characters of a row that is not CSV, quoted beside its message."""
 
 INTERRUPTED = "Interrupted before the whole file was kept. Send the same file again: it goes on where it stopped."
 
@@ -44,7 +44,7 @@ class Progress:
 
     upload: Upload
     total: int = 0
-    """Rows kept so far."""
+    """Rows stored as deliveries so far."""
     inserted: int = 0
     updated: int = 0
     stale: int = 0
@@ -90,20 +90,20 @@ class Progress:
 
     @property
     def expected(self) -> float:
-        """The rows of the whole file, judged by the part that is kept."""
+        """The rows of the whole file, estimated from the part that has been received."""
         read = self.upload.offset / self.upload.size if self.upload.size else 1
         return self.total / read if read and not self.upload.finished_at else self.total
 
     @property
     def percent(self) -> float:
-        """Of the whole file; 100 only when all is processed."""
+        """Of the whole file; 100 only when everything is processed."""
         if self.status == "completed":
             return 100.0
         return min(99.9, math.floor(1000 * self.processed / self.expected) / 10) if self.expected else 0.0
 
     @property
     def eta_seconds(self) -> int | None:
-        """As fast as in the last minute; None where nothing moves."""
+        """At the speed of the last minute; None if nothing was processed in it."""
         if self.status == "completed":
             return 0
         seconds = min(RECENT, self.at - self.upload.created_at).total_seconds()
@@ -113,18 +113,18 @@ class Progress:
 
 
 def progress_of(uploads: Sequence[Upload]) -> dict[int, Progress]:
-    """upload → how far it is."""
+    """upload → its progress."""
     now = timezone.now()
     pks = [upload.pk for upload in uploads]
     names = ("inserted", "updated", "stale", "held")
     recent = Sum("count", filter=Q(processed_at__gte=now - RECENT), default=0)
     of_uploads = Delivery.objects.filter(upload__in=pks).values("upload")
     rows = of_uploads.annotate(*map(Sum, names), total=Sum("count"), recent=recent)
-    asked = rows.values_list("upload", "total", "recent", *(f"{name}__sum" for name in names))
-    told = {pk: dict(zip(("total", "recent", *names), sums, strict=True)) for pk, *sums in asked}
-    held = _held([pk for pk, sums in told.items() if sums["held"]])
+    found = rows.values_list("upload", "total", "recent", *(f"{name}__sum" for name in names))
+    counts = {pk: dict(zip(("total", "recent", *names), sums, strict=True)) for pk, *sums in found}
+    held = _held([pk for pk, sums in counts.items() if sums["held"]])
     return {
-        upload.pk: Progress(upload=upload, at=now, by_status=held[upload.pk], **told.get(upload.pk, {}))
+        upload.pk: Progress(upload=upload, at=now, by_status=held[upload.pk], **counts.get(upload.pk, {}))
         for upload in uploads
     }
 
@@ -141,9 +141,9 @@ def _held(pks: Sequence[int]) -> dict[int, dict[str, int]]:
 # The rejected rows as CSV, to be fixed and uploaded again.
 
 
-def csv_of_rejected(upload: Upload, *, begins: str = "") -> StreamingHttpResponse:
-    """The rejected rows to be downloaded, sent as they are read."""
-    return download(lambda: chain([begins], rejected_rows(upload)), Csv(), f"rejected-{upload.pk}")
+def csv_of_rejected(upload: Upload, *, prefix: str = "") -> StreamingHttpResponse:
+    """The rejected rows as a download, streamed."""
+    return download(lambda: chain([prefix], rejected_rows(upload)), Csv(), f"rejected-{upload.pk}")
 
 
 def rejected_rows(upload: Upload) -> Iterator[str]:
@@ -176,7 +176,7 @@ def _cells(row: int, record: Any, messages: dict[str, list[str]], columns: dict[
     if isinstance(came, list):  # the row's cells, which are more or fewer than the columns
         return [str(row), escape_formula(error), *map(_as_it_stood, map(str, came))]
     if came is not None:
-        error = f"{error} It came as: {str(came)[:MOST_TOLD]}"
+        error = f"{error} It came as: {str(came)[:MAX_QUOTED]}"
     return [str(row), escape_formula(error), *(cell_of(record.get(key)) for key in columns.values())]
 
 

@@ -1,4 +1,4 @@
-"""Who is at work: the clusters as django-q2 tells of them, and what is to run when."""
+"""Which clusters and workers are running, as django-q2 reports them, and what is scheduled."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ logger = logging.getLogger(__name__)
 
 
 def worker_stats(visible: stats.Visible = ()) -> dict[str, Any]:
-    """For the API. `alive` and `last_run` are what a task wrote into the database; `clusters` is what the clusters say
-    of themselves in the cache every few seconds: None where that cannot be read. `visible` are the streams that whoever
-    asks may know of; empty: all.
+    """For the API and the admin. `alive` and `last_run` come from what a task wrote into the database, `clusters` from
+    what the clusters report in the cache every few seconds: None if that cannot be read.
     """
     last_run, found = doorbell.heartbeat(), clusters()
     alive = stats.is_alive(last_run)
@@ -42,12 +41,12 @@ def worker_stats(visible: stats.Visible = ()) -> dict[str, Any]:
 
 
 def clusters() -> list[dict[str, Any]] | None:
-    """Of this installation (signed with our SECRET_KEY). None when the cache holds something that is no such thing."""
+    """Those of this installation (signed with our SECRET_KEY). None if the cache cannot be read."""
     try:
         return [_cluster(stat) for stat in Stat.get_all()]
-    except (OperationalError, InterfaceError):  # the database is away
+    except (OperationalError, InterfaceError):  # the database is unavailable
         raise
-    except Exception:  # whatever can come of unpickling what some other version, or somebody else, left there
+    except Exception:  # whatever unpickling raises on the data of another version, or of somebody else
         logger.warning("What the cache says of the clusters cannot be read.", exc_info=True)
         return None
 

@@ -1,4 +1,4 @@
-"""Filters of a list, made from the stream's model: what is stored can be filtered."""
+"""Filters of a list, derived from the stream's model: every stored column can be filtered by."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _time: TypeAdapter[datetime] = TypeAdapter(Time)
 
 
 class TimeField(forms.Field):
-    """A time as records have it: ISO 8601, naive ones in TIME_ZONE, a date alone its midnight."""
+    """A time as in records: ISO 8601, naive ones in TIME_ZONE, a date alone is its midnight."""
 
     def to_python(self, value: str | None) -> datetime | None:
         if not value:
             return None
         if "T" in value:
-            value = value.replace(" ", "+")  # a plus that was not encoded in the URL
+            value = value.replace(" ", "+")  # a plus sign that was not encoded in the URL
         try:
             return _time.validate_python(value)
         except Invalid as error:
@@ -61,7 +61,7 @@ class TimeFilter(Filter):  # type: ignore[misc]
 
     def filter(self, rows: QuerySet[Any], value: datetime | None) -> QuerySet[Any]:
         if value and self.lookup_expr == "gte" and connection.vendor == "sqlite":
-            value -= timedelta(microseconds=1)  # its own clock writes milliseconds, and as texts .123 < .123000
+            value -= timedelta(microseconds=1)  # its clock writes milliseconds, and as text .123 < .123000
         found: QuerySet[Any] = super().filter(rows, value)
         return found
 
@@ -84,7 +84,7 @@ class ChoicesFilter(Filter):  # type: ignore[misc]
 
 
 class ChoiceFilter(TypedChoiceFilter):  # type: ignore[misc]
-    """By one of a closed list; `values` are what the texts stand for."""
+    """By one of a closed list: text → the value it stands for."""
 
     def __init__(self, field_name: str, values: Mapping[str, Any], lookup_expr: str = "exact", **kwargs: Any) -> None:
         super().__init__(
@@ -105,7 +105,7 @@ class FlagFilter(ChoiceFilter):
 
 
 class NonEmptyFilter(FlagFilter):
-    """Whether a list has an item at all; null has none."""
+    """Whether a list has any items; null has none."""
 
     def filter(self, rows: QuerySet[Any], value: bool | str) -> QuerySet[Any]:
         if value == "":
@@ -116,7 +116,7 @@ class NonEmptyFilter(FlagFilter):
 
 @models.JSONField.register_lookup
 class ContainsItem(models.Lookup):
-    """The list has this text as an item. (Django's `contains` is not for SQLite.)"""
+    """The list has this text as an item. (Django's `contains` does not work on SQLite.)"""
 
     lookup_name = "contains_item"
     prepare_rhs = False
@@ -129,7 +129,7 @@ class ContainsItem(models.Lookup):
 
 
 def exposed_fields(stream: Stream) -> list[models.Field[Any, Any]]:
-    """The columns that a client sees: the record's own, the derived ones, then warnings, delivery and stored_at."""
+    """The columns visible to clients: the record's own, the derived ones, then warnings, delivery and stored_at."""
     hidden = {"version_at", "position", *stream.hidden}
     ours = {field.name for field in StoredRecord._meta.fields}
     fields = [field for field in stream.model._meta.concrete_fields if field.attname not in hidden]
@@ -182,7 +182,7 @@ def _range(name: str, kind: type[Filter], **limits: Any) -> Iterator[tuple[str, 
 
 
 def apply_filters(rows: QuerySet[Any], filters: Mapping[str, Filter], query: Mapping[str, str]) -> QuerySet[Any]:
-    """The rows that every filter in the query lets through. Refuses (400) values that are none, naming each."""
+    """The rows that match every filter in the query. Refuses (400) invalid values, naming each."""
     wrong: dict[str, list[str]] = {}
     for name in filters.keys() & query.keys():
         try:

@@ -1,4 +1,4 @@
-"""What a list answers: rows in an order, shown as objects with the fields that were asked for."""
+"""The content of a list: rows in an order, serialized with the requested fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Item = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Listing:
-    """What a list answers: rows in an order, and the fields of the object that each is shown as."""
+    """The content of a list: rows in an order, and the fields of the object that each becomes."""
 
     rows: QuerySet[Any]
     ordering: Ordering

@@ -1,4 +1,4 @@
-"""Orders of rows and positions in them: what comes after a cursor is found in the same time on every page.
+"""Orders of rows and cursors in them: finding what comes after a cursor takes the same time on every page.
 
 DRF's own cursor remembers the value alone and loops, or loses rows, where many rows share one.
 """
@@ -18,7 +18,7 @@ from django.db.models.expressions import OrderBy
 from ingestion.query import read_choice
 
 CHUNK = 2000
-"""Rows that are read at once where all are wanted."""
+"""Rows read at once when all are wanted."""
 AnyModel = TypeVar("AnyModel", bound=Model)
 
 
@@ -31,8 +31,8 @@ class Ordering:
     key: str
     keys: type[str | int] = str
     avoid_index: bool = False
-    """Pages are found by reading all rows, not along the index of this order. For conditions of which PostgreSQL cannot
-    guess how few rows meet them: along the index it reads row by row all over the table, 8 times as slow for none.
+    """Pages are found by reading all rows, not along the index of this order: for conditions whose selectivity
+    PostgreSQL cannot estimate. Along the index it would read the whole table row by row, 8 times as slow if none match.
     """
 
     @property
@@ -45,20 +45,20 @@ class Ordering:
 
     def columns(self, *, reverse: bool = False, avoid_index: bool = False) -> list[OrderBy]:
         terms = [
-            Func(F(column), function="GREATEST") if avoid_index else F(column)  # the greatest of one: no index has it
+            Func(F(column), function="GREATEST") if avoid_index else F(column)  # GREATEST of one value: no index has it
             for column in dict.fromkeys((self.column, self.key))
         ]
         return [OrderBy(term, descending=self.descending != reverse) for term in terms]
 
     def after(self, cursor: Cursor) -> Q:
-        """Rows that come after the cursor's row, or before it where the cursor looks back."""
+        """Rows that come after the cursor's row, or before it if the cursor points backwards."""
         sign = "lt" if self.descending != cursor.back else "gt"
-        key_beyond = Q(**{f"{self.key}__{sign}": cursor.key})
+        key_after = Q(**{f"{self.key}__{sign}": cursor.key})
         if self.column == self.key:
-            return key_beyond
+            return key_after
         # Not `value > … OR (value = … AND key > …)`: with the range outside, an index on the value serves.
         return Q(**{f"{self.column}__{sign}e": cursor.value}) & (
-            Q(**{f"{self.column}__{sign}": cursor.value}) | key_beyond
+            Q(**{f"{self.column}__{sign}": cursor.value}) | key_after
         )
 
     def cursor_at(self, row: Model, *, back: bool = False) -> Cursor:
@@ -67,14 +67,14 @@ class Ordering:
 
 
 NEWEST_FIRST = (Ordering("-id", "id", int), Ordering("id", "id", int))
-"""For what is numbered as it comes."""
+"""For rows that are numbered as they arrive."""
 
 
 @dataclass(frozen=True)
 class Cursor:
     ordering: str
     value: datetime | None
-    """None where rows are ordered by the key alone."""
+    """None if rows are ordered by the key alone."""
     key: str | int
     back: bool
 
@@ -84,7 +84,7 @@ class Cursor:
 
 
 def in_chunks(rows: QuerySet[AnyModel], ordering: Ordering, size: int = CHUNK) -> Iterator[list[AnyModel]]:
-    """All rows, a chunk at a time; no transaction and no cursor of the database outlives a chunk."""
+    """All rows, a chunk at a time; no transaction and no database cursor outlives a chunk."""
     ordered = rows.order_by(*ordering.columns())
     chunk = list(ordered[:size])
     while chunk:

@@ -1,4 +1,4 @@
-"""What is stored of a stream, read as a query asks: for the API's lists and for export_data."""
+"""Reads the stored rows of a stream according to a query: for the API's lists and for export_data."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Rows = QuerySet[StoredRecord]
 
 
 def parameters(stream: Stream) -> list[str]:
-    """What chooses rows."""
+    """The parameters that select rows."""
     return [*(["search"] if stream.search else []), *filters_of_stream(stream)]
 
 
 def read(stream: Stream, query: Mapping[str, str]) -> Listing:
-    """The list that the query asks for. Refuses (400) values that make no sense."""
+    """The list for this query. Refuses (400) invalid values."""
     fields = read_fields(query, names_of(stream))
     ordering = read_ordering(query, orderings_of(stream, query))
     rows = apply_filters(stream.model._default_manager.all(), filters_of_stream(stream), query)
@@ -49,10 +49,10 @@ def orderings_of(stream: Stream, query: Mapping[str, str]) -> Sequence[Ordering]
 
 
 def commit_horizon() -> datetime | None:
-    """The time up to which all that is stored can be seen: rows of a transaction that is under way may be older than
-    rows that are there already. None where all can be seen.
+    """The time before which every stored row is visible: rows of a transaction still open may be older than rows that
+    are visible already. None if all rows are visible.
 
-    On PostgreSQL a transaction has a number before it stores, and stores later than it began. SQLite has one writer.
+    On PostgreSQL a transaction gets its number before it stores, and stores after it began. SQLite has one writer.
     """
     if connection.vendor != "postgresql":
         return None
@@ -66,7 +66,7 @@ def commit_horizon() -> datetime | None:
 
 
 def select_columns(rows: QuerySet[Any], stream: Stream, names: Sequence[str]) -> Rows:
-    """Reads these columns, and the hidden ones, by which others are shown."""
+    """Reads these columns, and the hidden ones, from which exposed values are computed."""
     return rows.only(*dict.fromkeys((stream.key, *names, *stream.hidden)))
 
 
@@ -83,7 +83,7 @@ def serializer_of(stream: Stream, names: Sequence[str]) -> Callable[[Iterable[St
 
 
 def apply_search(rows: Rows, stream: Stream, text: str | None) -> Rows:
-    """The rows of which a searched column contains `text`, in any case."""
+    """The rows with `text` in a searched column, ignoring case."""
     if text is None:
         return rows
     found = Q()

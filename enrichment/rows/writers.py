@@ -1,4 +1,4 @@
-"""Lists as CSV and NDJSON: all that is filtered, read in chunks and sent as it is read."""
+"""Lists as CSV and NDJSON: all matching rows, read in chunks and streamed."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ BYTE_ORDER_MARK = "\ufeff"
 """Spreadsheets need it to know that a file is UTF-8."""
 CUT = "The list is cut short here by an error: ask again."
 
-# Each turns chunks of objects into chunks of text.
+# Each function turns chunks of objects into chunks of text.
 
 
 def as_ndjson(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
-    """In ASCII, since some readers end a line at more characters than one."""
+    """In ASCII, since some readers take further characters for the end of a line."""
     encode = json.JSONEncoder(default=_time, separators=(",", ":")).encode
     for chunk in chunks:
         yield "".join([encode(item) + "\n" for item in chunk])
@@ -42,7 +42,7 @@ def _time(value: Any) -> str:
 
 
 def as_csv(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
-    """With a header, also when there are no rows. Cells are what the reader of uploads takes back."""
+    """With a header, even without rows. The reader of uploads reads these cells back as the same values."""
     yield from _as_csv(chunks, fields, cell)
 
 
@@ -88,11 +88,11 @@ CELLS: dict[type, Callable[[Any], str]] = {
 
 
 class Streamed(BaseRenderer):
-    """Stands for a format in the negotiation; what is written does not pass through it."""
+    """Represents a format in DRF's negotiation; the content is not rendered by it."""
 
     write: Callable[[Iterable[list[Item]], Sequence[str]], Iterator[str]]
     truncation_marker: str
-    """What an error in the midst of a list leaves behind: no line that could pass for a row."""
+    """The last line after an error in the middle of a list: one that cannot be taken for a row."""
 
 
 class Csv(Streamed):
@@ -103,7 +103,7 @@ class Csv(Streamed):
 
 
 class CsvForSpreadsheets(Csv):
-    """For people, who open what they download."""
+    """For people, who open the file in a spreadsheet."""
 
     write = staticmethod(as_csv_for_spreadsheets)
 
