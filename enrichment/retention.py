@@ -248,4 +248,4 @@ def retention_hint() -> str:
     """The end of a message about a delivery or upload that is not found."""
     if not settings.RETENTION:
         return ""
-    return f", or it is no longer kept: what is done with is deleted after {duration(settings.RETENTION)}"
+    return f", or it has been deleted: retention is {duration(settings.RETENTION)}"

@@ -33,20 +33,16 @@ class TableSize:
 
 def table_sizes() -> list[TableSize]:
     """Sizes in a fixed number of queries; rows are estimated where counting would take long."""
-    for_long = f"for {duration(settings.RETENTION)}" if settings.RETENTION else "for ever"
+    retention = f"{duration(settings.RETENTION)} after" if settings.RETENTION else "forever, also after"
     kept: list[tuple[type[Model], str, str]] = [
-        (Delivery, "received_at", f"{for_long} after they were processed, longer while a record of theirs is open"),
-        (
-            HeldRecord,
-            "held_at",
-            f"as long as their deliveries: open ones for ever, others {for_long} after they were closed",
-        ),
+        (Delivery, "received_at", f"{retention} processing; longer while any record is open"),
+        (HeldRecord, "held_at", f"as long as their deliveries: forever while open, {retention} being closed"),
         (Failure, "at", "as long as their held records"),
         (Upload, "created_at", "as long as their deliveries"),
-        (BulkAction, "at", "for ever: who did what"),
-        (LogEntry, "action_time", "for ever: who did what"),
-        (MinuteStat, "minute", "for ever: totals are their sums; after two days one row for each stream and day"),
-        *((stream.model, "stored_at", "for ever") for stream in streams.all_streams()),
+        (BulkAction, "at", "forever (audit log)"),
+        (LogEntry, "action_time", "forever (audit log)"),
+        (MinuteStat, "minute", "forever (totals); after two days one row per stream and day"),
+        *((stream.model, "stored_at", "forever") for stream in streams.all_streams()),
     ]
     sizes = _sizes([model for model, _, _ in kept])
     return [

@@ -102,7 +102,7 @@ def test_an_operator_fixes_a_dead_letter_and_finds_it_stored(system: System, pag
     expect(page.get_by_text("It passes. Nothing is saved yet.")).to_be_visible()
     expect(page.get_by_role("region", name="What is changed").get_by_role("insertion")).to_contain_text('"age": 27,')
     page.get_by_role("button", name="Save and reprocess").click()
-    expect(page.get_by_text("Sent through again: 1 held record")).to_be_visible()
+    expect(page.get_by_text("Reprocessed: 1 held record")).to_be_visible()
 
     system.until(lambda: system.stored("T-2"), "the fixed tutor is stored")
     row = system.stored("T-2")
@@ -118,7 +118,7 @@ def test_an_operator_fixes_a_dead_letter_and_finds_it_stored(system: System, pag
     page.get_by_role("link", name="Held records").click()
     page.get_by_role("link", name="T-2").click()
     expect(page.get_by_text("it was inserted")).to_be_visible()
-    for told in ("Fixed.", "Sent through again (bulk action 1)."):
+    for told in ("Fixed.", "Reprocessed (bulk action 1)."):
         expect(page.get_by_role("cell", name=told)).to_be_visible()
     page.get_by_role("link", name="T-2", exact=True).click()  # its row
     expect(page.get_by_text("T-2").first).to_be_visible()
@@ -141,7 +141,7 @@ def test_an_operator_fixes_two_hundred_at_once_and_sees_them_stored(system: Syst
     expect(page.get_by_text("200 of 202 would now pass; 2 would not and are left as they are.")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile('"retired" "inactive" passes'))).to_have_count(8)
     page.get_by_role("button", name="Yes, fix and reprocess 200").click()
-    expect(page.get_by_text("Fixed and sent through again: 200 held records")).to_be_visible()
+    expect(page.get_by_text("Fixed and reprocessed: 200 held records")).to_be_visible()
     expect(page.get_by_text('replace status "retired" by "inactive"')).to_be_visible()
     expect(page.get_by_text("200 inserted · 2 left as they are")).to_be_visible(timeout=60_000)  # without a reload
     expect(page.get_by_text("200 of 200")).to_be_visible()
@@ -162,7 +162,7 @@ def test_an_operator_reprocesses_and_discards_all_that_match(system: System, pag
     page.get_by_role("button", name="Reprocess all 120 that match…").click()
     expect(page.get_by_role("heading", name="Reprocess 120 held records?")).to_be_visible()
     page.get_by_role("button", name="Yes, reprocess 120").click()
-    expect(page.get_by_text("Sent through again: 120 held records")).to_be_visible()
+    expect(page.get_by_text("Reprocessed: 120 held records")).to_be_visible()
     system.until(lambda: not any(system.stats()["queues"].values()), "they are processed")
     page.reload()
     expect(page.get_by_text("120 held again")).to_be_visible()

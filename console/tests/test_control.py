@@ -115,7 +115,7 @@ class TestRetention:
     def test_the_page_tells_what_is_kept_and_since_when(self, viewer: Client) -> None:
         delivery(received_at=timezone.now() - timedelta(days=40))
         text = text_of(viewer.get(RETENTION))
-        for told in ("30 d", ">40 d<", "for ever: who did what", "Retention has not run yet", "daily, next"):
+        for told in ("30 d", ">40 d<", "forever (audit log)", "Retention has not run yet", "daily, next"):
             assert told in text
         assert "What would be deleted now" in text and "Prune now" not in text
 

@@ -148,7 +148,7 @@ def test_it_finds_deliveries_uploads_and_bulk_actions_by_number(viewer: Client, 
     assert (f"{app}/{model}/{number}/change/" in links(found(viewer, str(number)))) is (name != "bulk action")
     text = found(viewer, f"{name} {number + 1000}")
     assert "No matches for" in text and "upper and lower case" not in text
-    kept = "" if name == "bulk action" else ", or it is no longer kept: what is done with is deleted after 30 d"
+    kept = "" if name == "bulk action" else ", or it has been deleted: retention is 30 d"
     assert f"There is no {name} {number + 1000}{kept}." in text
 
 

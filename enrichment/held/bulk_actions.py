@@ -153,23 +153,23 @@ STEP_BY_KIND: dict[str, Callable[[BulkAction, Sequence[int], float], tuple[int, 
 # For people to read.
 
 
-def describe_filter(chosen: Mapping[str, Any], known: Mapping[int, HeldRecord] = MappingProxyType({})) -> str:
-    """What a filter means, for the history, lists and pages: "dead letters with code invalid". One selected
-    record is told by its key too, where it is among the `known`.
+def describe_filter(criteria: Mapping[str, Any], known: Mapping[int, HeldRecord] = MappingProxyType({})) -> str:
+    """A filter in words, for the history, lists and pages: "dead letters with code invalid". A single selected record
+    is named by its key too, if it is in `known`.
     """
-    told = {"dead": "dead letters", "waiting": "waiting records"}.get(chosen.get("status", ""), "open held records")
-    if pks := chosen.get("ids", []):
-        told = f"held record {pks[0]}" if len(pks) == 1 else f"{len(pks):,} selected held records"
+    text = {"dead": "dead letters", "waiting": "waiting records"}.get(criteria.get("status", ""), "open held records")
+    if pks := criteria.get("ids", []):
+        text = f"held record {pks[0]}" if len(pks) == 1 else f"{len(pks):,} selected held records"
         if len(pks) == 1 and (one := known.get(pks[0])):
-            told = f"{one.stream} {one.key or 'without key'} ({told})"
-    return plain(" ".join([told, *(words.format(chosen[name]) for name, words in WORDS.items() if name in chosen)]))
+            text = f"{one.stream} {one.key or 'without key'} ({text})"
+    return plain(" ".join([text, *(words.format(criteria[name]) for name, words in WORDS.items() if name in criteria)]))
 
 
 def past_tense(bulk_action: BulkAction) -> str:
     """What was done to its records, as the beginning of a sentence."""
     if bulk_action.kind == Kind.FIX:
-        return "Fixed and sent through again" if bulk_action.change.get(AND_REPROCESS) else "Fixed"
-    return {Kind.REPROCESS: "Sent through again", Kind.DISCARD: "Discarded"}[Kind(bulk_action.kind)]
+        return "Fixed and reprocessed" if bulk_action.change.get(AND_REPROCESS) else "Fixed"
+    return {Kind.REPROCESS: "Reprocessed", Kind.DISCARD: "Discarded"}[Kind(bulk_action.kind)]
 
 
 def change_of(bulk_action: BulkAction) -> bulk_fix.Change:

@@ -339,13 +339,10 @@ def test_who_asks_for_what_is_gone_is_told_why(settings: Settings) -> None:
     staff = browser_of(person("viewer"))
     for path in (f"/api/deliveries/{old.pk}", f"/api/uploads/{file.pk}"):
         message = api().get(path).json()["error"]["message"]
-        assert message.endswith(", or it is no longer kept: what is done with is deleted after 30 d.")
+        assert message.endswith(", or it has been deleted: retention is 30 d.")
     page = staff.get(f"/admin/ingestion/delivery/{old.pk}/change/", follow=True)
     assert page.redirect_chain == [("/admin/ingestion/delivery/", 302)]
-    assert (
-        f"There is no delivery {old.pk}, or it is no longer kept: what is done with is deleted after 30 d."
-        in text_of(page)
-    )
+    assert f"There is no delivery {old.pk}, or it has been deleted: retention is 30 d." in text_of(page)
     settings.RETENTION = 0
     assert api().get(f"/api/deliveries/{old.pk}").json()["error"]["message"] == "Delivery not found."
 

@@ -218,7 +218,7 @@ def test_one_whose_deliveries_are_deleted_by_now_still_tells_how_many(viewer: Cl
     bulk_action = reprocess({}, by="command")
     bulk_action.deliveries.clear()
     for page in (BULK_ACTIONS, f"{BULK_ACTIONS}{bulk_action.pk}/change/"):
-        assert "1 sent through again" in text_of(viewer.get(page))
+        assert "1 reprocessed" in text_of(viewer.get(page))
 
 
 def test_bulk_actions_cannot_be_written(viewer: Client) -> None:

@@ -70,7 +70,7 @@ def test_one_is_reprocessed_from_its_page(operator: Client) -> None:
     assert other.queued_in is None
     text = text_of(operator.get(page))
     assert "On its way through again" in text
-    assert f"Sent through again (bulk action {bulk_action.pk})." in text  # in its history
+    assert f"Reprocessed (bulk action {bulk_action.pk})." in text  # in its history
     assert 'value="reprocess"' not in text
 
 
@@ -160,8 +160,8 @@ def test_every_act_is_in_the_history(operator: Client) -> None:
     told = list(LogEntry.objects.order_by("pk").values_list("content_type__model", "change_message"))
     one, many = BulkAction.objects.order_by("pk").values_list("pk", flat=True)
     assert told == [
-        ("bulkaction", f"Sent through again: 1 held record. Chosen: held record {first.pk}."),
-        ("heldrecord", f"Sent through again (bulk action {one})."),
+        ("bulkaction", f"Reprocessed: 1 held record. Chosen: held record {first.pk}."),
+        ("heldrecord", f"Reprocessed (bulk action {one})."),
         ("bulkaction", "Discarded: 2 held records. Chosen: 2 selected held records."),
     ]
     assert many
@@ -304,7 +304,7 @@ def test_fixing_and_reprocessing_is_one_step(operator: Client) -> None:
     messages = list(LogEntry.objects.filter(content_type__model="heldrecord").order_by("pk"))
     assert [entry.change_message for entry in messages] == [
         "Fixed.",
-        f"Sent through again (bulk action {bulk_action.pk}).",
+        f"Reprocessed (bulk action {bulk_action.pk}).",
     ]
 
 

@@ -365,7 +365,7 @@ def test_fix_and_reprocess_is_one_confirmation(operator: Client) -> None:
     record.refresh_from_db()
     assert (record.status, record.outcome) == (Status.RESOLVED, "inserted")
     messages = LogEntry.objects.filter(content_type__model="heldrecord").values_list("change_message", flat=True)
-    assert list(messages) == [f"Fixed and sent through again (bulk action {BulkAction.objects.get().pk})."]
+    assert list(messages) == [f"Fixed and reprocessed (bulk action {BulkAction.objects.get().pk})."]
 
 
 def test_records_of_several_streams_are_fixed_one_stream_at_a_time(operator: Client) -> None:
