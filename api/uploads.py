@@ -189,7 +189,7 @@ class RejectedRowsView(ListView):
         """
         read_query(request.query_params, [])
         begins = "" if isinstance(request.auth, ApiKey) else BYTE_ORDER_MARK
-        return csv_of_rejected(find_upload(request, id), begins=begins)
+        return csv_of_rejected(find_upload(request, id), prefix=begins)
 
 
 def own_uploads(request: Request) -> QuerySet[Upload]:
