@@ -34,7 +34,7 @@ from enrichment.rows.filters import ChoiceFilter, ChoicesFilter, IntegerFilter, 
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
 from ingestion.models import Delivery
-from ingestion.query import read_choice, read_query
+from ingestion.query import read_flag, read_query
 from ingestion.refusals import RequestRejected
 from ingestion.streams import names
 
@@ -138,7 +138,7 @@ class DeadLettersView(ListView):
             raise RequestRejected(403, "You lack the permission to view held records.")
         query = self.read_query(request, ["payload", *HELD_FILTERS])
         rows = apply_filters(own_held_records(request), HELD_FILTERS, {"status": HeldRecord.Status.DEAD.value, **query})
-        with_payload = read_choice(query, "payload", ["false", "true"]) == "true"
+        with_payload = read_flag(query, "payload")
         fields = read_fields(query, HELD_FIELDS, default=HELD_FIELDS if with_payload else HELD_FIELDS[:-1])
         if "payload" not in fields:
             rows = rows.defer("payload", "original_payload")

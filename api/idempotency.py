@@ -17,6 +17,7 @@ from ingestion.models import Delivery
 from ingestion.refusals import RequestRejected
 from ingestion.services import Acceptance, accept
 from ingestion.streams import Stream
+from ingestion.text import plain
 
 HEADER = "Idempotency-Key"
 
@@ -96,3 +97,12 @@ def read_idempotency_key(request: Request, client: str, body: bytes) -> Idempote
     digest = hashlib.sha256(json.dumps(head).encode() + b"\n")
     digest.update(body)
     return IdempotentRequest(client, key, digest.hexdigest())
+
+
+def misspelt_header(request: Request) -> str:
+    """A warning about a header that looks like Idempotency-Key: who sends it believes to be safe. Empty without one."""
+    if HEADER in request.headers:
+        return ""
+    wrong = next((name for name in request.META if name.startswith("HTTP_") and "IDEMPOTEN" in name), "")
+    name = "-".join(word.capitalize() for word in wrong.removeprefix("HTTP_").split("_"))
+    return f"unknown header: {plain(name[:60])}; did you mean {HEADER}?" if wrong else ""

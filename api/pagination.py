@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from enrichment.rows.ordering import AnyModel, Cursor, Ordering
-from ingestion.query import read_choice
+from ingestion.query import read_flag
 from ingestion.refusals import RequestRejected
 from ingestion.text import strip_unstorable
 
@@ -49,7 +49,7 @@ def _bad_cursor() -> RequestRejected:
 def paginate(base_url: str, rows: QuerySet[AnyModel], query: dict[str, str], ordering: Ordering) -> dict[str, Any]:
     """One page of `rows` in the format of a list; results are instances. `query` is the whole query string."""
     size = read_size(query)
-    counted = read_choice(query, "count", ["false", "true"]) == "true"
+    counted = read_flag(query, "count")
     cursor = read_cursor(query["cursor"], ordering) if "cursor" in query else None
     back = cursor is not None and cursor.back
     beyond = rows.filter(ordering.after(cursor)) if cursor else rows

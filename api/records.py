@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from api.auth import client_of
 from api.base import ApiView, JsonBody, NdjsonBody, read_body
-from api.idempotency import IdempotentRequest, read_idempotency_key
+from api.idempotency import IdempotentRequest, misspelt_header, read_idempotency_key
 from api.lists import ListView
 from api.schema.ingest import DRY_RUN_ANSWER, post_many, post_one
 from api.schema.rows import get_row, list_rows
@@ -19,9 +19,10 @@ from api.schema.spec import describe_stream
 from enrichment.models import HeldRecord
 from enrichment.rows import reading
 from enrichment.rows.listing import read_fields
+from ingestion.fields import normalized
 from ingestion.models import Delivery
 from ingestion.payloads import parse_json, parse_ndjson
-from ingestion.query import read_choice, read_query
+from ingestion.query import read_choice, read_flag, read_query
 from ingestion.refusals import RequestRejected
 from ingestion.services import Acceptance, accept
 from ingestion.streams import Stream
@@ -57,13 +58,14 @@ class IngestView(ApiView):
         fmt, items = self.read_items(request, body)
         try:
             if dry_run:
-                return Response(
-                    self.answer(items, check(self.stream, items, keep_invalid=keep_invalid)) | DRY_RUN_ANSWER
-                )
-            answer = self.accept(request, items, body, idempotent, fmt=fmt, keep_invalid=keep_invalid)
+                answer = self.answer(items, check(self.stream, items, keep_invalid=keep_invalid)) | DRY_RUN_ANSWER
+            else:
+                answer = self.accept(request, items, body, idempotent, fmt=fmt, keep_invalid=keep_invalid)
         except NoValidRecords as error:
             raise self.rejection(error) from None
-        return Response(answer, status=202)
+        if misspelt := misspelt_header(request):
+            answer["warnings"] = [*answer["warnings"], *self.header_warnings(misspelt)]
+        return Response(answer, status=200 if dry_run else 202)
 
     def accept(
         self, request: Request, items: list[Any], body: bytes, idempotent: IdempotentRequest | None, **how: Any
@@ -94,6 +96,9 @@ class IngestView(ApiView):
             "warnings": [text for warned in checked.warnings for text in warned["warnings"]],
             **({"errors": checked.errors[0]["errors"]} if checked.errors else {}),
         }
+
+    def header_warnings(self, warning: str) -> list[Any]:
+        return [warning]
 
     def rejection(self, error: NoValidRecords) -> RequestRejected:
         return RequestRejected(422, "The record is invalid.", fields=error.errors[0]["errors"])
@@ -145,6 +150,10 @@ class BatchView(IngestView):
             "warnings": checked.warnings,
         }
 
+    def header_warnings(self, warning: str) -> list[Any]:
+        """With the first record: it is about all."""
+        return [{"index": 0, "id": "", "warnings": [warning]}]
+
     def rejection(self, error: NoValidRecords) -> RequestRejected:
         return RequestRejected(422, "No record is valid.", more={"errors": error.errors})
 
@@ -153,7 +162,7 @@ def read_options(query: QueryDict) -> tuple[bool, bool]:
     """(whether invalid records are accepted as dead letters, whether it is a dry run)."""
     given = read_query(query, ["invalid", "dry_run"])
     keep_invalid = read_choice(given, "invalid", ["refuse", "dead-letter"]) == "dead-letter"
-    return keep_invalid, read_choice(given, "dry_run", ["false", "true"]) == "true"
+    return keep_invalid, read_flag(given, "dry_run")
 
 
 class RecordsView(ListView, IngestView):
@@ -184,6 +193,7 @@ class RecordView(ApiView):
         If a record with this key is waiting or dead, the 404 says so.
         """
         fields = read_fields(read_query(request.query_params, ["fields"]), reading.names_of(self.stream))
+        key = normalized(key)
         rows = self.stream.model._default_manager.filter(pk=key)
         if found := reading.serializer_of(self.stream, fields)(reading.select_columns(rows, self.stream, fields)[:1]):
             return Response(found[0])

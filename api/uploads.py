@@ -31,7 +31,7 @@ from ingestion.files.record_file import RecordFile, inspect_file
 from ingestion.files.spool import spool
 from ingestion.files.uploads import ingest_files, preview
 from ingestion.models import ApiKey, Upload
-from ingestion.query import read_choice, read_query
+from ingestion.query import read_choice, read_flag, read_query
 from ingestion.refusals import RequestRejected
 from ingestion.streams import Stream
 from ingestion.text import strip_unstorable
@@ -137,7 +137,7 @@ class UploadsView(ListView):
         is rejected (409, with their number and the fields), unless `missing=clear` says that they are to be cleared.
         """
         query = read_query(request.query_params, ["stream", "name", *OPTIONS])
-        again, dry_run = (read_choice(query, name, ["false", "true"]) == "true" for name in ("again", "dry_run"))
+        again, dry_run = (read_flag(query, name) for name in ("again", "dry_run"))
         read_choice(query, "missing", schema.MISSING_CHOICES)
         if not dry_run:
             backlog.raise_if_full()

@@ -1,5 +1,11 @@
+from importlib import import_module
+
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 
 
 class EnrichmentConfig(AppConfig):
     name = "enrichment"
+
+    def ready(self) -> None:
+        connection_created.connect(import_module("enrichment.rows.filters").add_casefold)

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from enrichment.models import StoredRecord
 from enrichment.pipeline import references, upsert
+from ingestion.payload_warnings import of_payload
 from ingestion.streams import Context, Stream, all_streams
 
 CHUNK = 1000
@@ -61,7 +62,8 @@ def refresh_rows(
     for row in rows:
         record = row.as_record(stream.schema)
         try:
-            fresh = {**stream.enrich(record, context), "warnings": stream.warn(record, context)}
+            warnings = [*of_payload(row.warnings), *stream.warn(record, context)]
+            fresh = {**stream.enrich(record, context), "warnings": warnings}
         except Exception:  # a bug in the domain, which must not hold up the other rows
             logger.exception("%s %s could not be enriched again.", stream.name, row.pk)
             failed(row.pk)

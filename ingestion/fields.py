@@ -4,6 +4,8 @@ Validation is strict: a number is never read from text (the cells of a CSV file 
 context is `{"now": <aware datetime>}`.
 """
 
+import re
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -26,6 +28,8 @@ MIN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_TIME = datetime(2100, 1, 1, tzinfo=UTC)
 CLOCK_TOLERANCE = timedelta(minutes=5)
 MINUTE = timedelta(minutes=1)
+_INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
+_DATE_AND_TIME = re.compile(r"[0-9]{4}(-?[0-9]{2}-?[0-9]{2}|-?W[0-9]{2}(-?[0-9])?)([Tt ].*)?")
 MAX_OFFSET = timedelta(hours=16)
 """PostgreSQL reads no time with this offset or more; the world has -12 to +14 hours."""
 
@@ -46,6 +50,8 @@ class Record(BaseModel):
 
 
 def check_storable(value: str) -> str:
+    if value.isprintable():  # as most are: neither of them is
+        return value
     if "\0" in value:
         raise PydanticCustomError("nul", "contains an invalid character (NUL)")
     try:
@@ -62,7 +68,23 @@ def _identifier(value: str) -> str:
             "must be 1 to 64 printable characters without '/', without leading or trailing spaces,"
             " and not '.', '..' or 'batch'",
         )
-    return value
+    return normalized(value)
+
+
+def normalized(identifier: str) -> str:
+    """In Unicode's form NFC, as identifiers are stored and compared: é typed as one character or as two is one key."""
+    return identifier if identifier.isascii() else unicodedata.normalize("NFC", identifier)
+
+
+def _stripped(value: Any) -> Any:
+    return value.strip() if type(value) is str else value
+
+
+def _tidy(value: Any) -> Any:
+    """Without surrounding white space and invisible characters; joiners stay, of which scripts and emoji make use."""
+    if type(value) is not str:
+        return value
+    return value.strip() if value.isprintable() else _INVISIBLE.sub("", value).strip()
 
 
 def _to_int(value: Any) -> Any:
@@ -74,7 +96,9 @@ def _time(value: Any) -> datetime:
     if type(value) is not str or value.isdigit() or not value.isascii() or "\0" in value:  # some pass fromisoformat()
         raise PydanticCustomError("time", "must be an ISO 8601 time such as 2025-03-01T15:00:00Z")
     try:
-        moment = datetime.fromisoformat(value)
+        if value[10:11] != "T" and not _DATE_AND_TIME.fullmatch(value):  # it takes any character between them
+            raise ValueError
+        moment = datetime.fromisoformat(value.replace("z", "Z"))
     except ValueError:
         raise PydanticCustomError("time", "must be an ISO 8601 time such as 2025-03-01T15:00:00Z") from None
     if moment.tzinfo is not UTC:
@@ -129,6 +153,8 @@ def _past(value: Any, info: ValidationInfo) -> datetime:
 
 
 def _email(value: str) -> str:
+    if not value.isprintable():
+        raise PydanticCustomError("email", "must be a valid e-mail address, without invisible characters")
     try:
         validate_email(value)
     except ValidationError:
@@ -146,11 +172,15 @@ def default_for_null(default: str) -> AfterValidator:
 
 
 _time_schema = WithJsonSchema({"type": "string", "format": "date-time"})
+Tidy = BeforeValidator(_tidy)
+"""For names and other short texts. Put it last, as WholeNumber."""
+Stripped = BeforeValidator(_stripped)
+"""For long texts, in which invisible characters may have a meaning. Put it last."""
 StorableText = AfterValidator(check_storable)
 """A text that PostgreSQL can store: Annotated[str, Field(max_length=…), StorableText]."""
-Text50 = Annotated[str, Field(max_length=50), StorableText]
-Text100 = Annotated[str, Field(max_length=100), StorableText]
-Text255 = Annotated[str, Field(max_length=255), StorableText]
+Text50 = Annotated[str, Field(max_length=50), StorableText, Tidy]
+Text100 = Annotated[str, Field(max_length=100), StorableText, Tidy]
+Text255 = Annotated[str, Field(max_length=255), StorableText, Tidy]
 Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_email)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_identifier)]
 WholeNumber = BeforeValidator(_to_int)

@@ -32,6 +32,19 @@ def _suggestion(unknown: Collection[str], allowed: Collection[str]) -> str:
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
+FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+"""As in the cells of a CSV file."""
+
+
+def read_flag(query: Mapping[str, str], name: str) -> bool:
+    """Whether a parameter is true; false where it is absent. Refuses (400) what is neither."""
+    value = FLAGS.get(query.get(name, "false").lower())
+    if value is None:
+        message = "must be one of: true, false"
+        raise RequestRejected(400, f"{name} {message}.", fields={name: [message]})
+    return value
+
+
 def read_choice(query: Mapping[str, str], name: str, allowed: Sequence[str]) -> str:
     """The value of a parameter; the first allowed one if it is absent. Rejects (400) any other."""
     value = query.get(name, allowed[0])

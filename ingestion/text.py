@@ -53,6 +53,10 @@ def cut(text: str, most: int = MAX_DISPLAYED) -> str:
     return text if len(text) <= most else f"{text[:most]}\n… {len(text) - most:,} more characters"
 
 
+def cut_short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def strip_unstorable(text: str, length: int | None = None) -> str:
     """`text` without NUL and lone surrogates, cut to `length`, for a column or a message."""
     return text.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")[:length]

@@ -8,7 +8,9 @@ from django.utils import timezone
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from ingestion.fields import normalized
 from ingestion.messages import MAX_MESSAGE, message_of
+from ingestion.payload_warnings import payload_warnings
 from ingestion.payloads import UNREADABLE_MEMBER
 from ingestion.streams import Context, Stream
 from ingestion.text import strip_unstorable
@@ -49,7 +51,7 @@ def check(stream: Stream, items: list[Any], *, keep_invalid: bool = False) -> Va
         except ValidationError as error:
             errors.append({"index": index, "id": key_of(stream, item), "errors": field_errors(error)})
         else:
-            if found := stream.warn(record, context):
+            if found := [*payload_warnings(stream, item, record), *stream.warn(record, context)]:
                 warnings.append({"index": index, "id": key_of(stream, item), "warnings": found})
     refused = [] if keep_invalid else [error["index"] for error in errors]
     if len(refused) == len(items):
@@ -80,6 +82,6 @@ def field_errors(error: ValidationError) -> dict[str, list[str]]:
 
 
 def key_of(stream: Stream, item: Any) -> str:
-    """The item's key exactly; empty where it has none that could be stored, so that it never passes for another's."""
+    """The item's key as it is stored; empty where none could be, so that it never passes for another's."""
     key = item.get(stream.key) if isinstance(item, dict) else None
-    return key if isinstance(key, str) and key == strip_unstorable(key, 64) else ""
+    return normalized(key) if isinstance(key, str) and key == strip_unstorable(key, 64) else ""

@@ -206,7 +206,7 @@ class TestFilters:
         send("tutors", *(tutor(tutor_id=day, onboarding_date=f"{day}T12:00:00Z") for day in days))
         assert found(client, "tutors", onboarding_date_after="2025-01-02T12:00:00Z") == list(days[1:])
         assert found(client, "tutors", onboarding_date_before="2025-01-02T12:00:00Z") == list(days[:2])
-        assert found(client, "tutors", onboarding_date_before="2025-01-02") == [days[0]]
+        assert found(client, "tutors", onboarding_date_before="2025-01-02") == list(days[:2])
         assert found(client, "tutors", onboarding_date="2025-01-02T14:00:00+02:00") == [days[1]]
         unescaped = client.get("/api/tutors?onboarding_date=2025-01-02T14:00:00+02:00").json()["results"]
         assert [row["tutor_id"] for row in unescaped] == [days[1]]
@@ -246,9 +246,9 @@ class TestFilters:
             "age=1&age=2",
             "status=busy",
             "status=",
-            "is_new_tutor=yes",
-            "is_new_tutor=1",
-            "is_new_tutor=True",
+            "is_new_tutor=on",
+            "is_new_tutor=2",
+            "is_new_tutor=t",
             "is_new_tutor=",
             "onboarding_date=yesterday",
             "onboarding_date=20250101",
@@ -264,8 +264,8 @@ class TestFilters:
             "status=active,",
             "status=active,busy",
             "status=active%20,churned",
-            "has_warnings=1",
-            "age_missing=yes",
+            "has_warnings=10",
+            "age_missing=y",
             "has_age=true",
             "warnings_missing=true",
             "Age=30",
@@ -417,8 +417,8 @@ class TestPages:
             "page_size=ten",
             "page_size=" + "9" * 400,
             "page_size=٣",
-            "count=yes",
-            "count=1",
+            "count=y",
+            "count=2",
             "ordering=age",
             "ordering=name,age",
             "ordering=--tutor_id",

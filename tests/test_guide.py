@@ -29,7 +29,7 @@ from conftest import NewDatabase
 from enrichment.models import HeldRecord
 from ingestion.fields import CLOCK_TOLERANCE
 from ingestion.files.csv_reader import MAX_ROW
-from ingestion.payloads import MAX_DEPTH
+from ingestion.payloads import MAX_CONTAINERS, MAX_DEPTH, MAX_VALUES
 from ingestion.streams import all_streams
 from tests.api import ask
 from tests.database import setting_names
@@ -296,6 +296,8 @@ LIMITS = {
     "held records named": MAX_HELD,
     "characters of an identifier": identifier_length(),
     "characters of an `Idempotency-Key`": 255,  # test_api_repeats.py
+    "lists and objects": MAX_CONTAINERS,
+    "values in a body": MAX_VALUES,
     "levels of nesting": MAX_DEPTH,
     "days that a session": MAX_BOOKING_LEAD.days,
     "minutes that other times": CLOCK_TOLERANCE.total_seconds() / 60,

@@ -166,7 +166,7 @@ class TestRecords:
             "naive": tutor(tutor_id="naive", onboarding_date="2025-01-01T10:00:00"),
             "date": tutor(tutor_id="date", onboarding_date="2025-01-01"),
             "float": tutor(tutor_id="float", age=60.0),
-            "name": tutor(tutor_id="name", name="'); DROP TABLE tutoring_tutor; -- <script>\u2028\ufeff😀"),
+            "name": tutor(tutor_id="name", name="'); DROP TABLE tutoring_tutor; -- <script>\u2028😀"),
             "more": tutor(tutor_id="more", unknown={"a": [1, None]}, tenure_days=5),
             "nulls": tutor(tutor_id="nulls", age=None, location=None),
         }

@@ -33,7 +33,7 @@ from tutoring.streams import FEEDBACK, SESSIONS, STUDENTS, TUTORS
 class TutorAdmin(StoredRecordAdmin):
     stream = TUTORS
     ordering = ["tutor_id"]
-    search_lookups = ("name__icontains", "email__iexact")
+    search_lookups = ("name__contains_any_case", "email__iexact")
     search_help_text = "ID or its beginning, part of the name, or full email address"
     page_template = "admin/tutoring/tutor.html"
     list_display = (

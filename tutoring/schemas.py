@@ -13,9 +13,11 @@ from ingestion.fields import (
     PastTime,
     Record,
     StorableText,
+    Stripped,
     Text50,
     Text100,
     Text255,
+    Tidy,
     Time,
     WholeNumber,
     default_for_null,
@@ -25,8 +27,8 @@ from ingestion.fields import (
 MAX_BOOKING_LEAD = timedelta(days=30)
 
 
-Name = Annotated[str, Field(min_length=1, max_length=255), StorableText]
-SubjectName = Annotated[str, Field(min_length=1, max_length=100), StorableText]
+Name = Annotated[str, Field(min_length=1, max_length=255), StorableText, Tidy]
+SubjectName = Annotated[str, Field(min_length=1, max_length=100), StorableText, Tidy]
 Rating = Annotated[int, Field(ge=1, le=5), WholeNumber]
 
 
@@ -184,7 +186,7 @@ class FeedbackRecord(Record):
     """How helpful the session was, from 1 to 5."""
     is_first_session: Flag = False
     """Feedback on the first session with this tutor; default: false."""
-    free_text_feedback: Annotated[str, Field(max_length=5000), StorableText] | None = None
+    free_text_feedback: Annotated[str, Field(max_length=5000), StorableText, Stripped] | None = None
     """Comment in the student's own words."""
     would_recommend: Annotated[bool | None, Field(validate_default=True)] = None
     """Whether the student would recommend the tutor; required if `is_first_session` is true."""

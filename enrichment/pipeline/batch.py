@@ -29,6 +29,7 @@ from enrichment.pipeline.faults import Fault, classify, timed_out
 from enrichment.pipeline.item import Item, Rejection
 from ingestion.messages import MAX_MESSAGE
 from ingestion.models import PART_DIVISOR, Delivery
+from ingestion.payload_warnings import payload_warnings
 from ingestion.payloads import parse_accepted
 from ingestion.streams import Context, Stream
 from ingestion.text import strip_unstorable
@@ -181,7 +182,7 @@ def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
     for item in items:
         try:
             derived = stream.enrich(item.record, context)
-            warnings = stream.warn(item.record, context)
+            warnings = [*payload_warnings(stream, item.payload, item.record), *stream.warn(item.record, context)]
         except Exception as error:
             message = strip_unstorable(f"{type(error).__name__}: {error}", MAX_MESSAGE)
             text = strip_unstorable(traceback.format_exc())

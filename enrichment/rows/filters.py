@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import cache
 from typing import Any
 
@@ -12,7 +12,9 @@ from django.core.exceptions import ValidationError
 from django.db import connection, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet
+from django.db.models.lookups import IContains
 from django.db.models.sql.compiler import SQLCompiler
+from django.utils import timezone
 from django_filters.filters import CharFilter, Filter, TypedChoiceFilter
 from pydantic import TypeAdapter
 from pydantic import ValidationError as Invalid
@@ -20,6 +22,7 @@ from pydantic import ValidationError as Invalid
 from enrichment.models import StoredRecord
 from ingestion.fields import Time
 from ingestion.messages import first_message_of
+from ingestion.query import FLAGS
 from ingestion.refusals import RequestRejected
 from ingestion.streams import Stream
 
@@ -29,17 +32,32 @@ _time: TypeAdapter[datetime] = TypeAdapter(Time)
 
 
 class TimeField(forms.Field):
-    """A time as in records: ISO 8601, naive ones in TIME_ZONE, a date alone is its midnight."""
+    """A time as records have it: ISO 8601, naive ones in TIME_ZONE, a date alone its midnight, or as an upper limit the
+    end of that day.
+    """
+
+    def __init__(self, *, is_upper_limit: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.is_upper_limit = is_upper_limit
 
     def to_python(self, value: str | None) -> datetime | None:
         if not value:
             return None
-        if "T" in value:
+        has_time = "t" in value.lower()
+        if has_time:
             value = value.replace(" ", "+")  # a plus sign that was not encoded in the URL
         try:
-            return _time.validate_python(value)
+            moment = _time.validate_python(value)
         except Invalid as error:
             raise ValidationError(first_message_of(error)) from None
+        return end_of_day(value) if self.is_upper_limit and not has_time and " " not in value else moment
+
+
+def end_of_day(day: str) -> datetime:
+    """The last microsecond of a date in TIME_ZONE, of however many hours it has."""
+    following = datetime.fromisoformat(day).date() + timedelta(days=1)
+    midnight = datetime.combine(following, time(), tzinfo=timezone.get_default_timezone())
+    return midnight.astimezone(UTC) - timedelta(microseconds=1)
 
 
 class ChoicesField(forms.Field):
@@ -58,6 +76,9 @@ class ChoicesField(forms.Field):
 
 class TimeFilter(Filter):  # type: ignore[misc]
     field_class = TimeField
+
+    def __init__(self, field_name: str, lookup_expr: str = "exact", **kwargs: Any) -> None:
+        super().__init__(field_name, lookup_expr, is_upper_limit=lookup_expr == "lte", **kwargs)
 
     def filter(self, rows: QuerySet[Any], value: datetime | None) -> QuerySet[Any]:
         if value and self.lookup_expr == "gte" and connection.vendor == "sqlite":
@@ -97,8 +118,18 @@ class ChoiceFilter(TypedChoiceFilter):  # type: ignore[misc]
         )
 
 
+class FlagField(forms.TypedChoiceField):
+    """As the cells of a CSV file: in any case, and also 1, yes, 0 and no."""
+
+    def to_python(self, value: Any) -> str:
+        text = super().to_python(value).lower()
+        return str(FLAGS[text]).lower() if text in FLAGS else text
+
+
 class FlagFilter(ChoiceFilter):
     """true or false."""
+
+    field_class = FlagField
 
     def __init__(self, field_name: str, lookup_expr: str = "exact", **kwargs: Any) -> None:
         super().__init__(field_name, {"true": True, "false": False}, lookup_expr, **kwargs)
@@ -112,6 +143,32 @@ class NonEmptyFilter(FlagFilter):
             return rows
         empty = Q(**{self.field_name: []}) | Q(**{f"{self.field_name}__isnull": True})
         return rows.exclude(empty) if value else rows.filter(empty)
+
+
+@models.CharField.register_lookup
+@models.TextField.register_lookup
+class ContainsAnyCase(models.Lookup):
+    """As `icontains`, which on SQLite knows the upper and lower case of ASCII alone."""
+
+    lookup_name = "contains_any_case"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
+        if connection.vendor != "sqlite":
+            sql, found = compiler.compile(IContains(self.lhs, self.rhs))
+            return sql, tuple(found)
+        column, params = self.process_lhs(compiler, connection)
+        return f"instr(casefold({column}), %s) > 0", (*params, str(self.rhs).casefold())
+
+
+def add_casefold(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """Receives connection_created: gives SQLite a function that knows all letters."""
+    if connection.vendor == "sqlite":
+        connection.connection.create_function("casefold", 1, _casefold, deterministic=True)
+
+
+def _casefold(value: Any) -> Any:
+    return value.casefold() if isinstance(value, str) else value
 
 
 @models.JSONField.register_lookup

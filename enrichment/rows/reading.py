@@ -90,5 +90,5 @@ def apply_search(rows: Rows, stream: Stream, text: str | None) -> Rows:
     for column in stream.search:
         field = stream.model._meta.get_field(column)
         name = f"{field.name}__pk" if field.is_relation else field.name  # of a reference the key is searched
-        found |= Q(**{f"{name}__icontains": text})
+        found |= Q(**{f"{name}__contains_any_case": text})
     return rows.filter(found)
