@@ -1,4 +1,4 @@
-"""Control in the admin: what each stream has to do, pause, resume and run now, and what the work goes by."""
+"""The page Streams: the state of each stream; pause, resume, run now; and the settings of the workers."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from enrichment import stats, workers
 from enrichment.pipeline.batch import BATCH_RECORDS
 from ingestion import control, streams
 from ingestion.models import PENDING, Delivery, PausedStream
-from ingestion.text import duration, strip_unstorable, thousands
+from ingestion.text import duration, plain, strip_unstorable, thousands
 
-MOST_HISTORY = 20
+MAX_HISTORY = 20
 MODEL = "ingestion_pausedstream"
 
 
@@ -36,7 +36,7 @@ class PauseForm(forms.Form):
         max_length=1000,
         strip=True,
         widget=forms.Textarea(attrs={"rows": 2, "autofocus": True}),
-        help_text="Everybody who looks after the system sees it while the stream is paused, and in the history.",
+        help_text="Shown to all staff while paused, and in the history.",
     )
 
     def clean_reason(self) -> str:
@@ -49,24 +49,24 @@ class StreamState:
     paused: PausedStream | None
     records: int = 0
     oldest: datetime | None = None
-    in_hand: int = 0
-    """Deliveries that workers are at."""
+    in_progress: int = 0
+    """Deliveries that workers have claimed."""
     failing: int = 0
-    """Deliveries whose last try ended in an error that is not of a record."""
-    next_try: datetime | None = None
-    """Of one of these that is in a pause."""
+    """Deliveries whose last attempt failed, not because of a record."""
+    next_retry: datetime | None = None
+    """The earliest of these deliveries."""
 
 
 @dataclass(frozen=True)
-class Fact:
+class Setting:
     name: str
     value: str
     effect: str
-    now: str = ""
+    current: str = ""
 
 
 class ControlAdmin(ReadOnlyAdmin):
-    """A row of its model is a pause; the page shows all streams."""
+    """A row of the model is a pause; the page shows all streams."""
 
     ordering = ["stream"]
 
@@ -80,7 +80,7 @@ class ControlAdmin(ReadOnlyAdmin):
             at("<str:stream>/pause/", self.pause_view, "control_pause"),
             at("<str:stream>/resume/", self.resume_view, "control_resume"),
             at("<str:stream>/run/", self.run_view, "control_run"),
-            at("<path:stream>/change/", lambda request, stream: _to_control(), f"{MODEL}_change"),
+            at("<path:stream>/change/", lambda request, stream: _to_page(), f"{MODEL}_change"),
         ]
 
     def control_view(self, request: HttpRequest) -> HttpResponse:
@@ -88,27 +88,27 @@ class ControlAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         states, work = stream_states(), workers.worker_stats()
         context = {
-            **self.context(request, "Control"),
+            **self.context(request, "Streams"),
             "streams": states,
             "work": work,
-            "facts": facts(states, work),
+            "settings": worker_settings(states, work),
             "history": history(),
             "may_control": may_control(request),
         }
         return TemplateResponse(request, "admin/enrichment/control.html", context)
 
     def pause_view(self, request: HttpRequest, stream: str) -> HttpResponse:
-        """Asks for the reason."""
+        """Asks for a reason."""
         _check(request, stream)
         form = PauseForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             reason = form.cleaned_data["reason"]
             if control.pause(stream, by=f"user:{request.user.get_username()}", reason=reason):
                 _log(request, stream, f"Paused: {reason}")
-                self.message_user(request, f"{stream} is paused. What arrives is kept until it is resumed.")
+                self.message_user(request, f"{stream} paused. New records are accepted and queued until it is resumed.")
             else:
-                self.message_user(request, f"{stream} was paused already.", messages.WARNING)
-            return _to_control()
+                self.message_user(request, f"{stream} is already paused.", messages.WARNING)
+            return _to_page()
         pending = stats.queue_depths().get(stream)
         context = {
             **self.context(request, f"Pause {stream}?"),
@@ -125,20 +125,22 @@ class ControlAdmin(ReadOnlyAdmin):
             return HttpResponseNotAllowed(["POST"])
         if control.resume(stream):
             _log(request, stream, "Resumed.")
-            self.message_user(request, f"{stream} is resumed, and the workers are called.")
+            self.message_user(request, f"{stream} resumed; workers notified.")
         else:
-            self.message_user(request, f"{stream} was not paused: someone was faster.", messages.WARNING)
-        return _to_control()
+            self.message_user(
+                request, f"{stream} is not paused; someone else has resumed it already.", messages.WARNING
+            )
+        return _to_page()
 
     def run_view(self, request: HttpRequest, stream: str) -> HttpResponse:
         _check(request, stream)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         freed = control.run_now(stream)
-        again = f" {_deliveries(freed)} in a pause after an error will be tried at once." if freed else ""
-        _log(request, stream, f"Run now.{again}")
-        self.message_user(request, f"The workers are called for {stream}.{again}")
-        return _to_control()
+        retried = f" Retrying {_deliveries(freed)} at once." if freed else ""
+        _log(request, stream, f"Run now.{retried}")
+        self.message_user(request, f"Workers notified to run {stream}.{retried}")
+        return _to_page()
 
     def context(self, request: HttpRequest, title: str) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
@@ -152,10 +154,10 @@ def _check(request: HttpRequest, stream: str, *, may_be_gone: bool = False) -> N
     if not may_control(request):
         raise PermissionDenied
     if stream not in streams.names() and not (may_be_gone and PausedStream.objects.filter(stream=stream).exists()):
-        raise Http404("There is no such stream.")
+        raise Http404(f"There is no stream {plain(stream)}.")
 
 
-def _to_control() -> HttpResponse:
+def _to_page() -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:control"))
 
 
@@ -168,7 +170,7 @@ def _refers(stream: streams.Stream, to: str) -> bool:
 
 
 def _log(request: HttpRequest, stream: str, text: str) -> None:
-    """Into the history; the row itself is there only as long as the stream is paused."""
+    """Writes into the history; the row itself exists only while the stream is paused."""
     LogEntry.objects.create(
         user_id=request.user.id,  # type: ignore[misc]  # of a person who is logged in
         content_type=ContentType.objects.get_for_model(PausedStream),
@@ -181,11 +183,11 @@ def _log(request: HttpRequest, stream: str, text: str) -> None:
 
 def history() -> list[LogEntry]:
     of_streams = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(PausedStream))
-    return list(of_streams.select_related("user").order_by("-pk")[:MOST_HISTORY])
+    return list(of_streams.select_related("user").order_by("-pk")[:MAX_HISTORY])
 
 
 def stream_states() -> list[StreamState]:
-    """The registered streams, then others of which something is left."""
+    """The registered streams, then others that still have deliveries or a pause."""
     paused = {each.stream: each for each in PausedStream.objects.all()}
     work = _work()
     registered = streams.names()
@@ -194,55 +196,54 @@ def stream_states() -> list[StreamState]:
 
 
 def _work() -> dict[str, dict[str, Any]]:
-    """stream → what is pending of it: all in one query, for it has to look at each pending delivery."""
-    asked = {
+    """stream → its pending work: in a single query, since it reads each pending delivery."""
+    numbers = {
         "records": Sum(PENDING),
         "oldest": Min("received_at"),
-        "in_hand": Count("pk", filter=Q(started_at__isnull=False)),
+        "in_progress": Count("pk", filter=Q(started_at__isnull=False)),
         "failing": Count("pk", filter=~Q(last_error="")),
-        "next_try": Min("retry_at", filter=Q(retry_at__gt=Now())),
+        "next_retry": Min("retry_at", filter=Q(retry_at__gt=Now())),
     }
-    aliased = {f"{name}_": told for name, told in asked.items()}
+    aliased = {f"{name}_": number for name, number in numbers.items()}
     rows = Delivery.objects.pending().values_list("stream").annotate(**aliased)
-    return {stream: dict(zip(asked, told, strict=True)) for stream, *told in rows}
+    return {stream: dict(zip(numbers, values, strict=True)) for stream, *values in rows}
 
 
-def facts(states: Sequence[StreamState], work: dict[str, Any]) -> list[Fact]:
-    """What the work goes by, and what it comes to now."""
+def worker_settings(states: Sequence[StreamState], work: dict[str, Any]) -> list[Setting]:
+    """The settings that workers use, and what they come to now."""
     pending = sum(state.records for state in states)
-    batch, most = BATCH_RECORDS[connection.vendor], settings.MAX_PENDING_RECORDS
+    batch, limit = BATCH_RECORDS[connection.vendor], settings.MAX_PENDING_RECORDS
     batches = sum(-(-state.records // batch) for state in states)
-    alive = "" if work["workers"] is None else f"{work['workers']} alive"
+    running = "" if work["workers"] is None else f"{work['workers']} running"
     return [
-        Fact(
-            "Records in a batch",
+        Setting(
+            "Batch size",
             thousands(batch),
-            "Of one stream, stored in one transaction: with fewer it is slower, with more others wait longer for it."
-            " enrich_pending --batch-size takes another number.",
+            "Records per transaction. Smaller is slower; larger delays other work."
+            " enrich_pending --batch-size overrides it.",
             f"about {thousands(batches)} {'batch' if batches == 1 else 'batches'} to do",
         ),
-        Fact("WORKERS", str(settings.WORKERS), "Processes of one qcluster; as many batches at once.", alive),
-        Fact(
+        Setting("WORKERS", str(settings.WORKERS), "Worker processes per cluster; each works on one batch.", running),
+        Setting(
             "MAX_PENDING_RECORDS",
-            thousands(most),
-            "With so many pending, new records are refused (503) until the workers have caught up; those of a paused"
-            " stream count, too.",
-            f"{min(100, 100 * pending // most)} % reached",
+            thousands(limit),
+            "Limit of pending records, those of paused streams included. Beyond it, new records are rejected (503).",
+            f"{min(100, 100 * pending // limit)} % used",
         ),
-        Fact(
+        Setting(
             "SWEEP_INTERVAL",
             duration(settings.SWEEP_INTERVAL),
-            "After so long, at the latest, what a lost ring, a pause or a crash has left is taken up.",
+            "Interval for picking up leftover work (missed signals, back-off, crashes).",
         ),
-        Fact(
+        Setting(
             "CLAIM_LEASE",
             duration(settings.CLAIM_LEASE),
-            "A delivery marked for so long that nobody works on counts as a crash, and is claimed alone from then on.",
-            f"{_deliveries(sum(state.in_hand for state in states))} in hand",
+            "A claimed delivery without progress for this long is treated as crashed and retried alone.",
+            f"{_deliveries(sum(state.in_progress for state in states))} in progress",
         ),
-        Fact(
+        Setting(
             "REFERENCE_WAIT",
             duration(settings.REFERENCE_WAIT),
-            "So long a record waits for a reference before it is dead; a late arrival revives it even then.",
+            "Time until a waiting record becomes a dead letter (it is revived if the reference arrives later).",
         ),
     ]

@@ -1,4 +1,4 @@
-"""Deliveries in the admin: what was accepted, as it was sent, and what came of it."""
+"""Deliveries in the admin: their lists, their outcome, and their bodies as sent."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
     paginator = NewestPaginator
     change_list_template = "admin/ingestion/delivery_list.html"
     fieldsets = [
-        (None, {"fields": ["stream", "source", "client_", "upload_", "received_at_", "format", "refused_items"]}),
+        (None, {"fields": ["stream", "source", "client_", "upload_", "received_at_", "format", "rejected_records"]}),
         (
-            "What came of it",
+            "Result",
             {"fields": ["state", "records", "outcome", "processed_at_", "failing_now", "held_records_"]},
         ),
         ("As sent", {"fields": ["as_sent"]}),
@@ -67,14 +67,14 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         queryset = Delivery.objects.defer("body")
         if request.resolver_match and request.resolver_match.url_name == "ingestion_delivery_change":
-            # What is shown, and no more, of a body of up to 32 MB.
+            # No more than the page shows of a body of up to 32 MB.
             return queryset.annotate(start_of_body=Substr("body", 1, MAX_DISPLAYED), length=Length("body"))
         return queryset.defer("body", "refused")
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
-        """Rows and held records name deliveries that retention has deleted since."""
-        told = f"There is no delivery {plain(strip_unstorable(unquote(object_id), 20))}{retention_hint()}."
-        self.message_user(request, told, messages.WARNING)
+        """Rows and held records may name deliveries that retention has deleted."""
+        message = f"There is no delivery {plain(strip_unstorable(unquote(object_id), 20))}{retention_hint()}."
+        self.message_user(request, message, messages.WARNING)
         return HttpResponseRedirect(reverse("admin:ingestion_delivery_changelist"))
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
@@ -87,7 +87,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="client")
     def client_(self, delivery: Any) -> str:
-        """In the list, where it is found for all at once, with its name."""
+        """With its name in the list, where all names are read at once."""
         return str(getattr(delivery, "sent_by", delivery.client))
 
     @admin.display(description="upload")
@@ -96,7 +96,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return "none"
         page = reverse("admin:ingestion_upload_change", args=[delivery.upload_id])
         link = format_html('<a href="{}">upload {}</a>', page, delivery.upload_id)
-        return format_html("{} <span class='quiet'>from row {} on</span>", link, delivery.first_row)
+        return format_html("{} <span class='quiet'>from row {}</span>", link, delivery.first_row)
 
     @admin.display(description="status")
     def state(self, delivery: Delivery) -> SafeString:
@@ -104,13 +104,13 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return badge("processed", "processed")
         if delivery.last_error:
             return badge("failing", "failing")
-        return badge("pending", "being worked on" if delivery.started_at else "pending")
+        return badge("pending", "in progress" if delivery.started_at else "pending")
 
     @admin.display(description="records")
     def records(self, delivery: Delivery) -> str:
         return thousands(delivery.count)
 
-    @admin.display(description="came to")
+    @admin.display(description="result")
     def outcome(self, delivery: Delivery) -> str:
         names = ("inserted", "updated", "stale", "held", "skipped", "pending")
         counts = [(getattr(delivery, name), name) for name in names]
@@ -128,26 +128,26 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def processed_at_(self, delivery: Delivery) -> SafeString | str:
         return moment(delivery.processed_at)
 
-    @admin.display(description="refused")
-    def refused_items(self, delivery: Delivery) -> str:
+    @admin.display(description="rejected records")
+    def rejected_records(self, delivery: Delivery) -> str:
         return thousands(len(delivery.refused_positions)) if delivery.refused_positions else "none"
 
     @admin.display(description="last error")
     def failing_now(self, delivery: Delivery) -> SafeString | str:
         if not delivery.last_error:
             return "none"
-        again = moment(delivery.retry_at) if delivery.retry_at else "when a worker is free"
+        retry = moment(delivery.retry_at) if delivery.retry_at else "as soon as a worker is free"
         return format_html(
-            "{}<br><span class='quiet'>given back {} times; next try: {}</span>",
+            "{}<br><span class='quiet'>{} failed attempts; next attempt: {}</span>",
             delivery.last_error,
             delivery.failure_count,
-            again,
+            retry,
         )
 
-    @admin.display(description="held records")
+    @admin.display(description="failed records")
     def held_records_(self, delivery: Delivery) -> SafeString | str:
         if delivery.format == Delivery.Format.HELD:
-            return "It was made of held records; their numbers stand below."
+            return "It reprocesses failed records; the body lists their numbers."
         if not delivery.held:
             return "none"
         page = reverse("admin:enrichment_heldrecord_changelist")
@@ -167,5 +167,5 @@ class DeliveryAdmin(ReadOnlyAdmin):
 def _prettier(text: str) -> str:
     try:
         return pretty(parse_json(text.encode()))
-    except ParseError:  # kept as it came all the same
+    except ParseError:  # stored as sent
         return text

@@ -1,4 +1,4 @@
-"""The kinds of filters that the admin's lists have."""
+"""The kinds of filters of the admin's lists."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ingestion import streams
 from ingestion.text import plain
 
 MAX_FILTER_TEXT = 80
-"""Characters of a value that a filter shows."""
+"""Characters of a value in the list of filters."""
 
 
 class FieldFilter(admin.SimpleListFilter):
-    """Filters a field by the values it is known to have: Django's own filters ask the table which it has.
+    """Filters a field by a fixed list of values: Django's own filters read them from the table.
 
-    Any other value matches nothing: acts on "all that match" must not mean more than was asked for.
+    Any other value matches nothing: an action on all matches must not do more than was asked for.
     """
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -40,10 +40,10 @@ class StreamFilter(FieldFilter):
 
 
 class HiddenNumberFilter(FieldFilter):
-    """Shown only where a link has set it."""
+    """A number; shown only where a link has set it."""
 
     field = ""
-    """The column, where it is not called as the parameter is."""
+    """The column, if its name is not that of the parameter."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         value = request.GET.get(str(self.parameter_name), "")
@@ -74,7 +74,7 @@ class WarningsFilter(FieldFilter):
     title = parameter_name = "warnings"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("some", "some"), ("none", "none")]
+        return [("some", "with"), ("none", "without")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
@@ -87,7 +87,7 @@ class WarningsFilter(FieldFilter):
 
 
 def flag_filter(field: str, title: str) -> type[FieldFilter]:
-    """Yes or no, under a title that says what is meant; links say it as Django's own filter does."""
+    """Yes or no, with a title of its own; its links are those of Django's own filter."""
 
     def lookups(self: FieldFilter, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [("1", "yes"), ("0", "no")]
@@ -96,32 +96,32 @@ def flag_filter(field: str, title: str) -> type[FieldFilter]:
 
 
 class TimeFilter(FieldFilter):
-    """By days of TIME_ZONE: the last ones end now, and count today."""
+    """By days of TIME_ZONE; the last days include today and end now."""
 
     field: ClassVar[str]
-    choices_of_days: ClassVar[dict[str, tuple[str, int | None, int | None]]] = {
+    periods: ClassVar[dict[str, tuple[str, int | None, int | None]]] = {
         "today": ("today", 0, 1),
         "7d": ("last 7 days", -6, None),
         "30d": ("last 30 days", -29, None),
         "90d": ("last 90 days", -89, None),
     }
-    """value: (title, from, up to: days from today; None is now)"""
+    """value → (title, first day, end): days from today; None is now"""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, title) for value, (title, _, _) in self.choices_of_days.items()]
+        return [(value, title) for value, (title, _, _) in self.periods.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
         if not value:
             return queryset
-        if value not in self.choices_of_days:
+        if value not in self.periods:
             return queryset.none()
-        _, first, end = self.choices_of_days[value]
+        _, first, end = self.periods[value]
         return queryset.filter(**{f"{self.field}__gte": _day(first), f"{self.field}__lt": _day(end)})
 
 
 def _day(number: int | None) -> datetime:
-    """Its midnight in TIME_ZONE, so many days after today's."""
+    """The midnight in TIME_ZONE so many days from today; for None, now."""
     now = timezone.localtime()
     if number is None:
         return now

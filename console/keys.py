@@ -1,4 +1,4 @@
-"""API keys in the admin: made there, shown once, replaced, revoked."""
+"""API keys in the admin: created, shown once, rotated, revoked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ingestion.text import duration
 
 
 class DateOrTime(forms.SplitDateTimeField):
-    """A date alone is its midnight."""
+    """A date without a time is midnight."""
 
     def compress(self, data_list: Any) -> datetime | None:
         if data_list and data_list[0] and data_list[1] in self.empty_values:
@@ -40,30 +40,31 @@ class DateOrTime(forms.SplitDateTimeField):
         return super().compress(data_list)
 
 
-class Until(forms.Form):
-    """A name, and perhaps an end that is still to come."""
+class KeyForm(forms.Form):
+    """A name, and an expiry date in the future or none."""
 
     name = forms.CharField(max_length=50)
     expiry_date = DateOrTime(
-        label="Expires",
+        label="Expiry",
         required=False,
         widget=AdminSplitDateTime,
-        help_text=f"In {settings.TIME_ZONE}; a date alone is its midnight. With none it is valid until revoked.",
+        help_text=f"{settings.TIME_ZONE}; date only = 00:00. Empty = never expires.",
     )
 
     def clean_expiry_date(self) -> datetime | None:
         end: datetime | None = self.cleaned_data["expiry_date"]
         if end and end <= timezone.now() and "expiry_date" in self.changed_data:
-            raise forms.ValidationError("That is past. To end a key now, revoke it.")
+            raise forms.ValidationError("This date is in the past. To end a key now, revoke it.")
         return end
 
 
-class ApiKeyForm(Until, forms.ModelForm):  # type: ignore[type-arg]
+class ApiKeyForm(KeyForm, forms.ModelForm):  # type: ignore[type-arg]
     streams = forms.MultipleChoiceField(
         choices=lambda: [(name, name) for name in streams.names()],
         widget=forms.CheckboxSelectMultiple,
         required=False,
-        help_text="The streams it is limited to; none ticked: all.",
+        label="Limit to streams",
+        help_text="None ticked = all",
     )
 
     class Meta:
@@ -72,9 +73,9 @@ class ApiKeyForm(Until, forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        # Those of a revoked key are not asked.
+        # A revoked key has no such fields.
         if not any(cleaned.get(name, True) for name in ("can_ingest", "can_read")):
-            raise forms.ValidationError("A key that may neither post nor read is of no use: tick at least one.")
+            raise forms.ValidationError("Select at least one: can ingest, can read.")
         return cleaned
 
 
@@ -108,15 +109,15 @@ class ApiKeyAdmin(RestrictedLookupAdmin):
     list_display = ("name", "prefix", "client", "state", "created_", "expires", "last_used", "scopes", "for_streams")
     list_filter = (StateFilter,)
     search_fields = ("name", "prefix", "client")
-    search_help_text = "Name, prefix, or the prefix of the client's first key."
+    search_help_text = "Name, prefix, or client (the prefix of its first key)"
     ordering = ("name", "-created")
     sortable_by = ()
     show_facets = admin.ShowFacets.NEVER
-    actions = None  # a box to tick would carry the primary key
-    told = ("prefix", "state", "created_", "last_used", "same_client")
-    asked: ClassVar = [
+    actions = None  # checkboxes would contain the primary key
+    shown_fields = ("prefix", "state", "created_", "last_used", "same_client")
+    form_fieldsets: ClassVar = [
         ("Scopes", {"fields": ["can_ingest", "can_read", "streams"]}),
-        ("Until", {"fields": ["expiry_date"]}),
+        ("Expiry", {"fields": ["expiry_date"]}),
     ]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -139,21 +140,21 @@ class ApiKeyAdmin(RestrictedLookupAdmin):
         ]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # keys are revoked: what they sent names them
+        return False  # keys are revoked instead: records name them
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return [(None, {"fields": ["name", *(self.told if obj else ())]}), *self.asked]
+        return [(None, {"fields": ["name", *(self.shown_fields if obj else ())]}), *self.form_fieldsets]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return [*self.told, *(self.form.Meta.fields if obj and obj.revoked else ())]
+        return [*self.shown_fields, *(self.form.Meta.fields if obj and obj.revoked else ())]
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if not change:
             obj.issue()
         elif form.changed_data:
-            obj.save(update_fields=form.changed_data)  # not what another has revoked meanwhile
+            obj.save(update_fields=form.changed_data)  # and not what someone else has revoked in the meantime
 
-    def render_change_form(  # a new key is shown, so there is nowhere else to go
+    def render_change_form(  # the page of a new key follows: no other way to save
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         key = context.get("original")
@@ -165,34 +166,34 @@ class ApiKeyAdmin(RestrictedLookupAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
-        """The one page that shows the key: the answer itself, so that neither session nor cookie ever holds it."""
-        return self.page(request, "made", obj, f"The key of {obj.name}")
+        """The only page that shows the key: the response itself, so that no session or cookie ever holds it."""
+        return self.page(request, "created", obj, "API key created")
 
     def replace(self, request: HttpRequest, prefix: str) -> HttpResponseBase:
-        """Asks for name and end of a second key of the client, and makes it; the first goes on working."""
+        """Asks for the name and expiry of a second key of the client, and creates it; the first keeps working."""
         old = self.allowed(request, prefix)
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = Until(request.POST or None, initial={"name": old.name})
+        form = KeyForm(request.POST or None, initial={"name": old.name})
         if not form.is_valid():
-            return self.page(request, "replace", old, f"Replace the key {old.name} ({old.prefix})?", form=form)
+            return self.page(request, "replace", old, f"Rotate key {old.name} ({old.prefix})", form=form)
         new = old.build_replacement(form.cleaned_data["name"], form.cleaned_data["expiry_date"])
         new.issue()
-        self.log_addition(request, new, f"Made to replace {old.prefix}.")
-        self.log_change(request, old, f"Is to be replaced by {new.prefix}.")
-        return self.page(request, "made", new, f"The key of {new.name}", replaced=old)
+        self.log_addition(request, new, f"Created to replace {old.prefix}.")
+        self.log_change(request, old, f"Rotated: {new.prefix} replaces it.")
+        return self.page(request, "created", new, "API key created", replaced=old)
 
     def revoke(self, request: HttpRequest, prefix: str) -> HttpResponseBase:
         key = self.allowed(request, prefix)
         if request.method != "POST":
-            return self.page(request, "revoke", key, f"Revoke the key {key.name} ({key.prefix})?")
+            return self.page(request, "revoke", key, f"Revoke key {key.name} ({key.prefix})?")
         if ApiKey.objects.filter(prefix=key.prefix, revoked=False).update(revoked=True):
             self.log_change(request, key, "Revoked.")
-        self.message_user(request, f"The key {key.name} ({key.prefix}) is revoked.", messages.SUCCESS)
+        self.message_user(request, f"Key {key.name} ({key.prefix}) revoked.", messages.SUCCESS)
         return HttpResponseRedirect(page_of(key.prefix))
 
     def allowed(self, request: HttpRequest, prefix: str) -> ApiKey:
-        """The key, of a person who may change it."""
+        """The key; raises PermissionDenied for who may not change it, Http404 where there is none."""
         if not self.has_change_permission(request):
             raise PermissionDenied
         if (key := self.get_object(request, prefix)) is None:
@@ -200,8 +201,8 @@ class ApiKeyAdmin(RestrictedLookupAdmin):
         return key
 
     def page(self, request: HttpRequest, name: str, key: ApiKey, title: str, **more: Any) -> TemplateResponse:
-        told = {"key": key, "title": title, "opts": self.opts, "media": self.media, "page": page_of(key.prefix)}
-        context = {**self.admin_site.each_context(request), **told, **more}
+        base = {"key": key, "title": title, "opts": self.opts, "media": self.media, "page": page_of(key.prefix)}
+        context = {**self.admin_site.each_context(request), **base, **more}
         return TemplateResponse(request, f"admin/ingestion/apikey/{name}.html", context)
 
     def log_addition(self, request: HttpRequest, obj: ApiKey, message: Any) -> LogEntry:
@@ -243,15 +244,15 @@ class ApiKeyAdmin(RestrictedLookupAdmin):
     def created_(self, key: ApiKey) -> str:
         return _day(key.created)
 
-    @admin.display(description="other keys of the client")
+    @admin.display(description="other keys of this client")
     def same_client(self, key: ApiKey) -> SafeString | str:
         others = ApiKey.objects.filter(client=key.client).exclude(pk=key.pk).order_by("-created")[:20]
-        told = ((page_of(other.prefix), other.prefix, other.name, self.state(other)) for other in others)
-        return format_html_join(", ", '<a href="{}">{}</a> ({}) {}', told) or "none"
+        links = ((page_of(other.prefix), other.prefix, other.name, self.state(other)) for other in others)
+        return format_html_join(", ", '<a href="{}">{}</a> ({}) {}', links) or "none"
 
 
 def successor_of(key: ApiKey) -> ApiKey | None:
-    """The newest valid key of the same client that was made after this one and outlives it."""
+    """The newest valid key of the same client that is younger than this one and outlives it."""
     later = ApiKey.objects.filter(client=key.client, created__gt=key.created, revoked=False)
     outlives = Q(expiry_date=None) | Q(expiry_date__gt=key.expiry_date) if key.expiry_date else Q(expiry_date=None)
     return later.filter(outlives).order_by("-created").first()
@@ -266,7 +267,7 @@ def _day(moment: datetime) -> str:
 
 
 def _log(request: HttpRequest, key: ApiKey, flag: int, message: Any) -> LogEntry:
-    """As Django's, but under the key's prefix."""
+    """As Django's, but by the key's prefix."""
     return LogEntry.objects.create(
         user_id=request.user.id,  # type: ignore[misc]  # of a person who is logged in
         content_type=ContentType.objects.get_for_model(key),

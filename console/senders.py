@@ -1,4 +1,4 @@
-"""Who sends records: clients as they stand with deliveries and held records, under the names of their API keys."""
+"""Names of clients for pages: those of their API keys."""
 
 from __future__ import annotations
 
@@ -10,21 +10,18 @@ from enrichment.models import HeldRecord
 from ingestion.models import ApiKey
 from ingestion.text import plain
 
-# pages ask for it here
-
-
 BY_KEY, USER = "key:", "user:"
 
 
 def key_names(clients: Iterable[str]) -> dict[str, str]:
-    """client → the name of its newest key; those that did not come by a key, or by one that is gone, are left out."""
+    """client → the name of its newest key; without users, and without clients whose keys are gone."""
     prefixes = {client.removeprefix(BY_KEY) for client in clients if client.startswith(BY_KEY)}
     keys = ApiKey.objects.filter(client__in=prefixes).order_by("created", "prefix") if prefixes else []
     return {f"{BY_KEY}{key.client}": plain(key.name) for key in keys}
 
 
 def display_name(client: str, names: dict[str, str]) -> str:
-    """As in "Acme (key:abc)"; `names` is what key_names() said."""
+    """As in "Acme (key:abc)"; `names` is the result of key_names()."""
     name = names.get(client, plain(client.removeprefix(USER)))
     return plain(client) if name == plain(client) else f"{name} ({plain(client)})"
 
@@ -33,7 +30,7 @@ MAX_CHOICES = 50
 
 
 def sender_choices() -> list[tuple[str, str]]:
-    """(client, name) of those who have keys, by name: the newest MAX_CHOICES; then of users whose records are held."""
+    """(client, name): the newest MAX_CHOICES clients with keys, by name; then users with open held records."""
     newest = ApiKey.objects.order_by("-created", "prefix").values_list("client", "name")[: 2 * MAX_CHOICES]
     names: dict[str, str] = {}
     for client, name in newest:

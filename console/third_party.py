@@ -20,15 +20,15 @@ from console.base import ReadOnlyAdmin, RestrictedLookupAdmin
 
 
 class OwnUserAdmin(RestrictedLookupAdmin, UserAdmin):  # type: ignore[type-arg]
-    """Who is no superuser may give away, and change in others, only rights that they have themselves."""
+    """Without being a superuser one may grant, and change in others, only rights that one has oneself."""
 
-    filter_horizontal = ()  # Django's two lists with arrows are not open to a screen reader
+    filter_horizontal = ()  # its two lists with arrows are not accessible
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_change_permission(request, obj) and (obj is None or _covers(request.user, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # the history goes with a user: who leaves is made inactive
+        return False  # deletion would delete the history, too: deactivate users instead
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         fields = super().get_readonly_fields(request, obj)
@@ -70,7 +70,7 @@ def _groups_within(user: Any) -> QuerySet[Group]:
 
 
 class TaskResultAdmin(ReadOnlyAdmin):
-    """Tasks are doorbells: there is nothing to send again."""
+    """Tasks only wake workers: there is nothing to retry."""
 
     ordering = ["-stopped"]
     list_display = ("name", "func", "cluster", "started", "stopped")
@@ -105,19 +105,19 @@ class OwnQueueAdmin(SuperusersOnly, QueueAdmin):  # type: ignore[misc]
         return False
 
 
-class OfLogIns(RestrictedLookupAdmin):
-    date_hierarchy = None  # a filter by time does; the hierarchy fails for years there are none
+class LoginHistoryAdmin(RestrictedLookupAdmin):
+    date_hierarchy = None  # it fails for years without rows; the filter by time is enough
 
 
-class OwnAccessAttemptAdmin(OfLogIns, AccessAttemptAdmin):  # type: ignore[misc]
-    actions = ()  # its own asks for what only a log-in has; expired attempts do no harm
+class OwnAccessAttemptAdmin(LoginHistoryAdmin, AccessAttemptAdmin):  # type: ignore[misc]
+    actions = ()  # its own fails; expired attempts do no harm
 
 
-class OwnAccessLogAdmin(OfLogIns, AccessLogAdmin):  # type: ignore[misc]
+class OwnAccessLogAdmin(LoginHistoryAdmin, AccessLogAdmin):  # type: ignore[misc]
     pass
 
 
-class OwnAccessFailureLogAdmin(OfLogIns, AccessFailureLogAdmin):  # type: ignore[misc]
+class OwnAccessFailureLogAdmin(LoginHistoryAdmin, AccessFailureLogAdmin):  # type: ignore[misc]
     pass
 
 

@@ -33,23 +33,26 @@ from ingestion.files.uploads import AlreadyUploaded, WouldClearFields, ingest_fi
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import RequestRejected
-from ingestion.text import strip_unstorable, thousands
+from ingestion.text import plain, strip_unstorable, thousands
 
+LABELS = {"enriching": "processing"}
+"""Statuses under another name than in the API."""
 BADGES = {"receiving": "pending", "enriching": "pending", "completed": "processed", "failed": "failing"}
 
 
 class UploadForm(forms.Form):
     stream = forms.ChoiceField(
-        choices=lambda: [("", "choose …"), *((name, name) for name in streams.names())], label="What the rows are"
+        choices=lambda: [("", "choose …"), *((name, name) for name in streams.names())], label="Record type"
     )
     file = forms.FileField(
-        allow_empty_file=True, help_text="CSV or Excel (.xlsx) with a header, NDJSON or JSON; each also as .gz."
+        allow_empty_file=True,
+        help_text="CSV or Excel (.xlsx) with a header row, NDJSON or JSON; optionally gzipped (.gz)",
     )
     sheet = forms.CharField(
-        required=False, max_length=100, help_text="Of an Excel file with several sheets; empty: the first."
+        required=False, max_length=100, help_text="For Excel files with several sheets. Empty = first sheet."
     )
-    clear_missing = forms.BooleanField(required=False, label="Clear fields that the file does not have")
-    again = forms.BooleanField(required=False, label="Take it in once more, should it have been taken in before")
+    clear_missing = forms.BooleanField(required=False, label="Clear fields that are missing from the file")
+    again = forms.BooleanField(required=False, label="Import again even if already imported")
 
 
 class UploadAdmin(ReadOnlyAdmin):
@@ -67,7 +70,7 @@ class UploadAdmin(ReadOnlyAdmin):
         progress = progress_of(changes.result_list)
         for upload in changes.result_list:
             upload.progress = progress[upload.pk]
-        changes.moves = any(moves(each) for each in progress.values())
+        changes.is_active = any(is_active(each) for each in progress.values())
         return cast("ChangeList", changes)
 
     @admin.display(description="file")
@@ -80,7 +83,7 @@ class UploadAdmin(ReadOnlyAdmin):
 
     @admin.display(description="status")
     def status_(self, upload: Any) -> SafeString:
-        return badge(BADGES[upload.progress.status], upload.progress.status)
+        return badge(BADGES[upload.progress.status], label_of(upload.progress))
 
     @admin.display(description="rows")
     def records(self, upload: Any) -> str:
@@ -118,14 +121,13 @@ class UploadAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         upload: Upload | None = self.get_object(request, unquote(pk))
         if upload is None:
-            raise Http404(f"There is no such upload{retention_hint()}.")
+            raise Http404(f"There is no upload {plain(pk)}{retention_hint()}.")
         return upload
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if request.method not in ("GET", "HEAD"):
-            raise PermissionDenied  # it only shows
+        self.require_safe_method(request)
         upload = self.find(request, object_id)
         progress = progress_of([upload])[upload.pk]
         context = {
@@ -134,14 +136,14 @@ class UploadAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "upload": upload,
             "progress": progress,
-            "badge": BADGES[progress.status],
-            "moves": moves(progress),
+            "badge": badge(BADGES[progress.status], label_of(progress)),
+            "is_active": is_active(progress),
             "is_pruned": Pruning.objects.filter(before__gt=upload.created_at).exists(),
         }
         return TemplateResponse(request, "admin/enrichment/upload.html", context)
 
     def rejected_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        """With a mark of UTF-8, which spreadsheets need and our reader takes."""
+        """With a byte order mark, which spreadsheets need and our reader accepts."""
         return csv_of_rejected(self.find(request, object_id), prefix="\ufeff")
 
     # Uploading.
@@ -158,7 +160,7 @@ class UploadAdmin(ReadOnlyAdmin):
                 try:
                     file = _examine(form, opened)
                     if "_preview" not in request.POST:
-                        return self.take_in(request, file, form.cleaned_data)
+                        return self.ingest(request, file, form.cleaned_data)
                     found = preview(file)
                 except AlreadyUploaded as refusal:
                     form.add_error("again", f"{refusal.reason} Tick to import it again.")
@@ -174,17 +176,17 @@ class UploadAdmin(ReadOnlyAdmin):
             "preview": found,
             "ignored": sum(column["field"] is None for column in found["columns"]) if found else 0,
         }
-        # A script asks for the preview alone: so the form keeps its file.
+        # The script asks for the preview alone, so that the form keeps its file.
         part = "upload_preview" if "_part" in request.POST else "upload_form"
         return TemplateResponse(request, f"admin/enrichment/{part}.html", context)
 
-    def take_in(self, request: HttpRequest, file: RecordFile, options: Mapping[str, Any]) -> HttpResponse:
+    def ingest(self, request: HttpRequest, file: RecordFile, options: Mapping[str, Any]) -> HttpResponse:
         raise_if_full()
         client = f"user:{request.user.get_username()}"
         again, clear_missing = options["again"], options["clear_missing"]
         [upload] = ingest_files([file], client, again=again, clear_missing=clear_missing)
         log(request, upload, f"Uploaded {upload.name}.", ADDITION)
-        self.message_user(request, f"All of {upload.name} is kept.", SUCCESS)
+        self.message_user(request, f"{upload.name} uploaded.", SUCCESS)
         return HttpResponseRedirect(reverse("admin:ingestion_upload_change", args=[upload.pk]))
 
 
@@ -195,5 +197,9 @@ def _examine(form: UploadForm, opened: ExitStack) -> RecordFile:
     return inspect_file(sent.file, name, stream, opened, sent.content_type or "", sheet=sheet)
 
 
-def moves(progress: Progress) -> bool:
+def label_of(progress: Progress) -> str:
+    return LABELS.get(progress.status, progress.status)
+
+
+def is_active(progress: Progress) -> bool:
     return progress.status in ("receiving", "enriching")

@@ -29,9 +29,9 @@ def test_an_operator_previews_and_uploads_a_file_and_sees_it_go(
     web: tuple[System, str], page: Page, tmp_path: Path
 ) -> None:
     system, database_url = web
-    told: list[str] = []
-    page.on("console", lambda message: told.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: told.append(str(error)))
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
     rows = [tutor(tutor_id=f"T-{i}", age=7 if i == 3 else 30) for i in range(1, 41)]
     file = tmp_path / "people.csv"
     file.write_bytes(csv_of(rows) + b"\r\n" * 1_100_000)  # more than a preview sends
@@ -39,16 +39,16 @@ def test_an_operator_previews_and_uploads_a_file_and_sees_it_go(
     system.log_in(page, "operator")
     page.get_by_role("link", name="Uploads").click()
     page.get_by_role("link", name="Upload a file").click()
-    page.get_by_label("What the rows are").select_option("tutors")
+    page.get_by_label("Record type").select_option("tutors")
     page.get_by_label("File").set_input_files(file)
     page.get_by_role("button", name="Preview").click()
-    expect(page.get_by_text("39 are valid")).to_be_visible()
+    expect(page.get_by_text("39 valid")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("^3 T-3 invalid age"))).to_be_visible()
     assert page.url.endswith("/add/")
 
     page.get_by_role("button", name="Upload", exact=True).click()  # the form still has the file
-    expect(page.get_by_text("All of people.csv is kept.")).to_be_visible()
-    expect(page.get_by_text("enriching")).to_be_visible()
+    expect(page.get_by_text("people.csv uploaded.")).to_be_visible()
+    expect(page.get_by_text("processing", exact=True)).to_be_visible()
     with Cluster(database_url):
         expect(page.get_by_text("completed")).to_be_visible(timeout=60_000)  # nobody reloads
     expect(page.get_by_text("100.0%")).to_be_visible()
@@ -65,4 +65,4 @@ def test_an_operator_previews_and_uploads_a_file_and_sees_it_go(
         for path in ("", "add/", "1/change/"):
             page.goto(f"{system.url}/admin/ingestion/upload/{path}")
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
-    assert not told
+    assert not errors

@@ -20,14 +20,14 @@ class MonthFilter(FieldFilter):
         return [(str(month), str(month)) for month in range(1, 13)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Begins where the latest of these months ends: the list would come to it through all that is newer."""
-        chosen = super().queryset(request, queryset)
+        """Starts where the latest of these months ends: else the list would read everything newer first."""
+        filtered = super().queryset(request, queryset)
         known = any(self.value() == month for month, _ in self.lookup_choices)
-        return chosen.filter(scheduled_start__lt=_end_of_latest(int(self.value() or 0))) if known else chosen
+        return filtered.filter(scheduled_start__lt=_end_of_latest(int(self.value() or 0))) if known else filtered
 
 
 def _end_of_latest(month: int) -> datetime:
-    """When the latest such month is over that a session may be scheduled in, wherever it is."""
+    """The end of the latest such month in which a session may be scheduled, in any time zone."""
     furthest = timezone.now() + timedelta(days=32)
     first = datetime(furthest.year - (furthest.month < month), month, 1, tzinfo=UTC)
     return first + timedelta(days=33)
@@ -44,9 +44,9 @@ class RatingFilter(FieldFilter):
 class ScheduledFilter(TimeFilter):
     title = parameter_name = "scheduled"
     field = "scheduled_start"
-    choices_of_days: ClassVar[dict[str, tuple[str, int | None, int | None]]] = {
+    periods: ClassVar[dict[str, tuple[str, int | None, int | None]]] = {
         "upcoming": ("upcoming", None, 366),
-        **TimeFilter.choices_of_days,
+        **TimeFilter.periods,
     }
 
 

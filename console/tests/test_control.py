@@ -1,4 +1,4 @@
-"""Control and retention in the admin: who may, what it does, what is kept of who did it, and what the pages tell."""
+"""The pages Streams and Retention: who may, what it does, what the history says, and what the pages show."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ class TestControl:
         assert "This field is required" in text_of(operator.post(f"{CONTROL}tutors/pause/", {"reason": " "}))
         operator.post(f"{CONTROL}tutors/pause/", {"reason": "a <b>wrong</b> file\u202e"})
         text = text_of(operator.get(CONTROL))
-        for told in ("a &lt;b&gt;wrong&lt;/b&gt; file\\u202e", "user:operator", f"{CONTROL}tutors/resume/"):
-            assert told in text
+        for part in ("a &lt;b&gt;wrong&lt;/b&gt; file\\u202e", "user:operator", f"{CONTROL}tutors/resume/"):
+            assert part in text
         assert f"{CONTROL}tutors/pause/" not in text and f"{CONTROL}students/pause/" in text
-        assert "was paused already" in text_of(
+        assert "is already paused" in text_of(
             operator.post(f"{CONTROL}tutors/pause/", {"reason": "again"}, follow=True)
         )
         operator.post(f"{CONTROL}tutors/resume/")
         assert not PausedStream.objects.exists()
-        assert "someone was faster" in text_of(operator.post(f"{CONTROL}tutors/resume/", follow=True))
+        assert "someone else has resumed it already" in text_of(operator.post(f"{CONTROL}tutors/resume/", follow=True))
         Delivery.objects.update(retry_at=timezone.now() + timedelta(hours=1))
         operator.post(f"{CONTROL}tutors/run/")
         assert Delivery.objects.get().retry_at is None
         assert history() == [
             ("operator", "tutors", "Paused: a <b>wrong</b> file\u202e"),
             ("operator", "tutors", "Resumed."),
-            ("operator", "tutors", "Run now. 1 delivery in a pause after an error will be tried at once."),
+            ("operator", "tutors", "Run now. Retrying 1 delivery at once."),
         ]
-        assert "Run now. 1 delivery" in text_of(operator.get(CONTROL))
+        assert "Run now. Retrying 1 delivery at once." in text_of(operator.get(CONTROL))
 
     @pytest.mark.parametrize("action", ["pause", "resume", "run"])
     def test_a_viewer_sees_no_button_and_a_forged_post_is_refused(self, viewer: Client, action: str) -> None:
@@ -87,7 +87,7 @@ class TestControl:
         operator.post(f"{CONTROL}films/resume/")
         assert not PausedStream.objects.exists()
 
-    def test_it_tells_what_is_in_hand_and_in_trouble(self, viewer: Client) -> None:
+    def test_it_shows_what_is_in_progress_and_failing(self, viewer: Client) -> None:
         for _ in range(3):
             deliver("tutors", valid())
         first, second, _ = Delivery.objects.order_by("pk")
@@ -95,10 +95,10 @@ class TestControl:
         again = timezone.now() + timedelta(hours=1)
         Delivery.objects.filter(pk=second.pk).update(last_error="store: away", retry_at=again)
         text = text_of(viewer.get(CONTROL))
-        assert '<td data-label="in hand">1</td>' in text
+        assert '<td data-label="in progress"> 1 </td>' in " ".join(text.split())
         assert "?status=failing&amp;stream=tutors" in text
         assert f"{timezone.localtime(again):%H:%M:%S}" in text
-        assert "Nobody has paused" in text
+        assert "No stream has been paused" in text
         assert "about 1 batch to do" in text
 
     def test_its_queries_do_not_grow(self, operator: Client, django_assert_max_num_queries: Any) -> None:
@@ -112,25 +112,25 @@ class TestControl:
 
 
 class TestRetention:
-    def test_the_page_tells_what_is_kept_and_since_when(self, viewer: Client) -> None:
+    def test_the_page_shows_what_is_kept_and_since_when(self, viewer: Client) -> None:
         delivery(received_at=timezone.now() - timedelta(days=40))
         text = text_of(viewer.get(RETENTION))
-        for told in ("30 d", ">40 d<", "forever (audit log)", "Retention has not run yet", "daily, next"):
-            assert told in text
-        assert "What would be deleted now" in text and "Prune now" not in text
+        for part in ("30 d", ">40 d<", "forever (audit log)", "Not run yet", "Next run:", "daily"):
+            assert part in text
+        assert ">Preview</a>" in text and "Delete now" not in text
 
     def test_an_administrator_has_it_done_at_once(self, administrator: Client) -> None:
         delivery()
         OrmQ.objects.all().delete()
         text = text_of(administrator.get(f"{RETENTION}now/"))
-        assert '<th scope="row">deliveries</th><td>1</td>' in text
-        assert "Yes, delete them" in text
+        assert '<th scope="row">deliveries</th> <td>1</td>' in " ".join(text.split())
+        assert 'value="Delete"' in text
         assert (len(left()), Pruning.objects.count()) == (1, 0)
         administrator.post(f"{RETENTION}now/")
         run = Pruning.objects.get()
         assert (run.by, OrmQ.objects.count()) == ("user:administrator", 1)
-        assert "a run is under way" in text_of(administrator.get(RETENTION))
-        assert "under way already" in text_of(administrator.post(f"{RETENTION}now/", follow=True))
+        assert "run in progress" in text_of(administrator.get(RETENTION))
+        assert "already in progress" in text_of(administrator.post(f"{RETENTION}now/", follow=True))
         tasks.drain(60)
         assert not left()
         text = text_of(administrator.get(RETENTION))
@@ -142,24 +142,24 @@ class TestRetention:
         assert "user:administrator" in text_of(administrator.get(f"{RETENTION}{run.pk}/change/"))
         [(user, pk, done)] = history()
         assert (user, pk) == ("administrator", str(run.pk))
-        assert done.startswith("Begun: deletes what was done with before 20")
+        assert done.startswith("Started: deletes what was completed before 20")
 
-    def test_it_says_whether_a_cluster_is_alive_to_do_it(self, administrator: Client) -> None:
+    def test_it_says_whether_workers_are_running(self, administrator: Client) -> None:
         delivery()
         doorbell.acknowledge()
-        assert "The workers delete it now" in text_of(administrator.post(f"{RETENTION}now/", follow=True))
+        assert "The workers delete it in small steps" in text_of(administrator.post(f"{RETENTION}now/", follow=True))
         Pruning.objects.all().delete()
         Doorbell.objects.update(answered_at=timezone.now() - stats.ALIVE)
         text = text_of(administrator.post(f"{RETENTION}now/", follow=True))
-        assert "The workers delete it now" not in text
-        assert "No cluster is alive: it begins when one runs." in text
-        assert "goes on when a cluster runs" in text
+        assert "The workers delete it" not in text
+        assert "No workers running: it starts when they do." in text
+        assert "it continues when they do" in text
 
     def test_who_may_not_finds_no_button_and_is_refused(self, operator: Client) -> None:
         delivery()
         text = text_of(operator.get(f"{RETENTION}now/"))
-        assert '<th scope="row">deliveries</th><td>1</td>' in text
-        assert "Yes, delete them" not in text
+        assert '<th scope="row">deliveries</th> <td>1</td>' in " ".join(text.split())
+        assert 'value="Delete"' not in text
         assert operator.post(f"{RETENTION}now/").status_code == 403
         assert not Pruning.objects.exists()
 
@@ -175,23 +175,23 @@ class TestRetention:
         monkeypatch.setattr("console.retention.PREVIEW_SECONDS", -1)
         monkeypatch.setattr(retention, "STEP", 2)
         text = text_of(administrator.get(f"{RETENTION}now/"))
-        assert "more to look at than a page may" in text
-        assert "Yes, delete them" in text
+        assert "counting stopped early" in text
+        assert 'value="Delete"' in text
         Delivery.objects.filter(held_records=stays[0]).update(held=0, inserted=1)
         stays[0].delete()
         assert '<span class="quiet">at least</span> 1' in text_of(administrator.get(f"{RETENTION}now/"))
 
     def test_without_anything_to_delete_there_is_nothing_to_confirm(self, administrator: Client) -> None:
         text = text_of(administrator.get(f"{RETENTION}now/"))
-        assert "Nothing: whatever is there" in text
-        assert "Yes, delete them" not in text
+        assert "Nothing to delete" in text
+        assert 'value="Delete"' not in text
 
     def test_it_says_when_nothing_is_ever_deleted(self, administrator: Client, settings: Settings) -> None:
         Schedule.objects.all().delete()
-        assert "No schedule deletes it" in text_of(administrator.get(RETENTION))
+        assert "Nothing is deleted automatically" in text_of(administrator.get(RETENTION))
         settings.RETENTION = 0
         text = text_of(administrator.get(RETENTION))
-        assert "everything is kept for ever" in text
+        assert "nothing is deleted" in text
         assert f"{RETENTION}now/" not in text
         administrator.post(f"{RETENTION}now/")
         assert not Pruning.objects.exists()

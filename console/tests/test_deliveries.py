@@ -42,16 +42,16 @@ def test_the_list_ends_with_the_newest(viewer: Client, monkeypatch: pytest.Monke
     pks = {deliver().pk for _ in range(70)}
     newest = sorted(pks, reverse=True)[:60]
     assert listed(viewer) | listed(viewer, p="2") == set(newest)
-    assert "The newest 60 are listed" in text_of(viewer.get(DELIVERIES))
-    assert "are listed" not in text_of(viewer.get(DELIVERIES, {"stream": "students"}))
+    assert "Showing the newest 60 deliveries" in text_of(viewer.get(DELIVERIES))
+    assert "Showing the newest" not in text_of(viewer.get(DELIVERIES, {"stream": "students"}))
 
 
 def test_empty_lists_say_so(viewer: Client) -> None:
-    assert "Nothing has arrived yet" in text_of(viewer.get(DELIVERIES))
-    assert "No delivery matches" in text_of(viewer.get(DELIVERIES, {"stream": "tutors"}))
+    assert "No deliveries yet" in text_of(viewer.get(DELIVERIES))
+    assert "No deliveries match" in text_of(viewer.get(DELIVERIES, {"stream": "tutors"}))
 
 
-def test_a_delivery_tells_what_came_of_it(viewer: Client) -> None:
+def test_a_delivery_shows_its_result(viewer: Client) -> None:
     delivery = deliver(
         count=9, inserted=3, updated=2, stale=1, refused="[4,7]", last_error="store: OperationalError: away"
     )
@@ -59,7 +59,7 @@ def test_a_delivery_tells_what_came_of_it(viewer: Client) -> None:
     assert "3 inserted · 2 updated · 1 stale · 3 pending" in text
     assert "failing" in text
     assert "OperationalError: away" in text
-    assert '<div class="readonly">2</div>' in text  # refused
+    assert '<div class="readonly">2</div>' in text  # rejected
 
 
 def test_a_body_is_shown_prettily(viewer: Client) -> None:

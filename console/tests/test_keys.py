@@ -62,7 +62,7 @@ def test_a_page_of_a_key_is_found_by_its_prefix_alone(administrator: Client) -> 
 def test_a_key_is_revoked_for_good(administrator: Client) -> None:
     key, _ = make(administrator)
     change, revoke = f"{KEYS}{key.prefix}/change/", f"{KEYS}{key.prefix}/revoke/"
-    assert "never used" in text_of(administrator.get(revoke))
+    assert "Never used" in text_of(administrator.get(revoke))
     assert not ApiKey.objects.get().revoked  # nothing was confirmed yet
     assert "is revoked" in text_of(administrator.post(revoke, follow=True))
     administrator.post(change, {"name": "other", "can_read": "on", **NO_END})
@@ -110,13 +110,13 @@ def test_a_key_is_replaced_by_one_of_the_same_client(administrator: Client) -> N
     page = text_of(administrator.get(f"{KEYS}{first.prefix}/change/"))
     assert second.prefix in page and third.prefix in page
     told = LogEntry.objects.filter(object_id=second.prefix).values_list("change_message", flat=True)
-    assert set(told) == {f"Made to replace {first.prefix}.", f"Is to be replaced by {third.prefix}."}
+    assert set(told) == {f"Created to replace {first.prefix}.", f"Rotated: {third.prefix} replaces it."}
 
 
 def test_what_expires_is_seen_at_a_glance(administrator: Client) -> None:
     now = timezone.now()
     keys: dict[str, dict[str, Any]] = {
-        "for ever": {},
+        "forever": {},
         "for long": {"expiry_date": now + timedelta(days=8)},
         "not for long": {"expiry_date": now + timedelta(days=6, minutes=1)},
         "gone": {"expiry_date": now - timedelta(days=1)},
@@ -129,14 +129,14 @@ def test_what_expires_is_seen_at_a_glance(administrator: Client) -> None:
         text = text_of(administrator.get(KEYS, {"status": status} if status else {}))
         return set(re.findall(r'<th class="field-name"><a [^>]*>([^<]*)</a>', text))
 
-    assert listed("valid") == {"for ever", "for long", "not for long"}
+    assert listed("valid") == {"forever", "for long", "not for long"}
     assert listed("soon") == {"not for long"}
     assert listed("expired") == {"gone"}
     assert listed("revoked") == {"ended"}
     assert listed("x") == set()
     text = text_of(administrator.get(KEYS))
     assert text.count("expires in 6 d") == 1
-    warning = "It expires within a week"
+    warning = "This key expires within a week"
     for key in ApiKey.objects.all():
         told = text_of(administrator.get(f"{KEYS}{key.prefix}/change/"))
         assert (warning in told) == (key.name == "not for long")
@@ -146,20 +146,20 @@ def test_a_key_that_is_replaced_says_by_which(administrator: Client) -> None:
     old, _ = make(administrator, **in_days(3))
     page = f"{KEYS}{old.prefix}/change/"
     shorter, _ = make(administrator, f"{old.prefix}/replace/", **in_days(2))
-    assert "Replace it" in text_of(administrator.get(page))
+    assert "Rotate it" in text_of(administrator.get(page))
     new, _ = make(administrator, f"{old.prefix}/replace/")
     text = text_of(administrator.get(page))
-    assert "Replace it" not in text
-    assert f'<a href="{KEYS}{new.prefix}/change/">{new.prefix}</a> replaces it.' in text
-    assert f"{shorter.prefix}</a> replaces" not in text
+    assert "Rotate it" not in text
+    assert f'replaced by <a href="{KEYS}{new.prefix}/change/">{new.prefix}</a>.' in text
+    assert f"{shorter.prefix}</a>." not in text
     assert text_of(administrator.get(KEYS)).count(f'<td class="field-client">{old.prefix}</td>') == 3
     ApiKey.objects.filter(prefix=new.prefix).update(revoked=True)
-    assert "Replace it" in text_of(administrator.get(page))
+    assert "Rotate it" in text_of(administrator.get(page))
 
 
 def test_a_date_alone_is_its_midnight(administrator: Client) -> None:
     day = timezone.localdate() + timedelta(days=30)
-    assert "In UTC; a date alone is its midnight" in text_of(administrator.get(f"{KEYS}add/"))
+    assert "UTC; date only = 00:00" in text_of(administrator.get(f"{KEYS}add/"))
     key, _ = make(administrator, expiry_date_0=f"{day}", expiry_date_1="")
     assert key.expiry_date and timezone.localtime(key.expiry_date).isoformat() == f"{day}T00:00:00+00:00"
     assert f'<td class="field-expires">{day}</td>' in text_of(administrator.get(KEYS))
@@ -174,12 +174,12 @@ def test_an_end_that_is_past_is_refused(administrator: Client, days: float) -> N
     key, _ = make(administrator)
     for page in ("add/", f"{key.prefix}/change/", f"{key.prefix}/replace/"):
         data = {"name": "x", "can_read": "on", **in_days(days)}
-        assert "That is past" in text_of(administrator.post(KEYS + page, data))
+        assert "in the past" in text_of(administrator.post(KEYS + page, data))
     assert ApiKey.objects.get().expiry_date is None
 
 
 def test_a_key_that_may_do_nothing_is_refused(administrator: Client) -> None:
-    assert "tick at least one" in text_of(administrator.post(f"{KEYS}add/", {"name": "x", **NO_END}))
+    assert "Select at least one" in text_of(administrator.post(f"{KEYS}add/", {"name": "x", **NO_END}))
     assert not ApiKey.objects.exists()
 
 

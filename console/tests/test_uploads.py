@@ -37,7 +37,7 @@ def uploaded(client: Client, number: int = 3, bad: int = 0) -> Upload:
     return Upload.objects.latest("pk")
 
 
-def test_an_operator_uploads_a_file_and_sees_what_came_of_it(operator: Client) -> None:
+def test_an_operator_uploads_a_file_and_sees_its_result(operator: Client) -> None:
     response = send(operator, people(3, bad=1))
     upload = Upload.objects.get()
     page = f"{LIST}{upload.pk}/change/"
@@ -48,11 +48,11 @@ def test_an_operator_uploads_a_file_and_sees_what_came_of_it(operator: Client) -
         "Uploaded people.csv.",
     )
     text = text_of(operator.get(page))
-    assert "enriching" in text and 'data-refresh="3"' in text
+    assert "processing" in text and 'data-refresh="3"' in text
     assert "waiting for a worker" in text
     Delivery.objects.update(inserted=1)
     text = text_of(operator.get(page))
-    assert "nothing has been processed in the last minute" in text and "waiting for a worker" not in text
+    assert "no progress in the last minute" in text and "waiting for a worker" not in text
     Delivery.objects.update(inserted=0)
     work_off()
     text = text_of(operator.get(page))
@@ -106,26 +106,26 @@ def test_dead_letters_and_deliveries_are_filtered_by_upload(operator: Client) ->
 def test_a_preview_stores_nothing(operator: Client) -> None:
     text = text_of(send(operator, people(3, bad=1), _preview="1"))
     assert "<html" in text and "choose the file again" in text
-    assert "2 are valid" in text and "1 would be dead letter" in text
-    assert "<details><summary>How its columns fit tutors</summary>" in text
+    assert "2 valid, 1 invalid" in text
+    assert "<details> <summary>Column mapping</summary>" in " ".join(text.split())
     assert not Upload.objects.exists()
 
 
 def test_a_preview_shows_columns_that_are_ignored(operator: Client) -> None:
     text = text_of(send(operator, csv_of([valid() | {"Shoe": "42", "Hat": "L"}]), _preview="1", _part="1"))
-    assert "<details open><summary>How its columns fit tutors: 2 are ignored</summary>" in text
+    assert "<details open> <summary>Column mapping (2 ignored)</summary>" in " ".join(text.split())
 
 
 def test_a_script_is_given_the_preview_alone(operator: Client) -> None:
     text = text_of(send(operator, people(3, bad=1), _preview="1", _part="1"))
-    assert "<html" not in text and "2 are valid" in text and "choose the file again" not in text
+    assert "<html" not in text and "2 valid" in text and "choose the file again" not in text
     text = text_of(send(operator, b"\xff\xfe\0\0", _preview="1", _part="1"))
     assert "UTF-32" in text
     text = text_of(operator.post(ADD, {"stream": "", "_preview": "1", "_part": "1"}))
     assert "This field is required" in text
 
 
-def test_what_is_refused_says_why(operator: Client, settings: Settings) -> None:
+def test_a_rejected_file_says_why(operator: Client, settings: Settings) -> None:
     uploaded(operator)
     assert "was already imported as upload" in text_of(send(operator, people(3)))
     assert send(operator, people(3), again="on").status_code == 302
@@ -166,6 +166,6 @@ def test_who_has_no_right_sees_nothing(operator: Client) -> None:
 
 
 def test_an_empty_list_says_what_to_do(operator: Client, viewer: Client) -> None:
-    assert "Upload one here" in text_of(operator.get(LIST))
-    assert "No file has been uploaded yet" in text_of(viewer.get(LIST))
-    assert "No upload matches" in text_of(viewer.get(LIST, {"stream": "students"}))
+    assert ">Upload a file</a> here" in text_of(operator.get(LIST))
+    assert "No uploads yet" in text_of(viewer.get(LIST))
+    assert "No uploads match" in text_of(viewer.get(LIST, {"stream": "students"}))
