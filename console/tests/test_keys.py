@@ -64,7 +64,7 @@ def test_a_key_is_revoked_for_good(administrator: Client) -> None:
     change, revoke = f"{KEYS}{key.prefix}/change/", f"{KEYS}{key.prefix}/revoke/"
     assert "Never used" in text_of(administrator.get(revoke))
     assert not ApiKey.objects.get().revoked  # nothing was confirmed yet
-    assert "is revoked" in text_of(administrator.post(revoke, follow=True))
+    assert "revoked." in text_of(administrator.post(revoke, follow=True))
     administrator.post(change, {"name": "other", "can_read": "on", **NO_END})
     administrator.post(revoke)
     key.refresh_from_db()
