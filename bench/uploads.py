@@ -100,7 +100,7 @@ class Bench:
             kept = connection.execute(
                 "SELECT first_row, count FROM ingestion_delivery WHERE upload_id = %s ORDER BY id", [told["id"]]
             ).fetchall()
-        following = 1
+        following = kept[0][0]
         for first_row, count in kept:
             assert first_row == following, "a row twice, or lost"
             following += count

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from ingestion.payloads import MAX_DEPTH, ParseError, ascii_json, parse_json
 
 Read: TypeAlias = "Callable[[str], str]"
-"""A cell → the JSON of its value; empty where the cell is, which means that the field is absent."""
+"""A cell → the JSON of its value; empty for an empty cell, which means that the field is absent."""
 Known: TypeAlias = "Mapping[str, Callable[[], Collection[str]]]"
 """field → the items that its lists are known to have."""
 Kind: TypeAlias = Literal["text", "time", "number", "boolean", "list"]
@@ -37,7 +37,7 @@ _UNSEEN = "".join(map(chr, [*_BLANKS, *_INVISIBLE]))
 
 
 def readers_of(schema: type[BaseModel], known: Known | None = None) -> dict[str, Read]:
-    """field → how what is typed for it is read."""
+    """field → the function that reads what is typed for it."""
     definitions, fields = _described(schema)
     known = known or {}
     return {name: _reader(field, definitions, known.get(name)) for name, field in fields.items()}
@@ -210,11 +210,11 @@ def cell_reader(read: Read, kind: Kind = "text") -> Read:
     return read_cell
 
 
-# And back: a value of a record as a cell.
+# The other way: a value of a record as a cell.
 
 
 def cell_of(value: Any) -> str:
-    """What is read as `value` again where the field has its type. No spreadsheet takes it for a formula."""
+    """The cell that is read as `value` again if the field has its type. No spreadsheet takes it for a formula."""
     if isinstance(value, str):
         return text_cell(value)
     return escape_formula(text_of(value)) if isinstance(value, list) else text_of(value)

@@ -87,7 +87,7 @@ class Column:
     name: str
     """In the file."""
     field: str
-    """Of the stream; empty where it has none that fits: then the record has the column by its own name."""
+    """The stream's field; empty if the column is not mapped: then the record keeps it under its own name."""
     kind: Kind
     read: Read
     note: str = ""
@@ -99,7 +99,7 @@ class Column:
 
 
 def map_columns(names: Sequence[str], stream: Stream, delimiter: str = ",") -> list[Column]:
-    """The columns of a header: names fit whatever their case, spaces, hyphens and underscores. Raises ParseError."""
+    """The columns of a header, mapped regardless of case, spaces, hyphens and underscores. Raises ParseError."""
     _check_names(names)
     readers, kinds = csv_cells.readers_of(stream.schema, stream.known_items), csv_cells.kinds_of(stream.schema)
     by_name = {_normalized(field): field for field in readers}
@@ -176,7 +176,7 @@ class CsvFile:
         return (self.file.tell(), found[1].decode("latin-1")) if found else (0, "")
 
     def _header(self, delimiter: str) -> tuple[str, list[str], int, int]:
-        """(delimiter, names, row, byte behind it): by the delimiter that finds the most columns."""
+        """(delimiter, names, row, end): by the delimiter that gives the most columns."""
         found = [(each, *self._header_by(each)) for each in ([delimiter] if delimiter else DELIMITERS)]
         delimiter, row, number, end = max(found, key=lambda each: len(each[1]) if isinstance(each[1], list) else 0)
         if isinstance(row, MalformedRow):
@@ -195,8 +195,8 @@ class CsvFile:
     def survey(self, size: int) -> None:
         """Reads the rows once: counts those that share a key, and sees how the dates of each column are written.
 
-        Raises ParseError where the quotation marks left open would have a file of so many bytes read more than once
-        again: each costs up to MAX_ROW, and a file may consist of them.
+        Raises ParseError if unclosed quotation marks would make a file of `size` bytes be read more than twice: each
+        costs up to MAX_ROW, and a file may consist of them.
         """
         left, first = size + MAX_REREAD_BYTES, 0
         with ExitStack() as opened:
@@ -208,7 +208,7 @@ class CsvFile:
                     first, left = first or end, left - row.reread_bytes
                     if left < 0:
                         line = self._line(first)
-                        raise ParseError(f"Too many quotation marks are not closed, the first in line {line}.")
+                        raise ParseError(f"Too many unclosed quotation marks, the first in line {line}.")
             self.shared_keys = notes.keys.count()
         self.columns = notes.columns()
 
@@ -246,7 +246,7 @@ class CsvFile:
                 yield key
 
     def chunks(self, start: int, max_rows: int) -> Iterator[Chunk]:
-        """The records of the rows from the byte `start` on, at most so many at once."""
+        """The records of the rows from the byte `start` on, at most `max_rows` at once."""
         lengths = [0, *accumulate(len(column.key) + 8 for column in self.columns)]
         rows: list[Row] = []
         numbers: list[int] = []

@@ -86,7 +86,7 @@ def _check_head(file: BinaryIO) -> None:
     file.seek(0)
     head = file.read(NUL_CHECK_BYTES)
     if b"\0" in head:
-        raise ParseError(f"The file is no text: there is a NUL at byte {head.index(0)}. Save it as UTF-8.")
+        raise ParseError(f"The file is not text (NUL at byte {head.index(0)}). Save it as UTF-8.")
 
 
 class _Scan:

@@ -112,10 +112,10 @@ class RecordFile:
 def inspect_file(
     file: BinaryIO, name: str, stream: Stream, opened: ExitStack, content_type: str = "", *, sheet: str = ""
 ) -> RecordFile:
-    """Reads the whole file, in time that grows as its size; it stays open as long as `opened`.
+    """Reads the whole file, in linear time; it stays open as long as `opened`.
 
-    Of an Excel workbook the first sheet, or the one named `sheet`. Raises ParseError, and TooLarge where the file, or
-    one of its lines, is.
+    Of an Excel workbook the first sheet, or the one named `sheet`. Raises ParseError, and TooLarge for the file or one
+    of its lines.
     """
     file = _unpacked(file, opened)
     workbook = _workbook(file, sheet, opened)
@@ -124,7 +124,7 @@ def inspect_file(
     fmt = Format.XLSX if workbook else format_of(name, content_type, head)
     if fmt == Format.JSON and text.size > settings.MAX_BODY_BYTES:
         limit = settings.MAX_BODY_BYTES
-        raise TooLarge(f"The JSON has {text.size} bytes; at most {limit} are taken. Send it as NDJSON or CSV.")
+        raise TooLarge(f"The JSON has {text.size} bytes; the limit is {limit}. Send NDJSON or CSV.")
     if fmt != Format.JSON and text.long_line:
         raise TooLarge(f"Line {text.long_line} has more than {MAX_LINE} bytes.")
     csv = CsvFile(text.file, stream, "," if workbook else "") if fmt in (Format.CSV, Format.XLSX) else None
@@ -162,7 +162,9 @@ def _members_of_csv(csv: CsvFile, size: int) -> Members:
     if not any(column.field for column in csv.columns):
         fields = ", ".join(csv.stream.schema.model_fields)
         header = ", ".join(f"“{column.name}”" for column in csv.columns[:20])
-        raise ParseError(f"No column is a field of {csv.stream.name}. The header reads {header}. Fields: {fields}.")
+        raise ParseError(
+            f"No column matches a field of {csv.stream.name}. The header reads {header}. Fields: {fields}."
+        )
     csv.survey(size)
     named = {column.field for column in csv.columns if column.field}
     return Members(named, [column.name for column in csv.own_columns if not column.field], csv.shared_keys)
