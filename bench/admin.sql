@@ -197,7 +197,7 @@ INSERT INTO django_admin_log (action_time, user_id, content_type_id, object_id, 
 SELECT now() - i * interval '10 minutes', (SELECT min(id) + i % 2 FROM auth_user),
     (SELECT id FROM django_content_type WHERE app_label = 'enrichment'
         AND model = (ARRAY['heldrecord', 'bulk_action'])[1 + i % 2]),
-    CASE i % 2 WHEN 0 THEN 1 + i % 500 ELSE 1 + i % 500 END, 'sessions s-' || i, 2, 'Sent through again: 1 held record.'
+    CASE i % 2 WHEN 0 THEN 1 + i % 500 ELSE 1 + i % 500 END, 'sessions s-' || i, 2, 'Requeued: 1 failed record.'
 FROM generate_series(1, 5000) AS i;
 
 INSERT INTO django_q_task (id, name, func, started, stopped, success, attempt_count, result)

@@ -1,4 +1,4 @@
-"""What the fields of a stream may hold, in words, as its schema says it."""
+"""The rules of a stream's fields in words, from its schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class FieldRule:
 
 
 def rules(stream: Stream) -> list[FieldRule]:
-    """The fields that the stream's schema knows, for who fixes a payload."""
+    """Of each field of the schema, in its order."""
     schema = stream.schema.model_json_schema()
     required, definitions = schema.get("required", []), schema.get("$defs", {})
     return [
@@ -48,8 +48,8 @@ _BOUNDS = [
 
 def _bounds(field: Mapping[str, Any]) -> list[str]:
     bounds = []
-    for least, most, unit in _BOUNDS:
-        low, high = field.get(least), field.get(most)
+    for minimum, maximum, unit in _BOUNDS:
+        low, high = field.get(minimum), field.get(maximum)
         if low is not None and high is not None:
             bounds.append(f"{low} to {high}{unit}")
         elif low is not None or high is not None:

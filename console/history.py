@@ -1,4 +1,4 @@
-"""The history of the admin: who did what to which thing."""
+"""The history of the admin: who did what to which object."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 
 def log(request: HttpRequest, obj: Model, text: str, flag: int = CHANGE) -> None:
-    """Writes what was done to one thing into the history; a held record is the same thing in every list."""
+    """Adds an entry to the history of one object; a failed record has one history, in whatever list it is shown."""
     LogEntry.objects.create(
         user_id=request.user.id,  # type: ignore[misc]  # of a person who is logged in
         content_type=ContentType.objects.get_for_model(obj),

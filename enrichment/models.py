@@ -150,10 +150,11 @@ class HeldRecord(models.Model):
     objects = HeldRecordQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "failed record"
         permissions = [
-            ("reprocess", "Can reprocess held records"),
-            ("discard", "Can discard held records"),
-            ("fix", "Can fix held records"),
+            ("reprocess", "Can reprocess failed records"),
+            ("discard", "Can discard failed records"),
+            ("fix", "Can fix failed records"),
             ("refresh", "Can refresh derived fields"),
         ]
         constraints = [models.UniqueConstraint(fields=["delivery", "position"], name="held_once")]

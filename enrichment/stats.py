@@ -306,10 +306,8 @@ def outcomes_of_bulk_actions(bulk_actions: Sequence[int]) -> dict[int, dict[str,
         .annotate(Sum("count"), *map(Sum, names))
         .values_list("bulkaction", "count__sum", *[f"{name}__sum" for name in names])
     )
-    labels = (*names[:-1], "held again", "pending")
-    return {
-        bulk_action: dict(zip(labels, [*done, count - sum(done)], strict=True)) for bulk_action, count, *done in rows
-    }
+    told = (*names[:-1], "failed again", "pending")
+    return {bulk_action: dict(zip(told, [*done, count - sum(done)], strict=True)) for bulk_action, count, *done in rows}
 
 
 def cluster_alive() -> bool:

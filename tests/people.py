@@ -20,6 +20,11 @@ def browser_of(user: User) -> Client:
     return client
 
 
+def words_of(response: Any, status: int = 200) -> str:
+    """The page with each run of white space as one space, as a browser shows it."""
+    return " ".join(text_of(response, status).split())
+
+
 def text_of(response: Any, status: int = 200) -> str:
     assert response.status_code == status, (response.status_code, response.content[:2000])
     return str(response.content.decode())

@@ -70,7 +70,7 @@ def fix_all(page: Page, url: str) -> None:
     page.get_by_label("Field", exact=True).select_option("age")
     page.get_by_label("New value").fill("30")
     page.get_by_label("JSON").check()
-    page.get_by_role("button", name="See what it would do").click()
+    page.get_by_role("button", name="Preview").click()
 
 
 PAGES: dict[str, Callable[[Page, str], None]] = {

@@ -80,7 +80,7 @@ def test_an_operator_fixes_a_dead_letter_and_finds_it_stored(system: System, pag
     matrix = page.get_by_role("region", name="Dead letters by code")
     matrix.get_by_role("row", name=re.compile("^invalid")).get_by_role("link", name="1", exact=True).first.click()
     page.get_by_role("link", name="T-2").click()
-    expect(page.get_by_role("heading", name="tutors T-2")).to_be_visible()
+    expect(page.get_by_role("heading", name="Tutor T-2")).to_be_visible()
     expect(page.get_by_text("greater than or equal to 18").first).to_be_visible()
 
     page.get_by_role("link", name="Fix…").click()
@@ -99,10 +99,10 @@ def test_an_operator_fixes_a_dead_letter_and_finds_it_stored(system: System, pag
     expect(age).to_have_value("seven")
     age.fill("27")
     age.press("Enter")
-    expect(page.get_by_text("It passes. Nothing is saved yet.")).to_be_visible()
-    expect(page.get_by_role("region", name="What is changed").get_by_role("insertion")).to_contain_text('"age": 27,')
+    expect(page.get_by_text("Valid – not saved yet.")).to_be_visible()
+    expect(page.get_by_role("region", name="Changes").get_by_role("insertion")).to_contain_text('"age": 27,')
     page.get_by_role("button", name="Save and reprocess").click()
-    expect(page.get_by_text("Reprocessed: 1 held record")).to_be_visible()
+    expect(page.get_by_text("Reprocessed: 1 failed record")).to_be_visible()
 
     system.until(lambda: system.stored("T-2"), "the fixed tutor is stored")
     row = system.stored("T-2")
@@ -115,9 +115,9 @@ def test_an_operator_fixes_a_dead_letter_and_finds_it_stored(system: System, pag
 
     page.get_by_role("link", name="Dead letters").click()
     expect(page.get_by_text("No dead letters")).to_be_visible()
-    page.get_by_role("link", name="Held records").click()
+    page.get_by_role("link", name=re.compile("failed records$", re.IGNORECASE)).first.click()
     page.get_by_role("link", name="T-2").click()
-    expect(page.get_by_text("it was inserted")).to_be_visible()
+    expect(page.get_by_text("(inserted)")).to_be_visible()
     for told in ("Fixed.", "Reprocessed (bulk action 1)."):
         expect(page.get_by_role("cell", name=told)).to_be_visible()
     page.get_by_role("link", name="T-2", exact=True).click()  # its row
@@ -126,32 +126,32 @@ def test_an_operator_fixes_a_dead_letter_and_finds_it_stored(system: System, pag
 
 
 def test_an_operator_fixes_two_hundred_at_once_and_sees_them_stored(system: System, page: Page) -> None:
-    """Also the second thing to do: what is left is reprocessed, held again, and found from the bulk action's page."""
+    """Also the second thing to do: what is left is reprocessed, failed again, and found from the bulk action's page."""
     right = [tutor(tutor_id=f"T-{number}", status="retired") for number in range(200)]
     system.post(*right, *[tutor(tutor_id=f"B-{number}", status="retired", age=7) for number in range(2)])
     system.log_in(page, "operator")
     page.goto(f"{system.url}/admin/enrichment/deadletter/?stream=tutors&code=invalid")
-    page.get_by_role("button", name="Fix all 202 that match…").click()
+    page.get_by_role("button", name="Fix all 202…").click()
     expect(page.get_by_label("Old value")).to_be_hidden()  # not asked for to set a field
-    page.get_by_label("Replace one value by another").check()
+    page.get_by_label("Replace one value with another").check()
     page.get_by_label("Field", exact=True).select_option("status")
     page.get_by_label("Old value").fill("retired")
     page.get_by_label("New value").fill("inactive")
-    page.get_by_role("button", name="See what it would do").click()
-    expect(page.get_by_text("200 of 202 would now pass; 2 would not and are left as they are.")).to_be_visible()
-    expect(page.get_by_role("row", name=re.compile('"retired" "inactive" passes'))).to_have_count(8)
-    page.get_by_role("button", name="Yes, fix and reprocess 200").click()
-    expect(page.get_by_text("Fixed and reprocessed: 200 held records")).to_be_visible()
-    expect(page.get_by_text('replace status "retired" by "inactive"')).to_be_visible()
-    expect(page.get_by_text("200 inserted · 2 left as they are")).to_be_visible(timeout=60_000)  # without a reload
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_text("200 of 202 become valid. 2 still invalid.")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile('"retired" "inactive" valid'))).to_have_count(8)
+    page.get_by_role("button", name="Fix and reprocess 200").click()
+    expect(page.get_by_text("Fixed and reprocessed: 200 failed records")).to_be_visible()
+    expect(page.get_by_text('replace status "retired" with "inactive"')).to_be_visible()
+    expect(page.get_by_text("200 inserted · 2 unchanged")).to_be_visible(timeout=60_000)  # without a reload
     expect(page.get_by_text("200 of 200")).to_be_visible()
     assert system.stored("T-199")["status"] == "inactive"
 
-    page.get_by_role("link", name="dead letters, filtered so").click()
-    page.get_by_role("button", name="Reprocess all 2 that match…").click()
-    page.get_by_role("button", name="Yes, reprocess 2").click()
-    expect(page.get_by_text("2 held again")).to_be_visible(timeout=60_000)
-    page.get_by_role("link", name="tutors B-1").click()
+    page.get_by_role("link", name="matching dead letters").click()
+    page.get_by_role("button", name="Reprocess all 2…").click()
+    page.get_by_role("button", name="Reprocess 2").click()
+    expect(page.get_by_text("2 failed again")).to_be_visible(timeout=60_000)
+    page.get_by_role("link", name="tutor B-1").click()
     expect(page.get_by_text("greater than or equal to 18").first).to_be_visible()
 
 
@@ -159,22 +159,22 @@ def test_an_operator_reprocesses_and_discards_all_that_match(system: System, pag
     system.post(*[tutor(tutor_id=f"T-{number}", age=7) for number in range(120)])
     system.log_in(page, "operator")
     page.goto(f"{system.url}/admin/enrichment/deadletter/?code=invalid")
-    page.get_by_role("button", name="Reprocess all 120 that match…").click()
-    expect(page.get_by_role("heading", name="Reprocess 120 held records?")).to_be_visible()
-    page.get_by_role("button", name="Yes, reprocess 120").click()
-    expect(page.get_by_text("Reprocessed: 120 held records")).to_be_visible()
+    page.get_by_role("button", name="Reprocess all 120…").click()
+    expect(page.get_by_role("heading", name="Reprocess 120 failed records?")).to_be_visible()
+    page.get_by_role("button", name="Reprocess 120").click()
+    expect(page.get_by_text("Reprocessed: 120 failed records")).to_be_visible()
     system.until(lambda: not any(system.stats()["queues"].values()), "they are processed")
     page.reload()
-    expect(page.get_by_text("120 held again")).to_be_visible()
+    expect(page.get_by_text("120 failed again")).to_be_visible()
 
     page.goto(f"{system.url}/admin/enrichment/deadletter/")
     page.locator("select[name=action]").select_option("discard")
     for box in page.locator("input.action-select").all()[:2]:
         box.check()
     page.get_by_role("button", name="Go").click()
-    expect(page.get_by_role("heading", name="Discard 2 held records?")).to_be_visible()
+    expect(page.get_by_role("heading", name="Discard 2 failed records?")).to_be_visible()
     page.get_by_label("Reason").fill("made for a test")
-    page.get_by_role("button", name="Yes, discard 2").click()
+    page.get_by_role("button", name="Discard 2").click()
     expect(page.get_by_text("made for a test")).to_be_visible()
     assert system.stats()["dead_letters"] == 118
 

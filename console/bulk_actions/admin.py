@@ -1,4 +1,4 @@
-"""Bulk actions in the admin: who did what to which held records, how far it is, and what came of it."""
+"""Bulk actions in the admin: who did what to which failed records, progress and result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from django.utils.safestring import SafeString
 
 from console.base import NewestPaginator, ReadOnlyAdmin
 from console.bulk_actions import page as bulk_action_page
-from console.bulk_actions.page import Progress
 from console.filters import FieldFilter
 from console.templatetags.formatting import age, badge
 from enrichment import stats
@@ -38,13 +37,13 @@ LISTS = {
     "waiting": ("waiting records", "admin:enrichment_waitingrecord_changelist"),
 }
 ALL_WAITING = {"code": str(HeldRecord.Code.MISSING_REFERENCE), "stage": str(HeldRecord.Stage.VALIDATE)}
-"""What every waiting record has, so that their list has no filter for it."""
-NOT_OF_LISTS = {"ids", "status", "held_after"}
-"""Names of SELECTABLE_BY that are no parameters of the lists of held records."""
+"""Every waiting record has these, so that their list has no filter for them."""
+NOT_IN_LISTS = {"ids", "status", "held_after"}
+"""Names of SELECTABLE_BY that are not parameters of the lists of failed records."""
 
 
 class BulkActionAdmin(ReadOnlyAdmin):
-    list_display = ("id", "kind_", "by_", "chosen", "records", "outcome")
+    list_display = ("id", "kind_", "by_", "selection", "records", "result")
     list_filter = (KindFilter,)
     paginator = NewestPaginator
 
@@ -56,33 +55,33 @@ class BulkActionAdmin(ReadOnlyAdmin):
         known = HeldRecord.objects.defer("payload", "original_payload").in_bulk(pks)
         for bulk_action in changes.result_list:
             bulk_action.progress = progress[bulk_action.pk]
-            bulk_action.which = bulk_actions.describe_filter(bulk_action.filter, known)
+            bulk_action.described = bulk_actions.describe_filter(bulk_action.filter, known)
         return changes
 
-    @admin.display(description="kind")
+    @admin.display(description="action")
     def kind_(self, bulk_action: Any) -> SafeString:
         kind, progress = badge(bulk_action.kind, bulk_action.kind), bulk_action.progress
-        return format_html("{}<br>{}", kind, badge(progress.badge, progress.status)) if progress.moves else kind
+        return format_html("{}<br>{}", kind, badge(progress.badge, progress.status)) if progress.is_running else kind
 
     @admin.display(description="by")
     def by_(self, bulk_action: BulkAction) -> SafeString:
         return format_html('{}<br><span class="quiet">{} ago</span>', bulk_action.by, age(bulk_action.at))
 
-    @admin.display(description="which")
-    def chosen(self, bulk_action: Any) -> SafeString | str:
-        which: str = bulk_action.which
+    @admin.display(description="selection")
+    def selection(self, bulk_action: Any) -> SafeString | str:
+        described: str = bulk_action.described
         if not bulk_action.change:
-            return which
-        return format_html('{}<br><span class="quiet">{}</span>', which, bulk_actions.change_of(bulk_action))
+            return described
+        return format_html('{}<br><span class="quiet">{}</span>', described, bulk_actions.change_of(bulk_action))
 
     @admin.display(description="records")
     def records(self, bulk_action: BulkAction) -> str:
         done = thousands(bulk_action.count)
         return done if bulk_action.finished_at else f"{done} of {thousands(bulk_action.total)}"
 
-    @admin.display(description="came to")
-    def outcome(self, bulk_action: Any) -> str:
-        return cast("str", bulk_action.progress.told)
+    @admin.display(description="result")
+    def result(self, bulk_action: Any) -> str:
+        return cast("str", bulk_action.progress.result)
 
     # One bulk action.
 
@@ -90,53 +89,46 @@ class BulkActionAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if request.method not in ("GET", "HEAD"):
-            raise PermissionDenied  # it only shows
+            raise PermissionDenied  # read-only
         if not self.has_view_permission(request):
             raise PermissionDenied
         bulk_action: BulkAction | None = self.get_object(request, unquote(object_id))
         if bulk_action is None:
-            raise Http404("There is no such bulk action.")
+            raise Http404("No such bulk action.")
         progress = bulk_action_page.progress_by_id([bulk_action])[bulk_action.pk]
-        told = records_context(bulk_action, progress)
+        pks = bulk_action.filter.get("ids", [])[: bulk_action_page.MAX_LINKS]
+        selected = HeldRecord.objects.filter(pk__in=pks).order_by("pk").defer("payload", "original_payload")
         context = {
             **self.admin_site.each_context(request),
             "title": f"Bulk action {bulk_action.pk}",
             "opts": self.opts,
             "bulk_action": bulk_action,
-            "which": bulk_actions.describe_filter(bulk_action.filter, {held.pk: held for held in told["selected"]}),
+            "selection": bulk_actions.describe_filter(bulk_action.filter, {held.pk: held for held in selected}),
+            "selected": selected,
             "lists": list_pages(bulk_action.filter),
             "change": bulk_action.change and bulk_actions.change_of(bulk_action),
             "progress": progress,
-            "cluster_alive": not progress.moves or stats.cluster_alive(),
-            **told,
+            "cluster_alive": not progress.is_running or stats.cluster_alive(),
+            "now": bulk_action_page.records_now(bulk_action) if progress.reprocesses else None,
         }
         return TemplateResponse(request, "admin/enrichment/bulk_action.html", context)
 
 
-def records_context(bulk_action: BulkAction, progress: Progress) -> dict[str, Any]:
-    """The records themselves: the few that were selected; where those are now that were sent through again."""
-    pks = bulk_action.filter.get("ids", [])[: bulk_action_page.MAX_LINKS]
-    selected = HeldRecord.objects.filter(pk__in=pks).order_by("pk").defer("payload", "original_payload")
-    if not progress.reprocesses:
-        return {"selected": selected}
-    return {"selected": selected, "found": bulk_action_page.records_now(bulk_action)}
-
-
-def list_pages(chosen: dict[str, Any]) -> list[tuple[str, str]]:
-    """(name, page) of the lists that show those of the chosen that are still open; none where they were selected one
-    by one.
+def list_pages(selection: dict[str, Any]) -> list[tuple[str, str]]:
+    """(name, address) of the lists with the records of a selection that are still open; none where it names single
+    records.
     """
-    if "ids" in chosen:
+    if "ids" in selection:
         return []
-    wanted = [chosen["status"]] if "status" in chosen else [*LISTS]
+    statuses = [selection["status"]] if "status" in selection else [*LISTS]
     pages = []
-    for status in wanted:
-        of_all = ALL_WAITING if status == HeldRecord.Status.WAITING else {}
-        if status not in LISTS or any(chosen.get(name, value) != value for name, value in of_all.items()):
+    for status in statuses:
+        common = ALL_WAITING if status == HeldRecord.Status.WAITING else {}
+        if status not in LISTS or any(selection.get(name, value) != value for name, value in common.items()):
             continue
-        named = {name: value for name, value in chosen.items() if name not in {*NOT_OF_LISTS, *of_all}}
-        query = urlencode({"q" if name == "key" else name: value for name, value in named.items()})
+        filters = {name: value for name, value in selection.items() if name not in {*NOT_IN_LISTS, *common}}
+        query = urlencode({"q" if name == "key" else name: value for name, value in filters.items()})
         name, page = LISTS[status]
-        how = "also those held before" if "held_after" in chosen else "filtered so"
-        pages.append((f"{name}, {how}", f"{reverse(page)}?{query}" if query else reverse(page)))
+        name = f"{name}, also older ones" if "held_after" in selection else f"matching {name}"
+        pages.append((name, f"{reverse(page)}?{query}" if query else reverse(page)))
     return pages

@@ -1,4 +1,4 @@
-"""What the pages of bulk actions show: how far each is, and where its records are now."""
+"""What the pages of bulk actions show: the progress of each, and the current status of its records."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from django.urls import reverse
 
 from enrichment import stats
 from enrichment.held import bulk_actions
@@ -13,49 +16,50 @@ from enrichment.models import BulkAction, HeldRecord
 from ingestion.models import Delivery, PausedStream
 
 MAX_LINKS = 20
-"""To deliveries or held records."""
+"""To deliveries or failed records, on the page of a bulk action."""
 MAX_EXAMINED = 5_000
-"""Held records of which a page tells where they are now."""
-QUEUED = "on its way"
+"""Failed records whose current status a page counts."""
+QUEUED = "queued"
 
 Kind, Status = BulkAction.Kind, HeldRecord.Status
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """In two phases: the steps of the bulk action, then the work on the deliveries that these have made."""
+    """In two phases: the steps of the bulk action, then the processing of the deliveries that they made."""
 
     bulk_action: BulkAction
-    came_of: dict[str, int]
-    """Of the records sent through again: what they came to, "held again" and "pending" among it."""
+    outcomes: dict[str, int]
+    """Of the records requeued: outcome → how many, with "failed again" and "pending"."""
 
     @property
     def total(self) -> int:
         return self.bulk_action.total
 
     @property
-    def left(self) -> dict[str, int]:
-        """Of a fix: why records are left as they are → how many."""
-        left: dict[str, int] = self.bulk_action.change.get(bulk_actions.SKIPPED, {})
-        return left
+    def skipped(self) -> dict[str, int]:
+        """Of a fix: why records were not changed → how many."""
+        skipped: dict[str, int] = self.bulk_action.change.get(bulk_actions.SKIPPED, {})
+        return skipped
 
     @property
-    def seen(self) -> int:
-        """Of the total, those that the steps have come to."""
-        if self.bulk_action.finished_at:
-            return self.total
-        return min(self.total, self.bulk_action.count + sum(self.left.values()))
+    def handled(self) -> int:
+        """Records that the steps have changed, requeued, or skipped."""
+        return self.bulk_action.count + sum(self.skipped.values())
 
     @property
-    def to_come(self) -> int:
-        return self.total - self.seen
+    def done(self) -> int:
+        """Of the total, in the first phase."""
+        return self.total if self.bulk_action.finished_at else min(self.total, self.handled)
 
     @property
-    def overtaken(self) -> int:
-        """Those that somebody else had closed, or sent on, before their step came."""
-        return (
-            max(0, self.seen - self.bulk_action.count - sum(self.left.values())) if self.bulk_action.finished_at else 0
-        )
+    def remaining(self) -> int:
+        return self.total - self.done
+
+    @property
+    def handled_by_others(self) -> int:
+        """Closed or requeued by somebody else before their step."""
+        return max(0, self.total - self.handled) if self.bulk_action.finished_at else 0
 
     @property
     def reprocesses(self) -> bool:
@@ -63,62 +67,80 @@ class Progress:
 
     @property
     def pending(self) -> int:
-        return self.came_of.get("pending", 0)
+        return self.outcomes.get("pending", 0)
 
     @property
-    def sent_on(self) -> int:
-        return sum(self.came_of.values())
+    def requeued(self) -> int:
+        return sum(self.outcomes.values())
 
     @property
     def processed(self) -> int:
-        return self.sent_on - self.pending
+        return self.requeued - self.pending
 
     @property
-    def moves(self) -> bool:
+    def is_running(self) -> bool:
         return not self.bulk_action.finished_at or bool(self.pending)
 
     @property
     def status(self) -> str:
         if not self.bulk_action.finished_at:
-            return "failing" if self.bulk_action.last_error else "at work"
-        return "being processed" if self.pending else "done"
+            return "retrying" if self.bulk_action.last_error else "running"
+        return "processing" if self.pending else "completed"
 
     @property
     def badge(self) -> str:
-        return {"failing": "failing", "done": "processed"}.get(self.status, "pending")
+        return {"retrying": "failing", "completed": "processed"}.get(self.status, "pending")
 
     @property
-    def told(self) -> str:
-        """What it came to so far, in a line."""
-        told = [f"{number:,} {name}" for name, number in self.came_of.items() if number]
-        if self.bulk_action.count and not told:  # its deliveries are none, or deleted by now
-            told.append(f"{self.bulk_action.count:,} {bulk_actions.past_tense(self.bulk_action).lower()}")
-        if left := sum(self.left.values()):
-            told.append(f"{left:,} left as {'it is' if left == 1 else 'they are'}")
-        return " · ".join(told) or ("nothing yet" if self.moves else "nothing was left to do")
+    def result(self) -> str:
+        """So far, in a line."""
+        parts = [f"{number:,} {name}" for name, number in self.outcomes.items() if number]
+        if self.bulk_action.count and not parts:  # it has made no deliveries, or they are deleted by now
+            parts.append(f"{self.bulk_action.count:,} {bulk_actions.past_tense(self.bulk_action).lower()}")
+        if skipped := sum(self.skipped.values()):
+            parts.append(f"{skipped:,} unchanged")
+        return " · ".join(parts) or ("no result yet" if self.is_running else "nothing to do")
 
 
-def progress_by_id(shown: Iterable[BulkAction]) -> dict[int, Progress]:
-    """bulk action → how far it is; in one query, however many."""
-    shown = list(shown)
-    came_of = stats.outcomes_of_bulk_actions([bulk_action.pk for bulk_action in shown])
-    return {
-        bulk_action.pk: Progress(bulk_action=bulk_action, came_of=came_of.get(bulk_action.pk, {}))
-        for bulk_action in shown
-    }
+def progress_by_id(actions: Iterable[BulkAction]) -> dict[int, Progress]:
+    """In one query, however many."""
+    actions = list(actions)
+    outcomes = stats.outcomes_of_bulk_actions([each.pk for each in actions])
+    return {each.pk: Progress(bulk_action=each, outcomes=outcomes.get(each.pk, {})) for each in actions}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusCount:
+    """Records of one stream that have the same status now."""
+
+    stream: str
+    status: str
+    """Or QUEUED."""
+    reason: str
+    """Of a failed record its code, of a resolved one the outcome."""
+    number: int = 0
+
+    @property
+    def list_page(self) -> str:
+        """All records of that stream, status and code; empty where no list shows them."""
+        if self.status == Status.DEAD:
+            query = urlencode({"stream": self.stream, "code": self.reason})
+            return f"{reverse('admin:enrichment_deadletter_changelist')}?{query}"
+        if self.status == Status.WAITING:
+            return f"{reverse('admin:enrichment_waitingrecord_changelist')}?{urlencode({'stream': self.stream})}"
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordsNow:
-    """Where the records are now that a bulk action has sent through again, or the latest of them."""
+    """The current status of the records that a bulk action has requeued, or of the latest of them."""
 
     examined: int = 0
-    kinds: list[tuple[str, str, str, int]] = field(default_factory=list)
-    """[(stream, status or "on its way", outcome or code, how many)]"""
+    counts: list[StatusCount] = field(default_factory=list)
     open: list[tuple[HeldRecord, str]] = field(default_factory=list)
     """The latest that are waiting or dead, with their first message."""
     open_count: int = 0
-    """All of those looked at that are."""
+    """All of those examined that are."""
     deliveries: list[Delivery] = field(default_factory=list)
     """The latest that it has made."""
     paused: list[str] = field(default_factory=list)
@@ -133,15 +155,15 @@ def records_now(bulk_action: BulkAction) -> RecordsNow:
             break
     examined = HeldRecord.objects.filter(pk__in=pks[:MAX_EXAMINED])
     rows = sorted(examined.values_list("pk", "stream", "status", "outcome", "code", "queued_in"), reverse=True)
-    still_open = [pk for pk, _, status, _, _, queued_in in rows if status in HeldRecord.OPEN and queued_in is None]
-    shown = HeldRecord.objects.filter(pk__in=still_open[:MAX_LINKS]).defer("payload", "original_payload")
+    open_pks = [pk for pk, _, status, _, _, queued_in in rows if status in HeldRecord.OPEN and queued_in is None]
+    latest = HeldRecord.objects.filter(pk__in=open_pks[:MAX_LINKS]).defer("payload", "original_payload")
     deliveries = list(bulk_action.deliveries.defer("body").order_by("-pk")[:MAX_LINKS])
     pending = {delivery.stream for delivery in deliveries if not delivery.processed_at}
     return RecordsNow(
         examined=len(rows),
-        kinds=_kinds(rows),
-        open=[(held, held.message) for held in shown.order_by("-pk")],
-        open_count=len(still_open),
+        counts=_counts(rows),
+        open=[(held, held.message) for held in latest.order_by("-pk")],
+        open_count=len(open_pks),
         deliveries=deliveries,
         paused=list(
             PausedStream.objects.filter(stream__in=pending).order_by("stream").values_list("stream", flat=True)
@@ -149,12 +171,17 @@ def records_now(bulk_action: BulkAction) -> RecordsNow:
     )
 
 
-def _kinds(rows: Iterable[tuple[int, str, str, str, str, int | None]]) -> list[tuple[str, str, str, int]]:
-    numbers = Counter(_kind(*row) for row in rows)
-    return [(*kind, number) for kind, number in sorted(numbers.items(), key=lambda each: (-each[1], each[0]))]
+def _counts(rows: Iterable[tuple[int, str, str, str, str, int | None]]) -> list[StatusCount]:
+    """Largest first."""
+    numbers = Counter(_status(*row) for row in rows)
+    ordered = sorted(numbers.items(), key=lambda each: (-each[1], each[0]))
+    return [
+        StatusCount(stream=stream, status=status, reason=reason, number=number)
+        for (stream, status, reason), number in ordered
+    ]
 
 
-def _kind(_: int, stream: str, status: str, outcome: str, code: str, queued_in: int | None) -> tuple[str, str, str]:
+def _status(_: int, stream: str, status: str, outcome: str, code: str, queued_in: int | None) -> tuple[str, str, str]:
     if status == Status.RESOLVED:
         return stream, status, outcome
     if queued_in is not None:

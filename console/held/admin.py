@@ -1,17 +1,20 @@
+"""The lists of failed records: all of them, dead letters, waiting records."""
+
 from __future__ import annotations
 
-from copy import copy
+import re
 from typing import Any, cast
 from urllib.parse import urlencode
 
 from django.contrib import admin
-from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import IGNORED_PARAMS, SEARCH_VAR, ChangeList
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, QueryDict
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -19,9 +22,10 @@ from django.utils.safestring import SafeString
 from console import senders
 from console.base import NewestPaginator
 from console.filters import StreamFilter
-from console.held import export as held_export
-from console.held import missing_references
-from console.held import page as held_page
+from console.held import export, missing_references, page
+from console.held.actions import confirm_discard, confirm_reprocess
+from console.held.base import HeldListAdmin
+from console.held.bulk_fix import fix_all
 from console.held.filters import (
     AgeFilter,
     ClientFilter,
@@ -34,18 +38,21 @@ from console.held.filters import (
     StageFilter,
     StatusFilter,
 )
-from console.held.fix import FixAdmin
+from console.held.fix import fix_page
+from console.held.record import record_page
+from console.held.selection import filter_of
 from console.templatetags.formatting import age, badge
-from enrichment.held import fixing
+from console.templatetags.names import display_key
 from enrichment.models import HeldRecord, HeldRecordQuerySet
 from ingestion.text import plain
 
-EXPORTS = {"csv": held_export.csv, "ndjson": held_export.ndjson}
+KINDS = ("reprocess", "fix", "discard")
+EXPORTS = {"csv": export.csv, "ndjson": export.ndjson}
 SET_BY_LINKS = [MessageFilter, DeliveryFilter, OfUploadFilter, MissingStreamFilter, MissingKeyFilter]
 
 
 class HeldPaginator(NewestPaginator):
-    """Counts more than it turns pages of: acts and export are for all that match, and counting is cheaper."""
+    """Counts further than it pages: actions and exports apply to all matches, and counting is cheap."""
 
     max_counted = 100_000
 
@@ -58,25 +65,51 @@ class HeldPaginator(NewestPaginator):
         return max(1, -(-min(self.count, self.max_rows) // self.per_page))
 
 
-class HeldRecordAdmin(FixAdmin):
-    """All held records, also those resolved or discarded; its subclasses show those of one status."""
+class HeldRecordAdmin(HeldListAdmin):
+    """All failed records, also those resolved or discarded; its subclasses list those of one status.
 
-    empty_text = "No record has been held yet: whatever has arrived is stored or on its way."
-    list_display = ["record", "stream", "status_", "code_", "message", "sent_by", "held_ago", "attempts"]
+    Every action is confirmed on a page that shows its count, and recorded: a bulk action, and entries in the history.
+    """
+
+    empty_text = "No failed records: everything received is stored or in progress."
+    actions = KINDS
+    list_display = ["record", "stream", "status_", "code_", "message", "source", "failed", "attempts"]
     list_filter = [StatusFilter, StreamFilter, StageFilter, CodeFilter, AgeFilter, ClientFilter, *SET_BY_LINKS]
     search_fields = ("key",)
-    search_help_text = "The whole key of a record."
+    search_help_text = "Exact record ID"
     change_list_template = "admin/enrichment/held_list.html"
     paginator = HeldPaginator
+
+    # Permissions and actions.
+
+    def has_reprocess_permission(self, request: HttpRequest) -> bool:
+        return self.may(request, "reprocess")
+
+    def has_fix_permission(self, request: HttpRequest) -> bool:
+        return self.may(request, "fix")
+
+    def has_discard_permission(self, request: HttpRequest) -> bool:
+        return self.may(request, "discard")
+
+    # Django's own queryset of the selected is not used: a bulk action stores a filter, which selection_of() reads.
+
+    @admin.action(description="Reprocess", permissions=["reprocess"])
+    def reprocess(self, request: HttpRequest, queryset: HeldRecordQuerySet) -> HttpResponseBase:
+        return confirm_reprocess(self, request)
+
+    @admin.action(description="Fix", permissions=["fix"])
+    def fix(self, request: HttpRequest, queryset: HeldRecordQuerySet) -> HttpResponseBase:
+        return fix_all(self, request)
+
+    @admin.action(description="Discard", permissions=["discard"])
+    def discard(self, request: HttpRequest, queryset: HeldRecordQuerySet) -> HttpResponseBase:
+        return confirm_discard(self, request)
+
+    # The list.
 
     def get_queryset(self, request: HttpRequest) -> HeldRecordQuerySet:
         records: HeldRecordQuerySet = self.model._default_manager.all()
         return records.filter(status=self.status) if self.status else records
-
-    def filter_of(self, request: HttpRequest) -> dict[str, Any]:
-        if any("\0" in value for value in request.GET.values()):  # in the filters of a list that a page came from
-            raise BadRequest("No value has a NUL character.")
-        return super().filter_of(request)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -88,58 +121,76 @@ class HeldRecordAdmin(FixAdmin):
         changes.result_list = list(changes.result_list.defer("payload", "original_payload"))
         names = senders.key_names(held.client for held in changes.result_list)
         for held in changes.result_list:
-            held.sent_by = names.get(held.client, plain(held.client))
-        # Called by the page if it offers acts on all: those are for open ones only.
-        changes.open_count = lambda: self.open_count(changes)  # type: ignore[attr-defined]
+            held.sender = names.get(held.client, plain(held.client))
+        # Called by the template if it offers actions on all matches: those are for open records only.
+        changes.open_count = lambda: self._open_count(changes)  # type: ignore[attr-defined]
         return changes
 
-    def open_count(self, changes: ChangeList) -> int:
-        """Of all that match; counted up to max_counted."""
+    def _open_count(self, changes: ChangeList) -> int:
+        """Of all matches; counted up to max_counted."""
         if self.status:
             return changes.result_count
         return cast("HeldRecordQuerySet", changes.queryset).open().order_by()[: HeldPaginator.max_counted].count()
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        kind = request.POST.get("action")
+        if kind in KINDS and not self.may(request, kind):
+            raise PermissionDenied  # Django would only say that there is no such action
+        if not all(re.fullmatch("[0-9]{1,18}", pk) for pk in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            raise BadRequest("Failed records are selected by number.")
+        context = {
+            "empty_text": self.empty_text,
+            "max_counted": HeldPaginator.max_counted,
+            "exports": list(EXPORTS),
+            "actions_on_all": [kind for kind in KINDS if self.may(request, kind)],
+        }
+        return super().changelist_view(request, context | (extra_context or {}))
+
+    @admin.display(description="record")
+    def record(self, held: HeldRecord) -> str:
+        return display_key(held)
+
     @admin.display(description="status")
     def status_(self, held: HeldRecord) -> SafeString:
-        return badge(held.status, "on its way" if held.queued_in and held.status in HeldRecord.OPEN else held.status)
+        return badge(held.status, "queued" if held.queued_in and held.status in HeldRecord.OPEN else held.status)
 
     @admin.display(description="code")
     def code_(self, held: HeldRecord) -> SafeString:
         return badge("code", held.code)
 
-    @admin.display(description="sent by")
-    def sent_by(self, held: Any) -> SafeString:
-        return format_html('<a href="?{}">{}</a>', urlencode({"client": held.client}), held.sent_by)
+    @admin.display(description="source")
+    def source(self, held: Any) -> SafeString:
+        return format_html('<a href="?{}">{}</a>', urlencode({"client": held.client}), held.sender)
 
-    @admin.display(description="waits for")
-    def waits_for(self, held: HeldRecord) -> SafeString:
+    @admin.display(description="waiting for")
+    def waiting_for(self, held: HeldRecord) -> SafeString:
         query = urlencode({"missing_stream": held.missing_stream, "missing_key": held.missing_key})
         return format_html('{} <a href="?{}">{}</a>', held.missing_stream, query, plain(held.missing_key))
 
-    @admin.display(description="held")
-    def held_ago(self, held: HeldRecord) -> SafeString | str:
-        return age(held.held_at)
+    @admin.display(description="failed")
+    def failed(self, held: HeldRecord) -> SafeString | str:
+        return format_html("{} ago", age(held.held_at))
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        told = {"empty_text": self.empty_text, "max_counted": HeldPaginator.max_counted, "exports": list(EXPORTS)}
-        return super().changelist_view(request, told | (extra_context or {}))
+    # Other pages.
 
     def get_urls(self) -> list[URLPattern]:
-        export = self.admin_site.admin_view(self.export_view)
-        name = f"{self.opts.app_label}_{self.opts.model_name}_export"
-        return [path("export/", export, name=name), path("export/<str:form>/", export, name=name), *super().get_urls()]
+        name, view = f"{self.opts.app_label}_{self.opts.model_name}", self.admin_site.admin_view
+        return [
+            path("export/", view(self.export_view), name=f"{name}_export"),
+            path("export/<str:form>/", view(self.export_view), name=f"{name}_export"),
+            path("<path:object_id>/fix/", view(self.fix_view), name=f"{name}_fix"),
+            *super().get_urls(),
+        ]
 
     def export_view(self, request: HttpRequest, form: str = "csv") -> HttpResponseBase:
-        """All that the list's filters choose: the rows on which an action on all that match would act."""
+        """All matches: the records that an action on all of them would be for."""
         if not self.has_view_permission(request) or request.method != "GET":
             raise PermissionDenied
         filters = {name for name in request.GET if name not in (*IGNORED_PARAMS, SEARCH_VAR)}
         if form not in EXPORTS or not all(self.lookup_allowed(name, "", request) for name in filters):
-            raise BadRequest("There is no such format or filter.")
+            raise BadRequest("Unknown format or filter.")
         name = str(self.opts.verbose_name_plural).replace(" ", "-")
-        return EXPORTS[form](HeldRecord.objects.matching(self.filter_of(request)), name)
-
-    # One record.
+        return EXPORTS[form](HeldRecord.objects.matching(filter_of(request.GET, self.status)), name)
 
     def change_view(
         self,
@@ -149,105 +200,38 @@ class HeldRecordAdmin(FixAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         if request.method not in ("GET", "HEAD"):
-            raise PermissionDenied  # it only shows; acts have their own ways
-        held = self.find(request, unquote(object_id))
-        if isinstance(held, HttpResponse):
-            return held
-        context = {
-            **self.context(request, held),
-            **self.found_about(request, held),
-            **self.possible(request, held),
-            **dict(zip(("newer", "older"), self.neighbours(request, held), strict=True)),
-        }
-        return TemplateResponse(request, "admin/enrichment/held_record.html", context)
+            raise PermissionDenied  # read-only: actions are posted to the list
+        return record_page(self, request, object_id)
 
-    def found_about(self, request: HttpRequest, held: Any) -> dict[str, Any]:
-        payload, original = held_page.payloads(held)
-        row = held_page.stored_row(held)
-        reference, client = (held.missing_stream, held.missing_key), plain(held.client)
-        return {
-            "field_errors": held_page.field_errors(held.messages),
-            "payload": payload,
-            "original": original,
-            "attempts": held_page.attempts(held),
-            "history": held_page.history(held),
-            "row": row,
-            "row_page": row and self.page_of_row(request, row),
-            "is_older": row is not None and held_page.is_older(held, row),
-            "client": client,
-            "sender": senders.key_names([held.client]).get(held.client, client),
-            "sender_page": self.page_of_sender(request, held),
-            "upload": held_page.upload_row(held),
-            "reference": missing_references.statuses([reference])[reference] if held.missing_key else None,
-            "related": held_page.related_records(held),
-        }
-
-    def possible(self, request: HttpRequest, held: Any) -> dict[str, Any]:
-        """What may be done with it, by this person."""
-        is_open = held.status in HeldRecord.OPEN
-        free = is_open and fixing.stream_of(held) and not held.queued_in
-        return {
-            "is_open": is_open,
-            "may_fix": held_page.fixable(held) and self.may(request, "fix"),
-            "may_reprocess": free and self.may(request, "reprocess"),
-            "may_discard": is_open and self.may(request, "discard"),
-            "too_large_to_edit": is_open and held.size > fixing.MAX_EDITABLE,
-        }
-
-    def neighbours(self, request: HttpRequest, held: HeldRecord) -> list[str]:
-        """The pages of the records before and after this one in the list that the person came from; else empty."""
-        listed = copy(request)
-        listed.GET = QueryDict(request.GET.get("_changelist_filters", ""))
-        try:
-            among = HeldRecord.objects.matching(self.filter_of(listed))
-        except BadRequest:
-            return ["", ""]
-        sides = (among.filter(pk__gt=held.pk).order_by("pk"), among.filter(pk__lt=held.pk).order_by("-pk"))
-        pks = [side.values_list("pk", flat=True).first() for side in sides]
-        preserved = self.get_preserved_filters(request)
-        return [self.page("change", pk, query=preserved) if pk else "" for pk in pks]
-
-    def page_of_row(self, request: HttpRequest, row: Model) -> str:
-        """The stored row's page in the admin; empty where the person may not see it."""
-        model = type(row)
-        if not self.admin_site.is_registered(model):
-            return ""
-        if not self.admin_site.get_model_admin(model).has_view_permission(request):
-            return ""
-        return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[quote(row.pk)])
-
-    def page_of_sender(self, request: HttpRequest, held: HeldRecord) -> str:
-        """Of the API key by which it came; empty where it came by none, or the person may not see it."""
-        if not held.client.startswith(senders.BY_KEY) or not request.user.has_perm("ingestion.view_apikey"):
-            return ""
-        return reverse("admin:ingestion_apikey_change", args=[quote(held.client.removeprefix(senders.BY_KEY))])
+    def fix_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        return fix_page(self, request, object_id)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The page itself tells the history, whatever list it was reached from."""
-        return HttpResponseRedirect(f"{self.page('change', unquote(object_id))}#history")
+        """Part of the record's page, whatever list it was reached from."""
+        return HttpResponseRedirect(f"{self.url('change', unquote(object_id))}#history")
 
 
 class DeadLetterAdmin(HeldRecordAdmin):
     status = HeldRecord.Status.DEAD
-    empty_text = "No dead letters: whatever has arrived is stored, on its way, or waits for a record it refers to."
-    list_display = ["record", "stream", "code_", "message", "sent_by", "held_ago", "attempts"]
+    empty_text = "No dead letters: everything received is stored, in progress, or waiting for a referenced record."
+    list_display = ["record", "stream", "code_", "message", "source", "failed", "attempts"]
     list_filter = [StreamFilter, CodeFilter, StageFilter, AgeFilter, ClientFilter, *SET_BY_LINKS]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Above the list, why they are dead: the most frequent messages of all that match."""
+        """With the top errors of all matches above the list."""
         response = super().changelist_view(request, extra_context)
         context = getattr(response, "context_data", None) or {}
         if "cl" in context and not request.GET.get("message"):
-            context["message_counts"] = held_page.message_counts(context["cl"])
+            context["message_counts"] = page.message_counts(context["cl"])
         return response
 
 
 class WaitingRecordAdmin(HeldRecordAdmin):
     status = HeldRecord.Status.WAITING
-    empty_text = "Nothing waits: every record that has arrived has found the records it refers to."
-    list_display = ["record", "stream", "waits_for", "sent_by", "held_ago", "attempts"]
+    empty_text = "No waiting records: every record received has found the records it refers to."
+    list_display = ["record", "stream", "waiting_for", "source", "failed", "attempts"]
     list_filter = [StreamFilter, AgeFilter, ClientFilter, *SET_BY_LINKS]
     change_list_template = "admin/enrichment/waiting_list.html"
 
@@ -256,15 +240,15 @@ class WaitingRecordAdmin(HeldRecordAdmin):
         return [path("missing/", view, name="enrichment_waitingrecord_missing"), *super().get_urls()]
 
     def missing_view(self, request: HttpRequest) -> HttpResponse:
-        """What the waiting records wait for, and how many for each."""
+        """The references that waiting records miss, with the number of records that wait for each."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         number, order = missing_references.read_page(request.GET)
-        groups, more = missing_references.page(number, order)
+        groups, has_more = missing_references.page(number, order)
         references, records = missing_references.totals()
         context = {
             **self.admin_site.each_context(request),
-            "title": "What is waited for",
+            "title": "Missing references",
             "opts": self.opts,
             "groups": groups,
             "references": references,
@@ -272,7 +256,7 @@ class WaitingRecordAdmin(HeldRecordAdmin):
             "order": order,
             "per_page": missing_references.PER_PAGE,
             "previous": number - 1,
-            "next": number + 1 if more else 0,
+            "next": number + 1 if has_more else 0,
             "kinds": [kind for kind in ("reprocess", "discard") if self.may(request, kind)],
         }
         return TemplateResponse(request, "admin/enrichment/waiting_missing.html", context)

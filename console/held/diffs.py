@@ -14,7 +14,7 @@ MAX_LINE_LENGTH = 400
 CONTEXT = 2
 
 Block = tuple[int, int, int]
-"""Where equal lines begin in the one and in the other, and how many they are."""
+"""(start of equal lines in the one text, start in the other, their number)."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,11 @@ class Line:
     @property
     def sign(self) -> str:
         return {"added": "+", "removed": "−", "gap": "…"}.get(self.kind, " ")
+
+    @property
+    def element(self) -> str:
+        """Of HTML."""
+        return {"added": "ins", "removed": "del"}.get(self.kind, "span")
 
 
 def equal_blocks(before: list[str], after: list[str]) -> list[Block]:
@@ -99,5 +104,5 @@ def _around(equal: list[str], *, is_first: bool, is_last: bool) -> Iterator[Line
         yield from (Line(_narrow(text)) for text in equal)
         return
     yield from (Line(_narrow(text)) for text in equal[:before])
-    yield Line(f"{left_out:,} equal lines", "gap")
+    yield Line(f"{left_out:,} unchanged lines", "gap")
     yield from (Line(_narrow(text)) for text in equal[len(equal) - after :])

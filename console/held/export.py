@@ -1,4 +1,4 @@
-"""Held records to be downloaded: all that a filter chooses, newest first, read and sent a few at a time."""
+"""Failed records as CSV or NDJSON: all matches of a filter, newest first, streamed in small chunks."""
 
 from __future__ import annotations
 
@@ -100,6 +100,6 @@ def _for_programs(item: Item) -> Item:
 
 
 def _for_people(item: Item) -> Item:
-    told = "; ".join(f"{name}: {' '.join(map(str, texts))}" for name, texts in item["messages"].items())
-    shown = {**item, "messages": told}
-    return {name: plain(value) if isinstance(value, str) else value for name, value in shown.items()}
+    messages = "; ".join(f"{name}: {' '.join(map(str, texts))}" for name, texts in item["messages"].items())
+    item = {**item, "messages": messages}
+    return {name: plain(value) if isinstance(value, str) else value for name, value in item.items()}

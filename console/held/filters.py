@@ -1,4 +1,4 @@
-"""The filters of the lists of held records and bulk actions."""
+"""The filters of the lists of failed records."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ class AgeFilter(admin.SimpleListFilter):
     spans = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1h", "the last hour"), ("24h", "the last 24 hours"), ("7d", "the last 7 days")]
+        return [("1h", "Last hour"), ("24h", "Last 24 hours"), ("7d", "Last 7 days")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.value():
             return queryset
         known = str(self.value()) in self.spans
-        # An unknown span must not mean all: acts go by the filter.
+        # An unknown span must not mean all: bulk actions use the same filter.
         return queryset.filter(held_at__gte=held_since(str(self.value()))) if known else queryset.none()
 
 
 def held_since(span: str) -> str:
-    """The time from which on that span counts, in ISO 8601. Raises KeyError for a span that is none of AgeFilter's."""
+    """The start of one of AgeFilter's spans, in ISO 8601."""
     return (timezone.now() - AgeFilter.spans[span]).isoformat(timespec="seconds")
 
 
@@ -81,9 +81,9 @@ class MissingKeyFilter(HiddenFilter):
 
 
 class ClientFilter(HiddenFilter):
-    """Offers the clients that have API keys, by name, and who else a link has set."""
+    """By name; clients without an API key only where a link has set them."""
 
-    title = "sender"
+    title = "source"
     parameter_name = "client"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What the fix page works with: values at fault to type beside their messages, and what would come of the payload."""
+"""The form of the fix page: an input for each faulty field beside its messages, and a preview of the result."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from ingestion.text import plain, pretty
 from ingestion.validation import key_of
 
 INPUT_PREFIX, ORIGINAL_PREFIX = "field.", "was."
-"""Before the name of a field, in the form: what is typed for it, and what stood there."""
+"""Before the name of a field, in the form: its new value, and the value that the input was filled with."""
 MAX_INPUT_LENGTH = 200
-"""Characters of a value that stands in a line of its own."""
+"""Characters of a value that gets an input of its own."""
 MAX_ISSUES = 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class FieldIssue:
-    """A field, or the whole record, and all that is wrong with it."""
+    """A field, or the whole record, and its errors."""
 
     name: str
-    field_errors: list[FieldError]
+    errors: list[FieldError]
     rule: FieldRule | None = None
     value: str | None = None
-    """What may be edited beside the messages; None where the payload itself has to be."""
+    """For an input beside the messages; None where the payload itself has to be edited."""
 
     @property
     def line(self) -> int | None:
-        return self.field_errors[0].line
+        return self.errors[0].line
 
     @property
     def text(self) -> str:
-        return self.field_errors[0].text
+        return self.errors[0].text
 
 
 def field_issues(stream: Stream, field_errors: Iterable[FieldError], text: str) -> list[FieldIssue]:
-    """The errors by the member of the record that they are about."""
+    """The errors, grouped by the member of the record that they are about."""
     by_name: dict[str, list[FieldError]] = {}
     for error in field_errors:
         by_name.setdefault(error.field.split(".", maxsplit=1)[0], []).append(error)
@@ -56,27 +56,27 @@ def field_issues(stream: Stream, field_errors: Iterable[FieldError], text: str) 
     return [
         FieldIssue(
             name=name,
-            field_errors=told,
+            errors=errors,
             rule=known.get(name),
             value=as_input(readers[name], record.get(name)) if name in readers and isinstance(record, dict) else None,
         )
-        for name, told in list(by_name.items())[:MAX_ISSUES]
+        for name, errors in list(by_name.items())[:MAX_ISSUES]
     ]
 
 
 def as_input(read: Read, value: Any) -> str | None:
-    """The value as a person types it; None where that would not be seen whole, or not be read back."""
+    """The value as a person types it; None where it would not be visible as a whole, or not be read back."""
     if value in ("", None, []):
         return ""
     cell = text_of(value)
-    if not _is_seen_whole(cell):
+    if not _is_fully_visible(cell):
         return None
     if _reads_back(read, cell, value):
         return cell
-    return f'"{value}"' if isinstance(value, str) else None  # "27" for a number: the quotation marks are the fault
+    return f'"{value}"' if isinstance(value, str) else None  # "27" for a number: only the quotation marks are wrong
 
 
-def _is_seen_whole(cell: str) -> bool:
+def _is_fully_visible(cell: str) -> bool:
     return len(cell) <= MAX_INPUT_LENGTH and cell == plain(cell) and cell == cell.strip() and "\n" not in cell
 
 
@@ -86,16 +86,16 @@ def _reads_back(read: Read, cell: str, value: Any) -> bool:
     return type(again) is type(value) and again == value
 
 
-def apply_inputs(stream: Stream, text: str, typed: Mapping[str, str]) -> str:
-    """The payload with what was typed for single fields, where it is not what stood there; empty takes a field away.
+def apply_inputs(stream: Stream, text: str, inputs: Mapping[str, str]) -> str:
+    """The payload with the inputs that were changed; an empty input removes its field.
 
     A payload that cannot be read stays as it is.
     """
     readers = readers_of(stream.schema, stream.known_items)
     changed = {
-        name: typed[INPUT_PREFIX + name]
+        name: inputs[INPUT_PREFIX + name]
         for name in readers
-        if INPUT_PREFIX + name in typed and typed[INPUT_PREFIX + name] != typed.get(ORIGINAL_PREFIX + name)
+        if INPUT_PREFIX + name in inputs and inputs[INPUT_PREFIX + name] != inputs.get(ORIGINAL_PREFIX + name)
     }
     record = _read(text)
     if not changed or not isinstance(record, dict):
@@ -117,20 +117,20 @@ def _read(text: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class FixPreview:
-    """What would come of a record, stored or reprocessed with this payload."""
+    """The result of reprocessing a record with this payload, as far as it can be foreseen."""
 
     key: str
-    is_other_key: bool
+    is_key_changed: bool
     row: StoredRecord | None
-    """What is stored under its key."""
+    """The stored record with its key."""
     is_older: bool
-    """Than that row: it would come out stale."""
+    """Than that row: it would be stale."""
     missing: list[tuple[str, str, str, ReferenceStatus]]
-    """(field, stream, key, what is known of it) of the references that are not stored."""
+    """(field, stream, key, status) of the references that are not stored."""
 
 
 def fix_preview(held: HeldRecord, text: str) -> FixPreview | None:
-    """None of what is no object."""
+    """None where the payload is not a JSON object."""
     stream, record = stream_of(held), _read(text)
     if stream is None or not isinstance(record, dict):
         return None
@@ -139,7 +139,7 @@ def fix_preview(held: HeldRecord, text: str) -> FixPreview | None:
     version_at = versions.version_at(stream, record, held.received_at, timezone.now())
     return FixPreview(
         key=plain(key),
-        is_other_key=key != held.key,
+        is_key_changed=key != held.key,
         row=row,
         is_older=row is not None and (version_at, held.delivery_id, held.position) < row.version,
         missing=_missing(stream, record),

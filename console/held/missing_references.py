@@ -1,4 +1,4 @@
-"""What records wait for: how many for which missing reference, and what is known of that record itself."""
+"""Missing references: the records that others wait for, how many wait for each, and the status of each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PER_PAGE = 50
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceStatus:
-    """What is known of a record that others miss."""
+    """Where a record is that others refer to."""
 
     is_stored: bool = False
     held: HeldRecord | None = None
@@ -34,12 +34,26 @@ class ReferenceStatus:
     more: int = 0
     """Open held records with its key besides that one."""
     may_be_pending: bool = False
-    """Deliveries of its stream are not yet processed: it may be in one of them."""
+    """Deliveries of its stream are pending: it may be in one of them."""
 
     @property
-    def message(self) -> str:
-        """What is wrong with the held one."""
-        return self.held.message if self.held else ""
+    def summary(self) -> str:
+        """In a few words; of the failed record, if there is one."""
+        if self.is_stored:
+            return "stored; waiting records resume within a minute"
+        if not self.held:
+            return "not received yet, or still in the queue" if self.may_be_pending else "not received yet"
+        if self.held.queued_in:
+            return "queued for reprocessing"
+        return "dead letter" if self.held.status == HeldRecord.Status.DEAD else "waiting itself"
+
+    @property
+    def held_page(self) -> str:
+        """Of the failed record, in the list of its status."""
+        if self.is_stored or not self.held:
+            return ""
+        model = "deadletter" if self.held.status == HeldRecord.Status.DEAD else "waitingrecord"
+        return reverse(f"admin:enrichment_{model}_change", args=[self.held.pk])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +65,14 @@ class Missing:
     waiting: int
     since: datetime
     by_stream: list[tuple[str, int]] = field(default_factory=list)
-    """(stream, how many of it wait), most first."""
+    """(stream, how many of it are waiting), most first."""
     dead: int = 0
-    """Records that have waited too long for it: they are revived, too."""
+    """Dead letters that have waited too long for it: they resume, too."""
     status: ReferenceStatus
 
     @property
     def waiting_page(self) -> str:
-        """The list of those that wait for it; also where acts on all of them are asked for."""
+        """The list of the records that wait for it; actions on all of them are posted to it."""
         return self._page("waitingrecord")
 
     @property
@@ -81,7 +95,7 @@ def page(number: int, order: str = BY_NUMBER) -> tuple[list[Missing], bool]:
 
 
 def waiting_on(pairs: Collection[Pair]) -> list[Missing]:
-    """Those of these that open held records miss; also where all that did are dead by now."""
+    """Those of the pairs that open failed records refer to, though all of these may be dead by now."""
     records = HeldRecord.objects.open().filter(_any_of(pairs, "missing_stream", "missing_key"))
     waiting = Count("pk", filter=Q(status=HeldRecord.Status.WAITING))
     rows = records.values_list("missing_stream", "missing_key").annotate(number=waiting, since=Min("waiting_since"))
@@ -90,7 +104,7 @@ def waiting_on(pairs: Collection[Pair]) -> list[Missing]:
 
 
 def _groups(found: Iterable[tuple[str, str, int, datetime]]) -> list[Missing]:
-    """Of (stream, key, records that wait, since)."""
+    """From (stream, key, waiting records, since)."""
     found = list(found)
     pairs = [(stream, key) for stream, key, *_ in found]
     kinds, known = _kinds(pairs), statuses(pairs)
@@ -133,7 +147,7 @@ def _kinds(pairs: Iterable[Pair]) -> Mapping[Pair, Mapping[str, list[tuple[str, 
 
 
 def statuses(pairs: Collection[Pair]) -> dict[Pair, ReferenceStatus]:
-    """What is known of each, in a number of queries that depends on their streams alone."""
+    """Of each, in a number of queries that depends on their streams alone."""
     keys: dict[str, list[str]] = defaultdict(list)
     for stream, key in pairs:
         keys[stream].append(key)

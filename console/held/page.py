@@ -1,4 +1,4 @@
-"""What the pages of one held record show: its payload beside the original, its messages, attempts and history."""
+"""What the pages of one failed record show: payload beside the original, errors, attempts, history, similar records."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Count
 from django.db.models.functions import Left
+from django.urls import reverse
 
 from console.held.diffs import Line, side_by_side
 from enrichment.held.fixing import MAX_EDITABLE, stream_of
@@ -22,19 +23,19 @@ from ingestion.payloads import ParseError, parse_json
 from ingestion.text import MAX_DISPLAYED, cut, plain, pretty
 
 MAX_PRETTY = 200_000
-"""Characters of a payload that are worth parsing to show a part of them."""
+"""Characters of a payload that is parsed and indented; of a longer one only the start is shown."""
 MAX_INPUT = 2_000_000
-"""Characters that this makes, with indentation, and that are taken back."""
+"""Characters of a payload in an editor, with its indentation, and of what is posted from there."""
 MAX_ATTEMPTS = 20
 MAX_RELATED = 1000
 MAX_MESSAGES = 10
 MAX_LINE_LENGTH = 120
-"""Characters of a line at fault that stand beside its message."""
+"""Characters of a faulty line, quoted beside its message."""
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """What is wrong with one field, and where it stands in the text."""
+    """The messages about one field, and its line in the text."""
 
     field: str
     messages: list[str]
@@ -44,7 +45,7 @@ class FieldError:
 
 
 def with_payload_starts(records: HeldRecordQuerySet) -> HeldRecordQuerySet:
-    """What is shown of payloads that may have 32 MB, and no more: `size` and `start`, of the original likewise."""
+    """Without payloads, which may have 32 MB: with `size` and `start` instead, and those of the original."""
     return records.defer("payload", "original_payload").annotate(
         size=Bytes("payload"),
         start=Left("payload", MAX_PRETTY),
@@ -60,7 +61,7 @@ def fixable(held: Any) -> bool:
 
 
 def payload_for_editing(payload: str) -> str:
-    """A held record's payload for a person to edit."""
+    """Indented, where it can be read and is not too long."""
     try:
         text = pretty(parse_json(payload.encode()))
     except ParseError:  # by a stricter reader than the one that took it in
@@ -89,20 +90,20 @@ def _displayed(start: str, size: int) -> str:
 def field_errors(messages: Mapping[str, list[str]], text: str = "") -> list[FieldError]:
     """The messages by field, each with the line of `text` on which the field stands, if it does."""
     found = []
-    for name, told in messages.items():
-        line = _line_of(name, told, text) if text else None
-        there = text.split("\n", line)[line - 1].strip()[:MAX_LINE_LENGTH] if line else ""
-        found.append(FieldError(plain(name), [plain(str(message)) for message in told], line, there))
+    for name, texts in messages.items():
+        line = _line_of(name, texts, text) if text else None
+        quoted = text.split("\n", line)[line - 1].strip()[:MAX_LINE_LENGTH] if line else ""
+        found.append(FieldError(plain(name), [plain(str(message)) for message in texts], line, quoted))
     return found
 
 
-def _line_of(field: str, told: list[str], text: str) -> int | None:
-    """That of the member that a message is about; of a text that is no JSON, the line that the message names."""
+def _line_of(field: str, messages: list[str], text: str) -> int | None:
+    """Of the member that has the messages; in text that is not JSON, the line that the message names."""
     if field == "record":
-        named = re.search(r"^Not JSON: .* at line ([0-9]{1,7}), column", told[0]) if told else None
+        named = re.search(r"^Not JSON: .* at line ([0-9]{1,7}), column", messages[0]) if messages else None
         return min(int(named[1]), text.count("\n") + 1) if named else None
     name = re.escape(field.split(".", maxsplit=1)[0])
-    for indent in ("  ", r"[ \t]*"):  # as we write it; else as a person did
+    for indent in ("  ", r"[ \t]*"):  # indented by us, else as typed
         if found := re.search(rf'^{indent}"{name}"\s*:', text, re.MULTILINE):
             return text.count("\n", 0, found.end()) + 1
     return None
@@ -110,7 +111,7 @@ def _line_of(field: str, told: list[str], text: str) -> int | None:
 
 @dataclass(frozen=True)
 class MessageCount:
-    """A message, how many of those listed have it, and the list of them."""
+    """A message, how many records of a list have it, and their list."""
 
     message: str
     number: int
@@ -118,7 +119,7 @@ class MessageCount:
 
 
 def message_counts(changes: ChangeList) -> list[MessageCount]:
-    """The most frequent messages of all that a list's filters choose."""
+    """The most frequent messages among all matches of a list."""
     rows = changes.queryset.order_by().exclude(message="").values_list("message").annotate(number=Count("*"))
     return [
         MessageCount(plain(message), number, changes.get_query_string({"message": message}))
@@ -153,7 +154,7 @@ def is_older(held: HeldRecord, row: StoredRecord) -> bool:
 
 
 def upload_row(held: HeldRecord) -> tuple[int, int] | None:
-    """(the upload that brought it, its row there)."""
+    """(the upload it was part of, its row there)."""
     of_upload = Delivery.objects.filter(pk=held.delivery_id, upload__isnull=False).only("upload", "first_row", "gaps")
     found = of_upload.first()
     return (found.upload_id, found.row_of(held.position)) if found and found.upload_id else None
@@ -161,13 +162,12 @@ def upload_row(held: HeldRecord) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class RelatedRecords:
-    """Held records that have something in common with one."""
+    """Failed records that have something in common with one."""
 
+    common: str
     number: int
     """At most MAX_RELATED."""
-    what: str
     page: str
-    query: str
 
     @property
     def or_more(self) -> bool:
@@ -175,33 +175,35 @@ class RelatedRecords:
 
 
 def related_records(held: HeldRecord) -> list[RelatedRecords]:
-    """Each found along an index; none where there are no others."""
-    # Open ones in the list of their status, where they can be acted on together.
+    """Each counted along an index; none where there are no others."""
+    # Open ones in the list of their status, where one action can be for all of them.
     of_status = {"status": held.status} if held.status in HeldRecord.OPEN else {}
-    chosen: dict[str, dict[str, Any]] = {}
+    selections: dict[str, dict[str, Any]] = {}
     if of_status and held.message:
-        chosen["with the same message"] = {"stream": held.stream, "message": held.message}
-    if held.status == HeldRecord.Status.DEAD:  # those that wait have but one code
-        chosen[f"with the code {held.code}"] = {"stream": held.stream, "code": held.code}
+        selections["same error"] = {"stream": held.stream, "message": held.message}
+    if held.status == HeldRecord.Status.DEAD:  # all that are waiting have the same code
+        selections["same code"] = {"stream": held.stream, "code": held.code}
     if of_status:
-        chosen["from this sender"] = {"client": held.client}
+        selections["same source"] = {"client": held.client}
     if of_status and held.missing_key:
         missing = {"missing_stream": held.missing_stream, "missing_key": held.missing_key}
-        chosen["for the same missing record"] = missing
-    chosen["of this delivery"] = {"delivery": held.delivery_id}
-    found = [_related(held, what, {**of_status, **which}) for what, which in chosen.items()]
-    same = _related(held, "with this key", {"key": held.key}) if held.key else None
-    return [each for each in (*found, same) if each]
+        selections["same missing record"] = missing
+    selections["same delivery"] = {"delivery": held.delivery_id}
+    found = [_related(held, common, {**of_status, **selection}) for common, selection in selections.items()]
+    same_key = _related(held, "same ID", {"key": held.key}) if held.key else None
+    return [each for each in (*found, same_key) if each]
 
 
-def _related(held: HeldRecord, what: str, chosen: Mapping[str, Any]) -> RelatedRecords | None:
-    number = HeldRecord.objects.matching(chosen).exclude(pk=held.pk).order_by()[:MAX_RELATED].count()
-    page = {"dead": "deadletter", "waiting": "waitingrecord"}.get(chosen.get("status", ""), "heldrecord")
-    query = {"q" if name == "key" else name: value for name, value in chosen.items() if name != "status"}
-    return RelatedRecords(number, what, f"admin:enrichment_{page}_changelist", urlencode(query)) if number else None
+def _related(held: HeldRecord, common: str, selection: Mapping[str, Any]) -> RelatedRecords | None:
+    number = HeldRecord.objects.matching(selection).exclude(pk=held.pk).order_by()[:MAX_RELATED].count()
+    if not number:
+        return None
+    model = {"dead": "deadletter", "waiting": "waitingrecord"}.get(selection.get("status", ""), "heldrecord")
+    query = {"q" if name == "key" else name: value for name, value in selection.items() if name != "status"}
+    return RelatedRecords(common, number, f"{reverse(f'admin:enrichment_{model}_changelist')}?{urlencode(query)}")
 
 
 def history(held: HeldRecord) -> list[LogEntry]:
-    """Who did what to this very record, newest first; acts on many are in the bulk actions."""
+    """Actions on this record alone, newest first; those on many are bulk actions."""
     of_held = ContentType.objects.get_for_model(HeldRecord)
     return list(LogEntry.objects.filter(content_type=of_held, object_id=str(held.pk)).select_related("user")[:50])

@@ -157,11 +157,11 @@ def describe_filter(criteria: Mapping[str, Any], known: Mapping[int, HeldRecord]
     """A filter in words, for the history, lists and pages: "dead letters with code invalid". A single selected record
     is named by its key too, if it is in `known`.
     """
-    text = {"dead": "dead letters", "waiting": "waiting records"}.get(criteria.get("status", ""), "open held records")
+    text = {"dead": "dead letters", "waiting": "waiting records"}.get(criteria.get("status", ""), "open failed records")
     if pks := criteria.get("ids", []):
-        text = f"held record {pks[0]}" if len(pks) == 1 else f"{len(pks):,} selected held records"
+        text = f"failed record {pks[0]}" if len(pks) == 1 else f"{len(pks):,} selected failed records"
         if len(pks) == 1 and (one := known.get(pks[0])):
-            text = f"{one.stream} {one.key or 'without key'} ({text})"
+            text = f"{one.stream} {one.key or 'no ID'} ({text})"
     return plain(" ".join([text, *(words.format(criteria[name]) for name, words in WORDS.items() if name in criteria)]))
 
 
@@ -178,14 +178,14 @@ def change_of(bulk_action: BulkAction) -> bulk_fix.Change:
 
 WORDS = {
     "stream": "of {}",
-    "missing_stream": "that miss {}",
+    "missing_stream": "missing {}",
     "missing_key": "{}",
     "code": "with code {}",
-    "message": "with the message “{}”",
+    "message": "with the error “{}”",
     "stage": "in stage {}",
-    "key": "with the key {}",
-    "client": "sent by {}",
-    "delivery": "of delivery {}",
-    "upload": "of upload {}",
-    "held_after": "held since {}",
+    "key": "with the ID {}",
+    "client": "from {}",
+    "delivery": "in delivery {}",
+    "upload": "in upload {}",
+    "held_after": "failed since {}",
 }

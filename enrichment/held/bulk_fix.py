@@ -44,17 +44,17 @@ MAX_VALUE_LENGTH = 300
 """Characters of a value that are displayed."""
 
 ABSENT = "absent"
-OLD_VALUE_DIFFERS = "have another value in the field, or none: the change is not for them"
-UNCHANGED = "have that value already"
-FIELD_MISSING = "do not have the field"
-NOT_AN_OBJECT = "are no objects: they have no fields"
-TOO_LARGE = "are too large to be fixed here"
+OLD_VALUE_DIFFERS = "the field has another value or is missing"
+UNCHANGED = "the field already has this value"
+FIELD_MISSING = "the field is missing"
+NOT_AN_OBJECT = "the record is not a JSON object"
+TOO_LARGE = "the record is too large to fix here"
 OTHER = "other reasons"
 
 
 class Operation(models.TextChoices):
     SET = "set", "Set a field"
-    REPLACE = "replace", "Replace one value by another"
+    REPLACE = "replace", "Replace one value with another"
     REMOVE = "remove", "Remove a field"
 
 
@@ -91,7 +91,7 @@ class Change:
         field, value, old = plain(self.field), display_value(self.value), display_value(self.old)
         if self.operation == Operation.REMOVE:
             return f"remove {field}"
-        return f"set {field} to {value}" if self.operation == Operation.SET else f"replace {field} {old} by {value}"
+        return f"set {field} to {value}" if self.operation == Operation.SET else f"replace {field} {old} with {value}"
 
 
 def _canonical(value: Any) -> str:
@@ -129,7 +129,7 @@ class Preview:
     @property
     def reason(self) -> str:
         """Why it is not changed."""
-        return self.skip_reason or f"would not pass: {first_message(self.messages)[:200]}"
+        return self.skip_reason or f"still invalid: {first_message(self.messages)[:200]}"
 
 
 def preview_change(held: HeldRecord, change: Change) -> Preview:

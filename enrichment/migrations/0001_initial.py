@@ -63,7 +63,8 @@ class Migration(migrations.Migration):
                 ('delivery', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='held_records', to='ingestion.delivery')),
             ],
             options={
-                'permissions': [('reprocess', 'Can reprocess held records'), ('discard', 'Can discard held records'), ('fix', 'Can fix held records'), ('refresh', 'Can refresh derived fields')],
+                'verbose_name': 'failed record',
+                'permissions': [('reprocess', 'Can reprocess failed records'), ('discard', 'Can discard failed records'), ('fix', 'Can fix failed records'), ('refresh', 'Can refresh derived fields')],
             },
         ),
         migrations.CreateModel(

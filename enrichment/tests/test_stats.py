@@ -95,7 +95,7 @@ def test_what_came_of_bulk_actions_is_summed_over_their_deliveries() -> None:
     first.deliveries.add(more)
     Delivery.objects.filter(bulkaction=first).exclude(pk=more.pk).update(inserted=1, updated=1, skipped=1)
     assert stats.outcomes_of_bulk_actions([first.pk, nothing.pk]) == {
-        first.pk: {"inserted": 1, "updated": 1, "stale": 1, "skipped": 1, "held again": 2, "pending": 1}
+        first.pk: {"inserted": 1, "updated": 1, "stale": 1, "skipped": 1, "failed again": 2, "pending": 1}
     }
 
 

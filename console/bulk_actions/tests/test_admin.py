@@ -17,7 +17,7 @@ from enrichment.models import BulkAction, HeldRecord
 from enrichment.tests.held import discard, hold, reprocess, valid, wait
 from ingestion import doorbell
 from ingestion.models import Delivery, PausedStream
-from tests.people import browser_of, person, text_of
+from tests.people import browser_of, person, words_of
 from tests.records import work_off as work
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +26,7 @@ BULK_ACTIONS = "/admin/enrichment/bulkaction/"
 
 
 def page_of(client: Client, bulk_action: BulkAction) -> str:
-    return unescape(text_of(client.get(f"{BULK_ACTIONS}{bulk_action.pk}/change/")))
+    return unescape(words_of(client.get(f"{BULK_ACTIONS}{bulk_action.pk}/change/")))
 
 
 def test_a_bulk_action_tells_what_came_of_it(viewer: Client) -> None:
@@ -36,10 +36,10 @@ def test_a_bulk_action_tells_what_came_of_it(viewer: Client) -> None:
     Delivery.objects.filter(pk=delivery.pk).update(inserted=1, held=1)
     assert bulk_action.count == len(records)
     for page in (BULK_ACTIONS, f"{BULK_ACTIONS}{bulk_action.pk}/change/"):
-        text = text_of(viewer.get(page))
+        text = words_of(viewer.get(page))
         assert "user:ann" in text
         assert "dead letters of tutors" in text
-        assert "1 inserted · 1 held again · 1 pending" in text
+        assert "1 inserted · 1 failed again · 1 pending" in text
     assert f'href="/admin/ingestion/delivery/{delivery.pk}/change/"' in text
 
 
@@ -50,28 +50,28 @@ def test_it_tells_each_phase_and_stops_asking_when_it_is_done(viewer: Client, mo
     bad = hold(key="B-1")
     bulk_action = bulk_actions.create(BulkAction.Kind.REPROCESS, {"status": "dead"}, by="user:ann")
     text = page_of(viewer, bulk_action)
-    assert "at work" in text and "0 of 3" in text and 'data-refresh="2"' in text
-    assert "No cluster is alive" in text
+    assert "running" in text and "0 of 3" in text and 'data-refresh="2"' in text
+    assert "No workers running" in text
     doorbell.acknowledge()
-    assert "The workers still have 3 to reprocess." in page_of(viewer, bulk_action)
+    assert "In progress: 3 left to reprocess" in page_of(viewer, bulk_action)
     bulk_actions.run_next_step(BulkAction.objects.all())
     text = page_of(viewer, bulk_action)
     assert "2 of 3" in text and "0 of 2" in text
-    assert "The workers still have 1 to reprocess and 2 to process." in text
-    assert "1,000" not in text and "on its way" in text
+    assert "In progress: 1 left to reprocess · 2 left to process" in text
+    assert "1,000" not in text and "queued" in text
     bulk_actions.run_to_completion(bulk_action)
     text = page_of(viewer, bulk_action)
-    assert "being processed" in text and "The workers still have 3 to process." in text
+    assert "processing" in text and "In progress: 3 left to process" in text
     PausedStream.objects.create(stream="tutors", by="user:ann")
     assert "Paused: tutors." in page_of(viewer, bulk_action)
     PausedStream.objects.all().delete()
     work()
     text = page_of(viewer, bulk_action)
-    assert "data-refresh" not in text and "The workers" not in text
-    assert "2 inserted · 1 held again" in text
+    assert "data-refresh" not in text and "In progress" not in text
+    assert "2 inserted · 1 failed again" in text
     assert '<span class="badge is-resolved">inserted</span>' in text
     assert 'href="/admin/enrichment/deadletter/?stream=tutors&code=invalid"' in text
-    assert f'href="/admin/enrichment/heldrecord/{bad.pk}/change/">tutors B-1</a>' in text
+    assert f'href="/admin/enrichment/heldrecord/{bad.pk}/change/">tutor B-1</a>' in text
 
 
 def test_it_tells_of_trouble_and_of_who_was_faster(viewer: Client) -> None:
@@ -80,13 +80,13 @@ def test_it_tells_of_trouble_and_of_who_was_faster(viewer: Client) -> None:
         BulkAction.Kind.DISCARD, {"status": "dead"}, by="user:ann", reason="<b>sent twice</b>"
     )
     BulkAction.objects.update(last_error="OperationalError: <b>away</b>")
-    text = text_of(viewer.get(f"{BULK_ACTIONS}{bulk_action.pk}/change/"))
+    text = words_of(viewer.get(f"{BULK_ACTIONS}{bulk_action.pk}/change/"))
     assert "OperationalError: &lt;b&gt;away" in text and "&lt;b&gt;sent twice" in text
-    assert "failing" in text_of(viewer.get(BULK_ACTIONS))
+    assert "retrying" in words_of(viewer.get(BULK_ACTIONS))
     discard({"ids": [record.pk]}, by="test", reason="no")
     bulk_actions.run_to_completion(bulk_action)
     text = page_of(viewer, bulk_action)
-    assert "1 of the 2 was closed or sent on by someone faster" in text
+    assert "1 of 2: already handled by someone else" in text
     assert "1 discarded" in text and "away" not in text
     assert other.pk
 
@@ -95,25 +95,25 @@ def test_one_of_selected_records_links_to_them(viewer: Client) -> None:
     records = [hold(key="T-1"), hold(key="", payload="[]")]
     bulk_action = discard({"ids": [record.pk for record in records]}, by="user:ann", reason="no")
     text = page_of(viewer, bulk_action)
-    assert "2 selected held records" in text
-    assert f'href="/admin/enrichment/heldrecord/{records[0].pk}/change/">tutors T-1</a>' in text
-    assert f'without key</a> <span class="quiet">delivery {records[1].delivery_id}, position 0' in text
-    assert "filtered so" not in text
+    assert "2 selected failed records" in text
+    assert f'href="/admin/enrichment/heldrecord/{records[0].pk}/change/">tutor T-1</a>' in text
+    assert f">tutor without ID (delivery {records[1].delivery_id}, #1)</a>" in text
+    assert "matching" not in text
 
 
 @pytest.mark.parametrize(
     ("chosen", "words", "pages"),
     [
-        ({}, "open held records", "/admin/enrichment/deadletter/ /admin/enrichment/waitingrecord/"),
+        ({}, "open failed records", "/admin/enrichment/deadletter/ /admin/enrichment/waitingrecord/"),
         (
             {"key": "T 9", "code": "missing_reference"},
-            "open held records with code missing_reference with the key T 9",
+            "open failed records with code missing_reference with the ID T 9",
             "/admin/enrichment/deadletter/?q=T+9&code=missing_reference /admin/enrichment/waitingrecord/?q=T+9",
         ),
-        ({"stage": "upsert"}, "open held records in stage upsert", "/admin/enrichment/deadletter/?stage=upsert"),
-        ({"status": "resolved"}, "open held records", ""),
-        ({"ids": [7]}, "held record 7", ""),
-        ({"ids": [7, 8], "stream": "tutors"}, "2 selected held records of tutors", ""),
+        ({"stage": "upsert"}, "open failed records in stage upsert", "/admin/enrichment/deadletter/?stage=upsert"),
+        ({"status": "resolved"}, "open failed records", ""),
+        ({"ids": [7]}, "failed record 7", ""),
+        ({"ids": [7, 8], "stream": "tutors"}, "2 selected failed records of tutors", ""),
         (
             {"status": "dead", "code": "invalid", "stream": "tutors"},
             "dead letters of tutors with code invalid",
@@ -121,15 +121,15 @@ def test_one_of_selected_records_links_to_them(viewer: Client) -> None:
         ),
         (
             {"status": "waiting", "missing_stream": "tutors", "missing_key": "T 9&\u202e"},
-            r"waiting records that miss tutors T 9&\u202e",
+            r"waiting records missing tutors T 9&\u202e",
             "/admin/enrichment/waitingrecord/?missing_stream=tutors&missing_key=T+9%26%E2%80%AE",
         ),
         (
             {"status": "dead", "stream": "tutors", "message": "age: <b>100 & more"},
-            "dead letters of tutors with the message “age: <b>100 & more”",
+            "dead letters of tutors with the error “age: <b>100 & more”",
             "/admin/enrichment/deadletter/?stream=tutors&message=age%3A+%3Cb%3E100+%26+more",
         ),
-        ({"upload": "3", "client": "key:abc"}, "open held records sent by key:abc of upload 3", None),
+        ({"upload": "3", "client": "key:abc"}, "open failed records from key:abc in upload 3", None),
     ],
 )
 def test_a_filter_in_plain_words_and_as_lists(
@@ -149,8 +149,8 @@ def test_those_still_open_are_listed_and_no_others(viewer: Client) -> None:
     bulk_action = reprocess({"stream": "tutors"}, by="test")
     text = page_of(viewer, bulk_action)
     page = "/admin/enrichment/deadletter/?stream=tutors"
-    assert f'<a href="{page}">dead letters, filtered so</a>' in text
-    listed = text_of(viewer.get(page))
+    assert f'<a href="{page}">matching dead letters</a>' in text
+    listed = words_of(viewer.get(page))
     assert "T-open" in listed and "T-closed" not in listed
 
 
@@ -161,13 +161,13 @@ def test_of_very_many_held_again_the_latest_are_shown_and_the_page_says_so(
     records = [hold() for _ in range(3)]
     all_that_match = reprocess({"status": "dead"}, by="test")
     work()
-    text = page_of(viewer, all_that_match).split("Held again")[1]
-    assert "These are the latest 2 of 3. The others are among" in text
-    assert '<a href="/admin/enrichment/deadletter/">dead letters, filtered so</a>' in text
+    text = page_of(viewer, all_that_match).split("Failed again")[1]
+    assert "Showing the latest 2 of 3. All: " in text
+    assert '<a href="/admin/enrichment/deadletter/">matching dead letters</a>' in text
     selected = reprocess({"ids": [record.pk for record in records]}, by="test")
     work()
     text = page_of(viewer, selected)
-    assert "The others are among those to which the numbers beside lead." in text
+    assert "Showing the latest 2 of 3." in text
     monkeypatch.setattr(bulk_action_page, "MAX_LINKS", 3)
     assert "These are the latest" not in page_of(viewer, selected)
 
@@ -179,8 +179,8 @@ def test_one_record_is_told_by_its_key(viewer: Client) -> None:
     gone.failures.all().delete()
     HeldRecord.objects.filter(pk=gone.pk).delete()
     for page in (BULK_ACTIONS, f"{BULK_ACTIONS}{bulk_action.pk}/change/"):
-        assert rf"tutors T-77\u202e (held record {record.pk})" in text_of(viewer.get(page))
-    assert f"held record {gone.pk}" in text_of(viewer.get(BULK_ACTIONS))
+        assert rf"tutors T-77\u202e (failed record {record.pk})" in words_of(viewer.get(page))
+    assert f"failed record {gone.pk}" in words_of(viewer.get(BULK_ACTIONS))
 
 
 def test_the_list_and_a_page_take_as_many_queries_however_much_there_is(viewer: Client) -> None:
@@ -188,7 +188,7 @@ def test_the_list_and_a_page_take_as_many_queries_however_much_there_is(viewer: 
         with CaptureQueriesContext(
             connection,
         ) as captured:
-            text_of(viewer.get(page))
+            words_of(viewer.get(page))
         return len(captured)
 
     hold(), hold()
@@ -210,7 +210,7 @@ def test_a_very_large_one_is_told_of_in_part(viewer: Client, monkeypatch: pytest
     for _ in range(6):
         hold()
     bulk_action = reprocess({}, by="command")
-    assert "Where the latest 3 of them are now" in page_of(viewer, bulk_action)
+    assert "Current status of the latest 3" in page_of(viewer, bulk_action)
 
 
 def test_one_whose_deliveries_are_deleted_by_now_still_tells_how_many(viewer: Client) -> None:
@@ -218,7 +218,7 @@ def test_one_whose_deliveries_are_deleted_by_now_still_tells_how_many(viewer: Cl
     bulk_action = reprocess({}, by="command")
     bulk_action.deliveries.clear()
     for page in (BULK_ACTIONS, f"{BULK_ACTIONS}{bulk_action.pk}/change/"):
-        assert "1 reprocessed" in text_of(viewer.get(page))
+        assert "1 reprocessed" in words_of(viewer.get(page))
 
 
 def test_bulk_actions_cannot_be_written(viewer: Client) -> None:

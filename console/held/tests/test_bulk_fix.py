@@ -16,7 +16,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from console.held import actions as admin_acts
+from console.held import actions
 from console.held.bulk_fix_form import ChangeForm
 from console.held.tests.test_actions import ALL, DEAD, choose, fields_of
 from enrichment.held import bulk_actions, bulk_fix, fixing, requeue
@@ -26,7 +26,7 @@ from enrichment.tests.held import discard, hold, reprocess, valid, wait
 from ingestion import streams
 from ingestion.models import Delivery
 from ingestion.payloads import ascii_json
-from tests.people import browser_of, person, text_of
+from tests.people import browser_of, person, words_of
 from tests.records import stored
 from tests.records import work_off as work
 
@@ -170,14 +170,14 @@ def test_those_too_large_keep_their_place_in_a_step_that_ends_early(monkeypatch:
 
 
 def test_of_what_the_page_waits_for_there_is_little(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_acts, "FIRST_SECONDS", 0)
+    monkeypatch.setattr(actions, "FIRST_STEP_SECONDS", 0)
     for _ in range(3):
         hold()
     response = confirm(operator, DEAD, **SET)
     bulk_action = BulkAction.objects.get()
     assert (bulk_action.total, bulk_action.count, bulk_action.finished_at) == (3, 1, None)
-    assert "Begun to fix 3 held records; the workers go on" in LogEntry.objects.get().change_message
-    assert "1 of 3" in text_of(operator.get(response["Location"]))
+    assert "Started to fix 3 failed records; this continues in the background" in LogEntry.objects.get().change_message
+    assert "1 of 3" in words_of(operator.get(response["Location"]))
     assert bulk_actions.run_to_completion(bulk_action).count == 3
 
 
@@ -186,8 +186,8 @@ def test_a_change_is_tried_for_a_while_and_the_page_says_so(operator: Client, mo
     for _ in range(3):
         hold()
     text = page_of(operator, DEAD, **SET)
-    assert "1 of 1 would now pass." in text
-    assert "It was tried on the first 1 of 3." in text
+    assert "1 of 1 becomes valid." in text
+    assert "Checked: the first 1 of 3." in text
 
 
 def test_a_record_is_written_once_to_be_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,11 +304,11 @@ def test_who_closed_one_meanwhile_was_faster() -> None:
 
 
 def page_of(client: Client, page: str, *records: HeldRecord, **fields: Any) -> str:
-    return unescape(text_of(client.post(page, choose("fix", *records, **fields))))
+    return unescape(words_of(client.post(page, choose("fix", *records, **fields))))
 
 
 def confirm(client: Client, page: str, *records: HeldRecord, button: str = "", **fields: Any) -> Any:
-    text = text_of(client.post(page, choose("fix", *records, **fields)))
+    text = words_of(client.post(page, choose("fix", *records, **fields)))
     asked = fields_of(text[text.index('id="preview"') :] + 'id="content-main"' + text[text.index('id="preview"') :])
     return client.post(page, asked | ({button: "yes"} if button else {}))
 
@@ -316,11 +316,11 @@ def confirm(client: Client, page: str, *records: HeldRecord, button: str = "", *
 def test_it_asks_for_the_change_with_the_fields_of_the_stream(operator: Client) -> None:
     record = hold(key="T-77")
     text = page_of(operator, DEAD, record)
-    assert "Fix 1 held record of tutors" in text
+    assert "Fix 1 failed record of tutors" in text
     assert '<option value="email" selected>email</option>' in text  # it is at fault
     assert "value is not a valid email address" in text
     assert 'id="preview"' not in text
-    assert "Fix all 1…" in text_of(operator.get(DEAD))
+    assert "Fix all 1…" in words_of(operator.get(DEAD))
 
 
 def test_it_tells_what_would_come_of_it_and_does_nothing_yet(operator: Client) -> None:
@@ -329,13 +329,13 @@ def test_it_tells_what_would_come_of_it_and_does_nothing_yet(operator: Client) -
     hold(valid(email="none", age=7), key="B-1")
     hold(valid(email="a@example.com", age=7))
     text = page_of(operator, DEAD, **SET)
-    assert 'What it would do: set email to "a@example.com"' in text
-    assert "12 of 14 would now pass; 1 would not and is left as it is." in text
-    assert f"1 {UNCHANGED}; left as it is." in text
+    assert 'Preview: set email to "a@example.com"' in text
+    assert "12 of 14 become valid.</strong> 1 still invalid." in text
+    assert f"1 unchanged: {UNCHANGED}" in text
     assert text.count('class="before"') == 10
     assert '<code>"no address"</code>' in text and '<code>"a@example.com"</code>' in text
-    assert "B-1" in text and "must be at least 18; got 7" in text
-    assert "Yes, fix and reprocess 12" in text and "Yes, only fix 12" in text
+    assert "B-1" in text and "greater than or equal to 18" in text
+    assert "Fix and reprocess 12" in text and "Fix only" in text
     assert not BulkAction.objects.exists()
     assert not HeldRecord.objects.exclude(payload_version=0).exists()
 
@@ -350,12 +350,12 @@ def test_it_is_confirmed_and_done_and_in_the_history(operator: Client) -> None:
     assert {name: bulk_action.change[name] for name in ("operation", "field", "value")} == TO_ADA.as_dict()
     assert (payload_of(good)["email"], payload_of(bad)["email"]) == ("a@example.com", "none")
     assert not bulk_action.deliveries.exists()
-    told = 'Fixed: 1 held record: set email to "a@example.com". Chosen: dead letters of tutors with code invalid.'
+    told = 'Fixed: 1 failed record: set email to "a@example.com". Selection: dead letters of tutors with code invalid.'
     assert LogEntry.objects.get().change_message == told
-    text = unescape(text_of(operator.get(response["Location"])))
-    assert "1 fixed · 1 left as it is" in text
+    text = unescape(words_of(operator.get(response["Location"])))
+    assert "1 fixed · 1 unchanged" in text
     assert 'set email to "a@example.com"' in text
-    assert "would not pass: age:" in text
+    assert "still invalid: age:" in text
 
 
 def test_fix_and_reprocess_is_one_confirmation(operator: Client) -> None:
@@ -372,11 +372,11 @@ def test_records_of_several_streams_are_fixed_one_stream_at_a_time(operator: Cli
     hold(), hold(), hold(valid("students", age=1), stream="students")
     hold({"id": 1}, stream="planets")
     text = page_of(operator, DEAD)
-    assert "Which of them?" in text
+    assert "Choose one stream" in text
     assert "Fix 2 of tutors…" in text and "Fix 1 of students…" in text
     assert "planets" not in text
-    assert "Fix 2 held records of tutors" in page_of(operator, DEAD, stream="tutors")
-    assert "Which of them?" in page_of(operator, DEAD, stream="planets")
+    assert "Fix 2 failed records of tutors" in page_of(operator, DEAD, stream="tutors")
+    assert "Choose one stream" in page_of(operator, DEAD, stream="planets")
     confirm(operator, DEAD, stream="students", operation="set", field="age", value="10", written_as="json")
     assert BulkAction.objects.get().filter == {"status": "dead", "stream": "students"}
     assert (BulkAction.objects.get().total, BulkAction.objects.get().count) == (1, 1)
@@ -390,26 +390,26 @@ def test_of_very_many_the_first_are_tried_and_the_page_says_so(
     for _ in range(5):
         hold()
     text = page_of(operator, DEAD, **SET)
-    assert "3 of 3 would now pass." in text
-    assert "It was tried on the first 3 of 5." in text
-    assert "Yes, only fix what passes of 5" in text
+    assert "3 of 3 become valid." in text
+    assert "Checked: the first 3 of 5." in text
+    assert "up to 5" in text
     response = confirm(operator, DEAD, **SET)
     bulk_action = BulkAction.objects.get()
     assert (bulk_action.total, bulk_action.count, bulk_action.finished_at) == (5, 2, None)
-    begun = (
-        'Begun to fix 5 held records; the workers go on: set email to "a@example.com". Chosen: dead letters of tutors.'
+    assert LogEntry.objects.get().change_message == (
+        "Started to fix 5 failed records; this continues in the background: "
+        'set email to "a@example.com". Selection: dead letters of tutors.'
     )
-    assert LogEntry.objects.get().change_message == begun
-    text = text_of(operator.get(response["Location"]))
-    assert 'data-refresh="2"' in text and "2 of 5" in text and "No cluster is alive" in text
+    text = words_of(operator.get(response["Location"]))
+    assert 'data-refresh="2"' in text and "2 of 5" in text and "No workers running" in text
     monkeypatch.setattr(bulk_fix, "MAX_BYTES", 1)
-    assert "It was tried on the first 1 of 5." in page_of(operator, DEAD, **SET)
+    assert "Checked: the first 1 of 5." in page_of(operator, DEAD, **SET)
 
 
 def test_where_nothing_would_pass_there_is_nothing_to_confirm(operator: Client) -> None:
     hold()
     text = page_of(operator, DEAD, **SET | {"value": "still none"})
-    assert "0 of 1 would now pass; 1 would not" in text
+    assert "0 of 1 become valid" in text
     assert 'name="confirmed"' not in text
 
 
@@ -418,10 +418,10 @@ def test_where_nothing_would_pass_there_is_nothing_to_confirm(operator: Client) 
     [
         ({"operation": "destroy"}, "Select a valid choice"),
         ({"operation": ""}, "This field is required."),
-        ({"field": "x" * 100_000}, "Select a field of the stream."),
-        ({"field": "a\0b"}, "Select a field of the stream."),
-        ({"field": "<script>alert(1)</script>"}, "Select a field of the stream."),
-        ({"field": "tutor_id"}, "The key tells records apart"),
+        ({"field": "x" * 100_000}, "Choose a field of the stream."),
+        ({"field": "a\0b"}, "Choose a field of the stream."),
+        ({"field": "<script>alert(1)</script>"}, "Choose a field of the stream."),
+        ({"field": "tutor_id"}, "The ID identifies a record"),
         ({"value": "a\0b"}, "Null characters are not allowed"),
         ({"value": "x" * 10_001}, "at most 10000 characters"),
         ({"value": "nope", "written_as": "json"}, "Not JSON"),
@@ -431,14 +431,14 @@ def test_where_nothing_would_pass_there_is_nothing_to_confirm(operator: Client) 
         ({"value": "[" * 5000, "written_as": "json"}, "Nested"),
         ({"value": "[" * 500 + "]" * 500, "written_as": "json"}, "Nested"),
         ({"operation": "replace", "old": "{", "value": "1", "written_as": "json"}, "Not JSON"),
-        ({"operation": "replace", "old": "a", "value": "a"}, "That is the old value."),
+        ({"operation": "replace", "old": "a", "value": "a"}, "The new value is the same as the old value."),
         ({"written_as": "yaml"}, "Select a valid choice"),
     ],
     ids=lambda each: str(each)[:40],
 )
 def test_a_change_that_is_none_is_told_and_nothing_is_tried(operator: Client, typed: dict[str, str], told: str) -> None:
     hold()
-    text = text_of(operator.post(DEAD, choose("fix", **SET | typed)))
+    text = words_of(operator.post(DEAD, choose("fix", **SET | typed)))
     assert told in text
     assert 'id="preview"' not in text
     assert "<script>alert" not in text
@@ -449,14 +449,14 @@ def test_a_change_that_is_none_is_told_and_nothing_is_tried(operator: Client, ty
 def test_a_value_that_no_database_keeps_is_tried_and_left(operator: Client, value: str) -> None:
     record = hold()
     before = record.payload
-    text = text_of(operator.post(DEAD, choose("fix", **SET | {"value": value, "written_as": "json"})))
-    assert "0 of 1 would now pass" in text
+    text = words_of(operator.post(DEAD, choose("fix", **SET | {"value": value, "written_as": "json"})))
+    assert "0 of 1 become valid" in text
     assert "</code><script>" not in text and "\u202e" not in text.split('id="preview"')[1]
     change = Change(operation="set", field="name", value=ascii_json(json.loads(value)))
     assert fix(change).count == 0
     record.refresh_from_db()
     assert record.payload == before
-    assert text_of(operator.get(f"/admin/enrichment/bulkaction/{BulkAction.objects.get().pk}/change/"))
+    assert words_of(operator.get(f"/admin/enrichment/bulkaction/{BulkAction.objects.get().pk}/change/"))
 
 
 @pytest.mark.parametrize(
@@ -495,7 +495,7 @@ def test_truth_is_read_so_and_what_is_no_truth_is_replaced() -> None:
 
 def test_a_number_is_set_as_it_is_typed_first(operator: Client) -> None:
     record = hold(valid(age=7))
-    assert "1 of 1 would now pass" in page_of(operator, DEAD, **SET | {"field": "age", "value": "27"})
+    assert "1 of 1 becomes valid" in page_of(operator, DEAD, **SET | {"field": "age", "value": "27"})
     confirm(operator, DEAD, **SET | {"field": "age", "value": "27"})
     assert payload_of(record)["age"] == 27
 
@@ -506,12 +506,12 @@ def test_it_says_that_there_are_other_messages(operator: Client, monkeypatch: py
     assert "other messages" not in page_of(operator, DEAD)
     hold(messages={"age": ["too young"]}), hold(messages={"age": ["too old"]}), hold(messages={"name": ["too long"]})
     text = page_of(operator, DEAD)
-    assert '<tr><th scope="row">3</th><td class="quiet">other messages</td></tr>' in text
+    assert '<tr><th scope="row">3</th><td class="quiet">other errors</td></tr>' in text
 
 
 def test_what_clients_sent_is_shown_harmless(operator: Client) -> None:
     hold(valid(email="</code><script>alert(1)</script>\u202e" + "y" * 100_000), key="K\u202e<b>")
-    text = text_of(operator.post(DEAD, choose("fix", **SET)))
+    text = words_of(operator.post(DEAD, choose("fix", **SET)))
     shown = text.split('id="preview"')[1]
     assert "<script>alert" not in text and "\u202e" not in shown and r"\u202e" in shown
     assert len(text) < 60_000
@@ -522,11 +522,11 @@ def test_what_clients_sent_is_shown_harmless(operator: Client) -> None:
 
 def test_each_step_wants_the_permission(operator: Client) -> None:
     record = hold()
-    asked = fields_of(text_of(operator.post(DEAD, choose("fix", **SET))))
+    asked = fields_of(words_of(operator.post(DEAD, choose("fix", **SET))))
     user = person("viewer")
     user.user_permissions.add(*Permission.objects.filter(codename__in=["reprocess", "discard"]))
     client = browser_of(user)
-    assert "is-fix" not in text_of(client.get(DEAD))
+    assert "is-fix" not in words_of(client.get(DEAD))
     for data in (choose("fix"), choose("fix", record, **SET), asked, asked | {"reprocess": "yes"}):
         for page in (DEAD, ALL):
             assert client.post(page, data).status_code == 403
@@ -546,7 +546,7 @@ def test_who_may_only_fix_may_not_reprocess(operator: Client) -> None:
 
 
 def asked_for(client: Client) -> dict[str, Any]:
-    text = text_of(client.post(DEAD, choose("fix", **SET))).split('id="preview"')[1]
+    text = words_of(client.post(DEAD, choose("fix", **SET))).split('id="preview"')[1]
     return fields_of('id="content-main"' + text)
 
 
@@ -555,13 +555,13 @@ def test_a_confirmation_is_that_of_its_page_its_person_its_act_and_its_hour(oper
     asked = asked_for(operator)
     [signed] = asked["confirmed"]
     for forged in ("", "yes", signed[:-1], signed + "x", "x" + signed, "\0", "é" * 100, "9" * 100_000):
-        text = text_of(operator.post(DEAD, asked | {"confirmed": forged}))
-        assert "Nothing was done" in text, forged
-    assert "Nothing was done" in text_of(operator.post(DEAD, asked | {"action": "discard", "reason": "forged"}))
+        text = words_of(operator.post(DEAD, asked | {"confirmed": forged}))
+        assert "Nothing was changed" in text, forged
+    assert "Nothing was changed" in words_of(operator.post(DEAD, asked | {"action": "discard", "reason": "forged"}))
     other = browser_of(person("operator", "administrator"))
-    assert "Nothing was done" in text_of(other.post(DEAD, asked))
+    assert "Nothing was changed" in words_of(other.post(DEAD, asked))
     with time_machine.travel(timezone.now() + timedelta(minutes=61)):
-        text = text_of(operator.post(DEAD, asked, follow=True))
+        text = words_of(operator.post(DEAD, asked, follow=True))
     assert not BulkAction.objects.exists()
     assert payload_of(record)["email"] == "no address"
 

@@ -20,7 +20,7 @@ def test_equal_texts_have_no_difference() -> None:
 def test_a_changed_line_stands_among_its_neighbours() -> None:
     before = lines(*range(20))
     assert shown(before, before.replace("\n7\n", "\nseven\n")) == [
-        *("… 5 equal lines", "  5", "  6", "− 7", "+ seven", "  8", "  9", "… 10 equal lines"),
+        *("… 5 unchanged lines", "  5", "  6", "− 7", "+ seven", "  8", "  9", "… 10 unchanged lines"),
     ]
 
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from console import senders
 from console.held.admin import HeldPaginator, HeldRecordAdmin
+from console.held.selection import filter_of
 from enrichment.models import SELECTABLE_BY, DeadLetter, HeldRecord, WaitingRecord
 from enrichment.tests.held import hold, key_named, wait
 from ingestion.models import Delivery, Upload
@@ -66,7 +67,7 @@ def test_acts_on_all_that_match_mean_the_rows_of_the_list(records: list[HeldReco
             request.user = viewer
             changes: Any = held_admin.get_changelist_instance(request)
             listed = set(changes.get_queryset(request).values_list("pk", flat=True))
-            meant = HeldRecord.objects.matching(held_admin.filter_of(request)) if is_known(query) else None
+            meant = HeldRecord.objects.matching(filter_of(request.GET, held_admin.status)) if is_known(query) else None
             assert listed == (set(meant.values_list("pk", flat=True)) if meant is not None else set()), (page, query)
             seen.add(tuple(sorted(query)))
             chosen.add(frozenset(listed))
@@ -159,7 +160,7 @@ def test_no_page_is_beyond_the_newest_and_counts_end(viewer: Client, monkeypatch
     for _ in range(119):
         hold()
     text = text_of(operator.get(LISTS[DeadLetter]))
-    assert "The newest 100 are listed" in text
+    assert "Only the newest 100 are listed" in text
     assert "Reprocess all 119…" in text
     assert "?p=2" in text
     assert "?p=3" not in text
@@ -171,4 +172,4 @@ def test_no_page_is_beyond_the_newest_and_counts_end(viewer: Client, monkeypatch
     asked = text_of(
         operator.post(LISTS[DeadLetter], {"action": "reprocess", "select_across": "1", "_selected_action": "0"})
     )
-    assert "Reprocess 121 held records?" in asked
+    assert "Reprocess 121 failed records?" in asked

@@ -99,7 +99,7 @@ def test_an_act_on_all_with_a_message_leaves_the_others_of_their_code(operator: 
     bulk_action = BulkAction.objects.get()
     assert bulk_action.filter == {"status": "dead", "code": "invalid", "message": "age: is 7"}
     text = text_of(operator.get(f"/admin/enrichment/bulkaction/{bulk_action.pk}/change/"))
-    assert "dead letters with code invalid with the message “age: is 7”" in text
+    assert "dead letters with code invalid with the error “age: is 7”" in text
 
 
 def test_a_hostile_message_is_shown_harmless_and_found(operator: Client) -> None:
@@ -111,13 +111,13 @@ def test_a_hostile_message_is_shown_harmless_and_found(operator: Client) -> None
         assert_harmless(text_of(operator.get(page)))
     assert operator.get(f"{DEAD}{link}").context["cl"].result_count == 2
     asked = operator.post(f"{DEAD}{link}", {"action": "discard", "select_across": "1", "_selected_action": "0"})
-    assert "Discard 2 held records?" in text_of(asked)
+    assert "Discard 2 failed records?" in text_of(asked)
     assert_harmless(text_of(asked))
 
 
 def related_records(client: Client, page: str) -> dict[str, str]:
     """What is said of the others like a record → the link."""
-    text = text_of(client.get(page)).partition('<ul class="others">')[2].partition("</ul>")[0]
+    text = text_of(client.get(page)).partition('<ul class="related">')[2].partition("</ul>")[0]
     return {what: unescape(link) for link, what in re.findall(r'<a href="([^"]*)">([^<]*)</a>', text)}
 
 
@@ -129,18 +129,14 @@ def test_each_link_to_others_like_it_leads_to_as_many_in_a_list_of_its_status(vi
     for position, held in enumerate([*dead, *waiting, resolved]):
         HeldRecord.objects.filter(pk=held.pk).update(delivery=of_one, position=position)
     found = related_records(viewer, f"{DEAD}{dead[0].pk}/change/")
-    assert list(found) == [
-        *("2 with the same message", "3 with the code invalid", "4 from this sender", "2 of this delivery")
-    ]
+    assert list(found) == [*("same error (2)", "same code (3)", "same source (4)", "same delivery (2)")]
     for what, link in found.items():
         assert link.startswith(DEAD)
-        assert viewer.get(link).context["cl"].result_count == int(what.split()[0]) + 1, link
+        assert viewer.get(link).context["cl"].result_count == int(what.split("(")[1][:-1]) + 1, link
     found = related_records(viewer, f"{WAITING}{waiting[0].pk}/change/")
-    assert list(found) == [
-        *("2 with the same message", "2 from this sender", "1 for the same missing record", "2 of this delivery")
-    ]
+    assert list(found) == [*("same error (2)", "same source (2)", "same missing record (1)", "same delivery (2)")]
     for what, link in found.items():
         assert link.startswith(WAITING)
-        assert viewer.get(link).context["cl"].result_count == int(what.split()[0]) + 1, link
+        assert viewer.get(link).context["cl"].result_count == int(what.split("(")[1][:-1]) + 1, link
     found = related_records(viewer, f"/admin/enrichment/heldrecord/{resolved.pk}/change/")
-    assert found == {"6 of this delivery": f"/admin/enrichment/heldrecord/?delivery={of_one.pk}"}
+    assert found == {"same delivery (6)": f"/admin/enrichment/heldrecord/?delivery={of_one.pk}"}

@@ -1,0 +1,27 @@
+"""How pages name a failed record."""
+
+from django import template
+
+from enrichment.models import HeldRecord
+from ingestion import streams
+from ingestion.text import plain
+
+register = template.Library()
+
+
+@register.filter
+def noun(stream: str) -> str:
+    """For one record of the stream: the singular, or the stream's own name where it is not registered."""
+    return str(streams.get(stream).model._meta.verbose_name) if stream in streams.names() else stream
+
+
+@register.filter
+def display_key(held: HeldRecord) -> str:
+    return plain(held.key) or f"no ID · delivery {held.delivery_id}, #{held.position + 1}"
+
+
+@register.filter
+def name_of(held: HeldRecord) -> str:
+    """The noun and the key."""
+    without = f"without ID (delivery {held.delivery_id}, #{held.position + 1})"
+    return f"{noun(held.stream)} {plain(held.key) or without}"
