@@ -81,7 +81,7 @@ def test_an_operator_fixes_a_dead_letter_and_finds_it_stored(system: System, pag
     matrix.get_by_role("row", name=re.compile("^invalid")).get_by_role("link", name="1", exact=True).first.click()
     page.get_by_role("link", name="T-2").click()
     expect(page.get_by_role("heading", name="Tutor T-2")).to_be_visible()
-    expect(page.get_by_text("greater than or equal to 18").first).to_be_visible()
+    expect(page.get_by_text("must be at least 18").first).to_be_visible()
 
     page.get_by_role("link", name="Fix…").click()
     payload = page.get_by_label("Payload")
@@ -152,7 +152,7 @@ def test_an_operator_fixes_two_hundred_at_once_and_sees_them_stored(system: Syst
     page.get_by_role("button", name="Reprocess 2").click()
     expect(page.get_by_text("2 failed again")).to_be_visible(timeout=60_000)
     page.get_by_role("link", name="tutor B-1").click()
-    expect(page.get_by_text("greater than or equal to 18").first).to_be_visible()
+    expect(page.get_by_text("must be at least 18").first).to_be_visible()
 
 
 def test_an_operator_reprocesses_and_discards_all_that_match(system: System, page: Page) -> None:
@@ -185,7 +185,7 @@ def test_a_viewer_reads_and_finds_no_button(system: System, page: Page) -> None:
     page.get_by_role("link", name="Dead letters").first.click()
     expect(page.get_by_role("button", name=re.compile("Reprocess|Discard|Go"))).to_have_count(0)
     page.get_by_role("link", name="T-2").click()
-    expect(page.get_by_text("greater than or equal to 18").first).to_be_visible()
+    expect(page.get_by_text("must be at least 18").first).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("Reprocess|Discard"))).to_have_count(0)
     expect(page.get_by_role("link", name="Fix…")).to_have_count(0)
 

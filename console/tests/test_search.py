@@ -161,7 +161,7 @@ def test_a_missing_reference_is_shown_with_what_waits(viewer: Client, question: 
     assert "No matches for" not in text
     assert ">2 records</a>" in text and "(2 sessions)" in text
     assert ">1 dead letter</a>" in text
-    assert "It has not arrived." in text
+    assert "not received yet" in text
     leads = links(text)
     listed = [lead for lead in leads if "missing_key=T-9" in lead and "missing_stream=tutors" in lead]
     assert {lead.partition("?")[0] for lead in listed} == {"enrichment/waitingrecord/", "enrichment/deadletter/"}

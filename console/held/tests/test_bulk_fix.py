@@ -334,7 +334,7 @@ def test_it_tells_what_would_come_of_it_and_does_nothing_yet(operator: Client) -
     assert f"1 unchanged: {UNCHANGED}" in text
     assert text.count('class="before"') == 10
     assert '<code>"no address"</code>' in text and '<code>"a@example.com"</code>' in text
-    assert "B-1" in text and "greater than or equal to 18" in text
+    assert "B-1" in text and "must be at least 18; got 7" in text
     assert "Fix and reprocess 12" in text and "Fix only" in text
     assert not BulkAction.objects.exists()
     assert not HeldRecord.objects.exclude(payload_version=0).exists()
