@@ -105,7 +105,7 @@ def _staff_may(request: Request, view: APIView) -> bool:
     if request.method == "POST":
         return bool(request.user.has_perm("ingestion.add_delivery"))
     stream = getattr(view, "stream", None)
-    return _may_view(request.user, stream.model if stream else Delivery)
+    return _may_view(request.user, stream.model if stream else getattr(view, "model", Delivery))
 
 
 def _may_view(user: Any, model: type[Model]) -> bool:

@@ -4,8 +4,9 @@ import json
 from typing import IO, Any
 
 from django.conf import settings
+from rest_framework.exceptions import NotAcceptable
 from rest_framework.parsers import BaseParser
-from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
+from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -66,9 +67,30 @@ class PrefilledForm(BrowsableAPIRenderer):
 
 
 class ApiView(APIView):
+    """HTML is for people with a session: a program that sends a key gets JSON, whatever HTML its library asks for."""
+
     renderer_classes = [JSONRenderer, PrefilledForm]
     parser_classes = [JsonBody]
     schema = JsonSchema()
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        renderers: list[BaseRenderer] = super().get_renderers()
+        if not sends_credentials(getattr(self, "request", None)):
+            return renderers
+        return [renderer for renderer in renderers if not isinstance(renderer, BrowsableAPIRenderer)]
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
+        try:
+            chosen: tuple[BaseRenderer, str] = super().perform_content_negotiation(request, force)
+        except NotAcceptable:
+            if sends_credentials(request) and "html" in request.META.get("HTTP_ACCEPT", ""):
+                return JSONRenderer(), JSONRenderer.media_type
+            raise
+        return chosen
+
+
+def sends_credentials(request: Request | None) -> bool:
+    return request is not None and bool(request.META.get("HTTP_AUTHORIZATION"))
 
 
 def read_body(request: Request) -> bytes:

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from api.auth import client_of
 from api.base import ApiView, JsonBody, NdjsonBody, read_body
+from api.deliveries import own_deliveries
 from api.idempotency import IdempotentRequest, misspelt_header, read_idempotency_key
 from api.lists import ListView
 from api.schema.ingest import DRY_RUN_ANSWER, post_many, post_one
@@ -22,6 +23,7 @@ from enrichment.rows.listing import read_fields
 from ingestion.fields import normalized
 from ingestion.models import Delivery
 from ingestion.payloads import parse_json, parse_ndjson
+from ingestion.pending import newest_containing
 from ingestion.query import read_choice, read_flag, read_query
 from ingestion.refusals import RequestRejected
 from ingestion.services import Acceptance, accept
@@ -197,6 +199,13 @@ class RecordView(ApiView):
         rows = self.stream.model._default_manager.filter(pk=key)
         if found := reading.serializer_of(self.stream, fields)(reading.select_columns(rows, self.stream, fields)[:1]):
             return Response(found[0])
+        if pending := newest_containing(own_deliveries(request).filter(stream=self.stream.name), key):
+            url = request.build_absolute_uri(reverse("delivery", args=[pending.pk]))
+            raise RequestRejected(
+                404,
+                f"No such record (delivery {pending.pk} containing it is pending).",
+                more={"delivery": pending.pk, "status_url": url},
+            )
         held = HeldRecord.objects.open().filter(stream=self.stream.name, key=key).order_by("-id").first()
         raise RequestRejected(
             404, f"No such record. One with this key is {state_of(held)}." if held else "No such record."

@@ -13,6 +13,7 @@ from api.schema.spec import describe
 from api.schema.status import STATS_ANSWER, WORKER_ANSWER
 from enrichment import stats, workers
 from ingestion.query import read_query
+from ingestion.streams import all_streams
 
 
 class QueueStatsView(ApiView):
@@ -38,11 +39,16 @@ class StatsView(ApiView):
 def queue_numbers(visible: stats.Visible) -> dict[str, Any]:
     queues = stats.queues(visible)
     return {
-        "queues": {name: queue.pending for name, queue in queues.items()},
+        "queues": with_earlier_names({name: queue.pending for name, queue in queues.items()}),
         "oldest_age_seconds": {name: queue.oldest_age_seconds for name, queue in queues.items()},
         "waiting": {name: queue.waiting for name, queue in queues.items()},
         "dead_letters": sum(queue.dead for queue in queues.values()),
     }
+
+
+def with_earlier_names(numbers: dict[str, int]) -> dict[str, int]:
+    earlier = {stream.earlier_name: numbers[stream.name] for stream in all_streams() if stream.name in numbers}
+    return numbers | {name: number for name, number in earlier.items() if name}
 
 
 def work_numbers(visible: stats.Visible) -> dict[str, Any]:
@@ -72,4 +78,10 @@ class WorkerView(ApiView):
     def get(self, request: Request) -> Response:
         """Clusters, workers and schedules."""
         read_query(request.query_params, [])
-        return Response({"timestamp": timezone.now(), **workers.worker_stats(visible_streams(request))})
+        visible = visible_streams(request)
+        numbers = workers.worker_stats(visible)
+        if visible:  # a key for some streams learns that workers run, not where
+            clusters = numbers["clusters"]
+            numbers["clusters"] = clusters and [{**cluster, "host": None, "pid": None} for cluster in clusters]
+            numbers["schedules"] = []
+        return Response({"timestamp": timezone.now(), **numbers})

@@ -83,6 +83,7 @@ class XGzipFileBody(FileBody):
 class UploadsView(ListView):
     """Files of records."""
 
+    model = Upload
     parser_classes = [
         *(MultiPartParser, FileBody, NdjsonFileBody, JsonFileBody, ExcelFileBody),
         *(BinaryFileBody, GzipFileBody, XGzipFileBody),
@@ -158,6 +159,7 @@ class UploadsView(ListView):
 class UploadView(ApiView):
     """One upload."""
 
+    model = Upload
     any_scope = True
 
     def get_view_name(self) -> str:
@@ -173,6 +175,7 @@ class UploadView(ApiView):
 class RejectedRowsView(ListView):
     """The rows of an upload that could not be stored."""
 
+    model = Upload
     any_scope = True
 
     def get_view_name(self) -> str:

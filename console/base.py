@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Any, cast
 
 from django.contrib import admin
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import get_fields_from_path, unquote
-from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.views.main import IGNORED_PARAMS, SEARCH_VAR, ChangeList
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
 from django.db import DataError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
+
+from ingestion.text import plain
 
 
 class RestrictedLookupAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -40,6 +43,10 @@ class RestrictedLookupAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         try:
             return super().get_changelist_instance(request)
+        except DisallowedModelAdminLookup as error:
+            known = {*self.parameters(request), *IGNORED_PARAMS, SEARCH_VAR}
+            unknown = ", ".join(f"“{plain(name[:60])}”" for name in request.GET if name not in known)
+            raise BadRequest(f"Unknown filter {unknown}.") from error
         except (OverflowError, DataError) as error:  # a date out of range, or a number too large for its column
             raise IncorrectLookupParameters from error
 

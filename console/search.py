@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.utils import quote
-from django.db.models import BooleanField, Case, F, Func, IntegerField, Model, Q, Value, When
+from django.db.models import BooleanField, Case, Model, Q, When
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.text import capfirst
@@ -22,6 +21,7 @@ from enrichment.models import BulkAction, HeldRecord, StoredRecord
 from enrichment.retention import retention_hint
 from ingestion import streams
 from ingestion.models import Delivery, PausedStream, Upload
+from ingestion.pending import containing
 from ingestion.streams import Stream
 from ingestion.text import cut, plain, strip_unstorable, thousands
 
@@ -89,16 +89,6 @@ class ById:
     page: str
     sender: str = ""
     """Of a delivery that is pending."""
-
-
-class BytesPosition(Func):
-    """The position, from 1, of a value in a column of bytes; 0 if it is not in there."""
-
-    function = "INSTR"
-    output_field = IntegerField()
-
-    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        return self.as_sql(compiler, connection, function='pg_catalog."position"', **context)
 
 
 def can_search(user: Any) -> bool:
@@ -260,7 +250,7 @@ def pending(query: Query) -> tuple[list[ById], int, bool]:
     found = []
     for keys in set(query.keys.values()):
         pks = [pk for pk, name in selected if query.keys[name] == keys]
-        found += _containing(pks, keys)
+        found += containing(pks, keys)
     found.sort(key=lambda delivery: -delivery.pk)
     names = senders.key_names(delivery.client for delivery in found)
     deliveries = [
@@ -279,17 +269,6 @@ def paused(found: Iterable[ById]) -> list[PausedStream]:
     """The paused streams among those of pending deliveries."""
     names = {each.object.stream for each in found if each.name == "delivery" and each.object.processed_at is None}
     return list(PausedStream.objects.filter(stream__in=names).order_by("stream")) if names else []
-
-
-def _containing(pks: Sequence[int], keys: Iterable[str]) -> list[Delivery]:
-    """Of these deliveries those whose bodies contain one of the keys as a JSON string, with or without escapes."""
-    encoded = {json.dumps(key, ensure_ascii=escaped).encode() for key in keys for escaped in (True, False)}
-    contains = Q()
-    deliveries = Delivery.objects.filter(pk__in=pks)
-    for number, text in enumerate(sorted(encoded)):
-        deliveries = deliveries.alias(**{f"position_{number}": BytesPosition(F("body"), Value(text))})
-        contains |= Q(**{f"position_{number}__gt": 0})
-    return list(deliveries.filter(contains).defer("body", "refused", "answer"))
 
 
 def page_of(row: Any) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.template.response import TemplateResponse
 from django.urls import Resolver404, path, resolve
@@ -35,6 +37,27 @@ MODEL_ORDER = {
     )
     for place, name in enumerate(names)
 }
+
+
+def check_selection(view: Any) -> Any:
+    """Of a list's view: refuses (400) selected rows that none can be, which Django's actions would fail on."""
+    model = getattr(getattr(view, "__self__", None), "model", None)
+    if model is None:
+        return view
+
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if request.method == "POST":
+            for value in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                try:
+                    is_valid = "\0" not in value and model._meta.pk.to_python(value) is not None
+                except ValidationError:
+                    is_valid = False
+                if not is_valid:
+                    raise BadRequest("One of the selected rows does not exist.")
+        return view(request, *args, **kwargs)
+
+    return checked
 
 
 class TutorMaxAdminSite(AdminSite):
@@ -71,6 +94,9 @@ class TutorMaxAdminSite(AdminSite):
     ) -> TemplateResponse:
         title = {"title": APP_NAMES[app_label]} if app_label in APP_NAMES else {}
         return super().app_index(request, app_label, {**title, **(extra_context or {})})
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        return super().admin_view(check_selection(view), cacheable)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         apps = super().get_app_list(request, app_label)

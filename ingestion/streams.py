@@ -81,6 +81,8 @@ class Stream:
     """The NOT NULL time by which lists can be ordered."""
     search: tuple[str, ...] = ()
     """The columns that ?search= looks into."""
+    earlier_name: str = ""
+    """What an earlier API called it, where clients of that still look for it: in the numbers of the queue."""
     hidden: tuple[str, ...] = ()
     """Internal columns: in no answer and no filter."""
 

@@ -126,6 +126,7 @@ SESSIONS = Stream(
 )
 FEEDBACK = Stream(
     name="feedback",
+    earlier_name="feedbacks",
     schema=schemas.FeedbackRecord,
     model=Feedback,
     key="feedback_id",

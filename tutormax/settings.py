@@ -156,9 +156,11 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or an early retry would extend the lockout
+AXES_HANDLER = "tutormax.lockout.LockoutHandler"
 AXES_VERBOSE = False
 AXES_CLIENT_IP_CALLABLE = "tutormax.lockout.client_address"
 AXES_LOCKOUT_CALLABLE = "tutormax.lockout.lockout_response"
+CSRF_FAILURE_VIEW = "tutormax.csrf.csrf_failure"
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 

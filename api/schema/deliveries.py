@@ -92,7 +92,12 @@ class QueueStats(TypedDict):
     """Records that are not stored yet, by stream."""
 
     timestamp: datetime
-    queues: Annotated[dict[str, Count], Field(description="Records not yet processed; 0 when idle.")]
+    queues: Annotated[
+        dict[str, Count],
+        Field(
+            description="Records not yet processed; 0 when idle. `feedbacks` is the earlier API's name of `feedback`."
+        ),
+    ]
     oldest_age_seconds: Annotated[dict[str, Seconds | None], Field(description="Age of the oldest of them.")]
     waiting: Annotated[dict[str, Count], Field(description="Records waiting for a record they refer to.")]
     dead_letters: Annotated[Count, Field(description="Records held until a person fixes or discards them.")]

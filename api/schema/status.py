@@ -52,8 +52,8 @@ class Cluster(TypedDict):
     """A qcluster process, as it reports itself every few seconds."""
 
     id: str
-    host: str
-    pid: int
+    host: Annotated[str | None, Field(description="null for a key that is limited to streams.")]
+    pid: Annotated[int | None, Field(description="null for a key that is limited to streams.")]
     status: Annotated[str, Field(description="starting, idle, working, stopping or stopped.")]
     workers: Annotated[Count, Field(description="Number of worker processes.")]
     started_at: datetime
