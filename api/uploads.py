@@ -236,7 +236,7 @@ def status_of(request: Request, progress: Progress) -> UploadStatus:
         "encoding": upload.reading.get("encoding", ""),
         "ignored_columns": upload.reading.get("ignored_columns", []),
         "shared_keys": upload.reading.get("shared_keys", 0),
-        "notes": upload.reading.get("notes", []),
+        "file_warnings": upload.reading.get("file_warnings", []),
         "created_at": upload.created_at,
         "status_url": request.build_absolute_uri(reverse("upload", args=[upload.pk])),
         "errors_url": request.build_absolute_uri(reverse("upload-errors", args=[upload.pk])),

@@ -130,7 +130,7 @@ def test_the_encoding_is_found_and_said(client: Client, body: bytes, encoding: s
     told = uploaded(client, "students", body, BYTES)
     assert told["dead"] == 0 and stored("students", "A").name == "Zoë Müller"
     assert preview["encoding"] == told["encoding"] == encoding
-    assert any(encoding in note for note in told["notes"]) == (encoding != "UTF-8")
+    assert any(encoding in note for note in told["file_warnings"]) == (encoding != "UTF-8")
     if told["total"] == 2:
         assert stored("students", "B").name == "François “Frank” Œuvre – 5 €"
 
@@ -163,7 +163,7 @@ def test_a_decimal_comma_is_read_where_no_comma_separates(client: Client) -> Non
     rows = "S-1;T;S;2025-03-01;60,0;Algebra;0,5\nS-2;T;S;2025-03-01;60;Algebra;0.25\nS-3;T;S;2025-03-01;1.2,5,;a;x\n"
     preview = previewed(client, "sessions", SESSION + rows)
     assert [each["valid"] for each in preview["rows"]] == [True, True, False]
-    assert any(note.startswith("engagement_score: decimal commas") for note in preview["notes"])
+    assert any(note.startswith("engagement_score: decimal commas") for note in preview["file_warnings"])
     tabs = (SESSION + "S-1;T;S;2025-03-01;1,000;Algebra;0,75\n").replace(";", "\t")
     [found] = previewed(client, "sessions", tabs)["rows"]
     assert set(found["errors"]) == {"duration_minutes"}  # a thousand, or one
@@ -199,12 +199,12 @@ def test_how_dates_are_read_is_said_and_doubt_is_a_dead_letter(client: Client) -
     body = f"{REQUIRED},created_at\nA,a,a@example.org,Algebra,3/25/2024,4/5/2024\nB,b,b@example.org,Algebra,4/1/2024,\n"
     preview = previewed(client, "tutors", body)
     assert [each["valid"] for each in preview["rows"]] == [False, True]
-    assert "onboarding_date: dates are read as MM/DD/YYYY." in preview["notes"]
-    assert any(note.startswith("created_at: dates with day and month in doubt") for note in preview["notes"])
+    assert "onboarding_date: dates are read as MM/DD/YYYY." in preview["file_warnings"]
+    assert any(note.startswith("created_at: dates with day and month in doubt") for note in preview["file_warnings"])
     told = uploaded(client, "tutors", body)
     assert (told["inserted"], told["dead"]) == (1, 1)
     assert f"{stored('tutors', 'B').onboarding_date:%Y-%m-%d}" == "2024-04-01"
-    assert told["notes"] == preview["notes"]
+    assert told["file_warnings"] == preview["file_warnings"]
 
 
 def test_rejected_rows_that_a_spreadsheet_has_saved_are_stored(client: Client) -> None:
@@ -237,7 +237,7 @@ def test_an_excel_file_is_read(client: Client) -> None:
     told = uploaded(client, "tutors", body, EXCEL, name="t.xlsx")
     assert (told["total"], told["inserted"], told["dead"]) == (3, 2, 1)
     assert told["ignored_columns"] == ["Note"] and told["encoding"] == ""
-    assert any("“People”" in note and "Other" in note for note in told["notes"])
+    assert any("“People”" in note and "Other" in note for note in told["file_warnings"])
     first = stored("tutors", "7")
     assert (first.name, first.subjects, first.age) == ("Zoë", ["Algebra", "Physics"], 36)
     assert f"{first.onboarding_date:%Y-%m-%d %H:%M:%S}" == "2024-05-01 00:00:00"
@@ -411,7 +411,7 @@ def test_rows_that_share_a_key_are_told(client: Client, content_type: str) -> No
     body = csv_of(records) if content_type == CSV else ndjson_of(records)
     assert previewed(client, "students", body, content_type)["shared_keys"] == 3
     told = uploaded(client, "students", body, content_type)
-    assert told["shared_keys"] == 3 and any("3 rows share a key" in note for note in told["notes"])
+    assert told["shared_keys"] == 3 and any("3 rows share a key" in note for note in told["file_warnings"])
 
 
 def test_keys_are_counted_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,7 +451,7 @@ def test_a_file_that_would_clear_fields_is_refused_unless_it_says_so(client: Cli
     assert stored("sessions", record["session_id"]).no_show
     preview = previewed(client, "sessions", body, content_type)
     assert preview["cleared_records"] == 1 and preview["cleared_fields"]["no_show"] == 1
-    assert any("count as newer" in note for note in preview["notes"])
+    assert any("count as newer" in note for note in preview["file_warnings"])
     told = uploaded(client, "sessions", body, content_type, missing="clear")
     assert (told["inserted"], told["updated"]) == (1, 1)
     assert not stored("sessions", record["session_id"]).no_show
@@ -519,6 +519,6 @@ def test_lines_of_ndjson_are_their_rows(client: Client) -> None:
 def test_unknown_columns_are_named(client: Client) -> None:
     told = uploaded(client, "students", "student_id,name,Grade,Birthday\nA,Kim,5,\n")
     assert told["ignored_columns"] == ["Grade", "Birthday"]
-    assert any("Grade (did you mean grade_level?), Birthday" in note for note in told["notes"])
+    assert any("Grade (did you mean grade_level?), Birthday" in note for note in told["file_warnings"])
     told = uploaded(client, "students", ndjson_of([student(student_id="B", gradeLevel="5")]), NDJSON)
     assert told["ignored_columns"] == ["gradeLevel"]

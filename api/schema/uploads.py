@@ -22,7 +22,7 @@ Ignored = Annotated[list[str], Field(description="Columns, or fields of objects,
 SharedKeys = Annotated[
     Count, Field(description="Rows with a key that another row of the file has, too. The newest row is stored.")
 ]
-Notes = Annotated[list[str], Field(description="What is worth knowing about how the file is read, for a person.")]
+FileWarnings = Annotated[list[str], Field(description="What to check about how the file was read, for a person.")]
 
 
 class UploadHead(TypedDict):
@@ -55,7 +55,7 @@ class UploadStatus(UploadHead, Outcomes):
     encoding: Encoding
     ignored_columns: Ignored
     shared_keys: SharedKeys
-    notes: Notes
+    file_warnings: FileWarnings
     created_at: datetime
     status_url: StatusUrl
     errors_url: Annotated[
@@ -103,7 +103,7 @@ class Preview(TypedDict):
     encoding: Encoding
     ignored_columns: Ignored
     shared_keys: SharedKeys
-    notes: Notes
+    file_warnings: FileWarnings
     checked: Annotated[Count, Field(description="Checked rows: the first 100 of the file at most.")]
     whole_file: Annotated[bool, Field(description="Whether these are all rows of the file.")]
     valid: Annotated[Count, Field(description="Valid rows among those checked.")]
@@ -176,7 +176,7 @@ EXAMPLE = {
     "encoding": "UTF-8",
     "ignored_columns": [],
     "shared_keys": 0,
-    "notes": [],
+    "file_warnings": [],
     "created_at": "2025-03-01T22:10:00Z",
     "status_url": "http://localhost:8000/api/uploads/3",
     "errors_url": "http://localhost:8000/api/uploads/3/errors",
@@ -192,7 +192,7 @@ PREVIEW_EXAMPLE = {
     "encoding": "UTF-8",
     "ignored_columns": ["Note"],
     "shared_keys": 0,
-    "notes": [f"Ignored, since {FIRST.name} have no such field: Note."],
+    "file_warnings": [f"Ignored, since {FIRST.name} have no such field: Note."],
     "checked": 1,
     "whole_file": True,
     "valid": 1,

@@ -90,7 +90,7 @@ class RecordFile:
             "encoding": self.encoding,
             "ignored_columns": self.ignored[:MAX_COLUMNS],
             "shared_keys": self.members.shared_keys,
-            "notes": list(self.notes),
+            "file_warnings": list(self.notes),
         }
 
     def keys(self) -> Iterator[str]:

@@ -79,7 +79,7 @@ class Command(BaseCommand):
             f"{progress.updated} updated, {progress.stale} stale, {progress.waiting} waiting, {progress.dead} dead, "
             f"{progress.pending} pending."
         )
-        for note in upload.reading.get("notes", []):
+        for note in upload.reading.get("file_warnings", []):
             self.stdout.write(note)
         page = reverse("admin:ingestion_upload_change", args=[upload.pk])
         self.stdout.write(f"Progress and rejected rows: {page}")
@@ -92,7 +92,7 @@ class Command(BaseCommand):
             self.stdout.write(f"Column {column['column']} {fits}")
         if found["missing_fields"]:
             self.stdout.write(f"Cannot import: required columns are missing: {', '.join(found['missing_fields'])}")
-        for note in found["notes"]:
+        for note in found["file_warnings"]:
             self.stdout.write(note)
         if found["cleared_records"]:
             fields = ", ".join(found["cleared_fields"])
