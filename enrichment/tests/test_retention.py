@@ -1,4 +1,4 @@
-"""Retention: what goes, what stays for ever, and that it may be interrupted and run beside everything else."""
+"""Retention: what is deleted, what is kept forever, and that a run may be interrupted, beside everything else."""
 
 from __future__ import annotations
 
