@@ -8,9 +8,12 @@ import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.utils import quote
+from django.contrib.auth.models import User
+from django.db import transaction
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
+from console.held.proposal import Proposal
 from enrichment.models import HeldRecord
 from enrichment.tests.held import hold, valid, wait
 from ingestion.payloads import ascii_json
@@ -22,7 +25,7 @@ from tutoring.tests.factories import session, student, tutor
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NOT_ABOUT_OTHERS = {"logout", "password_change"}
-ACTS = (
+ACTIONS = (
     "reprocess",
     "discard",
     "fix",
@@ -35,13 +38,33 @@ ACTS = (
     "prune",
 )
 OF_LOG_INS = "cleanup_expired_attempts"
+FORM = ""
+"""The action of a post to a form of its own."""
+LISTS = ("deadletter", "waitingrecord", "heldrecord")
+EFFECTIVE = [
+    *((f"enrichment_{name}_changelist", action) for name in LISTS for action in ("reprocess", "fix", "discard")),
+    ("tutoring_subject_changelist", "delete_selected"),
+    ("enrichment_deadletter_fix", FORM),
+    ("enrichment_heldrecord_fix", FORM),
+    ("tutoring_tutor_refresh", FORM),
+    ("tutoring_student_refresh", FORM),
+    ("tutoring_tutoringsession_refresh", FORM),
+    ("tutoring_tutoringsession_delete", FORM),
+    ("tutoring_subject_add", FORM),
+    ("tutoring_subject_change", FORM),
+    ("tutoring_subject_delete", FORM),
+    ("retention_now", FORM),
+    ("auth_user_add", FORM),
+    ("auth_user_password_change", FORM),
+]
+"""Posts (address, action) that change something where the person may do it."""
 
 
-def paths() -> list[str]:
-    """Every page of the admin; where one is about a row, about the newest of its model."""
+def paths(only: str = "") -> list[str]:
+    """Every page of the admin, or those with one name; where a page is about a row, about the newest of its model."""
     newest = [(f"{_name(model)}_", model._default_manager.order_by("pk").last()) for model in admin.site._registry]
     found = []
-    for name in set(addresses()) - NOT_ABOUT_OTHERS:
+    for name in {only} if only else set(addresses()) - NOT_ABOUT_OTHERS:
         rows = [row for start, row in newest if row and name.startswith(start)]
         tried = (reversed_as(name), *(reversed_as(name, quote(row.pk)) for row in rows))
         found += [path for path in tried if path is not None]
@@ -54,28 +77,36 @@ def everything() -> dict[str, list[Any]]:
     return {model._meta.label: list(model._default_manager.order_by("pk").values()) for model in models}
 
 
-def forged() -> dict[str, Any]:
-    """The fields of all acts at once, each as if it had been asked for and confirmed."""
-    return {
-        "_selected_action": list(HeldRecord.objects.values_list("pk", flat=True)),
-        "select_across": "1",
-        "confirmed": "yes",
-        "up_to": 10**9,
-        "reason": "forged",
+CHANGE = {"operation": "set", "field": "email", "value": '"forged@example.org"'}
+
+
+def forged(user: User, action: str) -> dict[str, Any]:
+    """A post with every field that an action takes. Its proposal is really signed for this person, as for somebody who
+    has lost the permission since the page was opened.
+    """
+    proposal = Proposal(kind=action, filter={}, up_to=10**9, change=CHANGE if action == "fix" else {})
+    form = {
+        "_save": "1",
+        "_reprocess": "1",
         "payload": ascii_json(valid("tutors")),
         "payload_version": "0",
-        "_reprocess": "1",
-        "_save": "1",
-        "post": "yes",
-        "stream": "tutors",
-        "field": "name",
-        "kind": "set",
-        "value": "forged",
         "name": "forged",
         "username": "forged",
         "password1": "a forged password",
         "password2": "a forged password",
     }
+    of_list = {
+        "action": action,
+        "_selected_action": list(HeldRecord.objects.values_list("pk", flat=True)),
+        "select_across": "1",
+        "confirmed": proposal.sign(user.pk),
+        "reason": "forged",
+        "stream": "tutors",
+        "operation": "set",
+        "field": "name",
+        "value": "forged",
+    }
+    return {"post": "yes", **(of_list if action else form)}  # a list takes no action beside a "_save"
 
 
 @pytest.fixture
@@ -102,26 +133,44 @@ def test_whatever_a_viewer_posts_changes_nothing(rows: None, who: str) -> None:
     before = everything()
     answers = {}
     for path in paths():
-        for action in (*ACTS, OF_LOG_INS):
-            answers[path, action] = client.post(path, {**forged(), "action": action}).status_code
+        for action in (*ACTIONS, OF_LOG_INS, FORM):
+            answers[path, action] = client.post(path, forged(user, action)).status_code
     assert everything() == before
     assert not {where: status for where, status in answers.items() if status >= 500}
 
 
+def test_the_same_posts_of_somebody_who_may_do_change_something(rows: None) -> None:
+    """So that it is the missing permission that stops a viewer, and not a field that the post lacks."""
+    user = person("operator", "administrator")
+    no_change = []
+    for name, action in EFFECTIVE:
+        with transaction.atomic():
+            client = browser_of(user)
+            before = everything()
+            for path in paths(name):
+                client.post(path, forged(user, action))
+            if everything() == before:
+                no_change.append((name, action))
+            transaction.set_rollback(True)
+    assert not no_change
+
+
 def test_no_page_takes_a_post_without_its_token(rows: None) -> None:
     client = Client(enforce_csrf_checks=True)
-    client.force_login(person(superuser=True))
+    user = person(superuser=True)
+    client.force_login(user)
     before = everything()
     for path in paths():
-        assert client.post(path, {**forged(), "action": "reprocess"}).status_code in (403, 404, 405), path
+        assert client.post(path, forged(user, "reprocess")).status_code in (403, 404, 405), path
     assert everything() == before
 
 
 def test_an_administrator_who_asks_a_page_changes_nothing(rows: None) -> None:
-    client = browser_of(person(superuser=True))
+    user = person(superuser=True)
+    client = browser_of(user)
     before = everything()
     for path in paths():
-        client.get(path, {**forged(), "action": "reprocess"})
+        client.get(path, forged(user, "reprocess"))
     assert everything() == before
 
 
@@ -129,4 +178,4 @@ def test_every_action_of_a_list_is_among_those_tried(rows: None) -> None:
     request = RequestFactory().get("/")
     request.user = person(superuser=True)
     offered = {action for each in admin.site._registry.values() for action in each.get_actions(request)}
-    assert offered <= {*ACTS, OF_LOG_INS}
+    assert offered <= {*ACTIONS, OF_LOG_INS}
