@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from django.db import connection
+from pytest_django import Settings
 
 from tests.servers import PostgreSQL, manage
 
@@ -62,11 +63,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def free_slots() -> None:
-    """An answer that an earlier test has not read to its end may still hold one."""
-    from ingestion import capacity
-
-    capacity.taken.clear()
+def many_slots(settings: Settings) -> None:
+    """Tests leave answers unread, which keep their slots until they are collected."""
+    settings.WEB_THREADS = 1_000_000
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from pytest_django import DjangoAssertNumQueries, Settings
+from pytest_django import DjangoAssertNumQueries
 
 from conftest import NewDatabase, on_sqlite
 from enrichment.rows.ordering import CHUNK
@@ -81,10 +81,7 @@ class TestFormats:
         assert cells["improvement_areas"] == "pace"
 
     @pytest.mark.parametrize("form", TYPES)
-    def test_they_are_files_of_a_type_and_a_name(
-        self, client: Client, family: None, form: str, settings: Settings
-    ) -> None:
-        settings.WEB_THREADS = 20  # these answers are all open at once
+    def test_they_are_files_of_a_type_and_a_name(self, client: Client, family: None, form: str) -> None:
         accept = TYPES[form].partition(";")[0]
         for response in (
             client.get(f"/api/tutors?format={form}"),

@@ -111,6 +111,11 @@ class TestBodies:
 class TestSlots:
     """Half of four threads are two."""
 
+    @pytest.fixture(autouse=True)
+    def four_threads(self, settings: Settings) -> None:
+        settings.WEB_THREADS = 4
+        capacity.taken.clear()
+
     def test_no_more_uploads_and_downloads_than_half_the_threads(self) -> None:
         client = api()
         operator = browser_of(person("operator"))

@@ -95,7 +95,7 @@ class QueueStats(TypedDict):
     queues: Annotated[
         dict[str, Count],
         Field(
-            description="Records not yet processed; 0 when idle. `feedbacks` is the earlier API's name of `feedback`."
+            description="Records not yet processed; 0 when idle. A stream of another name in the earlier API has both."
         ),
     ]
     oldest_age_seconds: Annotated[dict[str, Seconds | None], Field(description="Age of the oldest of them.")]
