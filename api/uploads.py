@@ -28,7 +28,7 @@ from enrichment.rows.writers import BYTE_ORDER_MARK
 from enrichment.uploads import Progress, csv_of_rejected, progress_of
 from ingestion import backlog, capacity, streams
 from ingestion.files.record_file import RecordFile, inspect_file
-from ingestion.files.spool import spool
+from ingestion.files.spool import TemporaryFiles, spool
 from ingestion.files.uploads import ingest_files, preview
 from ingestion.models import ApiKey, Upload
 from ingestion.query import read_choice, read_flag, read_query
@@ -90,7 +90,7 @@ class UploadsView(ListView):
     ]
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        with ExitStack() as self.opened:  # the temporary files of this request
+        with TemporaryFiles() as self.opened:  # the temporary files of this request
             return super().dispatch(request, *args, **kwargs)
 
     @property

@@ -29,6 +29,7 @@ from enrichment.uploads import Progress, csv_of_rejected, progress_of
 from ingestion import streams
 from ingestion.backlog import BacklogFull, raise_if_full
 from ingestion.files.record_file import RecordFile, inspect_file
+from ingestion.files.spool import TemporaryFiles
 from ingestion.files.uploads import AlreadyUploaded, WouldClearFields, ingest_files, preview
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
@@ -156,7 +157,7 @@ class UploadAdmin(ReadOnlyAdmin):
         form = UploadForm(request.POST or None, request.FILES or None, label_suffix="")
         found = None
         if request.method == "POST" and form.is_valid():
-            with ExitStack() as opened:
+            with TemporaryFiles() as opened:
                 try:
                     file = _examine(form, opened)
                     if "_preview" not in request.POST:

@@ -1,5 +1,6 @@
 """What nobody may take without being asked who they are, and what answers whatever the name it is called by."""
 
+import gzip
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,32 @@ class TestPrivacy:
 def test_a_body_of_many_tiny_values_is_refused_before_it_is_parsed(body: bytes, content_type: str) -> None:
     response = api().generic("POST", "/api/tutors/batch", body, content_type)
     assert "has more than" in refusal(response, 413)["message"]
+
+
+def packed(data: bytes) -> SimpleUploadedFile:
+    return SimpleUploadedFile("students.csv.gz", gzip.compress(data), "application/gzip")
+
+
+@pytest.mark.django_db
+class TestPackedFiles:
+    HEAD = b"student_id,name\nS1,Kim\n"
+
+    def test_all_files_of_a_request_have_one_budget(self, settings: Settings) -> None:
+        settings.MAX_UPLOAD_BYTES = 1_000_000
+        row = b"S%d,Kim" + b" " * 200 + b"Lee\n"
+        files = [packed(self.HEAD + b"".join(row % number for number in range(1_500)) + b"S,%d" % n) for n in range(4)]
+        error = refusal(api().post("/api/uploads", {"stream": "students", "file": files}), 413)
+        assert "The files unpack to more than 1000000 bytes" in error["message"]
+        alone = {"stream": "students", "file": packed(self.HEAD)}
+        assert api().post("/api/uploads", alone).status_code == 201
+
+    def test_nothing_unpacks_to_far_more_than_its_size(self) -> None:
+        data = gzip.compress(self.HEAD + b"S2," + b"x" * 70_000_000)
+        error = refusal(api().post("/api/uploads?stream=students", data, content_type="application/gzip"), 413)
+        assert "200 times" in error["message"]
+
+    @pytest.mark.parametrize("blank", [b"\n", b"\r\n"])
+    def test_a_file_of_empty_lines_is_refused_at_once(self, blank: bytes) -> None:
+        data = gzip.compress(self.HEAD + blank * 1_000_000)
+        error = refusal(api().post("/api/uploads?stream=students", data, content_type="application/gzip"), 413)
+        assert "empty lines" in error["message"]

@@ -29,12 +29,17 @@ from ingestion.files.json_reader import (
     ndjson_items,
     survey,
 )
-from ingestion.files.spool import READ_SIZE, anonymous_tempfile
+from ingestion.files.spool import READ_SIZE, TemporaryFiles, anonymous_tempfile
 from ingestion.files.xlsx_reader import OLD_EXCEL, ZIP, Sheet, read_sheet
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.streams import Stream
 
+MAX_RATIO = 200
+RATIO_FREE_BYTES = 64_000_000
+"""A gzip file may unpack to so many times its size, and to so many bytes in any case."""
+MAX_BLANK_LINES = 100_000
+"""Pairs of line ends without anything between them."""
 CHUNK_ROWS = 2000
 MAX_NAMED = 20
 """Ignored columns that a note names."""
@@ -127,6 +132,8 @@ def inspect_file(
         raise TooLarge(f"The JSON has {text.size} bytes; the limit is {limit}. Send NDJSON or CSV.")
     if fmt != Format.JSON and text.long_line:
         raise TooLarge(f"Line {text.long_line} has more than {MAX_LINE} bytes.")
+    if fmt != Format.JSON:
+        _reject_blank_lines(text.file)
     csv = CsvFile(text.file, stream, "," if workbook else "") if fmt in (Format.CSV, Format.XLSX) else None
     members = _members_of_csv(csv, text.size) if csv else _members(text.file, fmt, stream)
     inspected = RecordFile(
@@ -245,13 +252,28 @@ def _unpacked(file: BinaryIO, opened: ExitStack) -> BinaryIO:
         with gzip.GzipFile(fileobj=file) as packed:
             while piece := packed.read(READ_SIZE):
                 unpacked.write(piece)
+                if isinstance(opened, TemporaryFiles):
+                    opened.spend(len(piece))
                 if unpacked.tell() > limit:
                     raise TooLarge(f"The file unpacks to more than {limit} bytes.")
+                if unpacked.tell() > max(RATIO_FREE_BYTES, MAX_RATIO * file.tell()):
+                    raise TooLarge(f"The gzip file unpacks to more than {MAX_RATIO} times its size.")
     except EOFError:
         raise ParseError("The gzip file is truncated.") from None
     except (OSError, zlib.error) as error:
         raise ParseError(f"The gzip file is damaged: {error}.") from None
     return unpacked
+
+
+def _reject_blank_lines(file: BinaryIO) -> None:
+    """Raises TooLarge for a file of little else: each costs as much time as a row, and compresses to nothing."""
+    blank, last = 0, b""
+    file.seek(0)
+    while piece := file.read(READ_SIZE):
+        blank += (last + piece).replace(b"\r", b"").count(b"\n\n")
+        last = piece[-1:]
+        if blank > MAX_BLANK_LINES:
+            raise TooLarge(f"The file has more than {MAX_BLANK_LINES} empty lines.")
 
 
 def _head(file: BinaryIO) -> bytes:

@@ -12,6 +12,8 @@ from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 
+from ingestion.payloads import TooLarge
+
 READ_SIZE = 1_000_000
 """Bytes read at once."""
 
@@ -45,6 +47,19 @@ def spool(stream: IO[bytes], opened: ExitStack) -> BinaryIO:
     shutil.copyfileobj(stream, file, READ_SIZE)
     file.seek(0)
     return file
+
+
+class TemporaryFiles(ExitStack):
+    """The temporary files of a request, which share one budget: MAX_UPLOAD_BYTES, unpacked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = settings.MAX_UPLOAD_BYTES
+
+    def spend(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise TooLarge(f"The files unpack to more than {settings.MAX_UPLOAD_BYTES} bytes.")
 
 
 def anonymous_tempfile(opened: ExitStack) -> BinaryIO:
