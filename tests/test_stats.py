@@ -107,7 +107,7 @@ class TestStats:
         assert (answer["total"]["accepted"], answer["total"]["dead"]) == (1, 0)
         assert {minute["records"] for minute in answer["per_minute"]} <= {0, 1}
         queue = limited.get("/api/queue/stats").json()
-        assert queue["queues"] == {"sessions": 0, "feedback": 0}
+        assert queue["queues"] == {"sessions": 0, "feedback": 0, "feedbacks": 0}
         assert (queue["waiting"], queue["dead_letters"]) == ({"sessions": 1, "feedback": 0}, 0)
 
     def test_it_takes_a_key_that_may_read_and_no_parameter(self) -> None:

@@ -352,9 +352,9 @@ def test_an_upload_says_that_some_of_it_is_gone() -> None:
     delivery(upload=file, first_row=1)
     delivery(upload=file, first_row=2, processed_at=timezone.now())
     staff, page = browser_of(person("viewer")), f"/admin/ingestion/upload/{file.pk}/change/"
-    assert "counted here are those that are left" not in text_of(staff.get(page))
+    assert "the numbers below do not include them" not in text_of(staff.get(page))
     prune()
-    assert "counted here are those that are left" in text_of(staff.get(page))
+    assert "the numbers below do not include them" in text_of(staff.get(page))
 
 
 def test_an_idempotency_key_is_forgotten_with_its_delivery() -> None:
