@@ -187,7 +187,7 @@ class UploadAdmin(ReadOnlyAdmin):
         again, clear_missing = options["again"], options["clear_missing"]
         [upload] = ingest_files([file], client, again=again, clear_missing=clear_missing)
         log(request, upload, f"Uploaded {upload.name}.", ADDITION)
-        self.message_user(request, f"{upload.name} uploaded.", SUCCESS)
+        self.message_user(request, f"Uploaded {upload.name}.", SUCCESS)
         return HttpResponseRedirect(reverse("admin:ingestion_upload_change", args=[upload.pk]))
 
 

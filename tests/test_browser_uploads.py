@@ -40,14 +40,14 @@ def test_an_operator_previews_and_uploads_a_file_and_sees_it_go(
     page.get_by_role("link", name="Uploads").click()
     page.get_by_role("link", name="Upload a file").click()
     page.get_by_label("Record type").select_option("tutors")
-    page.get_by_label("File").set_input_files(file)
+    page.get_by_label("File", exact=True).set_input_files(file)
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_text("39 valid")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("^3 T-3 invalid age"))).to_be_visible()
     assert page.url.endswith("/add/")
 
     page.get_by_role("button", name="Upload", exact=True).click()  # the form still has the file
-    expect(page.get_by_text("people.csv uploaded.")).to_be_visible()
+    expect(page.get_by_text("Uploaded people.csv.")).to_be_visible()
     expect(page.get_by_text("processing", exact=True)).to_be_visible()
     with Cluster(database_url):
         expect(page.get_by_text("completed")).to_be_visible(timeout=60_000)  # nobody reloads

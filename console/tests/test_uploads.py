@@ -167,6 +167,6 @@ def test_who_has_no_right_sees_nothing(operator: Client) -> None:
 
 
 def test_an_empty_list_says_what_to_do(operator: Client, viewer: Client) -> None:
-    assert ">Upload a file</a> here" in text_of(operator.get(LIST))
+    assert ">Upload one</a>, or use" in text_of(operator.get(LIST))
     assert "No uploads yet" in text_of(viewer.get(LIST))
     assert "No uploads match" in text_of(viewer.get(LIST, {"stream": "students"}))
