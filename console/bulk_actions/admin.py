@@ -26,7 +26,7 @@ from ingestion.text import thousands
 
 
 class KindFilter(FieldFilter):
-    title = parameter_name = "kind"
+    title, parameter_name = "action", "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return list(BulkAction.Kind.choices)
