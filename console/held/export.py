@@ -17,7 +17,7 @@ from ingestion.text import plain
 
 CHUNK = 1000
 MAX_BYTES = 4_000_000
-"""Held records that are read at once, and bytes of their payloads (or one record, whatever it has)."""
+"""Failed records that are read at once, and bytes of their payloads (or one record, whatever it has)."""
 
 COLUMNS = (
     *("number", "stream", "key", "status", "stage", "code", "messages", "held_at", "attempts"),
