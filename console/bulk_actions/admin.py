@@ -88,8 +88,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if request.method not in ("GET", "HEAD"):
-            raise PermissionDenied  # read-only
+        self.require_safe_method(request)
         if not self.has_view_permission(request):
             raise PermissionDenied
         bulk_action: BulkAction | None = self.get_object(request, unquote(object_id))

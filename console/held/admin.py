@@ -199,8 +199,7 @@ class HeldRecordAdmin(HeldListAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        if request.method not in ("GET", "HEAD"):
-            raise PermissionDenied  # read-only: actions are posted to the list
+        self.require_safe_method(request)
         return record_page(self, request, object_id)
 
     def fix_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:

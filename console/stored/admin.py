@@ -20,10 +20,12 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.views.decorators.http import require_safe
 
 from console.base import NewestPaginator, ReadOnlyAdmin
 from console.stored import page as record_page
@@ -167,11 +169,11 @@ class StoredRecordAdmin(ReadOnlyAdmin):
             *super().get_urls(),
         ]
 
+    @method_decorator(require_safe)
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """The rows that the list's filters let through, with the columns of the API, as they are read."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        self.require_safe_method(request)
         query = request.GET.copy()
         form = str((query.pop("format", None) or [""])[-1])
         if form not in FORMATS:
