@@ -38,13 +38,19 @@ class Alarm:
     link_text: str = ""
 
 
-def alarms(user: Any, numbers: Sequence[stats.StreamNumbers], work: Mapping[str, Any]) -> list[Alarm]:
-    """The worst first. `work` is the result of worker_stats(); keys and bulk actions only for who may see them."""
+def alarms(
+    user: Any, numbers: Sequence[stats.StreamNumbers], work: Mapping[str, Any], *, late: int, dead: int, processed: int
+) -> list[Alarm]:
+    """The worst first. `work` is the result of worker_stats(), `late` of late_by(); `dead` and `processed` are of the
+    last hour; keys and bulk actions only for who may see them.
+    """
     paused = list(PausedStream.objects.order_by("at", "stream"))
     pending = {each.stream: each.pending for each in numbers}
     found = [
         *no_cluster(work, sum(pending.values())),
+        *late_workers(late, sum(pending.values())),
         *backlog_full(sum(pending.values())),
+        *bad_data(dead, processed),
         *failing_deliveries(),
         *overdue_records(numbers, {each.stream for each in paused}),
         *paused_streams(user, paused, pending),
@@ -67,6 +73,31 @@ def no_cluster(work: Mapping[str, Any], pending: int) -> Iterator[Alarm]:
             detail=format_html("{}; {} queued.", task, queued),
             advice=format_html("Start them with {}.", _code("python manage.py qcluster")),
         )
+
+
+def late_workers(late: int, pending: int) -> Iterator[Alarm]:
+    if late:
+        yield Alarm(
+            kind="waiting",
+            title="Workers are late:",
+            detail=f"last task {late} s ago; {_count(pending, 'record is', 'records are')} queued.",
+            advice=format_html("If this lasts, check the service that runs {}.", _code("qcluster")),
+        )
+
+
+def bad_data(dead: int, processed: int) -> Iterator[Alarm]:
+    if stats.is_bad_data(dead, processed):
+        yield Alarm(
+            title="Dead letters are rising.",
+            detail=f"{thousands(dead)} in the last hour, {_percent(dead, processed)} of the records processed.",
+            advice="See the top errors: usually one client sends something new.",
+            page=f"{reverse('admin:enrichment_deadletter_changelist')}?age=1h",
+            link_text="Dead letters of the last hour",
+        )
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / max(part, whole):.0f} %"
 
 
 def backlog_full(pending: int) -> Iterator[Alarm]:

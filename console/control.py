@@ -87,10 +87,12 @@ class ControlAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         states, work = stream_states(), workers.worker_stats()
+        pending = sum(state.records for state in states if not state.paused)
         context = {
             **self.context(request, "Streams"),
             "streams": states,
             "work": work,
+            "late_by": stats.late_by(work["last_run"], pending),
             "settings": worker_settings(states, work),
             "history": history(),
             "may_control": may_control(request),

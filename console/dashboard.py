@@ -48,8 +48,8 @@ class CodeRow:
 
 @dataclass(frozen=True)
 class MessageRow:
-    stream: str
     message: str
+    streams: str
     cells: list[Cell]
 
 
@@ -61,6 +61,12 @@ class StreamRow:
     pending: Cell
     waiting: Cell
     dead: Cell
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is to be done, and nothing has been lately."""
+        is_working = self.throughput.done or self.throughput.dead or self.throughput.latency_p95 is not None
+        return not (self.pending.number or self.waiting.number or self.dead.number or is_working)
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,10 @@ def dashboard(user: Any) -> dict[str, Any]:
     held = stats.open_held_within(AgeFilter.spans)
     numbers = [*stats.snapshot(held={kind: counted[""] for kind, counted in held.items()}).values()]
     throughput, total, work = stats.last_hour(), stats.total(numbers), workers.worker_stats()
-    warnings = alarms(user, numbers, work)
+    new_dead = sum(counted["1h"] for (status, _, _), counted in held.items() if status == "dead")
+    due = sum(each.pending for each in numbers if each.stream not in work["paused_streams"])
+    late = stats.late_by(work["last_run"], due)
+    warnings = alarms(user, numbers, work, late=late, dead=new_dead, processed=throughput.processed)
     hour, day = charts()
     return {
         "alarms": warnings,
@@ -102,6 +111,8 @@ def dashboard(user: Any) -> dict[str, Any]:
         "by_code": by_code(held),
         "by_code_and_stream": by_code_and_stream(held, [each.stream for each in numbers]),
         "errors": top_errors(),
+        "dead_letters_page": page_of("enrichment_deadletter"),
+        "late_by": late,
         "missing": missing_references(),
         "missing_page": reverse("admin:enrichment_waitingrecord_missing"),
         "senders": top_senders(),
@@ -117,7 +128,8 @@ def summary(warnings: Sequence[Alarm]) -> str:
     """For screen readers."""
     if not warnings:
         return "No warnings."
-    return f"{len(warnings)} warning{'' if len(warnings) == 1 else 's'}: {' '.join(each.title for each in warnings)}"
+    titles = " ".join(f"{each.title.rstrip('.:')}." for each in warnings)
+    return f"{len(warnings)} warning{'' if len(warnings) == 1 else 's'}: {titles}"
 
 
 def stream_row(name: str, numbers: stats.StreamNumbers, throughput: stats.Throughput) -> StreamRow:
@@ -167,9 +179,9 @@ def top_errors() -> list[MessageRow]:
     """The most frequent messages of dead letters: a cell for each of SPANS, and one for all."""
     return [
         MessageRow(
-            each.stream,
             each.message,
-            [_dead(each.within[span], stream=each.stream, message=each.message, age=span) for span in (*SPANS, "")],
+            each.streams[0] if len(each.streams) == 1 else "several streams",
+            [_dead(each.within[span], message=each.message, age=span) for span in (*SPANS, "")],
         )
         for each in stats.top_messages(AgeFilter.spans, MAX_ROWS)
     ]

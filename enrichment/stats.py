@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Min, Q, Sum
+from django.conf import settings
+from django.db.models import Count, Max, Min, Q, Sum
 from django.utils import timezone
 
 from enrichment import latency
@@ -21,6 +22,12 @@ from ingestion.models import PENDING, Delivery
 
 ALIVE = timedelta(minutes=3)
 """A cluster that has run no task for so long is not alive: the sweep enqueues one every minute."""
+LATE = timedelta(seconds=90)
+"""Workers that have run no task for so long, while records are pending, are late: the sweep was due."""
+MAX_NEW_DEAD_LETTERS = 20
+MAX_NEW_DEAD_SHARE = 0.05
+"""With more dead letters than both within the last hour (the share: of the records processed in it), bad data is
+being received. The Prometheus rule in docs/deployment.md has the same two numbers."""
 RATE_WINDOW = timedelta(minutes=5)
 """The last full minutes, over which a rate is averaged."""
 RATE_WINDOW_MINUTES = RATE_WINDOW / timedelta(minutes=1)
@@ -115,6 +122,8 @@ class LastHour:
     total: Throughput
     per_minute: dict[datetime, int]
     """Each of the last 60 full minutes → records processed in it."""
+    processed: int
+    """In these minutes and the present one, of all streams."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +139,9 @@ class MissingReference:
 
 @dataclass(frozen=True)
 class Message:
-    stream: str
     message: str
+    streams: tuple[str, ...]
+    """The stream of all its dead letters; the first and the last, by name, where there are several."""
     within: Mapping[str, int]
     """Span of time → dead letters held within it; "" stands for any time."""
 
@@ -171,12 +181,15 @@ def open_held_within(spans: Mapping[str, timedelta]) -> dict[tuple[str, str, str
 
 
 def top_messages(spans: Mapping[str, timedelta], limit: int) -> list[Message]:
-    """Why records are dead: the most frequent messages of the first span, then of the next, then of any time."""
-    rows = HeldRecord.objects.dead().exclude(message="").values_list("stream", "message")
-    counted = rows.annotate(number=Count("*"), **_within(spans))
-    found = counted.order_by(*(f"-in_{span}" for span in spans), "-number", "stream", "message")[:limit]
+    """Why records are dead, in any stream: the most frequent messages of the first span, then of the next, then of any
+    time.
+    """
+    rows = HeldRecord.objects.dead().exclude(message="").values_list("message")
+    counted = rows.annotate(first=Min("stream"), last=Max("stream"), number=Count("*"), **_within(spans))
+    found = counted.order_by(*(f"-in_{span}" for span in spans), "-number", "message")[:limit]
     return [
-        Message(stream, message, dict(zip(("", *spans), numbers, strict=True))) for stream, message, *numbers in found
+        Message(message, tuple(dict.fromkeys((first, last))), dict(zip(("", *spans), numbers, strict=True)))
+        for message, first, last, *numbers in found
     ]
 
 
@@ -251,7 +264,9 @@ def last_hour(visible: Visible = ()) -> LastHour:
     rows = rows.filter(stream__in=visible) if visible else rows
     per_minute = {this_minute - timedelta(minutes=ago): 0 for ago in range(60, 0, -1)}
     counts: dict[str, Counter[str]] = defaultdict(Counter)
+    processed = 0
     for row in rows:
+        processed += row.records
         counts[row.stream].update({column: getattr(row, column) for column in latency.COLUMNS})
         if row.minute in per_minute:  # not the present one, which is not yet over
             per_minute[row.minute] += row.records
@@ -261,6 +276,7 @@ def last_hour(visible: Visible = ()) -> LastHour:
         by_stream={stream: Throughput(of_stream) for stream, of_stream in counts.items()},
         total=Throughput(sum(counts.values(), Counter())),
         per_minute=per_minute,
+        processed=processed,
     )
 
 
@@ -317,6 +333,24 @@ def cluster_alive() -> bool:
 def is_alive(heartbeat: datetime | None) -> bool:
     """Whether a cluster that ran its last task then is still there."""
     return heartbeat is not None and timezone.now() - heartbeat < ALIVE
+
+
+def late_by(heartbeat: datetime | None, pending: int) -> int:
+    """The seconds since a cluster ran its last task, where that is too long for records that are pending; 0 where it is
+    not, and where no cluster is alive.
+    """
+    if not pending or heartbeat is None or not is_alive(heartbeat):
+        return 0
+    silent = timezone.now() - heartbeat
+    limit = max(LATE, 1.5 * timedelta(seconds=settings.SWEEP_INTERVAL))
+    return round(silent.total_seconds()) if silent > limit else 0
+
+
+def is_bad_data(dead: int, processed: int) -> bool:
+    """Whether so many new dead letters, among so many records processed within an hour, are more than the few that
+    there always are.
+    """
+    return dead > MAX_NEW_DEAD_LETTERS and dead > MAX_NEW_DEAD_SHARE * processed
 
 
 def _per_stream(held: Held, wanted: str) -> Counter[str]:

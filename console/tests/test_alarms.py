@@ -11,15 +11,18 @@ from django.test import Client
 from django.utils import timezone
 
 from console.alarms import MAX_NAMED
-from enrichment.models import BulkAction, Pruning
+from enrichment.models import BulkAction, MinuteStat, Pruning
+from enrichment.stats import MAX_NEW_DEAD_LETTERS, MAX_NEW_DEAD_SHARE
 from enrichment.tests.held import hold, valid
 from ingestion.models import ApiKey, Delivery, Doorbell, PausedStream
 from tests.people import browser_of, person, text_of
 from tests.records import deliver
+from tests.servers import ROOT
 
 pytestmark = pytest.mark.django_db
 
 DAY = timedelta(days=1)
+CONTROL = "/admin/ingestion/pausedstream/"
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +71,53 @@ def test_no_workers_are_running(viewer: Client, minutes: int | None, last: str) 
     alarm = only(viewer)
     for part in ("No workers running.", last, "1 record is queued", "manage.py qcluster"):
         assert part in alarm
+
+
+@pytest.mark.parametrize(("seconds", "is_late"), [(85, False), (95, True)])
+def test_workers_are_late_while_records_are_pending(viewer: Client, seconds: int, is_late: bool) -> None:
+    Doorbell.objects.update(answered_at=timezone.now() - timedelta(seconds=seconds))
+    assert warnings(viewer) == []  # nothing is pending
+    delivery = pending()
+    dashboard, streams = (" ".join(text_of(viewer.get(page)).split()) for page in ("/admin/", CONTROL))
+    assert ("Workers healthy" in dashboard) is not is_late
+    assert viewer.get("/health").json()["status"] == "healthy"  # a cluster is alive
+    for text in (dashboard, streams):
+        assert (f"<strong>Workers are late:</strong> last task {seconds} s ago" in text) is is_late
+    assert ('role="status" id="alarms-summary" data-refresh="5">1 warning: Workers are late.<' in dashboard) is is_late
+    PausedStream.objects.create(stream=delivery.stream, by="user:ann")
+    assert "late" not in only(viewer)
+
+
+def test_workers_are_late_by_their_own_sweep(viewer: Client, settings: LazySettings) -> None:
+    pending()
+    Doorbell.objects.update(answered_at=timezone.now() - timedelta(seconds=95))
+    settings.SWEEP_INTERVAL = 120
+    assert warnings(viewer) == []
+
+
+def test_bad_data_is_received(viewer: Client) -> None:
+    records = 20 * MAX_NEW_DEAD_LETTERS
+    MinuteStat.objects.create(minute=timezone.now(), stream="tutors", inserted=records)
+    for number in range(MAX_NEW_DEAD_LETTERS):
+        hold(messages={"age": [f"is {number}"]})
+    hold(held_at=timezone.now() - timedelta(hours=2))
+    assert warnings(viewer) == []  # as many as there may be
+    hold(stream="students")
+    alarm = only(viewer)
+    assert "Dead letters are rising." in alarm
+    assert f"{MAX_NEW_DEAD_LETTERS + 1} in the last hour, 5 % of the records processed" in alarm
+    assert listed(viewer, alarm) == MAX_NEW_DEAD_LETTERS + 1
+    assert "1 warning: Dead letters are rising.</p>" in text_of(viewer.get("/admin/"))  # for screen readers
+    MinuteStat.objects.update(inserted=records + 20)
+    assert warnings(viewer) == []  # among so many they are few
+
+
+def test_prometheus_alerts_of_bad_data_by_the_same_numbers() -> None:
+    rules = (ROOT / "docs" / "deployment.md").read_text()
+    [rule] = re.findall(r"alert: DeadLettersGrow\n +expr: >-\n((?: {10}.*\n)+)", rules)
+    dead, records = (f"sum(increase(tutormax_records_total{of}[1h]))" for of in ('{outcome="dead"}', ""))
+    limits = f"{dead} > {MAX_NEW_DEAD_LETTERS} and {dead} > {MAX_NEW_DEAD_SHARE} * {records}"
+    assert rule.split() == limits.split()
 
 
 def test_the_queue_is_full(viewer: Client, settings: LazySettings) -> None:
