@@ -17,6 +17,7 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 from rest_framework_api_key.models import APIKey
 
 from console.base import ReadOnlyAdmin, RestrictedLookupAdmin
+from console.permissions import PermissionsField, keep_hidden
 
 
 class OwnUserAdmin(RestrictedLookupAdmin, UserAdmin):  # type: ignore[type-arg]
@@ -31,18 +32,36 @@ class OwnUserAdmin(RestrictedLookupAdmin, UserAdmin):  # type: ignore[type-arg]
         return False  # deletion would delete the history, too: deactivate users instead
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        fields = super().get_readonly_fields(request, obj)
-        return [*fields] if _is_superuser(request.user) else [*fields, "is_superuser", "user_permissions"]
+        fields = [*super().get_readonly_fields(request, obj), "last_login", "date_joined"]
+        return fields if _is_superuser(request.user) else [*fields, "is_superuser", "user_permissions"]
 
     def formfield_for_manytomany(self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "groups" and not _is_superuser(request.user):
             kwargs["queryset"] = _groups_within(request.user)
+        if db_field.name == "user_permissions":
+            return PermissionsField(request, required=False, label="Permissions besides those of the groups")
         return super().formfield_for_manytomany(db_field, request, widget=CheckboxSelectMultiple, **kwargs)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        _keep_hidden(form, "user_permissions")
+        super().save_related(request, form, formsets, change)
 
 
 class OwnGroupAdmin(RestrictedLookupAdmin, GroupAdmin):
     filter_horizontal = ()
-    formfield_overrides = {ManyToManyField: {"widget": CheckboxSelectMultiple}}
+
+    def formfield_for_manytomany(self, db_field: ManyToManyField[Any, Any], request: Any, **kwargs: Any) -> Any:
+        return PermissionsField(request, required=False, label="Permissions")
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        _keep_hidden(form, "permissions")
+        super().save_related(request, form, formsets, change)
+
+
+def _keep_hidden(form: Any, name: str) -> None:
+    if name in form.cleaned_data:
+        field, owned = form.fields[name], getattr(form.instance, name).all()
+        form.cleaned_data[name] = keep_hidden(field, form.cleaned_data[name], owned)
 
 
 def _is_superuser(user: Any) -> bool:
@@ -79,6 +98,8 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
 class SuperusersOnly(RestrictedLookupAdmin):
     """A schedule or a queued task can name any function: who may write one can do everything."""
+
+    superusers_only = True
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return _is_superuser(request.user)

@@ -1,10 +1,11 @@
 """The warnings on top of the dashboard: each there when there is something to do, and gone when there is not."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.conf import LazySettings
 from django.contrib.auth.models import Permission
 from django.test import Client
@@ -74,6 +75,7 @@ def test_no_workers_are_running(viewer: Client, minutes: int | None, last: str) 
 
 
 @pytest.mark.parametrize(("seconds", "is_late"), [(85, False), (95, True)])
+@time_machine.travel(datetime.now(UTC), tick=False)
 def test_workers_are_late_while_records_are_pending(viewer: Client, seconds: int, is_late: bool) -> None:
     Doorbell.objects.update(answered_at=timezone.now() - timedelta(seconds=seconds))
     assert warnings(viewer) == []  # nothing is pending

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from axes.models import AccessAttempt
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django_q.models import Schedule
@@ -82,7 +83,7 @@ USERS = "/admin/auth/user/"
 
 def form_of(user: User, **fields: Any) -> dict[str, Any]:
     told = {"username": user.username, "is_active": "on", "is_staff": "on"}
-    return told | {"date_joined_0": "2025-01-01", "date_joined_1": "00:00:00"} | fields
+    return told | fields
 
 
 def test_an_administrator_gives_the_groups_that_are_within_their_own_rights() -> None:
@@ -134,6 +135,58 @@ def test_nobody_is_deleted_for_the_history_would_go_with_them() -> None:
 @pytest.mark.parametrize("group", ["viewer", "operator"])
 def test_users_are_for_administrators(group: str) -> None:
     assert browser_of(person(group)).get(USERS).status_code == 403
+
+
+def choices(text: str, name: str) -> dict[str, list[str]]:
+    """legend → labels of the check boxes with that name."""
+    groups = re.findall(r"<legend>(.*?)</legend>(.*?)</fieldset>", text, re.DOTALL)
+    boxes = rf'<label[^>]*><input type="checkbox" name="{name}"[^>]*>\s*(.*?)</label>'
+    return {legend: re.findall(boxes, group, re.DOTALL) for legend, group in groups}
+
+
+@pytest.mark.parametrize(("model", "name"), [("user", "user_permissions"), ("group", "permissions")])
+def test_permissions_stand_in_groups_and_in_words(model: str, name: str) -> None:
+    person("operator")
+    pk = User.objects.get().pk if model == "user" else Group.objects.get(name="operator").pk
+    text = text_of(browser_of(person(superuser=True)).get(f"/admin/auth/{model}/{pk}/change/"))
+    groups = choices(text, name)
+    assert [*groups][:3] == ["Failed &amp; waiting", "Tutoring records", "Ingestion"]
+    assert {"Users &amp; roles", "Task queue", "Login history"} == {*groups} - {*[*groups][:3]}
+    assert "Fix failed records" in groups["Failed &amp; waiting"]
+    assert {"View tutors", "Delete tutors"} < {*groups["Tutoring records"]}
+    ingestion = {"Upload files and post records", "View uploads", "Add API keys", "Pause, resume and run streams"}
+    assert ingestion < {*groups["Ingestion"]}
+    assert groups["Task queue"] == ["View failed tasks", "View successful tasks"]
+    labels = [label for group in groups.values() for label in group]
+    assert len(labels) == len(set(labels)) < 50
+    for word in ("doorbell", "throttle", "minute stat", "Can ", "|", "session (", "schedule"):
+        assert not any(word in label for label in labels), word
+
+
+def test_permissions_that_are_not_offered_stay() -> None:
+    """And saving what was not changed is no change."""
+    root = browser_of(person(superuser=True))
+    group = Group.objects.get(name="operator")
+    before = {*group.permissions.values_list("codename", flat=True)}
+    page = f"/admin/auth/group/{group.pk}/change/"
+    shown = re.findall(r'name="permissions" value="(\d+)"[^>]* checked', text_of(root.get(page)))
+    assert 0 < len(shown) < len(before)
+    root.post(page, {"name": "operator", "permissions": shown})
+    assert {*group.permissions.values_list("codename", flat=True)} == before
+    assert LogEntry.objects.get().change_message == "[]"
+    without = [pk for pk in shown if Permission.objects.get(pk=pk).codename != "fix"]
+    root.post(page, {"name": "operator", "permissions": without})
+    assert before - {*group.permissions.values_list("codename", flat=True)} == {"fix"}
+
+
+def test_when_somebody_joined_and_logged_in_is_only_shown() -> None:
+    other = person("viewer")
+    page = f"{USERS}{other.pk}/change/"
+    root = browser_of(person(superuser=True))
+    text = text_of(root.get(page))
+    assert "Date joined" in text and "Last login" in text
+    assert 'name="date_joined' not in text and 'name="last_login' not in text
+    assert root.post(page, form_of(other)).status_code == 302
 
 
 # The task queue.
