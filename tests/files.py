@@ -37,6 +37,8 @@ def ndjson_of(records: Iterable[Any]) -> bytes:
 CONTENT = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+PACKAGE = "http://schemas.openxmlformats.org/package/2006"
+TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 
 
 def xlsx_of(**sheets: Sequence[str]) -> bytes:
@@ -44,14 +46,24 @@ def xlsx_of(**sheets: Sequence[str]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         names = "".join(f'<sheet name="{escape(n)}" sheetId="{i}" r:id="rId{i}"/>' for i, n in enumerate(sheets, 1))
+        kinds = {"workbook": "sheet.main", "styles": "styles", "sharedStrings": "sharedStrings"}
+        types = "".join(
+            f'<Override PartName="/xl/{part}.xml" ContentType="{TYPE}.{kind}+xml"/>' for part, kind in kinds.items()
+        )
+        archive.writestr("[Content_Types].xml", f'{CONTENT}<Types xmlns="{PACKAGE}/content-types">{types}</Types>')
         archive.writestr(
             "xl/workbook.xml",
             f'{CONTENT}<workbook xmlns="{MAIN}" xmlns:r="{RELATIONS}"><sheets>{names}</sheets></workbook>',
         )
-        parts = [(f"rId{i}", f"worksheets/sheet{i}.xml") for i in range(1, len(sheets) + 1)]
-        parts += [("rId98", "styles.xml"), ("rId99", "sharedStrings.xml")]
-        targets = "".join(f'<Relationship Id="{name}" Target="{part}"/>' for name, part in parts)
-        archive.writestr("xl/_rels/workbook.xml.rels", f"{CONTENT}<Relationships>{targets}</Relationships>")
+        parts = [(f"rId{i}", "worksheet", f"worksheets/sheet{i}.xml") for i in range(1, len(sheets) + 1)]
+        parts += [("rId98", "styles", "styles.xml"), ("rId99", "sharedStrings", "sharedStrings.xml")]
+        targets = "".join(
+            f'<Relationship Id="{name}" Type="{RELATIONS}/{kind}" Target="{part}"/>' for name, kind, part in parts
+        )
+        archive.writestr(
+            "xl/_rels/workbook.xml.rels",
+            f'{CONTENT}<Relationships xmlns="{PACKAGE}/relationships">{targets}</Relationships>',
+        )
         formats = '<xf numFmtId="0"/><xf numFmtId="14"/><xf numFmtId="164"/><xf numFmtId="9"/>'
         custom = '<numFmts><numFmt numFmtId="164" formatCode="[$-407]dd&quot;. &quot;mmm\\ yyyy\\ hh:mm"/></numFmts>'
         archive.writestr(
@@ -59,7 +71,9 @@ def xlsx_of(**sheets: Sequence[str]) -> bytes:
             f'{CONTENT}<styleSheet xmlns="{MAIN}">{custom}<cellStyleXfs><xf numFmtId="14"/></cellStyleXfs>'
             f"<cellXfs>{formats}</cellXfs></styleSheet>",
         )
-        shared = "<si><t>Zoë</t></si><si><r><t>Algebra, </t></r><r><t>Physics</t></r><rPh><t>x</t></rPh></si>"
+        shared = (
+            "<si><t>Zoë</t></si><si><r><t>Algebra, </t></r><r><t>Physics</t></r><rPh sb='0' eb='1'><t>x</t></rPh></si>"
+        )
         archive.writestr("xl/sharedStrings.xml", f'{CONTENT}<sst xmlns="{MAIN}">{shared}</sst>')
         for number, rows in enumerate(sheets.values(), start=1):
             archive.writestr(

@@ -8,21 +8,24 @@ import json
 import tracemalloc
 import zipfile
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError
 from django.test import Client
+from openpyxl import Workbook
 from pytest_django import Settings
 
 from enrichment.models import HeldRecord
 from ingestion.files import shared_keys
 from ingestion.files.local_dates import LocalDates
 from ingestion.files.shared_keys import SharedKeys
+from ingestion.files.xlsx_reader import read_sheet
 from ingestion.models import Delivery, Upload
 from tests.api import NDJSON, api, post, refusal
-from tests.files import DATE, DATE_AND_TIME, csv_of, ndjson_of, read_csv, row, streamed, xlsx_of
+from tests.files import DATE, DATE_AND_TIME, MAIN, csv_of, ndjson_of, read_csv, row, streamed, xlsx_of
 from tests.people import browser_of, person
 from tests.records import assert_nothing_vanished, send, stored, work_off
 from tests.test_commands import run
@@ -261,6 +264,32 @@ def test_a_sheet_is_chosen_by_its_name(client: Client) -> None:
     refusal(sent(client, "students", "student_id,name\nA,b\n", CSV, sheet="People"), 400)
 
 
+def test_cells_become_what_a_person_would_type() -> None:
+    moment = datetime.fromisoformat("2024-05-01T09:05")
+    times = moment, moment.date(), moment.time(), timedelta(hours=25, minutes=30)
+    book = Workbook()
+    book.create_sheet("Hidden", 0).sheet_state = "hidden"
+    sheet = book["Sheet"]
+    sheet.append([f"column {i}" for i in range(8)])
+    sheet.append([])
+    sheet.append([*times, True, 1.0, 123456789012345, 0.1 + 0.2])
+    sheet.append(["#REF!", "a_x000D_b", "é", None, False, -5, 1e-7])
+    book.save(saved := io.BytesIO())
+    with ExitStack() as opened:
+        read = read_sheet(saved, "", opened)
+        read.file.seek(0)
+        header, *rows = csv.reader(io.StringIO(read.file.read().decode(), newline=""))
+    assert (read.name, read.others, len(header)) == ("Sheet", ["Hidden"], 8)
+    assert rows == [
+        [],
+        [
+            *("2024-05-01T09:05:00", "2024-05-01", "09:05:00", "25:30:00"),
+            *("true", "1", "123456789012345", "0.3"),
+        ],
+        ["#REF!", "a\rb", "é", "", "false", "-5", "1e-07", ""],
+    ]
+
+
 def test_a_formula_without_a_value_is_refused_by_its_cell(client: Client) -> None:
     formula = '<c r="B3"><f>A1+1</f></c>'
     body = xlsx_of(People=[row(1, "student_id", "name"), row(2, "S-1", "Kim"), row(3, "S-2", formula)])
@@ -281,26 +310,32 @@ def _archive(**parts: bytes) -> bytes:
 SHEET = "xl__worksheets__sheet1_xml"
 
 
+def _sheet(rows: bytes) -> bytes:
+    """A workbook whose sheet has these rows."""
+    xml = f'<worksheet xmlns="{MAIN}"><sheetData>'.encode() + rows + b"</sheetData></worksheet>"
+    return _archive(**{SHEET: xml})
+
+
 @pytest.mark.parametrize(
-    ("body", "status"),
+    ("body", "status", "says"),
     [
-        (_archive(**{SHEET: b"<worksheet><sheetData>" + b" " * 70_000_000}), 413),
-        (
-            _archive(**{SHEET: b"<worksheet><sheetData><row>" + b"<c/>" * 20_000 + b"</row></sheetData></worksheet>"}),
-            400,
-        ),
-        (_archive(**{SHEET: b'<worksheet><row r="2000000"><c><v>1</v></c></row></worksheet>'}), 400),
-        (_archive(**{SHEET: b"<worksheet><row><c><v>" + b"1" * 1_100_000 + b"</v></c></row></worksheet>"}), 413),
-        (_archive(**{SHEET: b'<!DOCTYPE x [<!ENTITY a "b">]><worksheet/>'}), 400),
-        (_archive(**{SHEET: b"<worksheet>"}), 400),
-        (_archive(xl__workbook_xml=b"<workbook/>"), 400),
-        (xlsx_of(A=[row(1, "student_id", "name"), '<row r="2"><c t="s"><v>99</v></c></row>']), 400),
-        (xlsx_of(A=[row(1, "student_id", "name")])[:-100], 400),
-        (xlsx_of(A=[]), 400),
+        (_sheet(b" " * 70_000_000), 413, "200 times its size"),
+        (_sheet(b"<row>" + b"<c/>" * 20_000 + b"</row>"), 400, "16384 cells"),
+        (_sheet(b'<row r="2000000"><c><v>1</v></c></row>'), 400, "row 2000000 comes after row 0"),
+        (_sheet(b'<row r="2"/><row r="1"/>'), 400, "row 1 comes after row 2"),
+        (_sheet(b"<row><c><v>" + b"1" * 1_100_000 + b"</v></c></row>"), 413, "row 0 of the sheet has more than"),
+        (_sheet(b'<row><c r="AAAA1"><v>1</v></c></row>'), 400, "damaged"),
+        (_archive(**{SHEET: b'<!DOCTYPE x [<!ENTITY a "b">]><worksheet/>'}), 400, "damaged"),
+        (_archive(**{SHEET: b"<worksheet>"}), 400, "damaged"),
+        (_archive(xl__workbook_xml=b"<workbook/>"), 400, "no sheet"),
+        (_archive(xl__workbook_xml=b" " * 8_000_001), 413, "xl/workbook.xml is too large"),
+        (xlsx_of(A=[row(1, "student_id", "name"), '<row r="2"><c t="s"><v>99</v></c></row>']), 400, "damaged"),
+        (xlsx_of(A=[row(1, "student_id", "name")])[:-100], 400, "damaged, or protected by a password"),
+        (xlsx_of(A=[]), 400, "empty"),
     ],
 )
-def test_a_workbook_that_is_made_to_hurt_is_refused(client: Client, body: bytes, status: int) -> None:
-    assert refusal(sent(client, "students", body, EXCEL), status)["message"]
+def test_a_workbook_that_is_made_to_hurt_is_refused(client: Client, body: bytes, status: int, says: str) -> None:
+    assert says in refusal(sent(client, "students", body, EXCEL), status)["message"]
     assert not Upload.objects.exists()
 
 

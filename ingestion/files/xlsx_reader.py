@@ -1,4 +1,4 @@
-"""Excel workbooks (.xlsx): one sheet as CSV, read part by part in memory that does not grow with the sheet.
+"""Excel workbooks (.xlsx): one sheet as CSV, read row by row by openpyxl.
 
 A cell becomes the text that a person would type for it: a date in ISO 8601, true or false, a number as Excel shows it,
 of a formula the value that Excel has stored.
@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from itertools import repeat
-from posixpath import join, normpath
-from typing import IO, BinaryIO
-from xml.parsers import expat
+from typing import IO, Any, BinaryIO
+from xml.etree.ElementTree import Element
 
 from django.conf import settings
+from openpyxl.reader.excel import ExcelReader
+from openpyxl.styles.stylesheet import Stylesheet
+from openpyxl.utils.datetime import from_excel
+from openpyxl.utils.escape import unescape
+from openpyxl.worksheet._reader import DATA_TAG, FORMULA_TAG, ROW_TAG, WorkSheetParser
+from openpyxl.xml.constants import ARC_CONTENT_TYPES, ARC_STYLE, SHARED_STRINGS
+from openpyxl.xml.functions import fromstring, iterparse
 
 from ingestion.files.encodings import MAX_LINE
-from ingestion.files.spool import READ_SIZE, anonymous_tempfile
+from ingestion.files.spool import anonymous_tempfile
 from ingestion.payloads import ParseError, TooLarge
 
 ZIP = b"PK\x03\x04"
@@ -37,12 +42,18 @@ MAX_SMALL_PART = 8_000_000
 MAX_RATIO, RATIO_COUNTS_FROM = 200, 64_000_000
 """To how many times its size an archive may unpack, if that is more than so many bytes."""
 
-_BUILT_IN_DATES = {*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)}
-_not_code = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?![hms]+\])[^\]]*\]', re.IGNORECASE)
-_date_code = re.compile(r"[dmyhs]", re.IGNORECASE)
-_escape = re.compile(r"_x([0-9A-Fa-f]{4})_")
-_reference = re.compile(r"([A-Z]{1,3})[0-9]{1,7}")
-_EPOCH, _EPOCH_1904 = datetime(1899, 12, 30), datetime(1904, 1, 1)  # noqa: DTZ001 (what a sheet shows has no zone)
+_DAMAGE = (
+    zlib.error,
+    EOFError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+)
+"""What zipfile, the XML parser and openpyxl raise for what they cannot read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,148 +67,49 @@ class Sheet:
 
 def read_sheet(file: BinaryIO, name: str, opened: ExitStack) -> Sheet:
     """The sheet of that name, or without one the first that is not hidden. Raises ParseError and TooLarge."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return _read_sheet(_Workbook(archive), name, opened)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError, OSError) as error:
-        raise ParseError(f"The Excel file is damaged, or protected by a password: {error}.") from None
-    except expat.ExpatError as error:
-        raise ParseError(f"The Excel file is damaged: {error}.") from None
-
-
-def _read_sheet(workbook: _Workbook, name: str, opened: ExitStack) -> Sheet:
-    names = [sheet.name for sheet in workbook.sheets]
-    chosen = next((sheet for sheet in workbook.sheets if (sheet.name == name if name else sheet.is_visible)), None)
+    with _refusing_damage():
+        archive = opened.enter_context(_Archive(file))
+        _check_sizes(archive)
+        workbook = _open(archive, file)
+        sheets = _sheets(workbook, archive)
+        formats = _formats(archive)
+    chosen = next((each for each in sheets if (each == name if name else sheets[each].is_visible)), None)
     if chosen is None:
-        raise ParseError(f"The file has no sheet “{name}”. Its sheets: {', '.join(names)}.")
+        raise ParseError(f"The file has no sheet “{name}”. Its sheets: {', '.join(sheets)}.")
     out = anonymous_tempfile(opened)
     text = io.TextIOWrapper(out, encoding="utf-8", errors="replace", newline="", write_through=True)
     try:
-        for lines in _as_csv(_Rows(workbook, chosen.part)):
-            csv.writer(text).writerows(lines)
-            if out.tell() > settings.MAX_UPLOAD_BYTES:
-                raise TooLarge(f"The sheet has more than {settings.MAX_UPLOAD_BYTES} bytes as CSV.")
+        with archive.open(sheets[chosen].part) as part:
+            for lines in _as_csv(_Rows(part, workbook, formats)):
+                csv.writer(text).writerows(lines)
+                if out.tell() > settings.MAX_UPLOAD_BYTES:
+                    raise TooLarge(f"The sheet has more than {settings.MAX_UPLOAD_BYTES} bytes as CSV.")
     finally:
         text.detach()
-    return Sheet(file=out, name=chosen.name, others=[each for each in names if each != chosen.name])
+    return Sheet(file=out, name=chosen, others=[each for each in sheets if each != chosen])
 
 
-def _as_csv(rows: Iterable[tuple[int, list[str]]]) -> Iterator[Iterable[list[str]]]:
-    """The rows with the empty ones before each, all as wide as the first, which is the header."""
-    last = width = 0
-    for number, cells in rows:
-        width = width or len(cells)
-        yield repeat([], number - last - 1)
-        yield [[*cells, *[""] * (width - len(cells))]]
-        last = number
+@contextmanager
+def _refusing_damage() -> Iterator[None]:
+    try:
+        yield
+    except (ParseError, TooLarge):
+        raise
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise ParseError(f"The Excel file is damaged, or protected by a password: {error}.") from None
+    except _DAMAGE as error:
+        reason = str(error)[:200].rstrip(".")
+        raise ParseError(f"The Excel file is damaged: {reason}. Save the sheet as CSV (UTF-8).") from None
 
 
-@dataclass(frozen=True)
-class _Part:
-    name: str
-    is_visible: bool
-    part: str
-    """Its file in the archive."""
+class _Archive(zipfile.ZipFile):
+    """Of which no large part is read as a whole: openpyxl opens sheets and texts, and reads the others."""
 
-
-class _Workbook:
-    """What the small parts of the archive say."""
-
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self.archive = archive
-        _check_sizes(archive)
-        self.epoch = _EPOCH
-        self.sheets: list[_Part] = []
-        self._targets = self._relations("xl/_rels/workbook.xml.rels")
-        self._parse_small("xl/workbook.xml", self._workbook_tag)
-        if not self.sheets:
-            raise ParseError("The Excel file has no sheet.")
-        self.date_formats: set[int] = set()
-        """The numbers of the cell formats that show dates or times."""
-        self._custom: set[int] = set()
-        self._formats, self._in_formats = 0, False
-        self._parse_small("xl/styles.xml", self._style_tag, self._style_end)
-        self.texts = self._shared_texts()
-
-    def open(self, part: str) -> IO[bytes]:
-        return self.archive.open(part)
-
-    def has(self, part: str) -> bool:
-        return part in self.archive.NameToInfo
-
-    def _parse_small(
-        self,
-        part: str,
-        start: Callable[[str, dict[str, str]], None],
-        end: Callable[[str], None] = lambda tag: None,
-    ) -> None:
-        if not self.has(part):
-            if part == "xl/workbook.xml":
-                raise ParseError("The file is a ZIP archive and no Excel workbook (.xlsx): unpack it.")
-            return
-        if self.archive.getinfo(part).file_size > MAX_SMALL_PART:
-            raise TooLarge(f"The Excel file's {part} is too large. Save the sheet as CSV (UTF-8).")
-        with self.open(part) as xml:
-            parse(xml, start, end)
-
-    def _relations(self, part: str) -> dict[str, str]:
-        targets: dict[str, str] = {}
-
-        def start(tag: str, attributes: dict[str, str]) -> None:
-            if tag == "Relationship" and {"Id", "Target"} <= attributes.keys():
-                target = attributes["Target"]
-                targets[attributes["Id"]] = target[1:] if target.startswith("/") else normpath(join("xl", target))
-
-        self._parse_small(part, start)
-        return targets
-
-    def _workbook_tag(self, tag: str, attributes: dict[str, str]) -> None:
-        if tag == "workbookPr" and attributes.get("date1904") in ("1", "true"):
-            self.epoch = _EPOCH_1904
-        elif tag == "sheet":
-            part = self._targets.get(next((attributes[name] for name in attributes if name.endswith(":id")), ""), "")
-            if part.startswith("xl/worksheets/") and self.has(part):
-                name, state = attributes.get("name", ""), attributes.get("state", "visible")
-                self.sheets.append(_Part(name, state == "visible", part))
-
-    def _style_tag(self, tag: str, attributes: dict[str, str]) -> None:
-        if tag == "numFmt" and attributes.get("numFmtId", "").isdigit():
-            code = _not_code.sub("", attributes.get("formatCode", ""))
-            if _date_code.search(code) and "general" not in code.lower():
-                self._custom.add(int(attributes["numFmtId"]))
-        elif tag == "cellXfs":
-            self._in_formats = True
-        elif tag == "xf" and self._in_formats:
-            number = int(attributes.get("numFmtId", "0") or 0)
-            if number in _BUILT_IN_DATES or number in self._custom:
-                self.date_formats.add(self._formats)
-            self._formats += 1
-
-    def _style_end(self, tag: str) -> None:
-        if tag == "cellXfs":
-            self._in_formats = False
-
-    def _shared_texts(self) -> list[str]:
-        """The texts that cells name by number: the one part that is held in memory, and so limited as JSON is."""
-        part = next((target for target in self._targets.values() if target.endswith("sharedStrings.xml")), "")
-        if not part or not self.has(part):
-            return []
-        if self.archive.getinfo(part).file_size > settings.MAX_BODY_BYTES:
-            raise TooLarge(
-                f"The texts of the Excel file have more than {settings.MAX_BODY_BYTES} bytes. "
-                "Save the sheet as CSV (UTF-8)."
-            )
-        texts: list[str] = []
-        text = _Text()
-
-        def end(tag: str) -> None:
-            text.end(tag)
-            if tag == "si":
-                texts.append(text.take())
-
-        with self.open(part) as xml:
-            parse(xml, text.start, end, text.data)
-        return texts
+    def read(self, name: str | zipfile.ZipInfo, pwd: bytes | None = None) -> bytes:
+        part = name if isinstance(name, zipfile.ZipInfo) else self.getinfo(name)
+        if part.file_size > MAX_SMALL_PART:
+            raise TooLarge(f"The Excel file's {part.filename} is too large. Save the sheet as CSV (UTF-8).")
+        return super().read(part, pwd)
 
 
 def _check_sizes(archive: zipfile.ZipFile) -> None:
@@ -212,126 +124,125 @@ def _check_sizes(archive: zipfile.ZipFile) -> None:
         )
 
 
-class _Text:
-    """Collects the text of <t> elements, without what only tells how it is pronounced (<rPh>)."""
+def _open(archive: _Archive, file: BinaryIO) -> Any:
+    """An ExcelReader of the workbook without its sheets. Its texts are held in memory, and so limited as JSON is.
 
-    def __init__(self) -> None:
-        self._parts: list[str] = []
-        self._taking = self._in_phonetic = False
+    Not load_workbook: that looks through every sheet for its size, and keeps a row of any length in memory.
+    """
+    not_excel = ParseError("The file is a ZIP archive and no Excel workbook (.xlsx): unpack it.")
+    if ARC_CONTENT_TYPES not in archive.namelist():
+        raise not_excel
+    workbook: Any = ExcelReader(file, read_only=True, data_only=True, keep_links=False)
+    workbook.archive = archive
+    workbook.read_manifest()
+    texts = workbook.package.find(SHARED_STRINGS)
+    if texts and archive.getinfo(texts.PartName[1:]).file_size > settings.MAX_BODY_BYTES:
+        raise TooLarge(
+            f"The texts of the Excel file have more than {settings.MAX_BODY_BYTES} bytes. "
+            "Save the sheet as CSV (UTF-8)."
+        )
+    try:
+        workbook.read_workbook()
+    except OSError:
+        raise not_excel from None
+    workbook.read_strings()
+    return workbook
 
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        if tag == "rPh":
-            self._in_phonetic = True
-        self._taking = tag == "t" and not self._in_phonetic
 
-    def end(self, tag: str) -> None:
-        if tag == "rPh":
-            self._in_phonetic = False
-        self._taking = False
-
-    def data(self, data: str) -> None:
-        if self._taking:
-            self._parts.append(data)
-
-    def take(self) -> str:
-        text, self._parts = "".join(self._parts), []
-        return _escape.sub(lambda found: chr(int(found[1], 16)), text) if "_x" in text else text
+@dataclass(frozen=True)
+class _Part:
+    part: str
+    """Its file in the archive."""
+    is_visible: bool
 
 
-class _Rows:
+def _sheets(workbook: Any, archive: _Archive) -> dict[str, _Part]:
+    targets = {key: each.target for key, each in workbook.parser.rels.items() if each.Type.endswith("/worksheet")}
+    sheets = {
+        sheet.name: _Part(targets[sheet.id], sheet.state == "visible")
+        for sheet in workbook.parser.sheets
+        if targets.get(sheet.id) in archive.NameToInfo
+    }
+    if not sheets:
+        raise ParseError("The Excel file has no sheet, or is saved as “Strict Open XML”: save it as .xlsx or CSV.")
+    return sheets
+
+
+def _formats(archive: _Archive) -> Any:
+    """How cells are shown (a Stylesheet): which of them are dates."""
+    xml: Any = fromstring(archive.read(ARC_STYLE)) if ARC_STYLE in archive.NameToInfo else None
+    return Stylesheet() if xml is None else Stylesheet.from_tree(xml)
+
+
+class _Rows(WorkSheetParser):
     """(number, cells) of the rows of a sheet that have any, without the empty cells at their end."""
 
-    def __init__(self, workbook: _Workbook, part: str) -> None:
-        self.workbook, self.part = workbook, part
-        self.done: list[tuple[int, list[str]]] = []
-        self.number = self.column = self.cells_read = self.bytes = 0
-        self.cells: dict[int, str] = {}
-        self.attributes: dict[str, str] = {}
-        self.text, self.value = _Text(), ""
-        self.in_value = self.has_formula = False
+    def __init__(self, part: IO[bytes], workbook: Any, formats: Any) -> None:
+        super().__init__(part, workbook.shared_strings, data_only=True, epoch=workbook.wb.epoch)
+        self.part, self.formats = part, formats
+        self.row_bytes = 0
+        """Read since the last row."""
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes of the sheet, as the parser asks for them, unless they are too many for one row."""
+        piece = self.part.read(size)
+        self.row_bytes += len(piece)
+        if self.row_bytes > MAX_LINE:
+            raise TooLarge(f"The row after row {self.row_counter} of the sheet has more than {MAX_LINE} bytes.")
+        return piece
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
-        parser = parser_of(self.start, self.end, self.data)
-        with self.workbook.open(self.part) as xml:
-            while piece := xml.read(READ_SIZE // 10):
-                parser.Parse(piece, False)
-                yield from self.done
-                self.done.clear()
-            parser.Parse(b"", True)
-        yield from self.done
+        with _refusing_damage():
+            for _, element in iterparse(self):
+                if element.tag == ROW_TAG:
+                    self.row_bytes = 0
+                    if cells := self._cells(element):
+                        yield self.row_counter, cells
+                    element.clear()
+                elif element.tag == DATA_TAG:
+                    return
 
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        if tag == "c":
-            self.attributes, self.value, self.has_formula = attributes, "", False
-            self.column = _column(attributes["r"]) if "r" in attributes else self.column + 1
-            self.cells_read += 1
-            if max(self.column, self.cells_read) > MAX_CELLS:
-                raise ParseError(f"Row {self.number} of the sheet has more than {MAX_CELLS} cells.")
-        elif tag == "row":
-            before, self.cells, self.column, self.cells_read, self.bytes = self.number, {}, 0, 0, 0
-            self.number = int(r) if (r := attributes.get("r", "")).isdecimal() else before + 1
-            if not before < self.number <= MAX_ROWS:
-                raise ParseError(f"The Excel file is damaged: row {self.number} comes after row {before}.")
-        elif tag == "v":
-            self.in_value = True
-        elif tag == "f":
-            self.has_formula = True
-        else:
-            self.text.start(tag, attributes)
+    def _cells(self, row: Any) -> list[str]:
+        before = self.row_counter
+        if len(row) > MAX_CELLS:
+            raise ParseError(f"The row after row {before} of the sheet has more than {MAX_CELLS} cells.")
+        number, cells = self.parse_row(row)
+        if not before < number <= MAX_ROWS:
+            raise ParseError(f"The Excel file is damaged: row {number} comes after row {before}.")
+        texts = {cell["column"]: text for cell in cells if (text := _text(cell["value"]))}
+        return [texts.get(i, "") for i in range(1, max(texts, default=0) + 1)]
 
-    def data(self, data: str) -> None:
-        self.bytes += len(data)
-        if self.bytes > MAX_LINE:
-            raise TooLarge(f"Row {self.number} of the sheet has more than {MAX_LINE} characters.")
-        if self.in_value:
-            self.value += data
-        else:
-            self.text.data(data)
+    def parse_cell(self, element: Element) -> dict[str, Any]:
+        cell: dict[str, Any] = super().parse_cell(element)
+        style = cell["style_id"]
+        if cell["value"] is None:
+            if element.get("t") != "str" and element.find(FORMULA_TAG) is not None:
+                where = element.get("r", "")
+                raise ParseError(f"The formula in cell {where} has no value: open the file in Excel and save it.")
+        elif cell["data_type"] == "n" and style in self.formats.date_formats:
+            with suppress(OverflowError, ValueError):  # no calendar has it: it stays a number
+                is_duration = style in self.formats.timedelta_formats
+                cell["value"] = from_excel(cell["value"], self.epoch, timedelta=is_duration)
+        return cell
 
-    def end(self, tag: str) -> None:
-        if tag == "v":
-            self.in_value = False
-        elif tag == "c":
-            if text := self._cell():
-                self.cells[self.column] = text
-        elif tag == "row":
-            if self.cells:
-                self.done.append((self.number, [self.cells.get(i, "") for i in range(1, max(self.cells) + 1)]))
-        else:
-            self.text.end(tag)
 
-    def _cell(self) -> str:
-        kind, inline = self.attributes.get("t", "n"), self.text.take()
-        if self.has_formula and not self.value and kind != "str":
-            cell = self.attributes.get("r", "")
-            raise ParseError(f"The formula in cell {cell} has no value: open the file in Excel and save it.")
-        match kind:
-            case "inlineStr":
-                return inline
-            case "s":
-                return self._shared(self.value)
-            case "b":
-                return {"1": "true", "0": "false"}.get(self.value, self.value)
-            case "n":
-                return self._number(self.value) if self.value else ""
-            case _:  # a formula's text, an error, a date in ISO 8601
-                return self.value
-
-    def _shared(self, value: str) -> str:
-        texts = self.workbook.texts
-        if value.isdecimal() and int(value) < len(texts):
-            return texts[int(value)]
-        raise ParseError(f"The Excel file is damaged: it has no text {value[:20]}.")
-
-    def _number(self, value: str) -> str:
-        try:
-            number = float(value)
-        except ValueError:
-            return value
-        style = self.attributes.get("s", "0")
-        if style.isdecimal() and int(style) in self.workbook.date_formats:
-            return _moment(number, self.workbook.epoch) or _shown(number)
-        return _shown(number)
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return _shown(value)
+        case datetime():
+            return value.isoformat() if value.time() != time.min else value.date().isoformat()
+        case date() | time():
+            return value.isoformat()
+        case timedelta():
+            hours, seconds = divmod(round(value.total_seconds()), 3600)
+            return f"{hours:02}:{seconds // 60:02}:{seconds % 60:02}"
+        case _:
+            return unescape(str(value))
 
 
 def _shown(number: float) -> str:
@@ -340,59 +251,11 @@ def _shown(number: float) -> str:
     return str(int(number)) if number.is_integer() and abs(number) < 1e21 else repr(number)
 
 
-def _moment(number: float, epoch: datetime) -> str:
-    """Days since the epoch as a date, a date with a time, or a time; empty where no calendar has it."""
-    try:
-        moment = epoch + timedelta(milliseconds=round(number * 86_400_000))
-    except (OverflowError, ValueError):
-        return ""
-    if moment.microsecond in (1000, 999_000):  # what is left of a second in a fraction of a day
-        moment = (moment + timedelta(microseconds=500_000)).replace(microsecond=0)
-    if 0 < number < 1:
-        return moment.time().isoformat()
-    return moment.date().isoformat() if moment.time() == moment.min.time() else moment.isoformat()
-
-
-def _column(reference: str) -> int:
-    """The number of the column that a cell's name tells: 28 of AB7."""
-    found = _reference.fullmatch(reference)
-    if not found:
-        raise ParseError(f"The Excel file is damaged: it has a cell {reference[:20]}.")
-    number = 0
-    for letter in found[1]:
-        number = 26 * number + ord(letter) - 64
-    return number
-
-
-def parser_of(
-    start: Callable[[str, dict[str, str]], None],
-    end: Callable[[str], None],
-    data: Callable[[str], None] | None = None,
-) -> expat.XMLParserType:
-    """Tags come without the prefix of a namespace, which some programs write."""
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler = lambda tag, attributes: start(
-        tag if ":" not in tag else tag.rpartition(":")[2], attributes
-    )
-    parser.EndElementHandler = lambda tag: end(tag if ":" not in tag else tag.rpartition(":")[2])
-    parser.StartDoctypeDeclHandler = _refuse_doctype
-    if data:
-        parser.CharacterDataHandler = data
-    return parser
-
-
-def _refuse_doctype(*_: object) -> None:
-    raise ParseError("The Excel file is damaged: its XML declares a document type.")
-
-
-def parse(
-    xml: IO[bytes],
-    start: Callable[[str, dict[str, str]], None],
-    end: Callable[[str], None] = lambda tag: None,
-    data: Callable[[str], None] | None = None,
-) -> None:
-    parser = parser_of(start, end, data)
-    while piece := xml.read(READ_SIZE // 10):
-        parser.Parse(piece, False)
-    parser.Parse(b"", True)
+def _as_csv(rows: Iterable[tuple[int, list[str]]]) -> Iterator[Iterable[list[str]]]:
+    """The rows with the empty ones before each, all as wide as the first, which is the header."""
+    last = width = 0
+    for number, cells in rows:
+        width = width or len(cells)
+        yield repeat([], number - last - 1)
+        yield [[*cells, *[""] * (width - len(cells))]]
+        last = number
