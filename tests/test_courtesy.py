@@ -23,7 +23,7 @@ def test_a_bad_request_has_a_page_of_ours(viewer: Client) -> None:
         text = text_of(viewer.get(address), 400)
         assert "tutormax/page.css" in text
         assert "<h1>400</h1>" in text
-    assert "There is no such format or filter." in text
+    assert "Unknown format or filter." in text
 
 
 class TestCounts:
@@ -90,6 +90,10 @@ class TestNothingIsKept:
             assert (response.status_code, response.headers.get("Cache-Control")) == (status, "private, no-store"), path
         assert "no-store" in viewer.get("/admin/").headers["Cache-Control"]
 
-    def test_but_of_others(self) -> None:
-        assert "Cache-Control" not in api().get("/api/tutors").headers
+    def test_of_what_a_key_is_answered(self) -> None:
+        response = api().get("/api/tutors")
+        assert response.headers["Cache-Control"] == "private, no-store"
+        assert {"Authorization", "Cookie"} <= set(response.headers["Vary"].split(", "))
+
+    def test_but_of_what_is_open_to_all(self) -> None:
         assert "Cache-Control" not in Client().get("/").headers
