@@ -18,9 +18,9 @@ from enrichment.models import BulkAction, HeldRecord
 from ingestion.models import Delivery, Upload
 from tests.files import csv_of
 from tests.people import browser_of, person
-from tests.promises.test_crashes import database_url
 from tests.records import counts, deliver, send, stored
 from tests.servers import ROOT, Process, manage, wait_until
+from tests.workers import database_url
 from tutoring.models import Tutor
 from tutoring.tests.factories import student, tutor
 

@@ -14,9 +14,9 @@ from django.utils import timezone
 from enrichment.models import Failure, HeldRecord, Pruning
 from ingestion.models import Delivery
 from ingestion.streams import get
-from tests.promises.test_crashes import database_url
 from tests.records import assert_nothing_vanished, deliver, send
 from tests.servers import Process
+from tests.workers import database_url
 from tutoring.tests.factories import tutor
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,47 +1,22 @@
-"""P1, P2, P7: processes die at any moment; nothing is lost, nothing is doubled, and no innocent record suffers."""
+"""P1, P2: processes die at any moment; nothing is lost, nothing is doubled, and no innocent record suffers."""
 
 from __future__ import annotations
 
 import random
 import signal
-import sys
 import time
 from typing import Any
 
 import pytest
-from django.db import connection
 
-from enrichment import sweep
 from enrichment.models import HeldRecord
-from ingestion import doorbell
-from ingestion.models import Delivery, Doorbell
+from ingestion.models import Delivery
 from ingestion.streams import get
 from tests.records import assert_nothing_vanished, counts, deliver, stored, work_off
-from tests.servers import Process
+from tests.workers import run_workers, worker
 from tutoring.tests.factories import feedback, session, student, tutor
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-WORKER = (sys.executable, "-m", "tests.worker")
-
-
-def database_url() -> str:
-    """The address of this test's own database, for other processes."""
-    config = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{config['NAME']}"
-    return f"postgres://{config['USER']}:{config['PASSWORD']}@{config['HOST']}:{config['PORT']}/{config['NAME']}"
-
-
-def worker(*options: str, **environment: str) -> Process:
-    return Process((*WORKER, *options), {"DATABASE_URL": database_url(), **environment})
-
-
-def run_workers(number: int, *options: str, **environment: str) -> None:
-    workers = [worker(*options, **environment) for _ in range(number)]
-    for process in workers:
-        assert process.popen.wait(120) == 0, process.log()
-        process.stop()
 
 
 def test_the_same_record_50_times_by_4_workers() -> None:
@@ -131,43 +106,3 @@ def killed_until_done() -> int:
             return deaths
         assert code == -signal.SIGKILL, log
     raise AssertionError("The workers die for ever.")
-
-
-# P7: the doorbell.
-
-
-@pytest.fixture
-def silent_bell() -> None:
-    from django_q.models import OrmQ
-
-    OrmQ.objects.all().delete()
-    Doorbell.objects.update(rung_at=None, answered_at=None)
-
-
-def tasks() -> int:
-    from django_q.models import OrmQ
-
-    return int(OrmQ.objects.count())
-
-
-def test_many_deliveries_ring_once(silent_bell: None) -> None:
-    for i in range(20):
-        deliver("tutors", tutor(tutor_id=f"t{i}"))
-    assert tasks() == 1
-
-
-def test_it_rings_again_after_an_answer(silent_bell: None) -> None:
-    deliver("tutors", tutor())
-    doorbell.acknowledge()
-    deliver("tutors", tutor())
-    assert tasks() == 2
-
-
-def test_a_flushed_broker_is_made_up_for_by_the_sweep(silent_bell: None) -> None:
-    from django_q.models import OrmQ
-
-    deliver("tutors", tutor())
-    OrmQ.objects.all().delete()
-    Doorbell.objects.update(rung_at="2020-01-01T00:00:00Z")
-    sweep.sweep()
-    assert tasks() == 1

@@ -1,10 +1,14 @@
 """P3: nothing vanishes; acts on held records are guarded, so that whoever comes second changes nothing."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest
+from django.db import transaction
 
-from enrichment.held import fixing
+from enrichment import sweep
+from enrichment.held import fixing, requeue, revival
 from enrichment.held.fixing import ConcurrentChange, StillInvalid
 from enrichment.models import HeldRecord, MinuteStat
 from enrichment.pipeline import batch
@@ -13,6 +17,7 @@ from ingestion.models import Delivery
 from ingestion.payloads import ascii_json
 from ingestion.streams import get
 from ingestion.validation import NoValidRecords
+from tests.promises.helpers import beside, never_reconcile, wait_until_blocked
 from tests.records import assert_nothing_vanished, counts, deliver, offer, send, stored, work_off
 from tutoring.tests.factories import session, tutor
 
@@ -184,3 +189,37 @@ def test_the_minutes_add_up_to_the_deliveries() -> None:
     for name in ("inserted", "updated", "stale"):
         assert total[name] == sum(getattr(delivery, name) for delivery in deliveries)
     assert total["dead"] + total["waiting"] == sum(delivery.held for delivery in deliveries)
+
+
+def test_what_is_discarded_stays_so_when_its_key_is_stored() -> None:
+    send("tutors", tutor(email="nobody"), keep_invalid=True)
+    discard({}, by="test", reason="no")
+    send("tutors", tutor())
+    sweep.sweep()
+    assert HeldRecord.objects.get().status == Status.DISCARDED
+
+
+@pytest.mark.postgresql
+def test_what_is_discarded_while_it_is_being_closed_stays_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        never_reconcile(patch)
+        send("tutors", tutor(email="nobody"), keep_invalid=True)
+        send("tutors", tutor())
+    with transaction.atomic():
+        HeldRecord.objects.update(status=Status.DISCARDED)
+        closed = beside(lambda: revival.close_superseded(get("tutors"), HeldRecord.objects.all()))
+        wait_until_blocked()
+    assert closed.result(30) == 0
+    assert HeldRecord.objects.get().status == Status.DISCARDED
+
+
+@pytest.mark.postgresql
+def test_of_two_who_send_a_record_on_at_once_one_does() -> None:
+    send("tutors", tutor(email="nobody"), keep_invalid=True)
+    pks = list(HeldRecord.objects.values_list("pk", flat=True))
+    with transaction.atomic():
+        (delivery,) = requeue.queue("tutors", pks, Delivery.Source.BULK_ACTION)
+        second = beside(lambda: requeue.queue("tutors", pks, Delivery.Source.BULK_ACTION))
+        wait_until_blocked()
+    assert second.result(30) == []
+    assert HeldRecord.objects.get().queued_in == delivery.pk

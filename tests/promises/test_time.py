@@ -1,4 +1,4 @@
-"""P1, P8, P9: what is accepted is durable; time passes, and sessions move under their feedback."""
+"""P9: time passes, and sessions move under their feedback."""
 
 from __future__ import annotations
 
@@ -9,44 +9,24 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.db import connection, transaction
+from django.db import connection
+from django.db.models import Q
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import OrmQ
 
 from enrichment import sweep
-from enrichment.refresh import refresh_daily
+from enrichment.refresh import refresh, refresh_daily
 from ingestion import streams
 from ingestion.models import Doorbell
 from ingestion.streams import Context, get
-from tests.promises.test_crashes import run_workers
+from tests.promises.helpers import elsewhere, is_free
 from tests.records import assert_nothing_vanished, deliver, send, stored
+from tests.workers import run_workers
 from tutoring.models import Feedback, Tutor, TutoringSession
 from tutoring.tests.factories import feedback, session, student, tutor
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def test_it_accepts_nothing_inside_another_transaction() -> None:
-    """There a COMMIT would not be one."""
-    with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
-        deliver("tutors", tutor())
-
-
-def test_commits_reach_the_disk() -> None:
-    with connection.cursor() as cursor:
-        if connection.vendor == "sqlite":
-            cursor.execute("PRAGMA synchronous")
-            assert cursor.fetchone() == (2,)  # FULL
-            return
-        cursor.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
-        try:
-            connection.close()
-            with connection.cursor() as fresh:
-                fresh.execute("SHOW synchronous_commit")
-                assert fresh.fetchone() == ("on",)
-        finally:
-            with connection.cursor() as fresh:
-                fresh.execute("ALTER ROLE CURRENT_USER RESET synchronous_commit")
 
 
 def test_a_day_passes() -> None:
@@ -137,9 +117,41 @@ def test_a_row_that_cannot_be_enriched_again_stops_neither_the_others_nor_the_be
     assert OrmQ.objects.count() == 1
 
 
-def test_a_mistake_in_a_step_of_the_sweep_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    OrmQ.objects.all().delete()
-    Doorbell.objects.update(rung_at=None)
-    monkeypatch.setitem(streams._streams, "broken", None)  # every step that goes through the streams trips over it
-    sweep.sweep()
-    assert OrmQ.objects.count() == 1
+def test_what_is_of_today_is_left_alone() -> None:
+    send("tutors", *(tutor(tutor_id=f"t{i}") for i in range(3)))
+    with CaptureQueriesContext(connection) as queries:
+        assert refresh_daily() == 0
+    assert len([query for query in queries if '"tutoring_tutor"' in query["sql"]]) == 1
+
+
+@pytest.mark.postgresql
+def test_rows_that_are_brought_up_to_date_are_locked() -> None:
+    send("tutors", tutor())
+    real, free = get("tutors"), []
+
+    def enrich(record: Any, context: Context) -> dict[str, Any]:
+        free.append(is_free(Tutor.objects.all(), no_key=True))
+        return real.enrich(record, context)
+
+    refresh(dataclasses.replace(real, enrich=enrich), Q())
+    assert free == [False]
+
+
+@pytest.mark.postgresql
+def test_a_row_stored_anew_while_it_is_brought_up_to_date_is_left_as_stored() -> None:
+    moved = "2025-03-01T21:00:00Z"
+    for stream, record in (("tutors", tutor()), ("students", student()), ("sessions", session())):
+        send(stream, record)
+    plain: dict[str, Any] = {"actual_start": None, "actual_end": None, "no_show": True, "engagement_score": None}
+    send("sessions", session(session_id="other", scheduled_start=moved, **plain))
+    send("feedback", feedback())
+    anew = [feedback(session_id="other")]
+
+    def facts() -> dict[str, Any]:
+        while anew:
+            elsewhere(lambda: send("feedback", anew.pop()))
+        return {}
+
+    refresh(dataclasses.replace(get("feedback"), facts=facts), Q())
+    row = Feedback.objects.get()
+    assert (row.session_id, row.feedback_delay_hours) == ("other", 1.0)

@@ -1,0 +1,105 @@
+"""P7: the doorbell may fail; the sweep finds what a lost ring leaves behind, and one failing step stops no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django_q.models import OrmQ
+
+from enrichment import sweep, tasks
+from enrichment.held import revival
+from enrichment.pipeline import batch
+from ingestion import doorbell, streams
+from ingestion.models import Delivery, Doorbell
+from tests.promises.helpers import elsewhere, rings
+from tests.records import counts, deliver
+from tutoring.tests.factories import tutor
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_many_deliveries_ring_once(silent_bell: None) -> None:
+    for i in range(20):
+        deliver("tutors", tutor(tutor_id=f"t{i}"))
+    assert rings() == 1
+
+
+def test_it_rings_again_after_an_answer(silent_bell: None) -> None:
+    deliver("tutors", tutor())
+    doorbell.acknowledge()
+    deliver("tutors", tutor())
+    assert rings() == 2
+
+
+def test_a_flushed_broker_is_made_up_for_by_the_sweep(silent_bell: None) -> None:
+    deliver("tutors", tutor())
+    OrmQ.objects.all().delete()
+    Doorbell.objects.update(rung_at="2020-01-01T00:00:00Z")
+    sweep.sweep()
+    assert rings() == 1
+
+
+def test_a_mistake_in_a_step_of_the_sweep_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    OrmQ.objects.all().delete()
+    Doorbell.objects.update(rung_at=None)
+    monkeypatch.setitem(streams._streams, "broken", None)  # every step that goes through the streams trips over it
+    sweep.sweep()
+    assert OrmQ.objects.count() == 1
+
+
+def test_it_rings_when_others_can_see_the_delivery(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(doorbell, "enqueue_drain", lambda: seen.append(elsewhere(Delivery.objects.count)))
+    deliver("tutors", tutor())
+    assert seen == [1]
+
+
+def test_what_is_accepted_is_accepted_without_a_bell(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*args: Any, **options: Any) -> None:
+        raise ConnectionError("the broker is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(doorbell, "async_task", away)
+        assert counts(deliver("tutors", tutor())) == {"pending": 1}
+    doorbell.ring()  # heard, since the one before was not
+    assert rings() == 1
+
+
+def test_a_drain_rings_again_when_it_leaves_work_behind(silent_bell: None) -> None:
+    delivery = deliver("tutors", tutor())
+    OrmQ.objects.all().delete()
+    tasks.drain(0)  # over before it begins, however fast the machine is
+    assert (counts(delivery), rings()) == ({"pending": 1}, 1)
+
+
+def test_a_drain_that_leaves_nothing_rings_nobody(silent_bell: None) -> None:
+    delivery = deliver("tutors", tutor())
+    OrmQ.objects.all().delete()
+    tasks.drain(60)
+    assert (counts(delivery), rings()) == ({"inserted": 1}, 0)
+
+
+def test_a_drain_silences_the_bell_before_its_first_claim(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a delivery that came after the last claim would not be rung for."""
+    heard: list[bool] = []
+    deliver("tutors", tutor())
+
+    def look_at_bell(*args: Any) -> Any:
+        heard.append(Doorbell.objects.get().rung_at is None)
+        return batch.process_batch(*args)
+
+    monkeypatch.setattr(tasks, "process_batch", look_at_bell)
+    tasks.drain(60)
+    assert heard and all(heard)
+    assert doorbell.heartbeat()
+
+
+def test_a_step_of_the_sweep_that_fails_stops_no_other(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise OperationalError("deadlock detected")
+
+    monkeypatch.setattr(revival, "expire_waiting", fails)
+    sweep.sweep()
+    assert rings() == 1

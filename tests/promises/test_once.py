@@ -1,0 +1,139 @@
+"""P2: one worker at a time claims a delivery, and one that has crashed a worker is retried in ever smaller parts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import transaction
+from django.utils import timezone
+
+from enrichment.models import HeldRecord
+from enrichment.pipeline import batch
+from ingestion.models import Delivery
+from ingestion.streams import get
+from tests.promises.helpers import elsewhere
+from tests.records import counts, deliver, work_off
+from tutoring.models import Tutor
+from tutoring.tests.factories import tutor
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LONG_AGO = "2020-01-01T00:00:00Z"
+Code = HeldRecord.Code
+
+
+def test_large_deliveries_are_not_taken_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = deliver("tutors", tutor())
+    monkeypatch.setattr("ingestion.models.MAX_BATCH_BYTES", one.size * 2)
+    for i in range(4):
+        deliver("tutors", tutor(tutor_id=f"t{i}"))
+    assert [len(Delivery.objects.claim("tutors", 10)) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_who_was_taken_for_dead_finds_the_mark_of_another() -> None:
+    deliver("tutors", tutor())
+    (first,) = Delivery.objects.claim("tutors", 10)
+    Delivery.objects.update(started_at=LONG_AGO)
+    (second,) = Delivery.objects.claim("tutors", 10)
+    with transaction.atomic():
+        assert Delivery.objects.lock_claimed([first]) == set()
+        assert Delivery.objects.lock_claimed([second]) == {second.pk}
+    assert Delivery.objects.release([first]) == 0
+    assert Delivery.objects.get().started_at == second.started_at
+    assert Delivery.objects.release([second]) == 1
+
+
+def test_what_one_has_marked_another_does_not_find() -> None:
+    deliver("tutors", tutor())
+    (claimed,) = Delivery.objects.claim("tutors", 10)
+    assert claimed.started_at == Delivery.objects.get().started_at is not None
+    assert Delivery.objects.claim("tutors", 10) == []
+
+
+@pytest.mark.postgresql
+def test_what_is_being_worked_on_is_nobody_elses_however_old_its_mark() -> None:
+    deliver("tutors", tutor())
+    Delivery.objects.update(started_at=LONG_AGO)
+    claimed = list(Delivery.objects.all())
+
+    def lock() -> set[int]:
+        with transaction.atomic():
+            return Delivery.objects.lock_claimed(claimed)
+
+    with transaction.atomic():
+        assert lock() == {claimed[0].pk}
+        assert elsewhere(lock) == set()
+        assert elsewhere(lambda: Delivery.objects.claim("tutors", 10)) == []
+    assert Delivery.objects.get().part is None
+
+
+def test_it_marks_as_many_as_make_a_batch_lowest_first() -> None:
+    pks = [deliver("tutors", *(tutor(tutor_id=f"{i}_{j}") for j in range(4))).pk for i in range(5)]
+    assert [delivery.pk for delivery in Delivery.objects.claim("tutors", 8)] == pks[:2]
+    assert [delivery.pk for delivery in Delivery.objects.claim("tutors", 1)] == pks[2:3]
+    assert [delivery.pk for delivery in Delivery.objects.claim("tutors", 1000)] == pks[3:]
+
+
+def test_a_mark_is_committed_at_once() -> None:
+    deliver("tutors", tutor())
+    with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
+        Delivery.objects.claim("tutors", 10)
+
+
+def test_what_saw_crashes_is_taken_alone_whole_then_in_parts_then_one_record_three_times() -> None:
+    delivery = deliver("tutors", *(tutor(tutor_id=f"t{i}") for i in range(500)))
+    other = deliver("tutors", tutor(tutor_id="other"))
+    seen = []
+    for _ in range(7):
+        claimed = Delivery.objects.claim("tutors", 1000)
+        seen.append((len(claimed), claimed[0].part, claimed[0].crash_count))
+        Delivery.objects.filter(pk__in=[found.pk for found in claimed]).update(started_at=LONG_AGO)
+        Delivery.objects.filter(pk=other.pk).update(started_at=None)
+    assert seen == [(2, None, 0), (1, 500, 0), (1, 15, 0), (1, 1, 0), (1, 1, 1), (1, 1, 2), (1, 1, 3)]
+    Delivery.objects.filter(pk=delivery.pk).update(started_at=None)
+    batch.process_batch(get("tutors"))
+    delivery.refresh_from_db()
+    assert (counts(delivery), delivery.position, delivery.crash_count) == ({"held": 1, "pending": 499}, 1, 0)
+    assert delivery.part == 499
+    assert HeldRecord.objects.get().code == Code.CRASHED_WORKER
+    work_off()
+    assert (counts(delivery), counts(other)) == ({"inserted": 499, "held": 1}, {"inserted": 1})
+
+
+def test_what_one_record_survived_does_not_count_against_the_next() -> None:
+    delivery = deliver("tutors", *(tutor(tutor_id=f"t{i}") for i in range(3)))
+    Delivery.objects.update(part=1, crash_count=2)
+    for position in (1, 2):
+        batch.process_batch(get("tutors"))
+        delivery.refresh_from_db()
+        assert (counts(delivery)["inserted"], delivery.position, delivery.crash_count) == (position, position, 0)
+
+
+def test_a_worker_whose_mark_was_taken_over_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = deliver("tutors", tutor())
+    work = batch._work
+
+    def slow(*args: Any) -> Any:
+        Delivery.objects.update(started_at=LONG_AGO)
+        Delivery.objects.claim("tutors", 10)
+        return work(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "_work", slow)
+        worked = batch.process_batch(get("tutors"))
+    assert worked and not worked.outcomes and not Tutor.objects.exists()
+    delivery.refresh_from_db()
+    assert (counts(delivery), delivery.part, delivery.started_at is None) == ({"pending": 1}, 1, False)
+
+
+def test_arrivals_and_marks_are_told_by_the_databases_clock() -> None:
+    now = timezone.now()
+    with time_machine.travel(now + timedelta(days=1)):
+        delivery = deliver("tutors", tutor())
+        (claimed,) = Delivery.objects.claim("tutors", 10)
+    delivery.refresh_from_db()
+    assert abs(delivery.received_at - now) < timedelta(minutes=5)
+    assert claimed.started_at and abs(claimed.started_at - now) < timedelta(minutes=5)
