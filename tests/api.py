@@ -1,5 +1,7 @@
 """The API as a client sees it, in process: an exception that becomes a 500 fails the test with its traceback."""
 
+import csv
+import io
 import json
 import urllib.error
 import urllib.request
@@ -42,6 +44,22 @@ def refusal(response: Any, status: int) -> Any:
     assert set(body["error"]) - {"fields"} == {"code", "message"}
     assert body["error"]["message"]
     return body["error"]
+
+
+def text(response: Any) -> str:
+    """The body of a list that is streamed."""
+    assert response.status_code == 200, response.getvalue()
+    return b"".join(response.streaming_content).decode()
+
+
+def table(response: Any) -> list[dict[str, str]]:
+    """The rows of a list as CSV."""
+    return list(csv.DictReader(io.StringIO(text(response), newline="")))
+
+
+def lines(response: Any) -> list[Any]:
+    """The records of a list as NDJSON."""
+    return [json.loads(line) for line in text(response).split("\n")[:-1]]
 
 
 def ask(url: str, key: str = "", body: Any = None, **headers: str) -> tuple[int, Any, Any]:

@@ -12,6 +12,12 @@ from ingestion.services import Acceptance, accept
 from ingestion.streams import all_streams, get
 
 Status = HeldRecord.Status
+INSERT_STUDENTS = """
+    INSERT INTO tutoring_student
+        (student_id, name, is_stub, version_at, delivery, position, warnings, stored_at)
+    SELECT 's' || i, repeat('x', 250), false, now(), 1, i, '[]', now() FROM generate_series(1, 100000) AS i
+"""
+"""100,000 rows, more than any buffer on the way to a client holds."""
 
 
 def deliver(stream: str, *records: Any, keep_invalid: bool = False) -> Delivery:

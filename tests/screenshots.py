@@ -96,7 +96,7 @@ PAGES: dict[str, Callable[[Page, str], None]] = {
 
 
 def take(names: list[str], target: Path = TARGET) -> None:
-    from tests.test_browser_operator import System
+    from tests.system import System
 
     target.mkdir(parents=True, exist_ok=True)
     with PostgreSQL() as server, sync_playwright() as playwright:

@@ -14,9 +14,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from console.base import RestrictedLookupAdmin
-from enrichment.tests.held import hold
 from ingestion.models import ApiKey
 from tests.admin_pages import _name, reversed_as
+from tests.held import hold
 from tests.people import browser_of, person
 from tests.records import send, work_off
 from tutoring.tests.factories import tutor

@@ -14,9 +14,9 @@ from django.utils import timezone
 from django_q.models import Failure, Schedule, Success
 
 from enrichment.models import BulkAction, HeldRecord, Pruning
-from enrichment.tests.held import hold, wait
 from ingestion.models import ApiKey, Delivery, Upload
 from tests.admin_pages import Page, fetch, pages
+from tests.held import hold, wait
 from tests.people import browser_of, person
 from tests.records import deliver, send
 from tutoring.tests.factories import feedback, session, student, tutor

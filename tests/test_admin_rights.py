@@ -15,9 +15,9 @@ from django.urls import reverse
 
 from console.held.proposal import Proposal
 from enrichment.models import HeldRecord
-from enrichment.tests.held import hold, valid, wait
 from ingestion.payloads import ascii_json
 from tests.admin_pages import _name, addresses, reversed_as
+from tests.held import hold, valid, wait
 from tests.people import browser_of, person
 from tests.records import send, work_off
 from tutoring.tests.factories import session, student, tutor

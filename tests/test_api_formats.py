@@ -1,8 +1,6 @@
 """GET: lists as CSV and NDJSON, the fields that are wanted, what has changed since."""
 
-import csv
 import http.client
-import io
 import json
 import threading
 from collections.abc import Iterator
@@ -21,9 +19,9 @@ from conftest import NewDatabase, on_sqlite
 from enrichment.rows.ordering import CHUNK
 from enrichment.rows.writers import cell, with_truncation_marker
 from ingestion.streams import all_streams, get
-from tests.api import api, new_key, post, refusal
+from tests.api import api, lines, new_key, post, refusal, table, text
 from tests.people import browser_of, person
-from tests.records import send, work_off
+from tests.records import INSERT_STUDENTS, send, work_off
 from tests.servers import WebServer, manage
 from tutoring.tests.factories import feedback, session, student, tutor
 
@@ -41,19 +39,6 @@ def family(db: None) -> None:
     """One row of every stream, which refer to each other."""
     for stream, record in zip(all_streams(), (tutor(), student(), session(), feedback()), strict=True):
         send(stream.name, record)
-
-
-def text(response: Any) -> str:
-    assert response.status_code == 200, response.getvalue()
-    return b"".join(response.streaming_content).decode()
-
-
-def table(response: Any) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text(response), newline="")))
-
-
-def lines(response: Any) -> list[Any]:
-    return [json.loads(line) for line in text(response).split("\n")[:-1]]
 
 
 def many_students(number: int) -> None:
@@ -359,7 +344,7 @@ class TestCutShort:
         url = new_database()
         key = manage("create_api_key", "test", database_url=url).stdout.strip()
         with psycopg.connect(url, autocommit=True) as database:
-            database.execute(STUDENTS)
+            database.execute(INSERT_STUDENTS)
             with WebServer(url) as server, ExitStack() as stack:
                 address = urlsplit(server.url)
                 caller = http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)
@@ -378,10 +363,3 @@ class TestCutShort:
         if form == "ndjson":
             with pytest.raises(ValueError, match="Unterminated"):
                 json.loads(last)
-
-
-STUDENTS = """
-    INSERT INTO tutoring_student
-        (student_id, name, is_stub, version_at, delivery, position, warnings, stored_at)
-    SELECT 's' || i, repeat('x', 250), false, now(), 1, i, '[]', now() FROM generate_series(1, 100000) AS i
-"""

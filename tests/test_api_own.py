@@ -11,12 +11,11 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from enrichment.models import HeldRecord
-from enrichment.tests.held import hold, reprocess, wait
 from ingestion.models import ApiKey, Delivery
-from tests.api import NDJSON, api, ndjson, new_key, post, refusal
+from tests.api import NDJSON, api, lines, ndjson, new_key, post, refusal, table
+from tests.held import hold, reprocess, wait
 from tests.people import browser_of, person
 from tests.records import deliver, send, work_off
-from tests.test_api_formats import lines, table
 from tutoring.tests.factories import session, student, tutor
 
 pytestmark = pytest.mark.django_db

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("dashboard")
 PASSWORD = "a password for tests"
 PREPARED = f"""
 from django.contrib.auth.models import Group, User
-from enrichment.tests.held import hold
+from tests.held import hold
 user = User.objects.create_user("viewer", password="{PASSWORD}", is_staff=True)
 user.groups.add(Group.objects.get(name="viewer"))
 hold(key="T-1")

@@ -4,56 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.api import ask
-from tests.servers import Cluster, WebServer, manage, wait_until
+from tests.servers import Cluster, WebServer
+from tests.system import System
 from tutoring.tests.factories import tutor
 
 pytestmark = pytest.mark.xdist_group("cluster")
-
-PASSWORD = "a password for tests"
-PEOPLE = f"""
-from django.contrib.auth.models import Group, User
-from ingestion.models import ApiKey
-for name in ("operator", "viewer"):
-    User.objects.create_user(name, password="{PASSWORD}", is_staff=True).groups.add(Group.objects.get(name=name))
-print(ApiKey.objects.create_key(name="test")[1])
-"""
-
-
-class System:
-    """A running TutorMax with an operator and a viewer."""
-
-    def __init__(self, web: WebServer, database_url: str) -> None:
-        self.url, self.database_url = web.url, database_url
-        self.key = manage("shell", "-v0", "-c", PEOPLE, database_url=database_url).stdout.strip()
-
-    def post(self, *records: Any) -> None:
-        """Posts tutors and waits until they are worked off."""
-        status, _, answer = ask(f"{self.url}/api/tutors/batch?invalid=dead-letter", self.key, list(records))
-        assert status == 202, answer
-        self.until(lambda: not any(self.stats()["queues"].values()), "the tutors are processed")
-
-    def stats(self) -> Any:
-        return ask(f"{self.url}/api/queue/stats", self.key)[2]
-
-    def stored(self, key: str) -> Any:
-        status, _, row = ask(f"{self.url}/api/tutors/{key}", self.key)
-        return row if status == 200 else None
-
-    def until(self, condition: Callable[[], Any], what: str) -> None:
-        wait_until(condition, what, timeout=60, every=0.2)
-
-    def log_in(self, page: Page, name: str) -> None:
-        page.goto(f"{self.url}/admin/")
-        page.get_by_label("Username").fill(name)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        expect(page.get_by_role("heading", name="Dashboard")).to_be_visible()
 
 
 @pytest.fixture

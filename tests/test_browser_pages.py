@@ -15,7 +15,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 from tests.api import ask
 from tests.files import csv_of
 from tests.servers import Cluster, WebServer, manage
-from tests.test_browser_operator import System
+from tests.system import System
 from tutoring.tests.factories import feedback, session, student, tutor
 
 pytestmark = pytest.mark.xdist_group("pages")

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.files import csv_of, read_csv
 from tests.servers import Cluster, WebServer
-from tests.test_browser_operator import System
+from tests.system import System
 from tutoring.tests.factories import tutor
 
 pytestmark = pytest.mark.xdist_group("cluster")

@@ -1,6 +1,5 @@
 """The commands that work records off, send dead letters through again and bring derived fields up to date."""
 
-import io
 import json
 import signal
 import subprocess
@@ -9,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db import connection, transaction
 
 from enrichment import tasks
 from enrichment.held import bulk_actions
 from enrichment.models import BulkAction, HeldRecord
 from ingestion.models import Delivery, Upload
+from tests.commands import run
 from tests.files import csv_of
 from tests.people import browser_of, person
 from tests.records import counts, deliver, send, stored
@@ -25,12 +25,6 @@ from tutoring.models import Tutor
 from tutoring.tests.factories import student, tutor
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def run(command: str, *args: str) -> str:
-    output = io.StringIO()
-    call_command(command, *args, stdout=output)
-    return output.getvalue()
 
 
 class TestEnrichPending:

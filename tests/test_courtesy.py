@@ -6,9 +6,9 @@ import pytest
 from django.test import Client
 
 from console.base import NewestPaginator
-from enrichment.tests.held import hold
 from ingestion.models import Delivery
 from tests.api import api
+from tests.held import hold
 from tests.people import browser_of, person, text_of
 
 pytestmark = pytest.mark.django_db

@@ -12,11 +12,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from conftest import NewDatabase
-from tests.api import api
-from tests.records import send
+from tests.api import api, text
+from tests.commands import run
+from tests.records import INSERT_STUDENTS, send
 from tests.servers import ROOT, Process, manage, wait_until
-from tests.test_api_formats import STUDENTS, text
-from tests.test_commands import run
 from tutoring.tests.factories import tutor
 
 
@@ -130,7 +129,7 @@ class TestProcess:
 
 def _fill(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as database:
-        database.execute(STUDENTS)
+        database.execute(INSERT_STUDENTS)
 
 
 def _size_of_part(out: Path) -> int:

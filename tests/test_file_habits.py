@@ -25,10 +25,10 @@ from ingestion.files.shared_keys import SharedKeys
 from ingestion.files.xlsx_reader import read_sheet
 from ingestion.models import Delivery, Upload
 from tests.api import NDJSON, api, post, refusal
+from tests.commands import run
 from tests.files import DATE, DATE_AND_TIME, MAIN, csv_of, ndjson_of, read_csv, row, streamed, xlsx_of
 from tests.people import browser_of, person
 from tests.records import assert_nothing_vanished, send, stored, work_off
-from tests.test_commands import run
 from tutoring.tests.factories import session, student, tutor
 
 pytestmark = pytest.mark.django_db

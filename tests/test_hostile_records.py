@@ -8,19 +8,15 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 
-from console.held.tests.test_actions import confirm
 from enrichment.models import HeldRecord
-from enrichment.tests.held import hold, valid, wait
+from tests.held import hold, valid, wait
+from tests.held_pages import ALL, DEAD, WAITING, confirm
+from tests.hostile import INVISIBLE, MARKUP, assert_harmless
 from tests.people import text_of
 
 pytestmark = pytest.mark.django_db
 
-DEAD = "/admin/enrichment/deadletter/"
-WAITING = "/admin/enrichment/waitingrecord/"
-ALL = "/admin/enrichment/heldrecord/"
 
-MARKUP = "</title></textarea></pre><script>alert(1)</script><img src=x onerror=alert(1)>\"'"
-INVISIBLE = "\u202e\u2066\u200b\u2028\ufeff\x1b\x07"
 KEYS = [f"<script>x</script>{INVISIBLE}", "\u202egnp.exe", "<img src=x>\"'><b>", "W" * 64, "\u0416" * 64]
 
 
@@ -39,17 +35,6 @@ def hostile(key: str, **fields: Any) -> HeldRecord:
         traceback=text,
     )
     return record
-
-
-def assert_harmless(text: str) -> None:
-    """No markup of a client's, and no character that would not be seen (but in what a form sends back)."""
-    text = re.sub(r'<input type="hidden"[^>]*>', "", text)
-    for markup in ("<script>x", "<script>alert", "<img", "</textarea></pre>", "</title></"):
-        assert markup not in text, text[text.index(markup) - 300 :][:600]
-    bad = [character for character in INVISIBLE + "\0\ud800" if character in text]
-    assert not bad, (bad, text[text.index(bad[0]) - 300 :][:600])
-    for tag in re.findall(r"<[a-zA-Z][^>]*>", text):
-        assert not re.search(r"\son\w+\s*=", tag), tag
 
 
 @pytest.mark.parametrize("key", KEYS, ids=["markup", "bidi", "image", "wide", "cyrillic"])

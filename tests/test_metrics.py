@@ -12,10 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
 from enrichment.models import HeldRecord, MinuteStat
-from enrichment.tests.held import reprocess
 from ingestion import backlog
 from ingestion.models import Delivery, Doorbell
 from tests.api import api, new_key, refusal
+from tests.held import reprocess
 from tests.records import deliver, send, work_off
 from tests.servers import ROOT
 from tutoring.tests.factories import session, tutor

@@ -69,6 +69,11 @@ def crossings(path: str, source: str, domains: set[str]) -> list[str]:
     return of_api if may_admin else of_api + of_admin
 
 
+def of_test_files(source: str) -> list[str]:
+    """The imports of a test file or of something in it."""
+    return [name for name in imported(source) if any(part.startswith("test_") for part in name.split("."))]
+
+
 def _domains() -> set[str]:
     return {stream.model.__module__.partition(".")[0] for stream in all_streams()}
 
@@ -113,3 +118,24 @@ def test_no_file_is_of_two_faces() -> None:
 )
 def test_a_file_of_two_faces_is_found(path: str, line: str, wrong: bool) -> None:
     assert bool(crossings(path, line, {"a_domain"})) is wrong
+
+
+def test_no_test_file_is_imported() -> None:
+    """What several of them use is in a module beside them."""
+    sources = [*ROOT.glob("*.py"), *(path for folder in ROOT.glob("[a-z]*/") for path in folder.rglob("*.py"))]
+    assert len([path for path in sources if path.name.startswith("test_")]) > 50
+    assert {str(path): found for path in sources if (found := of_test_files(path.read_text()))} == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("from tests.test_rooms import imported", True),
+        ("from tests import test_rooms", True),
+        ("def late():\n    import tests.promises.test_once", True),
+        ("from tests.records import send", False),
+        ("from django.test import Client", False),
+    ],
+)
+def test_an_import_of_a_test_file_is_found(line: str, wrong: bool) -> None:
+    assert bool(of_test_files(line)) is wrong

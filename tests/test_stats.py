@@ -15,10 +15,10 @@ from django_q.signing import PickleSerializer, SignedPackage
 from django_q.status import Stat, Status
 
 from enrichment.models import MinuteStat
-from enrichment.tests.held import reprocess
 from ingestion.models import Delivery, Doorbell
 from ingestion.streams import names
 from tests.api import api, new_key, refusal
+from tests.held import reprocess
 from tests.records import deliver, send, work_off
 from tutoring.tests.factories import feedback, session, student, tutor
 

@@ -14,8 +14,8 @@ from django.utils import timezone
 from console.alarms import MAX_NAMED
 from enrichment.models import BulkAction, MinuteStat, Pruning
 from enrichment.stats import MAX_NEW_DEAD_LETTERS, MAX_NEW_DEAD_SHARE
-from enrichment.tests.held import hold, valid
 from ingestion.models import ApiKey, Delivery, Doorbell, PausedStream
+from tests.held import hold, valid
 from tests.people import browser_of, person, text_of
 from tests.records import deliver
 from tests.servers import ROOT

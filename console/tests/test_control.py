@@ -14,10 +14,10 @@ from pytest_django import Settings
 
 from enrichment import retention, stats, tasks
 from enrichment.models import Pruning
-from enrichment.tests.held import hold, valid
-from enrichment.tests.test_retention import delivery, grow_old, left
 from ingestion import control, doorbell
 from ingestion.models import Delivery, Doorbell, PausedStream
+from tests.ages import delivery, grow_old, left
+from tests.held import hold, valid
 from tests.people import browser_of, person, text_of
 from tests.records import deliver
 

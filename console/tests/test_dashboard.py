@@ -15,8 +15,8 @@ from django_q.models import Schedule
 from console.dashboard import MAX_ROWS, SPANS
 from console.held.filters import AgeFilter
 from enrichment.models import HeldRecord, MinuteStat
-from enrichment.tests.held import hold, valid, wait
 from ingestion.models import ApiKey, Doorbell
+from tests.held import hold, valid, wait
 from tests.people import browser_of, person, text_of
 from tests.records import deliver, send
 

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from console import search
 from enrichment.models import BulkAction, HeldRecord
-from enrichment.tests.held import hold, key_named, valid, wait
 from ingestion import control
 from ingestion.models import Delivery, Upload
+from tests.held import hold, key_named, valid, wait
 from tests.people import browser_of, person, text_of
 from tests.records import deliver, send
 

@@ -12,8 +12,8 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django_q.models import Schedule
 
-from enrichment.tests.held import hold, valid, wait
 from ingestion.models import ApiKey
+from tests.held import hold, valid, wait
 from tests.people import browser_of, person, text_of
 from tests.records import send
 

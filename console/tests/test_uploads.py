@@ -11,9 +11,9 @@ from django.test import Client
 from pytest_django import Settings
 
 from enrichment.models import HeldRecord
-from enrichment.tests.held import valid
 from ingestion.models import Delivery, Upload
 from tests.files import csv_of, streamed
+from tests.held import valid
 from tests.people import browser_of, person, text_of
 from tests.records import work_off
 

@@ -6,8 +6,8 @@ from django.db.models.functions import Now
 
 from enrichment.latency import BOUNDS, COLUMNS, quantile
 from enrichment.models import HeldRecord, MinuteStat
-from enrichment.tests.held import reprocess, valid
 from ingestion.models import Delivery
+from tests.held import reprocess, valid
 from tests.records import deliver, send, work_off
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -21,43 +21,22 @@ from pytest_django import Settings
 
 from enrichment import retention, sweep, tasks
 from enrichment.models import BulkAction, Failure, HeldRecord, MinuteStat, Pruning
-from enrichment.tests.held import hold, reprocess, valid, wait
 from ingestion import doorbell
 from ingestion.models import Delivery, Throttle, Upload
 from ingestion.streams import get
+from tests.ages import delivery, grow_old, left, long_ago
 from tests.api import api
+from tests.held import hold, reprocess, valid, wait
 from tests.people import browser_of, person, text_of
 from tests.records import assert_nothing_vanished, deliver, send, work_off
 
 pytestmark = pytest.mark.django_db
 
 Status = HeldRecord.Status
-LONG_AGO = timedelta(days=31)
-
-
-def long_ago() -> datetime:
-    return timezone.now() - LONG_AGO
-
-
-def delivery(**fields: Any) -> Delivery:
-    """Processed long ago, unless the fields say otherwise."""
-    told = {"stream": "tutors", "client": "key:abc", "body": b"[]", "count": 1, "inserted": 1}
-    return Delivery.objects.create(**{**told, "received_at": long_ago(), "processed_at": long_ago(), **fields})
-
-
-def grow_old(held: HeldRecord, **fields: Any) -> HeldRecord:
-    """Held long ago, and changed then unless the fields say otherwise."""
-    HeldRecord.objects.filter(pk=held.pk).update(**{"held_at": long_ago(), "changed_at": long_ago(), **fields})
-    Delivery.objects.filter(pk=held.delivery_id).update(received_at=long_ago(), processed_at=long_ago())
-    return held
 
 
 def prune() -> Pruning:
     return retention.run_to_completion(retention.create_run(by="test"))
-
-
-def left() -> set[int]:
-    return set(Delivery.objects.values_list("pk", flat=True))
 
 
 def test_what_was_done_with_long_ago_goes() -> None:

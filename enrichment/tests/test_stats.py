@@ -8,9 +8,9 @@ from django.utils import timezone
 
 from enrichment import stats
 from enrichment.models import HeldRecord, MinuteStat
-from enrichment.tests.held import hold, reprocess, valid, wait
 from ingestion.models import Delivery, Doorbell
 from ingestion.streams import names
+from tests.held import hold, reprocess, valid, wait
 from tests.records import deliver, send
 
 pytestmark = pytest.mark.django_db

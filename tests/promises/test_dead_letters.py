@@ -7,8 +7,8 @@ import pytest
 from enrichment import sweep
 from enrichment.held import fixing
 from enrichment.models import HeldRecord
-from enrichment.tests.held import reprocess
 from ingestion.payloads import ascii_json
+from tests.held import reprocess
 from tests.promises.helpers import never_reconcile
 from tests.records import assert_nothing_vanished, counts, deliver, send, stored, work_off
 from tutoring.tests.factories import tutor

@@ -12,11 +12,11 @@ from enrichment.held import fixing, requeue, revival
 from enrichment.held.fixing import ConcurrentChange, StillInvalid
 from enrichment.models import HeldRecord, MinuteStat
 from enrichment.pipeline import batch
-from enrichment.tests.held import discard, reprocess
 from ingestion.models import Delivery
 from ingestion.payloads import ascii_json
 from ingestion.streams import get
 from ingestion.validation import NoValidRecords
+from tests.held import discard, reprocess
 from tests.promises.helpers import beside, never_reconcile, wait_until_blocked
 from tests.records import assert_nothing_vanished, counts, deliver, offer, send, stored, work_off
 from tutoring.tests.factories import session, tutor

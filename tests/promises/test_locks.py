@@ -16,8 +16,8 @@ from django.utils import timezone
 from enrichment.models import HeldRecord
 from enrichment.pipeline import batch, outcomes, references
 from enrichment.pipeline import upsert as persist
-from enrichment.tests.held import reprocess
 from ingestion.streams import get
+from tests.held import reprocess
 from tests.promises.helpers import beside, is_free, record_of, row_of, wait_until_blocked
 from tests.records import deliver, send
 from tutoring.models import Student, Tutor, TutoringSession

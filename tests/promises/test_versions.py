@@ -11,9 +11,9 @@ from django.db import transaction
 from enrichment.held import fixing
 from enrichment.models import HeldRecord
 from enrichment.pipeline import upsert as persist
-from enrichment.tests.held import reprocess
 from ingestion.payloads import ascii_json
 from ingestion.streams import get
+from tests.held import reprocess
 from tests.promises.helpers import row_of
 from tests.records import assert_nothing_vanished, counts, deliver, send, stored, work_off
 from tutoring.models import Student

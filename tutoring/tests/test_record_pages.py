@@ -18,9 +18,9 @@ from django.utils import timezone
 from console.stored import weekly
 from enrichment.held.fixing import fix
 from enrichment.models import HeldRecord
-from enrichment.tests.held import hold, reprocess, wait
 from ingestion.models import Delivery
 from ingestion.payloads import ascii_json
+from tests.held import hold, reprocess, wait
 from tests.people import browser_of, person, text_of
 from tests.records import send, work_off
 from tutoring import statistics

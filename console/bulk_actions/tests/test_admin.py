@@ -14,9 +14,9 @@ from console.bulk_actions import page as bulk_action_page
 from console.bulk_actions.admin import list_pages
 from enrichment.held import bulk_actions
 from enrichment.models import BulkAction, HeldRecord
-from enrichment.tests.held import discard, hold, reprocess, valid, wait
 from ingestion import doorbell
 from ingestion.models import Delivery, PausedStream
+from tests.held import discard, hold, reprocess, valid, wait
 from tests.people import browser_of, person, words_of
 from tests.records import work_off as work
 

@@ -18,14 +18,14 @@ from django.utils import timezone
 
 from console.held import actions
 from console.held.bulk_fix_form import ChangeForm
-from console.held.tests.test_actions import ALL, DEAD, choose, fields_of
 from enrichment.held import bulk_actions, bulk_fix, fixing, requeue
 from enrichment.held.bulk_fix import FIELD_MISSING, OLD_VALUE_DIFFERS, UNCHANGED, Change
 from enrichment.models import BulkAction, HeldRecord
-from enrichment.tests.held import discard, hold, reprocess, valid, wait
 from ingestion import streams
 from ingestion.models import Delivery
 from ingestion.payloads import ascii_json
+from tests.held import discard, hold, reprocess, valid, wait
+from tests.held_pages import ALL, DEAD, choose, fields_of
 from tests.people import browser_of, person, words_of
 from tests.records import stored
 from tests.records import work_off as work

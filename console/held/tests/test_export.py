@@ -11,12 +11,12 @@ from django.utils import timezone
 
 from console.held import export as held_export
 from enrichment.models import HeldRecord
-from enrichment.tests.held import hold, key_named, valid, wait
+from tests.held import hold, key_named, valid, wait
+from tests.held_pages import DEAD
 from tests.people import browser_of, person, text_of
 
 pytestmark = pytest.mark.django_db
 
-DEAD = "/admin/enrichment/deadletter/"
 EXPORT = f"{DEAD}export/"
 NDJSON = f"{EXPORT}ndjson/"
 

@@ -14,8 +14,8 @@ from console import senders
 from console.held.admin import HeldPaginator, HeldRecordAdmin
 from console.held.selection import filter_of
 from enrichment.models import SELECTABLE_BY, DeadLetter, HeldRecord, WaitingRecord
-from enrichment.tests.held import hold, key_named, wait
 from ingestion.models import Delivery, Upload
+from tests.held import hold, key_named, wait
 from tests.people import browser_of, person, text_of
 
 pytestmark = pytest.mark.django_db

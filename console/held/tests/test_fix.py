@@ -11,17 +11,16 @@ from django.test import Client
 from console.held import fix_form
 from console.held import page as held_page
 from enrichment.models import BulkAction, HeldRecord
-from enrichment.tests.held import hold, valid
 from ingestion import streams
 from ingestion.cells import readers_of
 from ingestion.payloads import ascii_json, parse_json
 from ingestion.text import pretty
+from tests.held import hold, valid
+from tests.held_pages import DEAD
 from tests.people import browser_of, person, text_of
 from tests.records import send
 
 pytestmark = pytest.mark.django_db
-
-DEAD = "/admin/enrichment/deadletter/"
 
 
 def page_of(record: HeldRecord) -> str:

@@ -10,16 +10,14 @@ from django.test import Client
 from django.utils import timezone
 
 from enrichment.models import HeldRecord
-from enrichment.tests.held import hold, key_named, reprocess, valid, wait
 from ingestion.models import Delivery, Upload
+from tests.held import hold, key_named, reprocess, valid, wait
+from tests.held_pages import ALL, DEAD, WAITING
 from tests.people import browser_of, person, text_of, words_of
 from tests.records import send
 
 pytestmark = pytest.mark.django_db
 
-DEAD = "/admin/enrichment/deadletter/"
-WAITING = "/admin/enrichment/waitingrecord/"
-ALL = "/admin/enrichment/heldrecord/"
 BULK_ACTIONS = "/admin/enrichment/bulkaction/"
 Status = HeldRecord.Status
 

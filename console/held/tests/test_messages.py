@@ -12,19 +12,17 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from console.held.page import MAX_MESSAGES
-from console.held.tests.test_actions import confirm
 from enrichment.models import BulkAction, HeldRecord
 from enrichment.pipeline.item import MAX_FIRST_MESSAGE, Rejection
-from enrichment.tests.held import hold, wait
 from ingestion.messages import Message
 from ingestion.models import Delivery
+from tests.held import hold, wait
+from tests.held_pages import DEAD, WAITING, confirm
+from tests.hostile import INVISIBLE, MARKUP, assert_harmless
 from tests.people import text_of
-from tests.test_hostile_records import INVISIBLE, MARKUP, assert_harmless
 
 pytestmark = pytest.mark.django_db
 
-DEAD = "/admin/enrichment/deadletter/"
-WAITING = "/admin/enrichment/waitingrecord/"
 Status, Stage, Code = HeldRecord.Status, HeldRecord.Stage, HeldRecord.Code
 AGE, EMAIL = {"age": ["is 7"]}, {"email": ["is none"]}
 

@@ -9,10 +9,10 @@ from django.test import Client
 from django.utils import timezone
 
 from console.held import missing_references
-from console.held.tests.test_actions import confirm
 from enrichment.models import BulkAction, HeldRecord
-from enrichment.tests.held import hold, valid, wait
 from ingestion.models import Delivery
+from tests.held import hold, valid, wait
+from tests.held_pages import confirm
 from tests.people import browser_of, person, text_of, words_of
 from tests.records import send
 

@@ -15,8 +15,8 @@ from enrichment import tasks
 from enrichment.held import bulk_actions, requeue
 from enrichment.models import BulkAction, HeldRecord
 from enrichment.pipeline import batch
-from enrichment.tests.held import hold, reprocess, valid, wait
 from ingestion.models import Delivery
+from tests.held import hold, reprocess, valid, wait
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -29,7 +29,7 @@ def hold(payload: Any = None, **fields: Any) -> HeldRecord:
         stream=stream, client="key:abc", body=ascii_json([payload]).encode(), count=1, held=1, processed_at=now
     )
     number = next(_numbers)
-    told: dict[str, Any] = {
+    usual: dict[str, Any] = {
         "stream": stream,
         "key": f"T-{number}",
         "client": delivery.client,
@@ -43,9 +43,11 @@ def hold(payload: Any = None, **fields: Any) -> HeldRecord:
         "code": HeldRecord.Code.INVALID,
         "messages": {"email": ["value is not a valid email address"]},
     }
-    told |= fields
-    rejection = Rejection(told["stage"], told["code"], told["messages"], missing_stream=told.get("missing_stream", ""))
-    held = HeldRecord.objects.create(**{"message": rejection.message, **told})
+    usual |= fields
+    rejection = Rejection(
+        usual["stage"], usual["code"], usual["messages"], missing_stream=usual.get("missing_stream", "")
+    )
+    held = HeldRecord.objects.create(**{"message": rejection.message, **usual})
     held.failures.create(
         delivery=delivery.pk, stage=held.stage, code=held.code, messages=held.messages, code_version="0.1.0"
     )
@@ -54,7 +56,7 @@ def hold(payload: Any = None, **fields: Any) -> HeldRecord:
 
 def wait(**fields: Any) -> HeldRecord:
     """A session that waits for its tutor."""
-    told = {
+    usual = {
         "stream": "sessions",
         "status": HeldRecord.Status.WAITING,
         "code": HeldRecord.Code.MISSING_REFERENCE,
@@ -63,7 +65,7 @@ def wait(**fields: Any) -> HeldRecord:
         "missing_key": "T-9",
         "waiting_since": timezone.now(),
     }
-    return hold(valid("sessions"), **{**told, **fields})
+    return hold(valid("sessions"), **{**usual, **fields})
 
 
 def key_named(name: str) -> ApiKey:
