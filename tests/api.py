@@ -10,6 +10,7 @@ from typing import Any
 from django.test import Client
 
 from ingestion.models import ApiKey
+from tests.servers import PATIENCE
 
 NDJSON = "application/x-ndjson"
 
@@ -68,7 +69,7 @@ def ask(url: str, key: str = "", body: Any = None, **headers: str) -> tuple[int,
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     data = None if body is None else json.dumps(body).encode()
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30)
+        response = urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=PATIENCE)
     except urllib.error.HTTPError as error:
         response = error
     with response:

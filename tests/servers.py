@@ -25,6 +25,8 @@ import psycopg
 from tests.guard import Guard
 
 ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 60
+"""Seconds until a test gives up waiting for what takes milliseconds on an idle machine."""
 
 
 @functools.cache
@@ -51,7 +53,7 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], Any], what: str, timeout: float = 30, every: float = 0.05) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, timeout: float = PATIENCE, every: float = 0.05) -> Any:
     """The first true answer of `condition`; AssertionError naming `what` after `timeout` seconds without one."""
     deadline = time.monotonic() + timeout
     while not (answer := condition()):
@@ -130,7 +132,7 @@ class PostgreSQL:
         for _ in range(5):
             self.port = self.port or free_port()
             options = (f"--log={self.log}", f"--options=-p {self.port}")
-            if self._run("pg_ctl", "start", "--wait", "--timeout=60", *options) == 0:
+            if self._run("pg_ctl", "start", "--wait", f"--timeout={PATIENCE}", *options) == 0:
                 return
             if "could not bind" not in self.log.read_text():
                 break
@@ -139,7 +141,7 @@ class PostgreSQL:
 
     def stop(self, mode: str = "fast") -> None:
         """Stops the server: `fast` breaks off what runs, `immediate` is a crash."""
-        self._run("pg_ctl", "stop", "--wait", f"--mode={mode}")
+        self._run("pg_ctl", "stop", "--wait", f"--timeout={PATIENCE}", f"--mode={mode}")
         guard().drop("server", self.bin / "pg_ctl", self.data)
 
     def restart(self, mode: str = "fast") -> None:
@@ -235,7 +237,7 @@ class Process:
         """Its output so far, or when it has been ended, all of it."""
         return self._log if self._log is not None else Path(self.output).read_text()
 
-    def stop(self, timeout: float = 15) -> int:
+    def stop(self, timeout: float = PATIENCE) -> int:
         """SIGTERM to the main process alone (to the group it hangs django-q2), after `timeout` SIGKILL to the group."""
         if self.popen.poll() is None:
             self.popen.send_signal(signal.SIGTERM)

@@ -41,7 +41,7 @@ class System:
         return row if status == 200 else None
 
     def until(self, condition: Callable[[], Any], what: str) -> None:
-        wait_until(condition, what, timeout=60, every=0.2)
+        wait_until(condition, what, every=0.2)
 
     def log_in(self, page: Page, name: str) -> None:
         page.goto(f"{self.url}/admin/")

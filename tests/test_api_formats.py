@@ -22,7 +22,7 @@ from ingestion.streams import all_streams, get
 from tests.api import api, lines, new_key, post, refusal, table, text
 from tests.people import browser_of, person
 from tests.records import INSERT_STUDENTS, send, work_off
-from tests.servers import WebServer, manage
+from tests.servers import PATIENCE, WebServer, manage
 from tutoring.tests.factories import feedback, session, student, tutor
 
 NDJSON = "application/x-ndjson"
@@ -292,7 +292,7 @@ class TestChanges:
         thread = threading.Thread(target=_store_slowly, args=(slow, go_on))
         thread.start()
         try:
-            assert slow.wait(30)
+            assert slow.wait(PATIENCE)
             send("students", student())
             send("tutors", tutor(tutor_id="after"))
             assert _keys(client, path) == ["before"]
@@ -316,7 +316,7 @@ def _store_slowly(stored: threading.Event, go_on: threading.Event) -> None:
             Tutor.objects.filter(pk="before").select_for_update().exists()
             upsert.store(get("tutors"), [{**row, "tutor_id": "slow"}])
             stored.set()
-            go_on.wait(30)
+            go_on.wait(PATIENCE)
     finally:
         connection.close()
 
@@ -347,7 +347,7 @@ class TestCutShort:
             database.execute(INSERT_STUDENTS)
             with WebServer(url) as server, ExitStack() as stack:
                 address = urlsplit(server.url)
-                caller = http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)
+                caller = http.client.HTTPConnection(str(address.hostname), address.port, timeout=PATIENCE)
                 stack.callback(caller.close)
                 caller.request("GET", f"/api/students?format={form}", headers={"Authorization": f"Api-Key {key}"})
                 answer = stack.enter_context(caller.getresponse())

@@ -50,7 +50,7 @@ def test_an_operator_previews_and_uploads_a_file_and_sees_it_go(
     expect(page.get_by_text("Uploaded people.csv.")).to_be_visible()
     expect(page.get_by_text("processing", exact=True)).to_be_visible()
     with Cluster(database_url):
-        expect(page.get_by_text("completed")).to_be_visible(timeout=60_000)  # nobody reloads
+        expect(page.get_by_text("completed")).to_be_visible()  # nobody reloads
     expect(page.get_by_text("100.0%")).to_be_visible()
 
     with page.expect_download() as download:

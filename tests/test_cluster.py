@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from ingestion.payloads import ascii_json
-from tests.servers import Cluster, PostgreSQL, WebServer, manage, wait_until
+from tests.servers import PATIENCE, Cluster, PostgreSQL, WebServer, manage, wait_until
 from tutoring.tests.factories import feedback, session, student, tutor
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.xdist_group("cluster")]
@@ -37,12 +37,12 @@ class Client:
         data = None if body is None else ascii_json(body).encode()
         headers = {"Authorization": f"Api-Key {self.key}", "Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, data, headers)
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             return json.load(response)
 
     def post(self, stream: str, *records: Any) -> int:
         """The delivery's id; again and again while the database is away, as a client should."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 return int(self(f"/api/{stream}/batch", list(records))["delivery"])
@@ -96,7 +96,7 @@ def test_records_posted_are_stored_by_the_cluster(system: tuple[str, Client]) ->
     with Cluster(url):
         for stream, records in world(50):
             client.post(stream, *records)
-        wait_until(lambda: set(stored(url).values()) == {50}, "everything is stored", timeout=60)
+        wait_until(lambda: set(stored(url).values()) == {50}, "everything is stored")
         assert client("/api/sessions/s7")["is_weekend"] in (True, False)
         assert client("/health")["status"] == "healthy"
     assert open_held(url) == 0
@@ -109,10 +109,8 @@ def test_a_running_task_ends_in_good_order(system: tuple[str, Client]) -> None:
         wait_until(lambda: stored(url)["tutors"], "the cluster works")
         for stream, records in world(300):
             client.post(stream, *records)
-        started = time.monotonic()
         cluster.popen.send_signal(signal.SIGTERM)
-        assert cluster.popen.wait(15) == 0
-        assert time.monotonic() - started < 15
+        assert cluster.popen.wait(PATIENCE) == 0
     with psycopg.connect(url) as connection:
         marks = connection.execute("SELECT count(*) FROM ingestion_delivery WHERE started_at IS NOT NULL").fetchone()
     assert marks == (0,)
@@ -124,7 +122,7 @@ def test_django_q_s_rows_may_be_deleted(system: tuple[str, Client]) -> None:
         for stream, records in world(20):
             client.post(stream, *records)
             connection.execute("DELETE FROM django_q_ormq")
-        wait_until(lambda: set(stored(url).values()) == {20}, "everything is stored", timeout=60)
+        wait_until(lambda: set(stored(url).values()) == {20}, "everything is stored")
 
 
 def test_postgresql_stops_and_starts_in_mid_run(postgres: PostgreSQL) -> None:
@@ -149,10 +147,10 @@ def test_postgresql_stops_and_starts_in_mid_run(postgres: PostgreSQL) -> None:
                     client("/api/tutors", tutor())
                 with away.value:
                     assert (away.value.code, away.value.headers["Retry-After"]) == (503, "5")
-                time.sleep(1)
+                time.sleep(1)  # the outage lasts
                 postgres.start()
             cluster = _alive(stack, cluster, url)
-        wait_until(all_stored, "everything is stored", timeout=90, every=0.5)
+        wait_until(all_stored, "everything is stored", timeout=3 * PATIENCE, every=0.5)
         assert stored(url)["tutors"] == 2000
         assert open_held(url) == 0
         wait_until(client.idle, "nothing is pending")
@@ -182,7 +180,7 @@ def test_an_idle_worker_killed_hangs_nothing_for_long(system: tuple[str, Client]
                 cluster = stack.enter_context(Cluster(url, **quick))
             return stored(url)["tutors"] == 1
 
-        wait_until(recovered, "the record is stored all the same", timeout=60)
+        wait_until(recovered, "the record is stored all the same")
 
 
 def test_what_was_answered_202_survives_a_crash_of_everything(postgres: PostgreSQL) -> None:

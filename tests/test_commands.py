@@ -19,7 +19,7 @@ from tests.commands import run
 from tests.files import csv_of
 from tests.people import browser_of, person
 from tests.records import counts, deliver, send, stored
-from tests.servers import ROOT, Process, manage, wait_until
+from tests.servers import PATIENCE, ROOT, Process, manage, wait_until
 from tests.workers import database_url
 from tutoring.models import Tutor
 from tutoring.tests.factories import student, tutor
@@ -62,7 +62,7 @@ class TestEnrichPending:
         with Process(command, {"DATABASE_URL": database_url()}) as process:
             wait_until(lambda: stored("students", other["student_id"]), "it works and then waits")
             process.popen.send_signal(signal.SIGINT)
-            assert process.popen.wait(20) == 130, process.log()
+            assert process.popen.wait(PATIENCE) == 130, process.log()
         assert Delivery.objects.release([claimed]) == 1
         assert counts(delivery) == {"pending": 1}
 
@@ -77,7 +77,7 @@ class TestEnrichPending:
             process.popen.send_signal(signal.SIGINT)
             wait_until(lambda: "Stopping after this round" in process.log(), "it has heard the first")
             process.popen.send_signal(signal.SIGINT)
-            assert process.popen.wait(20) == 130, process.log()
+            assert process.popen.wait(PATIENCE) == 130, process.log()
         delivery.refresh_from_db()
         assert (delivery.started_at, delivery.pending) == (None, 1)
 

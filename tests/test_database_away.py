@@ -17,14 +17,11 @@ import pytest
 
 from conftest import NewDatabase
 from ingestion.payloads import ascii_json
-from tests.servers import Cluster, WebServer, manage, wait_until
+from tests.servers import PATIENCE, Cluster, WebServer, manage, wait_until
 from tutoring.tests.factories import tutor
 from tutormax.postgresql.base import is_there
 
 pytestmark = pytest.mark.postgresql
-
-PATIENCE = 15
-"""Seconds after which a client gives up here. A database that is waited for keeps it for minutes."""
 
 
 class Line:
@@ -87,7 +84,7 @@ class Client:
         self.headers = {"Authorization": f"Api-Key {key}", "Cookie": f"sessionid={'s' * 32}"}
 
     def __call__(self, path: str, record: Any = None) -> int:
-        """The status of the answer, which must come before the client gives up."""
+        """The status of the answer, which must come before the client gives up; one that waits keeps it for minutes."""
         connection = http.client.HTTPConnection(self.address, timeout=PATIENCE)
         with contextlib.closing(connection):
             body = None if record is None else ascii_json(record)
@@ -122,7 +119,7 @@ def test_a_silent_database_is_a_503_until_it_speaks_again(line: Line, client: Cl
     """Web server and cluster get over it by themselves."""
     with Cluster(line.url, CLAIM_LEASE="3", SWEEP_INTERVAL="1") as cluster:
         assert client("/api/tutors", tutor(tutor_id="before")) == 202
-        wait_until(lambda: stored(database_url, "before"), "the cluster works", timeout=60)
+        wait_until(lambda: stored(database_url, "before"), "the cluster works")
         assert [client(path) for path in GETS * 2] == OK * 2  # most threads of the server then have a connection
         line.speaks.clear()
         with ThreadPoolExecutor(12) as clients:
@@ -134,7 +131,7 @@ def test_a_silent_database_is_a_503_until_it_speaks_again(line: Line, client: Cl
         line.speaks.set()
         wait_until(lambda: client("/api/tutors", tutor(tutor_id="after")) == 202, "records are taken in again")
         wait_until(lambda: [client(path) for path in GETS] == OK, "all is well again")
-        wait_until(lambda: stored(database_url, "after"), "the cluster works again", timeout=60)
+        wait_until(lambda: stored(database_url, "after"), "the cluster works again")
 
 
 def stored(database_url: str, key: str) -> bool:

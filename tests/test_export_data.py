@@ -15,7 +15,7 @@ from conftest import NewDatabase
 from tests.api import api, text
 from tests.commands import run
 from tests.records import INSERT_STUDENTS, send
-from tests.servers import ROOT, Process, manage, wait_until
+from tests.servers import PATIENCE, ROOT, Process, manage, wait_until
 from tutoring.tests.factories import tutor
 
 
@@ -119,7 +119,7 @@ class TestProcess:
                 process.popen.send_signal(end)
             else:
                 _terminate(url, database.info.backend_pid)
-            code = process.popen.wait(30)
+            code = process.popen.wait(PATIENCE)
         assert out.read_text() == "old"
         assert code == {signal.SIGINT: 130, "database": 1}.get(end, -int(end) if isinstance(end, int) else 0)
         if end in (signal.SIGINT, "database"):

@@ -114,7 +114,7 @@ def test_the_snippets_do_what_is_shown(new_database: NewDatabase, tmp_path: Path
                 output = shell.run(block)
                 if block.shown is not None and comparable(output, before) != comparable(block.shown):
                     others.append(f"Line {block.line}:\n{output}")
-                wait_until(lambda: is_idle(web.url, key, idle), f"line {block.line} is worked off", timeout=60)
+                wait_until(lambda: is_idle(web.url, key, idle), f"line {block.line} is worked off")
     assert not others, "\n".join(others)
     assert any(idle.values())
 

@@ -14,7 +14,7 @@ from enrichment.models import HeldRecord
 from ingestion.models import Delivery
 from tests.api import NDJSON, api, ask, ndjson, new_key, post, refusal
 from tests.records import assert_nothing_vanished, counts, stored, work_off
-from tests.servers import WebServer, manage
+from tests.servers import PATIENCE, WebServer, manage
 from tutoring.tests.factories import feedback, session, student, tutor
 
 MB = 1_000_000
@@ -260,7 +260,7 @@ class TestServer:
             address = urlsplit(server.url)
             own = ["Host: localhost", f"Authorization: Api-Key {key}", "Connection: close"]
             request = "\r\n".join([line, *own, *headers]) + "\r\n\r\n"
-            with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+            with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connection:
                 for part in (request.encode("latin-1"), *parts):
                     connection.sendall(part)
                 if end:

@@ -15,7 +15,7 @@ from enrichment.models import Failure, HeldRecord, Pruning
 from ingestion.models import Delivery
 from ingestion.streams import get
 from tests.records import assert_nothing_vanished, deliver, send
-from tests.servers import Process
+from tests.servers import PATIENCE, Process
 from tests.workers import database_url
 from tutoring.tests.factories import tutor
 
@@ -38,7 +38,7 @@ def run(script: str = "", *args: str) -> Process:
 
 
 def ended(process: Process) -> None:
-    assert process.popen.wait(120) == 0, process.log()
+    assert process.popen.wait(3 * PATIENCE) == 0, process.log()
     process.stop()
 
 

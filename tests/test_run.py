@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from conftest import NewDatabase
-from tests.servers import ROOT, Process, free_port, wait_until
+from tests.servers import PATIENCE, ROOT, Process, free_port, wait_until
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.xdist_group("run")]  # one after the other: they start many processes
 
@@ -57,7 +57,7 @@ def _running(process: Process) -> str:
         assert process.popen.poll() is None, process.log()
         return process.log() if STARTED in process.log() else ""
 
-    return str(wait_until(screen, "everything runs", timeout=120))
+    return str(wait_until(screen, "everything runs", timeout=3 * PATIENCE))
 
 
 def _family(process: Process) -> list[psutil.Process]:
@@ -72,10 +72,10 @@ def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def _end(process: Process, number: signal.Signals) -> None:
-    """Ends it as a terminal or a supervisor would: within 15 s every process is gone and the exit is a clean one."""
+    """Ends it as a terminal or a supervisor would: every process is gone with it, and the exit is a clean one."""
     family = _family(process)
     process.popen.send_signal(number)
-    assert process.popen.wait(timeout=15) == 0
+    assert process.popen.wait(PATIENCE) == 0
     assert _alive(family) == []
 
 
@@ -160,7 +160,7 @@ def test_nothing_runs_on_when_it_is_killed_itself(start: Start) -> None:
     _running(process)
     family = _family(process)
     process.popen.send_signal(signal.SIGKILL)
-    wait_until(lambda: not _alive(family), "web server and cluster end", timeout=15)
+    wait_until(lambda: not _alive(family), "web server and cluster end")
 
 
 def test_a_port_in_use_is_said_in_a_sentence(start: Start) -> None:
@@ -169,7 +169,7 @@ def test_a_port_in_use_is_said_in_a_sentence(start: Start) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         process = start(PORT=str(port))
-        assert process.popen.wait(timeout=30) == 1
+        assert process.popen.wait(PATIENCE) == 1
     assert process.log() == f"CommandError: Port {port} is in use. Use another one: make run PORT={port + 1}\n"
 
 
@@ -178,7 +178,7 @@ def test_a_second_one_in_the_same_directory_is_refused(start: Start, directory: 
     first = start(PORT=port)
     _running(first)
     second = start(PORT=str(free_port()))
-    assert second.popen.wait(timeout=30) == 1
+    assert second.popen.wait(PATIENCE) == 1
     where = f"{directory}/.run and port {port}"
     assert second.log() == f"CommandError: Another make run is using {where}. Stop it first.\n"
     assert first.popen.poll() is None
@@ -186,7 +186,7 @@ def test_a_second_one_in_the_same_directory_is_refused(start: Start, directory: 
 
 def test_a_database_that_is_away_is_said_in_a_sentence(start: Start) -> None:
     process = start(PORT=str(free_port()), DATABASE_URL=f"postgres://nobody@127.0.0.1:{free_port()}/none")
-    assert process.popen.wait(timeout=30) == 1
+    assert process.popen.wait(PATIENCE) == 1
     assert "CommandError: The database cannot be used: " in process.log()
     assert "Traceback" not in process.log()
 

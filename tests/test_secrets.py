@@ -13,7 +13,7 @@ from django.core import signing
 
 from conftest import NewDatabase
 from tests.api import ask
-from tests.servers import WebServer, manage
+from tests.servers import PATIENCE, WebServer, manage
 from tutoring.tests.factories import student, tutor
 
 pytestmark = pytest.mark.postgresql
@@ -47,7 +47,7 @@ class Browser:
         if form:
             form["csrfmiddlewaretoken"] = next(cookie.value or "" for cookie in self.jar if cookie.name == "csrftoken")
         data = urllib.parse.urlencode(form).encode() if form else None
-        with self.opener.open(self.url + path, data, timeout=30) as response:
+        with self.opener.open(self.url + path, data, timeout=PATIENCE) as response:
             text = response.read().decode()
         self.shown += text + "".join(str(cookie) for cookie in self.jar)
         return str(text)

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -53,7 +52,5 @@ def test_a_process_that_does_not_heed_sigterm_is_killed_with_its_children() -> N
     script = "trap '' TERM; sleep 600 & echo ready $!; wait; wait"
     with Process(("bash", "-c", script), {}) as process:
         child = int(wait_until(lambda: process.log().split()[1:], "the child runs")[0])
-        started = time.monotonic()
         assert process.stop(timeout=0.5) == -signal.SIGKILL
-        assert time.monotonic() - started < 5
     wait_until(lambda: _gone(child), "the child is gone")

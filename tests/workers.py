@@ -6,7 +6,7 @@ import sys
 
 from django.db import connection
 
-from tests.servers import Process
+from tests.servers import PATIENCE, Process
 
 WORKER = (sys.executable, "-m", "tests.worker")
 
@@ -26,5 +26,5 @@ def worker(*options: str, **environment: str) -> Process:
 def run_workers(number: int, *options: str, **environment: str) -> None:
     workers = [worker(*options, **environment) for _ in range(number)]
     for process in workers:
-        assert process.popen.wait(120) == 0, process.log()
+        assert process.popen.wait(3 * PATIENCE) == 0, process.log()
         process.stop()

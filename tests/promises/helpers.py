@@ -19,7 +19,7 @@ from enrichment.held import revival
 from enrichment.pipeline import upsert as persist
 from ingestion.streams import Context, get
 from ingestion.validation import validate
-from tests.servers import wait_until
+from tests.servers import PATIENCE, wait_until
 from tutoring.tests.factories import tutor
 
 T = TypeVar("T")
@@ -29,14 +29,14 @@ def tutors(number: int) -> list[dict[str, Any]]:
     return [tutor(tutor_id=f"tutor_{i:04}") for i in range(number)]
 
 
-def beside(act: Callable[[], T], lock_timeout: str = "20s") -> Future[T]:
-    """Runs `act` in a thread, on a connection of its own, where it waits for no lock longer than that."""
+def beside(act: Callable[[], T]) -> Future[T]:
+    """Runs `act` in a thread, on a connection of its own, where it waits for a lock for less than PATIENCE."""
 
     def run() -> T:
         try:
             if connection.vendor == "postgresql":
                 with connection.cursor() as cursor:
-                    cursor.execute("SELECT set_config('lock_timeout', %s, false)", [lock_timeout])
+                    cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{PATIENCE - 10}s"])
             return act()
         finally:
             connection.close()
@@ -49,7 +49,7 @@ def beside(act: Callable[[], T], lock_timeout: str = "20s") -> Future[T]:
 
 def elsewhere(act: Callable[[], T]) -> T:
     """What `act` answers in another transaction than ours."""
-    return beside(act, "3s").result(30)
+    return beside(act).result(PATIENCE)
 
 
 def is_free(rows: models.QuerySet[Any], *, no_key: bool = False) -> bool:
@@ -74,7 +74,7 @@ def wait_until_blocked() -> None:
             cursor.execute(query)
             return bool(cursor.fetchall())
 
-    wait_until(blocked, "the other waits for a lock", timeout=10)
+    wait_until(blocked, "the other waits for a lock")
 
 
 def record_of(stream: str, item: dict[str, Any]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import time
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from enrichment.models import HeldRecord
 from ingestion.models import Delivery
 from ingestion.streams import get
 from tests.records import assert_nothing_vanished, counts, deliver, stored, work_off
+from tests.servers import PATIENCE, wait_until
 from tests.workers import run_workers, worker
 from tutoring.tests.factories import feedback, session, student, tutor
 
@@ -58,16 +58,23 @@ def test_children_and_parents_by_4_workers_leave_none_waiting() -> None:
     assert_nothing_vanished()
 
 
+def kill_at_work(after: int) -> None:
+    """Starts a worker and kills it when so many more deliveries have been processed, or all."""
+    done = Delivery.objects.exclude(processed_at=None)
+    target = done.count() + after
+    process = worker("--records=40", CLAIM_LEASE="1")
+    wait_until(lambda: done.count() >= target or process.popen.poll() is not None, "it is at work", every=0.01)
+    process.popen.send_signal(signal.SIGKILL)
+    process.popen.wait()
+    process.stop()
+
+
 def test_workers_killed_20_times_lose_and_double_nothing() -> None:
     chance = random.Random(2)
     for i in range(150):
         deliver("tutors", *(tutor(tutor_id=f"t{i}_{j}") for j in range(20)))
     for _ in range(20):
-        process = worker("--records=40", CLAIM_LEASE="1")
-        time.sleep(chance.uniform(0.9, 1.6))
-        process.popen.send_signal(signal.SIGKILL)
-        process.popen.wait()
-        process.stop()
+        kill_at_work(after=chance.randint(1, 5))
     run_workers(2, CLAIM_LEASE="1")
     assert get("tutors").model._default_manager.count() == 3000
     assert not HeldRecord.objects.exists()
@@ -99,7 +106,7 @@ def killed_until_done() -> int:
     """Runs worker after worker, killed by the poison, until one ends by itself; returns the deaths."""
     for deaths in range(30):
         process = worker("--kill-on=poison", CLAIM_LEASE="1")
-        code = process.popen.wait(60)
+        code = process.popen.wait(PATIENCE)
         log = process.log()
         process.stop()
         if code == 0:

@@ -19,6 +19,7 @@ from ingestion.validation import NoValidRecords
 from tests.held import discard, reprocess
 from tests.promises.helpers import beside, never_reconcile, wait_until_blocked
 from tests.records import assert_nothing_vanished, counts, deliver, offer, send, stored, work_off
+from tests.servers import PATIENCE
 from tutoring.tests.factories import session, tutor
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -209,7 +210,7 @@ def test_what_is_discarded_while_it_is_being_closed_stays_discarded(monkeypatch:
         HeldRecord.objects.update(status=Status.DISCARDED)
         closed = beside(lambda: revival.close_superseded(get("tutors"), HeldRecord.objects.all()))
         wait_until_blocked()
-    assert closed.result(30) == 0
+    assert closed.result(PATIENCE) == 0
     assert HeldRecord.objects.get().status == Status.DISCARDED
 
 
@@ -221,5 +222,5 @@ def test_of_two_who_send_a_record_on_at_once_one_does() -> None:
         (delivery,) = requeue.queue("tutors", pks, Delivery.Source.BULK_ACTION)
         second = beside(lambda: requeue.queue("tutors", pks, Delivery.Source.BULK_ACTION))
         wait_until_blocked()
-    assert second.result(30) == []
+    assert second.result(PATIENCE) == []
     assert HeldRecord.objects.get().queued_in == delivery.pk

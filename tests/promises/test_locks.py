@@ -20,6 +20,7 @@ from ingestion.streams import get
 from tests.held import reprocess
 from tests.promises.helpers import beside, is_free, record_of, row_of, wait_until_blocked
 from tests.records import deliver, send
+from tests.servers import PATIENCE
 from tutoring.models import Student, Tutor, TutoringSession
 from tutoring.tests.factories import feedback, session, student, tutor
 
@@ -118,6 +119,6 @@ def _waits_before(act: Callable[[], T], first: models.QuerySet[Any], second: mod
         answer = beside(act)
         wait_until_blocked()
         in_order = is_free(second)
-    assert answer.result(30) is not None
+    assert answer.result(PATIENCE) is not None
     assert in_order
     return answer.result()
