@@ -42,7 +42,7 @@ def test_a_repeat_gets_the_first_answer_byte_for_byte(client: Client, path: str)
     assert counts(delivery) == {"inserted": 1}
 
 
-def test_what_was_refused_in_part_is_told_again(client: Client) -> None:
+def test_a_repeated_request_repeats_its_errors(client: Client) -> None:
     items = [tutor(), tutor(email="nobody"), 5]
     first = post(client, "/api/tutors/batch", items).json()
     assert [error["index"] for error in first["errors"]] == [1, 2]

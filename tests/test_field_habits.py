@@ -30,7 +30,7 @@ def warned(client: Client, path: str, record: Any) -> list[str]:
 
 
 class TestUnknownMembers:
-    def test_each_is_named_with_the_field_that_was_meant(self) -> None:
+    def test_each_is_named_with_the_likely_field(self) -> None:
         wrong = {"gradeLevel": "5", "Age": 12, "birthday": "2010-01-01"}
         assert warned(api(), "/api/students", student(**wrong)) == [
             "unknown field: gradeLevel; did you mean grade_level?",
@@ -160,7 +160,7 @@ class TestUpperLimits:
         rows = api().get(f"/api/sessions?{urlencode(query)}").json()["results"]
         return [row["session_id"] for row in rows]
 
-    def test_a_date_is_meant_to_its_end(self, march: None) -> None:
+    def test_a_date_includes_its_whole_day(self, march: None) -> None:
         assert self.found(scheduled_start_before="2025-03-31") == ["0", "1", "2"]
         assert self.found(scheduled_start_after="2025-03-31", scheduled_start_before="2025-03-31") == ["1", "2"]
         assert self.found(scheduled_start_before="2025-03-30") == ["0"]

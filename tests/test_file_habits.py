@@ -441,7 +441,7 @@ def test_no_column_of_the_rejected_rows_is_a_formula(client: Client) -> None:
 
 
 @pytest.mark.parametrize("content_type", [CSV, NDJSON])
-def test_rows_that_share_a_key_are_told(client: Client, content_type: str) -> None:
+def test_rows_that_share_a_key_are_reported(client: Client, content_type: str) -> None:
     records = [student(student_id=key, name=str(i)) for i, key in enumerate(["7", "8", "7", "9", "7"])]
     body = csv_of(records) if content_type == CSV else ndjson_of(records)
     assert previewed(client, "students", body, content_type)["shared_keys"] == 3

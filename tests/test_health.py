@@ -76,7 +76,7 @@ def test_it_is_alive_whatever_the_database_does() -> None:
 
 @pytest.mark.django_db
 class TestHome:
-    def test_a_client_is_told_the_endpoints(self) -> None:
+    def test_a_client_gets_the_endpoints(self) -> None:
         home = Client().get("/").json()
         assert (home["name"], home["version"]) == ("TutorMax", __version__)
         assert {"/api/tutors", "/api/feedback/batch", "/api/deliveries/{id}", "/health"} <= set(home["endpoints"])
@@ -88,7 +88,7 @@ class TestHome:
                 status = client.get(path).status_code
                 assert status == (405 if path.endswith("/batch") else 302 if path == "/admin/" else 200), path
 
-    def test_a_browser_is_shown_what_a_client_is_told(self) -> None:
+    def test_a_browser_shows_the_same_as_a_client_gets(self) -> None:
         page = Client().get("/", headers={"accept": "text/html"}).content.decode()
         told = [path for path in Client().get("/").json()["endpoints"] if path.startswith("/api/") and "{" not in path]
         links = [path for path in told if not path.endswith("/batch")]

@@ -74,7 +74,7 @@ def test_the_title_and_the_way_back_name_it_plainly(operator: Client, key: str) 
 
 
 @pytest.mark.parametrize("key", KEYS, ids=["markup", "bidi", "image", "wide", "cyrillic"])
-def test_the_history_and_what_is_said_after_an_act_are_harmless(operator: Client, key: str) -> None:
+def test_the_history_and_the_message_after_an_action_are_harmless(operator: Client, key: str) -> None:
     record = hostile(key)
     confirm(operator, DEAD, {"action": "reprocess", "_selected_action": [record.pk]})
     assert_harmless(text_of(operator.get(f"{DEAD}{record.pk}/change/")))

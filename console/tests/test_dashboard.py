@@ -218,7 +218,7 @@ def test_it_shows_workers_and_schedules(viewer: Client) -> None:
     assert "/admin/django_q/schedule/" in part_of(text_of(root.get("/admin/")), "workers")
 
 
-def test_a_new_installation_is_told_what_to_do(viewer: Client) -> None:
+def test_a_new_installation_says_what_to_do(viewer: Client) -> None:
     text = text_of(viewer.get("/admin/"))
     for part in ("No records yet", "generate_data", "No dead letters", "no record is waiting", "client guide"):
         assert part in text

@@ -312,7 +312,7 @@ def test_a_bulk_action_that_begins_later_finds_what_is_left() -> None:
 # What is told of what is gone.
 
 
-def test_who_asks_for_what_is_gone_is_told_why(settings: Settings) -> None:
+def test_the_answer_about_a_deleted_delivery_says_why(settings: Settings) -> None:
     old, file = delivery(client="key:x"), upload()
     prune()
     staff = browser_of(person("viewer"))

@@ -115,6 +115,6 @@ def test_invalid_records_are_kept_as_sent() -> None:
 
 
 @pytest.mark.parametrize("payload", [None, 5, [], "text", {"tutor_id": "\0\udfff" * 40}, {"tutor_id": 7}])
-def test_what_is_no_record_is_held_all_the_same(payload: Any) -> None:
+def test_items_that_are_no_records_are_held_all_the_same(payload: Any) -> None:
     assert counts(send("tutors", payload, keep_invalid=True)) == {"held": 1}
     assert parse_json(HeldRecord.objects.get().payload.encode()) == payload

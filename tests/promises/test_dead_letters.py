@@ -99,7 +99,7 @@ def test_of_one_time_a_dead_letter_closes_for_the_later_delivery_alone(late: boo
     assert HeldRecord.objects.get().resolved_by == (good.pk if late else None)
 
 
-def test_the_sweep_closes_what_a_crash_before_the_look_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sweep_closes_dead_letters_that_a_crash_after_the_commit_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         never_reconcile(patch)
         send("tutors", tutor(email="nobody"), keep_invalid=True)

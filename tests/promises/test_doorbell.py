@@ -56,7 +56,7 @@ def test_it_rings_when_others_can_see_the_delivery(silent_bell: None, monkeypatc
     assert seen == [1]
 
 
-def test_what_is_accepted_is_accepted_without_a_bell(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_are_accepted_when_the_bell_cannot_ring(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*args: Any, **options: Any) -> None:
         raise ConnectionError("the broker is away")
 

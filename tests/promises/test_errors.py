@@ -178,7 +178,7 @@ def test_neighbours_of_a_delivery_that_waits_for_a_lock_come_alone(failing_upser
         ("25P02 25006 40000 42501 42601 42703 42P01 0A000 54001 55000 P0001 XX000 XX001", Fault.CODE),
     ],
 )
-def test_whose_fault_an_error_of_postgresql_is(states: str, fault: Fault) -> None:
+def test_the_class_of_an_error_of_postgresql(states: str, fault: Fault) -> None:
     for state in states.split():
         assert faults.classify(sql_error("DatabaseError", state)) is fault, state
 
@@ -194,7 +194,7 @@ def test_whose_fault_an_error_of_postgresql_is(states: str, fault: Fault) -> Non
         ("ERROR CORRUPT SCHEMA MISUSE READONLY RANGE", Fault.CODE),
     ],
 )
-def test_whose_fault_an_error_of_sqlite_is(names: str, fault: Fault) -> None:
+def test_the_class_of_an_error_of_sqlite(names: str, fault: Fault) -> None:
     for name in names.split():
         assert faults.classify(sqlite_error("OperationalError", f"SQLITE_{name}")) is fault, name
 
@@ -213,7 +213,7 @@ def test_whose_fault_an_error_of_sqlite_is(names: str, fault: Fault) -> None:
         (django.db.ProgrammingError("the connection cannot be used"), Fault.CODE),
     ],
 )
-def test_whose_fault_an_error_without_a_number_is(error: Exception, fault: Fault) -> None:
+def test_the_class_of_an_error_without_a_code(error: Exception, fault: Fault) -> None:
     assert faults.classify(error) is fault
 
 
@@ -237,7 +237,9 @@ def test_pauses_are_forgotten_when_a_part_goes_through(failing_upsert: list[Exce
     assert (delivery.done, delivery.failure_count, delivery.retry_at, delivery.last_error) == (2, 0, None, "")
 
 
-def test_what_the_code_stumbles_over_comes_back_alone_and_in_parts(failing_upsert: list[Exception]) -> None:
+def test_a_batch_that_raises_an_error_of_the_code_comes_back_alone_and_in_parts(
+    failing_upsert: list[Exception],
+) -> None:
     delivery = deliver("tutors", *(tutor(tutor_id=f"t{i}") for i in range(100)))
     parts = []
     for _ in range(4):
@@ -249,14 +251,14 @@ def test_what_the_code_stumbles_over_comes_back_alone_and_in_parts(failing_upser
     assert counts(delivery) == {"inserted": 100}
 
 
-def test_what_failed_for_lack_of_the_store_stays_together(failing_upsert: list[Exception]) -> None:
+def test_a_batch_that_failed_by_the_store_stays_together(failing_upsert: list[Exception]) -> None:
     deliver("tutors", tutor())
     failing_upsert.append(sql_error("OperationalError", "40P01"))
     batch.process_batch(get("tutors"))
     assert Delivery.objects.get().part is None
 
 
-def test_a_mark_is_taken_back_as_soon_as_the_database_is_there_again(
+def test_a_claim_is_released_as_soon_as_the_database_is_back(
     failing_upsert: list[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delivery = deliver("tutors", tutor())

@@ -94,7 +94,7 @@ def test_what_is_on_its_way_is_not_sent_twice() -> None:
     assert reprocess({}, by="test").count == 0
 
 
-def test_what_a_person_sends_on_goes_in_its_turn() -> None:
+def test_reprocessed_records_wait_their_turn() -> None:
     """However much it is: what clients have sent before it does not wait for it."""
     dead_letter()
     before, again, after = deliver("tutors", tutor()), reprocess_all(), deliver("tutors", tutor())
@@ -192,7 +192,7 @@ def test_the_minutes_add_up_to_the_deliveries() -> None:
     assert total["dead"] + total["waiting"] == sum(delivery.held for delivery in deliveries)
 
 
-def test_what_is_discarded_stays_so_when_its_key_is_stored() -> None:
+def test_a_discarded_record_stays_discarded_when_its_key_is_stored() -> None:
     send("tutors", tutor(email="nobody"), keep_invalid=True)
     discard({}, by="test", reason="no")
     send("tutors", tutor())
@@ -201,7 +201,7 @@ def test_what_is_discarded_stays_so_when_its_key_is_stored() -> None:
 
 
 @pytest.mark.postgresql
-def test_what_is_discarded_while_it_is_being_closed_stays_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_discarded_while_it_is_being_closed_stays_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         never_reconcile(patch)
         send("tutors", tutor(email="nobody"), keep_invalid=True)
@@ -215,7 +215,7 @@ def test_what_is_discarded_while_it_is_being_closed_stays_discarded(monkeypatch:
 
 
 @pytest.mark.postgresql
-def test_of_two_who_send_a_record_on_at_once_one_does() -> None:
+def test_of_two_who_requeue_a_record_at_once_one_succeeds() -> None:
     send("tutors", tutor(email="nobody"), keep_invalid=True)
     pks = list(HeldRecord.objects.values_list("pk", flat=True))
     with transaction.atomic():

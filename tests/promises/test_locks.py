@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 @pytest.mark.postgresql
-def test_the_work_waits_for_nothing_for_long() -> None:
+def test_a_batch_has_limits_of_time_for_locks_and_statements() -> None:
     names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 
     def limits() -> dict[str, str]:

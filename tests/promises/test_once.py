@@ -33,7 +33,7 @@ def test_large_deliveries_are_not_taken_together(monkeypatch: pytest.MonkeyPatch
     assert [len(Delivery.objects.claim("tutors", 10)) for _ in range(4)] == [2, 2, 1, 0]
 
 
-def test_who_was_taken_for_dead_finds_the_mark_of_another() -> None:
+def test_a_worker_whose_claim_expired_finds_the_claim_of_another() -> None:
     deliver("tutors", tutor())
     (first,) = Delivery.objects.claim("tutors", 10)
     Delivery.objects.update(started_at=LONG_AGO)
@@ -46,7 +46,7 @@ def test_who_was_taken_for_dead_finds_the_mark_of_another() -> None:
     assert Delivery.objects.release([second]) == 1
 
 
-def test_what_one_has_marked_another_does_not_find() -> None:
+def test_a_claimed_delivery_is_not_claimed_again() -> None:
     deliver("tutors", tutor())
     (claimed,) = Delivery.objects.claim("tutors", 10)
     assert claimed.started_at == Delivery.objects.get().started_at is not None
@@ -54,7 +54,7 @@ def test_what_one_has_marked_another_does_not_find() -> None:
 
 
 @pytest.mark.postgresql
-def test_what_is_being_worked_on_is_nobody_elses_however_old_its_mark() -> None:
+def test_a_delivery_in_progress_is_not_claimed_again_however_old_its_claim() -> None:
     deliver("tutors", tutor())
     Delivery.objects.update(started_at=LONG_AGO)
     claimed = list(Delivery.objects.all())
@@ -70,20 +70,20 @@ def test_what_is_being_worked_on_is_nobody_elses_however_old_its_mark() -> None:
     assert Delivery.objects.get().part is None
 
 
-def test_it_marks_as_many_as_make_a_batch_lowest_first() -> None:
+def test_a_claim_takes_as_many_deliveries_as_make_a_batch_lowest_first() -> None:
     pks = [deliver("tutors", *(tutor(tutor_id=f"{i}_{j}") for j in range(4))).pk for i in range(5)]
     assert [delivery.pk for delivery in Delivery.objects.claim("tutors", 8)] == pks[:2]
     assert [delivery.pk for delivery in Delivery.objects.claim("tutors", 1)] == pks[2:3]
     assert [delivery.pk for delivery in Delivery.objects.claim("tutors", 1000)] == pks[3:]
 
 
-def test_a_mark_is_committed_at_once() -> None:
+def test_a_claim_is_committed_at_once() -> None:
     deliver("tutors", tutor())
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
         Delivery.objects.claim("tutors", 10)
 
 
-def test_what_saw_crashes_is_taken_alone_whole_then_in_parts_then_one_record_three_times() -> None:
+def test_a_crashing_delivery_is_claimed_alone_then_in_parts_then_one_record_three_times() -> None:
     delivery = deliver("tutors", *(tutor(tutor_id=f"t{i}") for i in range(500)))
     other = deliver("tutors", tutor(tutor_id="other"))
     seen = []
@@ -103,7 +103,7 @@ def test_what_saw_crashes_is_taken_alone_whole_then_in_parts_then_one_record_thr
     assert (counts(delivery), counts(other)) == ({"inserted": 499, "held": 1}, {"inserted": 1})
 
 
-def test_what_one_record_survived_does_not_count_against_the_next() -> None:
+def test_the_crashes_of_one_record_do_not_count_against_the_next() -> None:
     delivery = deliver("tutors", *(tutor(tutor_id=f"t{i}") for i in range(3)))
     Delivery.objects.update(part=1, crash_count=2)
     for position in (1, 2):
@@ -112,7 +112,7 @@ def test_what_one_record_survived_does_not_count_against_the_next() -> None:
         assert (counts(delivery)["inserted"], delivery.position, delivery.crash_count) == (position, position, 0)
 
 
-def test_a_worker_whose_mark_was_taken_over_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_whose_claim_was_taken_over_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     delivery = deliver("tutors", tutor())
     work = batch._work
 
@@ -129,7 +129,7 @@ def test_a_worker_whose_mark_was_taken_over_stores_nothing(monkeypatch: pytest.M
     assert (counts(delivery), delivery.part, delivery.started_at is None) == ({"pending": 1}, 1, False)
 
 
-def test_arrivals_and_marks_are_told_by_the_databases_clock() -> None:
+def test_arrivals_and_claims_are_timed_by_the_databases_clock() -> None:
     now = timezone.now()
     with time_machine.travel(now + timedelta(days=1)):
         delivery = deliver("tutors", tutor())

@@ -56,7 +56,7 @@ def test_nobody_claims_it_and_resuming_works_all_of_it_off() -> None:
     assert_nothing_vanished()
 
 
-def test_records_are_accepted_and_told_of_as_ever() -> None:
+def test_records_are_accepted_and_reported_as_ever() -> None:
     client = api()
     healthy = client.get("/health").json()["status"]
     pause("tutors")
@@ -70,7 +70,7 @@ def test_records_are_accepted_and_told_of_as_ever() -> None:
     assert api(new_key(streams=["students"])).get("/api/worker").json()["paused_streams"] == []
 
 
-def test_a_batch_in_hand_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_in_progress_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     delivery = deliver("tutors", tutor())
     honest = batch._validate
 
@@ -84,7 +84,7 @@ def test_a_batch_in_hand_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     assert PausedStream.objects.exists()
 
 
-def test_a_part_in_hand_is_finished_and_no_further_one_begun() -> None:
+def test_a_part_in_progress_is_finished_and_no_further_one_started() -> None:
     """A delivery in parts, since a crash: each part is claimed anew."""
     delivery = deliver("tutors", *[tutor(tutor_id=f"t{number}") for number in range(4)])
     Delivery.objects.filter(pk=delivery.pk).update(part=2)
@@ -136,7 +136,7 @@ def test_enrich_pending_says_what_it_leaves() -> None:
     assert enrich_pending("--stream", "students")[1] == ""
 
 
-def test_resuming_and_running_now_try_at_once_what_was_in_trouble() -> None:
+def test_resuming_and_running_now_retry_failing_deliveries_at_once() -> None:
     soon = Now() + timedelta(hours=1)
     deliveries = {stream: deliver(stream, record) for stream, record in (("tutors", tutor()), ("students", student()))}
     Delivery.objects.update(retry_at=soon, failure_count=5, last_error="store: away")

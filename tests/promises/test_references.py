@@ -71,7 +71,7 @@ def test_a_record_that_waited_too_long_is_dead_until_its_reference_comes(setting
     assert stored("sessions", session()["session_id"])
 
 
-def test_the_sweep_makes_up_for_a_crash_between_commit_and_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sweep_makes_up_for_a_crash_between_commit_and_reconciling(monkeypatch: pytest.MonkeyPatch) -> None:
     send("students", student())
     send("sessions", session())
     with monkeypatch.context() as patch:
@@ -101,7 +101,7 @@ def test_a_stub_stands_in_for_a_student_that_never_comes(settings: Settings) -> 
     assert not stored("students", student()["student_id"]).is_stub
 
 
-def test_it_looks_after_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_reconciles_after_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     inside: list[bool] = []
     look = revival.reconcile
 

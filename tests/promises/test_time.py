@@ -117,7 +117,7 @@ def test_a_row_that_cannot_be_enriched_again_stops_neither_the_others_nor_the_be
     assert OrmQ.objects.count() == 1
 
 
-def test_what_is_of_today_is_left_alone() -> None:
+def test_rows_refreshed_today_are_left_alone() -> None:
     send("tutors", *(tutor(tutor_id=f"t{i}") for i in range(3)))
     with CaptureQueriesContext(connection) as queries:
         assert refresh_daily() == 0

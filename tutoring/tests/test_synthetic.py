@@ -525,7 +525,7 @@ def test_it_writes_a_file_for_each_stream_in_order(tmp_path: Path) -> None:
     assert "lanted" not in said
 
 
-def test_planted_records_are_written_in_their_order_and_told_of(tmp_path: Path) -> None:
+def test_planted_records_are_written_in_their_order_and_listed(tmp_path: Path) -> None:
     said = run(*small(), "--faults", f"--out={tmp_path}")
     written = [
         (path.stem[3:], [json.loads(line) for line in path.read_text().splitlines()])

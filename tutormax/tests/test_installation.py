@@ -27,7 +27,7 @@ def test_there_is_a_cache() -> None:
     assert "tutormax_cache" in connection.introspection.table_names()
 
 
-def test_viewers_read_operators_act_administrators_rule() -> None:
+def test_viewers_read_operators_act_administrators_manage() -> None:
     viewer, operator, administrator = rights("viewer"), rights("operator"), rights("administrator")
     assert viewer < operator < administrator
     assert {right.split(".")[1].split("_")[0] for right in viewer} == {"view"}

@@ -172,7 +172,7 @@ def test_of_very_many_held_again_the_latest_are_shown_and_the_page_says_so(
     assert "These are the latest" not in page_of(viewer, selected)
 
 
-def test_one_record_is_told_by_its_key(viewer: Client) -> None:
+def test_a_single_record_is_named_by_its_key(viewer: Client) -> None:
     record, gone = hold(key="T-77\u202e"), hold()
     bulk_action = discard({"ids": [record.pk]}, by="test", reason="no")
     discard({"ids": [gone.pk]}, by="test", reason="no")
@@ -204,7 +204,7 @@ def test_the_list_and_a_page_take_as_many_queries_however_much_there_is(viewer: 
     assert [queries(page) for page in pages] == few
 
 
-def test_a_very_large_one_is_told_of_in_part(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_very_large_one_is_examined_in_part(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_actions, "STEP", 2)
     monkeypatch.setattr(bulk_action_page, "MAX_EXAMINED", 3)
     for _ in range(6):

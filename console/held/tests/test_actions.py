@@ -78,7 +78,7 @@ def test_all_that_match_the_filter_are_reprocessed(operator: Client) -> None:
     assert set(HeldRecord.objects.exclude(queued_in=None).values_list("stream", "status")) == {("students", "dead")}
 
 
-def test_in_the_list_of_all_the_acts_are_for_the_open_ones_and_say_so(operator: Client, viewer: Client) -> None:
+def test_in_the_list_of_all_actions_are_for_open_records_and_say_so(operator: Client, viewer: Client) -> None:
     record, other = hold(), hold()
     Delivery.objects.filter(pk=record.delivery_id).update(count=2, held=2)
     HeldRecord.objects.filter(pk=other.pk).update(delivery=record.delivery_id, position=1, status=Status.RESOLVED)
@@ -130,7 +130,7 @@ def test_waiting_records_can_be_discarded(operator: Client) -> None:
     assert HeldRecord.objects.open().get() == dead
 
 
-def test_every_act_is_in_the_history(operator: Client) -> None:
+def test_every_action_is_in_the_history(operator: Client) -> None:
     first, second = hold(), hold()
     confirm(operator, DEAD, choose("reprocess", first))
     confirm(operator, DEAD, choose("discard", first, second), reason="a test")
@@ -202,7 +202,7 @@ def test_a_viewer_has_no_buttons_and_no_forged_post_does_anything() -> None:
 
 
 @pytest.mark.parametrize("permitted", ["reprocess", "discard", "fix"])
-def test_each_act_has_a_permission_of_its_own(permitted: str) -> None:
+def test_each_action_has_a_permission_of_its_own(permitted: str) -> None:
     user = person("viewer")
     user.user_permissions.add(Permission.objects.get(codename=permitted))
     client = browser_of(user)
@@ -308,7 +308,7 @@ def test_a_payload_that_does_not_pass_is_not_saved_and_not_lost(operator: Client
     assert not LogEntry.objects.exists()
 
 
-def test_of_two_who_fix_at_once_the_second_is_told(operator: Client) -> None:
+def test_of_two_who_fix_at_once_the_second_gets_a_warning(operator: Client) -> None:
     record = hold()
     fix(operator, record, ascii_json(valid(name="first")), version=0)
     text = text_of(fix(operator, record, ascii_json(valid(name="second")), version=0, button="_reprocess"))

@@ -436,7 +436,7 @@ def test_where_nothing_would_pass_there_is_nothing_to_confirm(operator: Client) 
     ],
     ids=lambda each: str(each)[:40],
 )
-def test_a_change_that_is_none_is_told_and_nothing_is_tried(operator: Client, typed: dict[str, str], told: str) -> None:
+def test_an_invalid_change_is_refused_and_nothing_is_tried(operator: Client, typed: dict[str, str], told: str) -> None:
     hold()
     text = words_of(operator.post(DEAD, choose("fix", **SET | typed)))
     assert told in text
@@ -550,7 +550,7 @@ def asked_for(client: Client) -> dict[str, Any]:
     return fields_of('id="content-main"' + text)
 
 
-def test_a_confirmation_is_that_of_its_page_its_person_its_act_and_its_hour(operator: Client) -> None:
+def test_a_confirmation_holds_for_its_page_person_action_and_hour(operator: Client) -> None:
     record = hold()
     asked = asked_for(operator)
     [signed] = asked["confirmed"]
@@ -566,7 +566,7 @@ def test_a_confirmation_is_that_of_its_page_its_person_its_act_and_its_hour(oper
     assert payload_of(record)["email"] == "no address"
 
 
-def test_what_is_confirmed_is_what_the_page_told_of(operator: Client) -> None:
+def test_a_confirmation_covers_the_records_of_its_page(operator: Client) -> None:
     first = hold()
     asked = asked_for(operator)
     late = hold()

@@ -126,7 +126,7 @@ def test_only_who_may_see_them_may_export_and_only_by_get(viewer: Client, name: 
 
 
 @pytest.mark.parametrize("query", ["age=2h", "delivery=x", "upload=x"])
-def test_a_value_that_no_act_goes_by_is_refused(viewer: Client, query: str) -> None:
+def test_a_value_that_no_action_accepts_is_refused(viewer: Client, query: str) -> None:
     assert viewer.get(f"{EXPORT}?{query}").status_code == 400
 
 

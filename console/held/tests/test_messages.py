@@ -74,7 +74,7 @@ def test_the_most_frequent_messages_of_what_is_listed_lead_to_exactly_those(view
     assert "top-errors" not in text_of(viewer.get(WAITING))
 
 
-def test_ten_messages_are_told_in_one_query(viewer: Client) -> None:
+def test_ten_messages_take_one_query(viewer: Client) -> None:
     hold()
     with CaptureQueriesContext(connection) as few:
         message_counts(viewer)
@@ -87,7 +87,7 @@ def test_ten_messages_are_told_in_one_query(viewer: Client) -> None:
     assert [message for _, message, _ in found] == ["age: is 12", *(f"age: is {n:02}" for n in range(9))]
 
 
-def test_an_act_on_all_with_a_message_leaves_the_others_of_their_code(operator: Client) -> None:
+def test_an_action_on_all_with_a_message_leaves_the_others_of_their_code(operator: Client) -> None:
     meant, other = [hold(messages=AGE) for _ in range(2)], hold(messages=EMAIL)
     ((_, _, link), _) = message_counts(operator, code="invalid")
     action = {"action": "discard", "select_across": "1", "_selected_action": "0"}

@@ -44,7 +44,7 @@ def test_it_is_done_in_steps_and_tells_how_far_it_is(small_steps: None) -> None:
     assert not bulk_actions.run_next_step(BulkAction.objects.all())
 
 
-def test_what_comes_after_it_began_is_not_meant(small_steps: None) -> None:
+def test_records_held_after_its_start_are_not_included(small_steps: None) -> None:
     hold()
     bulk_action = bulk_actions.create(Kind.DISCARD, {}, by="test", reason="no")
     late = hold()
