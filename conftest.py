@@ -134,6 +134,14 @@ def postgres() -> Iterator[PostgreSQL]:
 
 
 @pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bulk actions that take two records in each step, so that few records make several steps."""
+    from enrichment.held import bulk_actions
+
+    monkeypatch.setattr(bulk_actions, "STEP", 2)
+
+
+@pytest.fixture
 def viewer(db: None) -> Client:
     """A browser in which a viewer is logged in; likewise the next two."""
     return _logged_in("viewer")

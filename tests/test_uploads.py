@@ -65,6 +65,12 @@ def previewed(client: Client, body: bytes, path: str = PATH, content_type: str =
 # What is taken in.
 
 
+@pytest.fixture
+def three_a_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploads that make a delivery of every three records."""
+    monkeypatch.setattr(uploads, "DELIVERY_RECORDS", {"postgresql": 3, "sqlite": 3})
+
+
 def test_a_csv_file_is_kept_and_stored(client: Client) -> None:
     response = post(client, f"{PATH}&name=people.csv", csv_of(tutors(3)), CSV)
     assert response.status_code == 201
@@ -126,8 +132,7 @@ def test_a_form_takes_many_files_each_by_its_name(client: Client) -> None:
     assert {key for key in ("T-1", "T-2", "B", "C", "D", "E") if stored("tutors", key)} == {"T-1", "T-2", *"BCDE"}
 
 
-def test_a_file_becomes_deliveries_that_know_their_rows(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "DELIVERY_RECORDS", {"postgresql": 3, "sqlite": 3})
+def test_a_file_becomes_deliveries_that_know_their_rows(client: Client, three_a_delivery: None) -> None:
     for content_type, body in [
         (CSV, csv_of(tutors(8))),
         (NDJSON, ndjson_of(tutors(8))),
@@ -253,12 +258,11 @@ class Died(Exception):
 
 @pytest.mark.parametrize("kind", ["csv", "ndjson", "json"])
 def test_an_upload_that_broke_off_goes_on_where_it_stopped(
-    client: Client, monkeypatch: pytest.MonkeyPatch, kind: str
+    client: Client, three_a_delivery: None, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     records = [*tutors(9), tutor(tutor_id="T-10", age=7)]
     body = {"csv": csv_of(records), "ndjson": ndjson_of(records), "json": json.dumps(records).encode()}[kind]
     content_type = {"csv": CSV, "ndjson": NDJSON, "json": "application/json"}[kind]
-    monkeypatch.setattr(uploads, "DELIVERY_RECORDS", {"postgresql": 3, "sqlite": 3})
     kept = uploads._store
 
     def dies(upload: Upload, chunk: Any, first_row: int) -> None:
@@ -286,9 +290,10 @@ def test_an_upload_that_broke_off_goes_on_where_it_stopped(
     assert_nothing_vanished()
 
 
-def test_of_two_at_the_same_file_one_is_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_at_the_same_file_one_is_refused(
+    client: Client, three_a_delivery: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The other one moves on while this one reads."""
-    monkeypatch.setattr(uploads, "DELIVERY_RECORDS", {"postgresql": 3, "sqlite": 3})
     kept = uploads._store
 
     def overtaken(upload: Upload, chunk: Any, first_row: int) -> None:

@@ -43,8 +43,7 @@ def test_a_bulk_action_tells_what_came_of_it(viewer: Client) -> None:
     assert f'href="/admin/ingestion/delivery/{delivery.pk}/change/"' in text
 
 
-def test_it_tells_each_phase_and_stops_asking_when_it_is_done(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk_actions, "STEP", 2)
+def test_it_tells_each_phase_and_stops_asking_when_it_is_done(viewer: Client, small_steps: None) -> None:
     for number in range(2):
         hold(valid(tutor_id=f"G-{number}"), key=f"G-{number}")
     bad = hold(key="B-1")
@@ -204,8 +203,9 @@ def test_the_list_and_a_page_take_as_many_queries_however_much_there_is(viewer: 
     assert [queries(page) for page in pages] == few
 
 
-def test_a_very_large_one_is_examined_in_part(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk_actions, "STEP", 2)
+def test_a_very_large_one_is_examined_in_part(
+    viewer: Client, small_steps: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bulk_action_page, "MAX_EXAMINED", 3)
     for _ in range(6):
         hold()

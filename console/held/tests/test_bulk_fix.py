@@ -233,8 +233,7 @@ def at_once(*acts: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_operators_at_once_and_each_record_is_fixed_once_by_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk_actions, "STEP", 3)
+def test_two_operators_at_once_and_each_record_is_fixed_once_by_each(small_steps: None) -> None:
     records = [hold() for _ in range(12)]
     one = begin(TO_ADA)
     two = begin(Change(operation="set", field="name", value='"Ada"'), status="dead")
@@ -256,9 +255,8 @@ def test_two_operators_at_once_and_each_record_is_fixed_once_by_each(monkeypatch
 
 @pytest.mark.django_db(transaction=True)
 def test_fixed_and_reprocessed_at_once_each_record_goes_as_it_was_or_as_it_is(
-    monkeypatch: pytest.MonkeyPatch,
+    small_steps: None,
 ) -> None:
-    monkeypatch.setattr(bulk_actions, "STEP", 3)
     for number in range(12):
         hold(valid(tutor_id=f"M-{number}", email="none"), key=f"M-{number}")
     fixing, sending = begin(TO_ADA, reprocess=True), bulk_actions.create(Kind.REPROCESS, {}, by="test")
@@ -272,8 +270,9 @@ def test_fixed_and_reprocessed_at_once_each_record_goes_as_it_was_or_as_it_is(
         assert delivery.pending == 0
 
 
-def test_a_crash_in_the_middle_of_a_step_leaves_nothing_half_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk_actions, "STEP", 2)
+def test_a_crash_in_the_middle_of_a_step_leaves_nothing_half_done(
+    small_steps: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     records = [hold() for _ in range(5)]
     bulk_action = begin(TO_ADA, reprocess=True)
     bulk_actions.run_next_step(BulkAction.objects.all())
@@ -383,10 +382,9 @@ def test_records_of_several_streams_are_fixed_one_stream_at_a_time(operator: Cli
 
 
 def test_of_very_many_the_first_are_tried_and_the_page_says_so(
-    operator: Client, monkeypatch: pytest.MonkeyPatch
+    operator: Client, small_steps: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk_fix, "MAX_RECORDS", 3)
-    monkeypatch.setattr(bulk_actions, "STEP", 2)
     for _ in range(5):
         hold()
     text = page_of(operator, DEAD, **SET)

@@ -23,11 +23,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Kind, Status = BulkAction.Kind, HeldRecord.Status
 
 
-@pytest.fixture
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk_actions, "STEP", 2)
-
-
 def queued() -> int:
     return HeldRecord.objects.exclude(queued_in=None).count()
 
