@@ -17,7 +17,7 @@ from datetime import timedelta
 from django.contrib.auth.models import User
 from django.utils import timezone
 from enrichment.models import MinuteStat
-from enrichment.tests.held import hold
+from tests.held import hold
 from tests.records import send
 from tutoring.tests.factories import feedback, session, student, tutor
 User.objects.create_superuser("root", password="{PASSWORD}")
