@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from conftest import NewDatabase
-from tests.servers import WebServer, manage
+from tests.servers import PATIENCE, WebServer, manage
 
 PASSWORD = "a password for tests"
-NARROW = {"width": 390, "height": 844}
+NARROW: ViewportSize = {"width": 390, "height": 844}
 PREPARED = f"""
 from datetime import timedelta
 from django.contrib.auth.models import User
@@ -62,7 +62,7 @@ def log_in(page: Page, site: str) -> None:
 def narrow(browser: Browser, site: str) -> Iterator[Page]:
     """A phone that runs no script."""
     context = browser.new_context(viewport=NARROW, java_script_enabled=False)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE * 1000)
     page = context.new_page()
     log_in(page, site)
     yield page
