@@ -1,6 +1,7 @@
-"""Slots for heavy requests: uploads and downloads take at most half of a web process's threads.
+"""What a request may take of a web server: slots for heavy ones, and a time limit for each statement.
 
-A thread is held as long as the client sends or reads, and with all of them held nobody else is answered.
+Uploads and downloads take at most half of a process's threads: a thread is held as long as the client sends or reads,
+and with all of them held nobody else is answered. A search without an index must not hold one either.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from weakref import WeakSet
 
 from django.conf import settings
-
-from ingestion import statements
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 RETRY_AFTER = 10
 """Seconds until a client should try again when no slot is free."""
@@ -65,7 +68,7 @@ class Download(Iterator[str]):
     def __init__(self, make: Callable[[], Iterator[str]]) -> None:
         self.slot = Slot()
         try:
-            statements.lift_limit()
+            lift_statement_limit()
             self.parts = make()
         except BaseException:
             self.close()
@@ -76,4 +79,35 @@ class Download(Iterator[str]):
 
     def close(self) -> None:
         self.slot.release()
-        statements.restore_limit()
+        restore_statement_limit()
+
+
+def limit_statements() -> None:
+    """Limits the statements of all connections that this process makes from now on to STATEMENT_TIMEOUT."""
+    connection_created.connect(_limit_statements, dispatch_uid="ingestion.capacity")
+
+
+def _limit_statements(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    connection.limits_statements = connection.vendor == "postgresql"  # type: ignore[attr-defined]
+    restore_statement_limit(connection)
+
+
+def lift_statement_limit() -> None:
+    """For a download, of which each chunk is a statement that reads as long as it takes."""
+    connection.ensure_connection()
+    _set_timeout(connection, 0)
+
+
+def restore_statement_limit(connection: BaseDatabaseWrapper = connection) -> None:
+    if connection.connection is None:
+        return  # the next one is limited when it is made
+    try:
+        _set_timeout(connection, settings.STATEMENT_TIMEOUT)
+    except (DatabaseError, InterfaceError):
+        connection.close()
+
+
+def _set_timeout(connection: BaseDatabaseWrapper, seconds: int) -> None:
+    if getattr(connection, "limits_statements", False) and settings.STATEMENT_TIMEOUT:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET statement_timeout = '{seconds}s'")

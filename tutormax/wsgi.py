@@ -5,7 +5,7 @@ from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
 from django.core.wsgi import get_wsgi_application
 
-from ingestion.statements import limit_statements
+from ingestion.capacity import limit_statements
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tutormax.settings")
 
