@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.servers import ROOT, PostgreSQL, Process, wait_until
+from tests.servers import PATIENCE, ROOT, PostgreSQL, Process, wait_until
 
 OWNER = """
 import os, time
@@ -33,7 +33,7 @@ def test_nothing_stays_behind_when_the_run_is_killed(end: signal.Signals) -> Non
         assert Path(directory).exists()
         assert not _gone(int(server))
         owner.send_signal(end)
-        owner.wait()
+        owner.wait(PATIENCE)
     wait_until(lambda: _gone(int(server)) and _gone(int(process)), "server and process end")
     wait_until(lambda: not Path(directory).exists() and not Path(home).exists(), "the directories are deleted")
 
