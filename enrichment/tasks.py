@@ -45,7 +45,8 @@ def _attempt(what: str, run_next_step: Callable[[], bool]) -> bool:
 
 
 def prune() -> None:
-    """Starts a run of retention: called by the daily schedule. Drains do its steps."""
+    """Starts a run of retention: called by the daily schedule, which `migrate` creates
+    (tutormax/installation.py). Drains do its steps."""
     if settings.RETENTION:
         retention.create_run(by="schedule")
         doorbell.ring()

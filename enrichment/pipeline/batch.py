@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 import traceback
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import Error, connection, transaction
@@ -25,10 +24,11 @@ from enrichment.held import revival
 from enrichment.latency import BOUNDS, COLUMNS
 from enrichment.models import HeldRecord, MinuteStat
 from enrichment.pipeline import outcomes, references, upsert
-from enrichment.pipeline.faults import Fault, classify, timed_out
+from enrichment.pipeline.faults import Fault
 from enrichment.pipeline.item import Item, Rejection
+from enrichment.pipeline.retry import release_for_retry
 from ingestion.messages import MAX_MESSAGE
-from ingestion.models import PART_DIVISOR, Delivery
+from ingestion.models import Delivery
 from ingestion.payload_warnings import payload_warnings
 from ingestion.payloads import parse_accepted
 from ingestion.streams import Context, Stream
@@ -36,9 +36,6 @@ from ingestion.text import strip_unstorable
 from ingestion.validation import field_errors, validate
 
 BATCH_RECORDS = {"postgresql": 2000, "sqlite": 200}
-MAX_BACKOFF = 60
-RELEASE_RETRY_DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
-"""Seconds between attempts to release a claim while the database is away: together well below CLAIM_LEASE."""
 Stage, Code = HeldRecord.Stage, HeldRecord.Code
 logger = logging.getLogger(__name__)
 
@@ -68,9 +65,9 @@ def process_batch(stream: Stream, *, records: int | None = None, respect_backoff
         _validate(stream, items, now)
         items = _work(stream, deliveries, items, now)
     except Exception as error:
-        return _release(deliveries, error)
+        return BatchResult(Counter(), *release_for_retry(deliveries, error))
     except TimeoutException as error:  # the task took too long for its worker, which ends
-        _release(deliveries, error)
+        release_for_retry(deliveries, error)
         raise
     except BaseException:  # a stop, which is no failure
         connection.close()  # it may have been in the middle of a query
@@ -250,36 +247,6 @@ def _reconcile(stream: Stream, items: Iterable[Item]) -> None:
         revival.reconcile(stream, stored, held)
     except Error:
         logger.warning("Reconciling failed; the next sweep does it.", exc_info=True)
-
-
-def _release(deliveries: Sequence[Delivery], error: BaseException) -> BatchResult:
-    """Releases the claims after an error that is not a record's, to be retried later: alone if one may be at fault."""
-    fault = classify(error)
-    if fault not in (Fault.STORE, Fault.CODE):
-        fault = Fault.CODE  # a record's error that escaped its savepoint is a bug
-    last_error = f"{fault.value}: {type(error).__name__}: {strip_unstorable(str(error), MAX_MESSAGE)}"
-    if fault is Fault.CODE:
-        logger.error("A batch was released because of an error in the code.", exc_info=error)
-    else:
-        logger.warning("A batch was released: %s", last_error)
-    apart = fault is Fault.CODE or timed_out(error)
-    for pause in RELEASE_RETRY_DELAYS:
-        time.sleep(pause)
-        try:
-            for delivery in deliveries:
-                seconds = min(MAX_BACKOFF, 2 ** min(delivery.failure_count, 10))
-                part = _smaller(delivery) if apart else delivery.part
-                changes = {"failure_count": delivery.failure_count + 1, "retry_at": Now() + timedelta(seconds=seconds)}
-                Delivery.objects.release([delivery], part=part, last_error=last_error, **changes)
-            break
-        except Error:
-            connection.close()
-    return BatchResult(Counter(), fault, last_error)
-
-
-def _smaller(delivery: Delivery) -> int:
-    """How many records the next try takes of a delivery that failed or timed out: all at first, then ever fewer."""
-    return delivery.pending if delivery.part is None else max(1, delivery.part // PART_DIVISOR)
 
 
 def latency_columns(deliveries: Iterable[Delivery], items: Iterable[Item], since: datetime) -> dict[str, float]:

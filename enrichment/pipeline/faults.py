@@ -18,7 +18,7 @@ class Fault(enum.Enum):
     REFERENCE = "reference"
     """A record it refers to is not (or no longer) there: waiting."""
     STORE = "store"
-    """The database is unavailable, busy or full: retried without limit, with growing pauses."""
+    """The database is unavailable, busy or full: retried without limit, with growing pauses (retry.py)."""
     CODE = "code"
     """A bug: retried like the store's, and health is degraded."""
 

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django_q.exceptions import TimeoutException
 
 from enrichment.models import HeldRecord
-from enrichment.pipeline import batch, faults
+from enrichment.pipeline import batch, faults, retry
 from enrichment.pipeline.faults import Fault
 from ingestion.models import Delivery, DeliveryQuerySet
 from ingestion.streams import get
@@ -270,7 +270,7 @@ def test_a_claim_is_released_as_soon_as_the_database_is_back(
         return release(self, *args, **changes)
 
     failing_upsert.append(sql_error("OperationalError", "57P01"))
-    monkeypatch.setattr(batch, "RELEASE_RETRY_DELAYS", (0.0,) * len(batch.RELEASE_RETRY_DELAYS))
+    monkeypatch.setattr(retry, "RELEASE_DELAYS", (0.0,) * len(retry.RELEASE_DELAYS))
     monkeypatch.setattr(DeliveryQuerySet, "release", away_at_first)
     batch.process_batch(get("tutors"))
     delivery.refresh_from_db()
