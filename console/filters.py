@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from ingestion import streams
+from ingestion.models import Delivery
 from ingestion.text import plain
 
 MAX_FILTER_TEXT = 80
@@ -57,6 +58,16 @@ class HiddenNumberFilter(FieldFilter):
 
 class UploadFilter(HiddenNumberFilter):
     title = parameter_name = "upload"
+
+
+class StoredByUploadFilter(UploadFilter):
+    """Of stored records: those last written by a delivery of the upload."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        deliveries = super().queryset(request, Delivery.objects.all())
+        return queryset.filter(delivery__in=deliveries.values("pk"))
 
 
 class HiddenFilter(admin.SimpleListFilter):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from axes.admin import AccessAttemptAdmin, AccessFailureLogAdmin, AccessLogAdmin
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
@@ -50,8 +50,8 @@ class OwnUserAdmin(RestrictedLookupAdmin, UserAdmin):  # type: ignore[type-arg]
 class OwnGroupAdmin(RestrictedLookupAdmin, GroupAdmin):
     filter_horizontal = ()
 
-    def formfield_for_manytomany(self, db_field: ManyToManyField[Any, Any], request: Any, **kwargs: Any) -> Any:
-        return PermissionsField(request, required=False, label="Permissions")
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
+        return PermissionsField(cast("HttpRequest", request), required=False, label="Permissions")
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         _keep_hidden(form, "permissions")

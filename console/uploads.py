@@ -20,12 +20,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from console.base import NewestPaginator, ReadOnlyAdmin
+from console.field_rules import rules
 from console.filters import StreamFilter
 from console.history import log
+from console.stored.page import list_page
 from console.templatetags.formatting import age, badge
 from enrichment.models import Pruning
 from enrichment.retention import retention_hint
-from enrichment.uploads import Progress, csv_of_rejected, progress_of
+from enrichment.uploads import Progress, csv_of_rejected, progress_of, stored_with_warnings
 from ingestion import streams
 from ingestion.backlog import BacklogFull, raise_if_full
 from ingestion.files.record_file import RecordFile, inspect_file
@@ -115,7 +117,12 @@ class UploadAdmin(ReadOnlyAdmin):
             self.admin_site.admin_view(self.rejected_view),
             name="ingestion_upload_rejected",
         )
-        return [rejected, *super().get_urls()]
+        template = path(
+            "template/<str:stream>/",
+            self.admin_site.admin_view(self.template_view),
+            name="ingestion_upload_template",
+        )
+        return [rejected, template, *super().get_urls()]
 
     def find(self, request: HttpRequest, pk: str) -> Upload:
         if not self.has_view_permission(request):
@@ -131,9 +138,12 @@ class UploadAdmin(ReadOnlyAdmin):
         self.require_safe_method(request)
         upload = self.find(request, object_id)
         progress = progress_of([upload])[upload.pk]
+        is_completed = progress.status == "completed"
         context = {
             **self.admin_site.each_context(request),
             "title": upload.name,
+            "warnings": stored_with_warnings(upload) if is_completed else None,
+            "warnings_page": _rows_with_warnings(request, upload),
             "opts": self.opts,
             "upload": upload,
             "progress": progress,
@@ -148,6 +158,16 @@ class UploadAdmin(ReadOnlyAdmin):
         return csv_of_rejected(self.find(request, object_id), prefix="\ufeff")
 
     # Uploading.
+
+    def template_view(self, request: HttpRequest, stream: str) -> HttpResponse:
+        """A CSV file of the stream's columns alone, with a byte order mark for spreadsheets."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        if stream not in streams.names():
+            raise Http404(f"There is no stream {plain(stream)}.")
+        header = ",".join(streams.get(stream).schema.model_fields)
+        disposition = {"Content-Disposition": f'attachment; filename="{stream}-template.csv"'}
+        return HttpResponse(f"\ufeff{header}\r\n", content_type="text/csv; charset=utf-8", headers=disposition)
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -174,6 +194,7 @@ class UploadAdmin(ReadOnlyAdmin):
             "title": "Upload a file",
             "opts": self.opts,
             "form": form,
+            "guides": [(each, rules(each)) for each in streams.all_streams()],
             "preview": found,
             "ignored": sum(column["field"] is None for column in found["columns"]) if found else 0,
         }
@@ -196,6 +217,13 @@ def _examine(form: UploadForm, opened: ExitStack) -> RecordFile:
     stream = streams.get(form.cleaned_data["stream"])
     name, sheet = strip_unstorable(sent.name, 255), form.cleaned_data["sheet"]
     return inspect_file(sent.file, name, stream, opened, sent.content_type or "", sheet=sheet)
+
+
+def _rows_with_warnings(request: HttpRequest, upload: Upload) -> str:
+    """Their list; empty for who may not see it, and for a stream that is no longer registered."""
+    if upload.stream not in streams.names():
+        return ""
+    return list_page(request, streams.get(upload.stream).model, upload=upload.pk, warnings="some")
 
 
 def label_of(progress: Progress) -> str:

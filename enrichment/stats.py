@@ -25,7 +25,7 @@ ALIVE = timedelta(minutes=3)
 LATE = timedelta(seconds=90)
 """Workers that have run no task for so long, while records are pending, are late: the sweep was due."""
 MAX_NEW_DEAD_LETTERS = 20
-MAX_NEW_DEAD_SHARE = 0.05
+MAX_NEW_DEAD_SHARE = 0.02
 """With more dead letters than both within the last hour (the share: of the records processed in it), bad data is
 being received. The Prometheus rule in docs/deployment.md has the same two numbers."""
 RATE_WINDOW = timedelta(minutes=5)

@@ -32,6 +32,8 @@ STALLED = timedelta(minutes=10)
 """An unfinished upload that has not advanced for so long was interrupted."""
 RECENT = timedelta(minutes=1)
 """What was processed within it gives the speed of the workers."""
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""At most, those of the database and of the workers."""
 MAX_QUOTED = 1000
 """Characters of a row that is not CSV, quoted beside its message."""
 
@@ -127,6 +129,14 @@ def progress_of(uploads: Sequence[Upload]) -> dict[int, Progress]:
         upload.pk: Progress(upload=upload, at=now, by_status=held[upload.pk], **counts.get(upload.pk, {}))
         for upload in uploads
     }
+
+
+def stored_with_warnings(upload: Upload) -> int:
+    """The stored records with warnings that this upload has written last. Reads only what has been stored since."""
+    if upload.stream not in streams.names():
+        return 0
+    rows = streams.get(upload.stream).model._default_manager.filter(stored_at__gte=upload.created_at - CLOCKS_DIFFER)
+    return rows.filter(delivery__in=upload.deliveries.values("pk")).exclude(warnings=[]).count()
 
 
 def _held(pks: Sequence[int]) -> dict[int, dict[str, int]]:

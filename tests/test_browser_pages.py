@@ -61,7 +61,7 @@ def pages_of(page: Page, start: str) -> Iterator[str]:
             name = str(resolve(address.path).view_name) + ("?" if "_changelist_filters" in address.query else "")
         except Resolver404:
             continue
-        if name in seen or name.endswith(("logout", "jsi18n", "rejected", "export")):  # the last two are files
+        if name in seen or name.endswith(("logout", "jsi18n", "rejected", "export", "template")):  # files
             continue
         seen.add(name)
         yield address.geturl()

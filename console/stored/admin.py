@@ -28,6 +28,7 @@ from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 
 from console.base import NewestPaginator, ReadOnlyAdmin
+from console.filters import StoredByUploadFilter
 from console.stored import page as record_page
 from console.stored.page import page_of
 from console.templatetags.formatting import age, badge
@@ -130,6 +131,9 @@ class StoredRecordAdmin(ReadOnlyAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RecordList
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        return [*super().get_list_filter(request), StoredByUploadFilter]
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         return [f"{self.stream.key}__startswith", *self.search_lookups]

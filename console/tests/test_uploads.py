@@ -11,11 +11,12 @@ from django.test import Client
 from pytest_django import Settings
 
 from enrichment.models import HeldRecord
+from ingestion import streams
 from ingestion.models import Delivery, Upload
 from tests.files import csv_of, streamed
 from tests.held import valid
 from tests.people import browser_of, person, text_of
-from tests.records import work_off
+from tests.records import stored, work_off
 
 pytestmark = pytest.mark.django_db
 
@@ -170,3 +171,55 @@ def test_an_empty_list_says_what_to_do(operator: Client, viewer: Client) -> None
     assert ">Upload one</a>, or use" in text_of(operator.get(LIST))
     assert "No uploads yet" in text_of(viewer.get(LIST))
     assert "No uploads match" in text_of(viewer.get(LIST, {"stream": "students"}))
+
+
+def test_before_a_file_is_chosen_the_page_names_its_columns(operator: Client, viewer: Client) -> None:
+    """And what is filled into the template is imported."""
+    text = text_of(operator.get(ADD))
+    for stream in streams.all_streams():
+        part = text[text.index(f"<h3>{stream.name.capitalize()}</h3>") :]
+        required = re.findall(r"<code>(\w+)</code>", part[: part.index("Download a template")])
+        fields = stream.schema.model_fields
+        assert required == [name for name, field in fields.items() if field.is_required()]
+        link = f"{LIST}template/{stream.name}/"
+        assert f'href="{link}"' in part
+        template = operator.get(link)
+        assert template["Content-Disposition"] == f'attachment; filename="{stream.name}-template.csv"'
+        assert template.content.decode("utf-8-sig").strip().split(",") == [*fields]
+        assert viewer.get(link).status_code == 403
+    assert operator.get(f"{LIST}template/planets/").status_code == 404
+    header = operator.get(f"{LIST}template/tutors/").content
+    names = header.decode("utf-8-sig").strip().split(",")
+    row = csv_of([{name: valid().get(name, "") for name in names}]).splitlines()[1]
+    assert send(operator, header + row).status_code == 302
+    work_off()
+    assert stored("tutors", valid()["tutor_id"])
+
+
+def test_of_a_file_that_cannot_be_imported_the_preview_says_only_that(operator: Client) -> None:
+    body = csv_of([{"tutor_id": "T-1", "name": "Ada"}])
+    for fields in ({"_preview": "1"}, {"_preview": "1", "_part": "1"}):
+        text = " ".join(text_of(send(operator, body, **fields)).split())
+        assert "Cannot import: required columns <code>" in text
+        assert "are missing." in text
+        for word in ("0 valid", "invalid", "Nothing saved", "would lose"):
+            assert word not in text, word
+
+
+def test_warnings_and_ignored_columns_are_named(operator: Client) -> None:
+    rows = [valid(tutor_id=f"T-{i}", subjects=subjects) for i, subjects in enumerate((["Alchemy"], ["Algebra"]))]
+    send(operator, csv_of([{**row, "birthday": "1990-01-01"} for row in rows]))
+    upload = Upload.objects.get()
+    page = f"{LIST}{upload.pk}/change/"
+    assert "With warnings" not in text_of(operator.get(page))  # not yet known
+    work_off()
+    text = " ".join(text_of(operator.get(page)).split())
+    assert "Ignored, since tutors have no such field:</span> <code>birthday</code>" in text
+    [(link, number)] = re.findall(r'<dt>With warnings</dt> <dd> <a href="([^"]+)">(\d+)</a>', text)
+    listed = operator.get(link.replace("&amp;", "&")).context["cl"]
+    assert int(number) == listed.result_count > 0
+    send(operator, csv_of([valid(tutor_id="T-8", subjects=["Alchemy"])]))
+    work_off()
+    assert f">{number}</a>" in text_of(operator.get(page))  # of this upload alone
+    assert operator.get(f"/admin/tutoring/tutor/?upload={upload.pk}").context["cl"].result_count == 2
+    assert operator.get("/admin/tutoring/tutor/?upload=x").context["cl"].result_count == 0
