@@ -162,12 +162,12 @@ def rejected_rows(upload: Upload) -> Iterator[str]:
     One delivery at a time. What a spreadsheet would take for a formula is marked, and read without the mark when the
     file comes back (ingestion.cells.MARK).
     """
-    columns = _columns(upload)
+    columns, words = _columns(upload), upload.reading.get("words", {})
     yield _line([*REPORT_COLUMNS, *map(escape_formula, columns)])
     for delivery in upload.deliveries.filter(held__gt=0).order_by("pk").only("first_row", "gaps"):
         dead = HeldRecord.objects.dead().filter(delivery=delivery.pk).order_by("position")
         for position, payload, messages in dead.values_list("position", "payload", "messages"):
-            yield _line(_cells(delivery.row_of(position), json.loads(payload), messages, columns))
+            yield _line(_cells(delivery.row_of(position), json.loads(payload), messages, columns, words))
 
 
 def _columns(upload: Upload) -> dict[str, str]:
@@ -179,7 +179,9 @@ def _columns(upload: Upload) -> dict[str, str]:
     return {column.name: column.key for column in map_columns(names, stream)}
 
 
-def _cells(row: int, record: Any, messages: dict[str, list[str]], columns: dict[str, str]) -> list[str]:
+def _cells(
+    row: int, record: Any, messages: dict[str, list[str]], columns: dict[str, str], words: dict[str, dict[str, str]]
+) -> list[str]:
     error = "; ".join(f"{name}: {' '.join(texts)}" for name, texts in messages.items())
     record = record if isinstance(record, dict) else {RAW_MEMBER: json.dumps(record)}
     came = record.get(RAW_MEMBER)
@@ -187,7 +189,14 @@ def _cells(row: int, record: Any, messages: dict[str, list[str]], columns: dict[
         return [str(row), escape_formula(error), *map(_as_it_stood, map(str, came))]
     if came is not None:
         error = f"{error} It came as: {str(came)[:MAX_QUOTED]}"
-    return [str(row), escape_formula(error), *(cell_of(record.get(key)) for key in columns.values())]
+    values = (_cell(record.get(key), words.get(name)) for name, key in columns.items())
+    return [str(row), escape_formula(error), *values]
+
+
+def _cell(value: Any, words: dict[str, str] | None) -> str:
+    """As the column of the file has it: `no`, where that is its word for false."""
+    cell = cell_of(value)
+    return words.get(cell, cell) if words and isinstance(value, bool) else cell
 
 
 def _as_it_stood(cell: str) -> str:

@@ -230,7 +230,8 @@ class Upload(models.Model):
     sha256 = models.CharField(max_length=64, help_text="Of the file, in hex: the same file is noticed by it.")
     columns = models.JSONField(default=list, help_text="Of CSV: the names in its header, in order.")
     reading = models.JSONField(
-        default=dict, help_text="How the file was read: encoding, ignored_columns, shared_keys, file_warnings."
+        default=dict,
+        help_text="How the file was read: encoding, ignored_columns, shared_keys, file_warnings, words.",
     )
     offset = models.PositiveBigIntegerField(default=0, help_text="Bytes stored as deliveries.")
     created_at = models.DateTimeField(db_default=Now())

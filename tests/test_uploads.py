@@ -581,3 +581,14 @@ def test_staff_need_the_right(client: Client) -> None:
     assert viewer.post(PATH, form(("a.csv", TUTORS))).status_code == 403
     assert operator.post(PATH, form(("a.csv", TUTORS))).status_code == 201
     assert Upload.objects.get().client == "user:operator"
+
+
+def test_rejected_rows_have_the_words_for_yes_and_no_that_the_file_has(client: Client) -> None:
+    def row(key: str, no_show: str) -> bytes:
+        return csv_of([session(session_id=key, duration_minutes="long", no_show=no_show)])
+
+    body = row("X-1", "no") + row("X-2", "Yes").split(b"\n", 1)[1]
+    first = upload(client, body, PATH.replace("tutors", "sessions"))
+    assert first["dead"] == 2
+    rejected = read_csv(streamed(client.get(first["errors_url"])))
+    assert [row["no_show"] for row in rejected] == ["no", "Yes"]

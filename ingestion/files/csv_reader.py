@@ -163,6 +163,8 @@ class CsvFile:
         self.columns = map_columns(names, stream, self.delimiter)
         self.shared_keys = 0
         """Rows that share their key with another; known after survey()."""
+        self.boolean_words: dict[str, dict[str, str]] = {}
+        """column → how it writes true and false, where not so; known after survey()."""
 
     @property
     def own_columns(self) -> list[Column]:
@@ -211,6 +213,7 @@ class CsvFile:
                         raise ParseError(f"Too many unclosed quotation marks, the first in line {line}.")
             self.shared_keys = notes.keys.count()
         self.columns = notes.columns()
+        self.boolean_words = notes.boolean_words()
 
     def _line(self, end: int) -> int:
         """The number of the line that ends at this byte."""
@@ -332,6 +335,10 @@ class _Notes:
             if column.kind == "number" and file.delimiter in DECIMAL_COMMA
         ]
         self.decimal_commas: set[int] = set()
+        booleans = [position for position, column in enumerate(file.columns) if column.kind == "boolean"]
+        self.words: dict[int, dict[str, str]] = {position: {} for position in booleans}
+        self.unseen = booleans
+        """The columns of which not both words have been seen."""
 
     def see(self, row: list[str]) -> None:
         if 0 <= self.key < len(row) and (key := _text(row[self.key])):
@@ -344,6 +351,22 @@ class _Notes:
                 cell = _text(row[position])
                 if _with_point(cell, self.file.delimiter) != cell:
                     self.decimal_commas.add(position)
+        if self.unseen:
+            self._see_booleans(row)
+
+    def _see_booleans(self, row: list[str]) -> None:
+        for position in self.unseen:
+            if position < len(row) and (value := csv_cells.BOOLEANS.get((cell := row[position].strip()).lower())):
+                self.words[position].setdefault(value, cell)
+        self.unseen = [position for position in self.unseen if len(self.words[position]) < 2]
+
+    def boolean_words(self) -> dict[str, dict[str, str]]:
+        columns = self.file.columns
+        return {
+            columns[position].name: words
+            for position, words in self.words.items()
+            if any(word != value for value, word in words.items())
+        }
 
     def columns(self) -> list[Column]:
         return [self._column(position, column) for position, column in enumerate(self.file.columns)]

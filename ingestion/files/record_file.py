@@ -96,6 +96,7 @@ class RecordFile:
             "ignored_columns": self.ignored[:MAX_COLUMNS],
             "shared_keys": self.members.shared_keys,
             "file_warnings": list(self.notes),
+            "words": self.csv.boolean_words if self.csv else {},
         }
 
     def keys(self) -> Iterator[str]:

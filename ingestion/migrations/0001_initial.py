@@ -75,7 +75,7 @@ class Migration(migrations.Migration):
                 ('size', models.PositiveBigIntegerField(help_text='Bytes of the file.')),
                 ('sha256', models.CharField(help_text='Of the file, in hex: the same file is noticed by it.', max_length=64)),
                 ('columns', models.JSONField(default=list, help_text='Of CSV: the names in its header, in order.')),
-                ('reading', models.JSONField(default=dict, help_text='How the file was read: encoding, ignored_columns, shared_keys, file_warnings.')),
+                ('reading', models.JSONField(default=dict, help_text='How the file was read: encoding, ignored_columns, shared_keys, file_warnings, words.')),
                 ('offset', models.PositiveBigIntegerField(default=0, help_text='Bytes stored as deliveries.')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='When `offset` last moved.')),
