@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any, cast
 
 from django.contrib import admin
@@ -12,11 +14,13 @@ from django.contrib.admin.views.main import IGNORED_PARAMS, SEARCH_VAR, ChangeLi
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
 from django.db import DataError
-from django.db.models import QuerySet
+from django.db.models import DateTimeField, Field, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
+from console.templatetags.formatting import at_time
 from ingestion.text import plain
 
 
@@ -40,6 +44,12 @@ class RestrictedLookupAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 found.add(str(cast("type[admin.SimpleListFilter]", each).parameter_name))
         return found
 
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Columns of times are shown as everywhere else."""
+        fields = {field.name: field for field in self.model._meta.fields if isinstance(field, DateTimeField)}
+        columns = super().get_list_display(request)
+        return [_time_column(fields[name]) if name in fields else name for name in columns]
+
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         try:
             return super().get_changelist_instance(request)
@@ -49,6 +59,16 @@ class RestrictedLookupAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             raise BadRequest(f"Unknown filter {unknown}.") from error
         except (OverflowError, DataError) as error:  # a date out of range, or a number too large for its column
             raise IncorrectLookupParameters from error
+
+
+@cache
+def _time_column(field: Field[Any, Any]) -> Callable[[Any], SafeString | str]:
+    @admin.display(description=field.verbose_name, ordering=field.name)
+    def value(row: Any) -> SafeString | str:
+        return at_time(getattr(row, field.name))
+
+    value.__name__ = field.name
+    return value
 
 
 class ReadOnlyAdmin(RestrictedLookupAdmin):

@@ -211,6 +211,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES + 1  # the view answers 413 itself,
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
+FORMAT_MODULE_PATH = "tutormax.formats"
 USE_I18N = False
 USE_TZ = True
 STATIC_URL = "/static/"

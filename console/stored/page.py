@@ -96,7 +96,8 @@ def display_value(field: models.Field[Any, Any], value: Any) -> SafeString | str
 def as_sent(at: datetime) -> SafeString:
     """In its own offset."""
     text = at.isoformat(sep=" ", timespec="seconds")
-    return format_html('<time datetime="{}">{} {}</time>', at.isoformat(), text[:19], text[19:])
+    exact = f"{text[:19]} {text[19:]}"
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, exact)
 
 
 def page_of(request: HttpRequest, model: type[models.Model], key: Any) -> str:

@@ -1,6 +1,5 @@
 """Formats times and numbers for a person, in templates and in the lists of the admin."""
 
-import re
 from datetime import datetime
 
 from django import template
@@ -14,18 +13,23 @@ from ingestion.text import duration, plain, thousands
 register = template.Library()
 
 
+def _time(at: datetime, show: str, text: str) -> SafeString:
+    """`text`, until times.js shows it by the reader's clock; the exact time with its offset is in the title."""
+    local = timezone.localtime(at)
+    return format_html(
+        '<time datetime="{}" data-show="{}" title="{}">{}</time>', local.isoformat(), show, with_offset(at), text
+    )
+
+
+def with_offset(at: datetime) -> str:
+    text = timezone.localtime(at).isoformat(sep=" ", timespec="seconds")
+    return f"{text[:19]} {text[19:]}"
+
+
 @register.filter
 def age(moment: datetime | None) -> SafeString | str:
-    """How long ago, in one unit, with the exact time as a tooltip."""
-    if moment is None:
-        return "–"
-    local = timezone.localtime(moment)
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        local.isoformat(),
-        local.strftime("%Y-%m-%d %H:%M:%S %z"),
-        duration((timezone.now() - moment).total_seconds()),
-    )
+    """How long ago, in one unit."""
+    return _time(moment, "age", duration((timezone.now() - moment).total_seconds())) if moment else "–"
 
 
 @register.filter
@@ -33,24 +37,30 @@ def moment(at: datetime | None) -> SafeString | str:
     """The time with its offset, and how long ago."""
     if at is None:
         return "–"
-    local = timezone.localtime(at)
-    ago = duration((timezone.now() - at).total_seconds())
-    offset = re.sub(r"(..)$", r":\1", local.strftime("%z"))
-    return format_html(
-        '<time datetime="{}">{}</time> <span class="quiet">{} ago</span>',
-        local.isoformat(),
-        f"{local:%Y-%m-%d %H:%M:%S} {offset}",
-        ago,
-    )
+    return format_html('{} <span class="quiet">{} ago</span>', _time(at, "time", with_offset(at)), age(at))
 
 
 @register.filter
 def clock(at: datetime) -> SafeString:
     """The time with its offset; the date where it is not today's."""
-    local = timezone.localtime(at)
-    form = "%H:%M:%S" if local.date() == timezone.localdate() else "%Y-%m-%d %H:%M:%S"
-    offset = re.sub(r"(..)$", r":\1", local.strftime("%z"))
-    return format_html('<time datetime="{}">{} {}</time>', local.isoformat(), local.strftime(form), offset)
+    is_today = timezone.localtime(at).date() == timezone.localdate()
+    return _time(at, "clock", with_offset(at)[11 if is_today else 0 :])
+
+
+@register.filter
+def at_time(at: datetime | None) -> SafeString | str:
+    """The time alone, for columns of lists."""
+    return _time(at, "time", with_offset(at)[:19]) if at else "–"
+
+
+@register.filter
+def at_minute(at: datetime | None) -> SafeString | str:
+    return _time(at, "minute", with_offset(at)[:16]) if at else "–"
+
+
+@register.filter
+def on_day(at: datetime | None) -> SafeString | str:
+    return _time(at, "day", with_offset(at)[:10]) if at else "–"
 
 
 @register.filter

@@ -44,6 +44,7 @@ function replace(page) {
     if (!fresh || isInUse(old)) {
       continue;
     }
+    showTimes(fresh); // of times.js, on every page
     const folds = fresh.querySelectorAll("details");
     old.querySelectorAll("details").forEach((fold, i) => folds[i]?.toggleAttribute("open", fold.open));
     if (fresh.isEqualNode(old)) {
