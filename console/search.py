@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.utils import quote
@@ -17,10 +18,11 @@ from django.utils.text import capfirst
 from console import senders
 from console.held import missing_references
 from console.stored.page import HeldOrigin, held_origins
-from enrichment.models import BulkAction, HeldRecord, StoredRecord
+from console.templatetags.names import error_of
+from enrichment.models import BulkAction, DeadLetter, HeldRecord, StoredRecord, WaitingRecord
 from enrichment.retention import retention_hint
 from ingestion import streams
-from ingestion.models import Delivery, PausedStream, Upload
+from ingestion.models import ApiKey, Delivery, PausedStream, Upload
 from ingestion.pending import containing
 from ingestion.streams import Stream
 from ingestion.text import cut, plain, strip_unstorable, thousands
@@ -28,6 +30,9 @@ from ingestion.text import cut, plain, strip_unstorable, thousands
 MAX_QUERY_LENGTH = 200
 """Characters; an ID has at most 64."""
 MAX_HELD = 20
+MAX_IN_LIST = 10
+MIN_PART = 2
+"""Characters of a part of a name: with fewer, all records match."""
 MAX_DELIVERIES = 200
 """Pending deliveries whose bodies are searched, the newest first."""
 MAX_BODY_BYTES = 20_000_000
@@ -47,9 +52,14 @@ class Keys:
     """The rest of it, where it begins with the stream's name."""
 
     def __iter__(self) -> Iterator[str]:
-        yield self.exact
+        yield from spellings(self.exact)
         if self.named is not None:
-            yield self.named
+            yield from spellings(self.named)
+
+
+def spellings(key: str) -> list[str]:
+    """As it is typed, in capitals, in small letters, and with one capital: each is looked up along an index."""
+    return list(dict.fromkeys([key, key.upper(), key.lower(), key.capitalize()]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +101,18 @@ class ById:
     """Of a delivery that is pending."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class InList:
+    """Stored records of one stream that are found by something else than their ID, as by a name."""
+
+    stream: Stream
+    rows: list[tuple[StoredRecord, str]]
+    """With their pages."""
+    has_more: bool
+    page: str
+    """Their list, with all of them."""
+
+
 def can_search(user: Any) -> bool:
     """Whether there is anything that this person could find."""
     return user.has_perm("enrichment.view_heldrecord") or bool(streams_for(user)) or any(models_for(user))
@@ -121,12 +143,13 @@ def search(request: HttpRequest, text: str) -> dict[str, Any]:
         "stored": stored(request, query),
         "held": [],
         "missing": [],
-        "by_id": [*by_id(user, query)],
+        "by_id": [*by_id(user, query), *api_keys(user, query)],
+        "in_lists": [],
         "deliveries": [],
     }
     searched = [stream.name for stream in streams_for(user)]
     if user.has_perm("enrichment.view_heldrecord"):
-        records = held(query)
+        records = held(user, query)
         found |= {"held": records[:MAX_HELD], "has_more_held": len(records) > MAX_HELD}
         pairs = [(name, key) for name, keys in query.keys.items() for key in keys]
         found |= {"missing": missing_references.waiting_on(pairs)}
@@ -137,7 +160,10 @@ def search(request: HttpRequest, text: str) -> dict[str, Any]:
         newest = "the newest " if is_partial else ""
         searched.append(f"{newest}{thousands(number)} pending {'delivery' if number == 1 else 'deliveries'}")
     found["paused"] = paused([*found["by_id"], *found["deliveries"]])
-    is_found = any(found[name] for name in ("stored", "held", "missing", "by_id", "deliveries"))
+    kinds = ("stored", "held", "missing", "by_id", "deliveries", "in_lists")
+    if not any(found[name] for name in kinds):
+        found["in_lists"] = in_lists(request, query)
+    is_found = any(found[name] for name in kinds)
     return {
         **context,
         **found,
@@ -157,12 +183,12 @@ def not_found_message(user: Any, query: Query) -> str:
 
 
 def parse(text: str) -> Query:
-    """Reads "session 4711", "4711", "delivery 12", or "where is session 4711?"."""
+    """Reads "session 4711", "sessions: 4711", "4711", "delivery 12", or "where is session 4711?"."""
     text = text.strip()
     if sentence := re.fullmatch(r"where\s+(?:is|are)\s+(?:the\s+)?(.*?)\s*\?*", text, re.IGNORECASE | re.DOTALL):
         text = sentence[1]
-    first, _, rest = text.partition(" ")
-    first, rest = first.lower(), rest.strip()
+    first, _, rest = text.partition(":") if re.match(r"\w+\s*:", text) else text.partition(" ")
+    first, rest = first.strip().lower(), rest.strip()
     keys = {
         stream.name: Keys(text, rest if rest and first in names_of(stream) else None)
         for stream in streams.all_streams()
@@ -180,8 +206,8 @@ def _with_a_name(text: str) -> dict[str, str]:
     """The name of MODELS_BY_NAME that the text begins with → the rest of the text; empty if there is none."""
     for name, model in MODELS_BY_NAME.items():
         for word in (name, f"{name}s", str(model._meta.verbose_name_plural).lower()):
-            if text.lower().startswith(f"{word} "):
-                return {name: text[len(word) :].strip()}
+            if text.lower().startswith((f"{word} ", f"{word}:")):
+                return {name: text[len(word) + 1 :].strip()}
     return {}
 
 
@@ -214,18 +240,59 @@ def stored(request: HttpRequest, query: Query) -> list[Stored]:
     ]
 
 
-def held(query: Query) -> list[Held]:
+def held(user: Any, query: Query) -> list[Held]:
     """Held records with such a key, open ones first; one more than MAX_HELD when there are more."""
     is_closed = Case(When(status__in=HeldRecord.OPEN, then=False), default=True, output_field=BooleanField())
-    matching = Q(key=query.text)
+    matching = Q(key__in=spellings(query.text))
     for stream, keys in query.keys.items():
         if keys.named is not None:
-            matching |= Q(stream=stream, key=keys.named)
+            matching |= Q(stream=stream, key__in=spellings(keys.named))
     records = HeldRecord.objects.filter(matching).defer("payload", "original_payload")
     return [
-        Held(record=record, key=plain(record.key), message=record.message, page=page_of(record))
+        Held(record=record, key=plain(record.key), message=error_of(record), page=page_of(_as_listed(user, record)))
         for record in records.order_by(is_closed, "-pk")[: MAX_HELD + 1]
     ]
+
+
+def _as_listed(user: Any, record: HeldRecord) -> HeldRecord:
+    """Of the model in whose list it is worked on: dead letters, waiting records."""
+    model = {"dead": DeadLetter, "waiting": WaitingRecord}.get(record.status)
+    return model(pk=record.pk) if model and _may_view(user, model) else record
+
+
+def in_lists(request: HttpRequest, query: Query) -> list[InList]:
+    """What the lists find: by a name, an e-mail address, the beginning of an ID."""
+    found = []
+    for stream in streams_for(request.user):
+        if not admin.site.is_registered(stream.model) or len(query.text) < MIN_PART:
+            continue
+        model_admin, text = admin.site.get_model_admin(stream.model), query.keys[stream.name].named or query.text
+        if any(keys.named is not None for keys in query.keys.values()) and query.keys[stream.name].named is None:
+            continue  # another stream is named
+        matching, _ = model_admin.get_search_results(request, stream.model._default_manager.all(), text)
+        rows = [cast("StoredRecord", row) for row in matching.order_by()[: MAX_IN_LIST + 1]]
+        if rows:
+            found.append(
+                InList(
+                    stream=stream,
+                    rows=[(row, page_of(row)) for row in rows[:MAX_IN_LIST]],
+                    has_more=len(rows) > MAX_IN_LIST,
+                    page=f"{list_of(stream)}?{urlencode({'q': text})}",
+                )
+            )
+    return found
+
+
+def api_keys(user: Any, query: Query) -> Iterator[ById]:
+    """Of "key abc123": by prefix, by name, or all of one client."""
+    named = re.fullmatch(r"(?:api[ -]?)?keys?[ :]\s*(.+)", query.text, re.IGNORECASE)
+    if not _may_view(user, ApiKey):
+        return
+    text = named[1] if named else query.text
+    matching = Q(prefix=text) | Q(name__iexact=text)
+    for key in ApiKey.objects.filter(matching | Q(client=text) if named else matching).order_by("-created")[:MAX_HELD]:
+        page = reverse("admin:ingestion_apikey_change", args=[quote(key.prefix)])
+        yield ById(name="API key", object=key, page=page)
 
 
 def by_id(user: Any, query: Query) -> Iterator[ById]:

@@ -4,7 +4,7 @@ from django import template
 
 from enrichment.models import HeldRecord
 from ingestion import streams
-from ingestion.text import plain
+from ingestion.text import first_message, plain
 
 register = template.Library()
 
@@ -25,3 +25,9 @@ def name_of(held: HeldRecord) -> str:
     """The noun and the key."""
     without = f"without ID (delivery {held.delivery_id}, #{held.position + 1})"
     return f"{noun(held.stream)} {plain(held.key) or without}"
+
+
+@register.filter
+def error_of(held: HeldRecord) -> str:
+    """The first message, with the value at fault, which `message` has not."""
+    return first_message(held.messages) or held.message

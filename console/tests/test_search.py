@@ -44,7 +44,17 @@ def an_upload() -> Upload:
 
 @pytest.mark.parametrize(
     "question",
-    ["4711", "session 4711", "sessions 4711", " SESSION  4711 ", "where is session 4711?", "Where is 4711", "tutoring"],
+    [
+        "4711",
+        "session 4711",
+        "sessions 4711",
+        " SESSION  4711 ",
+        "where is session 4711?",
+        "Where is 4711",
+        "sessions: 4711",
+        "Session:4711",
+        "tutoring",
+    ],
 )
 def test_it_finds_what_is_stored_over_all_streams(viewer: Client, question: str) -> None:
     send("tutors", valid(tutor_id="4711"), valid(tutor_id="T-1001"))
@@ -57,6 +67,43 @@ def test_it_finds_what_is_stored_over_all_streams(viewer: Client, question: str)
         return
     assert session <= leads
     assert ("tutoring/tutor/4711/change/" in leads) is ("session" not in question.lower())
+
+
+@pytest.mark.parametrize("question", ["s1-0042", "S1-0042", "tutors: s1-0042", "tutor S1-0042"])
+def test_the_case_of_an_id_does_not_matter(viewer: Client, question: str) -> None:
+    send("tutors", valid(tutor_id="S1-0042"))
+    assert "tutoring/tutor/S1-0042/change/" in links(found(viewer, question))
+
+
+@pytest.mark.parametrize("question", ["Ada@Example.org", "lovelace", "tutor lovelace", "S1-00"])
+def test_a_record_is_found_by_name_email_and_part_of_its_id(viewer: Client, question: str) -> None:
+    send("tutors", valid(tutor_id="S1-0042", name="Ada Lovelace", email="ada@example.org"))
+    send("tutors", valid(tutor_id="S1-0100", name="Grace Hopper", email="grace@example.org"))
+    assert {link for link in links(found(viewer, question)) if "/change/" in link} == {"tutoring/tutor/S1-0042/change/"}
+
+
+def test_a_name_that_many_have_leads_to_the_list(viewer: Client) -> None:
+    send("tutors", *(valid(tutor_id=f"T-{number}", name="Ada") for number in range(search.MAX_IN_LIST + 1)))
+    assert "tutoring/tutor/?q=ada" in links(found(viewer, "ada"))
+    assert "tutoring/tutor/?q=ada" in links(found(viewer, "tutors: ada"))
+    assert not any("/change/" in link for link in links(found(viewer, "students: ada")))
+
+
+def test_an_api_key_is_found_by_prefix_and_name() -> None:
+    key = key_named("Northern schools")
+    page = f"ingestion/apikey/{key.prefix}/change/"
+    administrator = browser_of(person("administrator"))
+    for question in (f"key {key.prefix}", f"key:{key.client}", f"API key {key.prefix}", key.prefix, "northern schools"):
+        assert page in links(found(administrator, question)), question
+    assert page not in links(found(browser_of(person("viewer")), key.prefix))
+
+
+def test_a_dead_letter_leads_to_its_list(viewer: Client) -> None:
+    dead, waiting, done = hold(key="T-1"), wait(key="T-1"), hold(key="T-1", status="resolved", resolved_by=7)
+    leads = links(found(viewer, "T-1"))
+    assert f"enrichment/deadletter/{dead.pk}/change/" in leads
+    assert f"enrichment/waitingrecord/{waiting.pk}/change/" in leads
+    assert f"enrichment/heldrecord/{done.pk}/change/" in leads
 
 
 def test_a_delivery_that_is_no_longer_kept_is_named_without_a_link(viewer: Client) -> None:
@@ -78,11 +125,11 @@ def test_it_finds_held_records_those_that_are_open_first(viewer: Client) -> None
     closed = hold(key="4711", status=HeldRecord.Status.RESOLVED)
     hold(key="4712")
     text = found(viewer, "4711")
-    pks = re.findall(r'href="/admin/enrichment/heldrecord/(\d+)/change/"', text)
+    pks = re.findall(r'href="/admin/enrichment/(?:deadletter|waitingrecord|heldrecord)/(\d+)/change/"', text)
     assert pks == [str(held.pk) for held in (dead, waiting, closed)]
     assert "email: value is not a valid email address" in text
-    assert f"enrichment/heldrecord/{waiting.pk}/change/" in links(found(viewer, "session 4711"))
-    assert f"enrichment/heldrecord/{dead.pk}/change/" not in links(found(viewer, "session 4711"))
+    assert f"enrichment/waitingrecord/{waiting.pk}/change/" in links(found(viewer, "session 4711"))
+    assert f"enrichment/deadletter/{dead.pk}/change/" not in links(found(viewer, "session 4711"))
 
 
 def test_of_many_held_records_it_shows_the_newest_and_leads_to_all(
@@ -92,7 +139,7 @@ def test_of_many_held_records_it_shows_the_newest_and_leads_to_all(
     for _ in range(3):
         hold(key="4711")
     text = found(viewer, "4711")
-    assert len(re.findall(r"/heldrecord/\d+/change/", text)) == 2
+    assert len(re.findall(r"/deadletter/\d+/change/", text)) == 2
     assert "enrichment/heldrecord/?q=4711" in links(text)
     assert viewer.get("/admin/enrichment/heldrecord/?q=4711").context["cl"].result_count == 3
 
@@ -202,7 +249,7 @@ def test_nothing_found_says_where_it_looked_and_what_to_try(viewer: Client) -> N
     deliver("tutors", valid())
     text = found(viewer, "Ada & Co")
     assert "No matches for “Ada &amp; Co”" in text
-    for part in ("tutors, students, sessions", "failed records", "1 pending delivery", "upper and lower case"):
+    for part in ("tutors, students, sessions", "failed records", "1 pending delivery", "as it was sent"):
         assert part in text
     assert "tutoring/tutor/?q=Ada%20%26%20Co" in links(text)
 
