@@ -260,6 +260,7 @@ class BulkAction(models.Model):
     total = models.PositiveIntegerField(default=0, help_text="Held records that matched when it was created.")
     count = models.PositiveIntegerField(default=0, help_text="Held records acted on.")
     deliveries = models.ManyToManyField(Delivery)
+    acted_on = models.ManyToManyField(HeldRecord, related_name="bulk_actions")
     at = models.DateTimeField(db_default=Now())
 
     up_to = models.BigIntegerField(default=0, help_text="The newest held record that it acts on.")

@@ -19,6 +19,7 @@ from console.held.base import HeldListAdmin
 from console.held.proposal import Proposal
 from console.held.selection import selected_ids, selection_of
 from console.history import log
+from console.templatetags.names import error_of
 from enrichment.held import bulk_actions
 from enrichment.models import BulkAction, HeldRecord
 from ingestion import streams
@@ -75,7 +76,7 @@ def _confirmation(
         "title": f"{proposal.kind.capitalize()} {counted(count)}?",
         "count": count,
         "counts": counts[:MAX_COUNTS],
-        "latest": [(held, held.message) for held in latest],
+        "latest": [(held, error_of(held)) for held in latest],
         "left_out": _left_out(proposal, count),
         "form": form,
     }
@@ -157,14 +158,16 @@ def _report(model_admin: HeldListAdmin, request: HttpRequest, bulk_action: BulkA
     change = f": {bulk_actions.change_of(bulk_action)}" if bulk_action.change else ""
     selection = bulk_actions.describe_filter(bulk_action.filter)
     log(request, bulk_action, f"{result}{change}. Selection: {selection}.", ADDITION)
-    ids = bulk_action.filter.get("ids", [])
-    if bulk_action.count and len(ids) == 1:
-        log(request, HeldRecord.objects.get(pk=ids[0]), f"{past_tense} (bulk action {bulk_action.pk}).")
     level = messages.SUCCESS
+    if bulk_action.finished_at and bulk_action.deliveries.exists():  # no success yet: they may fail again
+        fixed = "Fixed and queued" if bulk_action.kind == BulkAction.Kind.FIX else "Queued"
+        result, level = f"{fixed} for reprocessing: {counted(bulk_action.count)}", messages.INFO
     if bulk_action.finished_at and not bulk_action.count:
         result, level = "Nothing to do: already closed, queued, or changed by someone else", messages.WARNING
     link = format_html('<a href="{}">bulk action {}</a>', bulk_action_page(bulk_action), bulk_action.pk)
-    model_admin.message_user(request, format_html("{} ({}).", result, link), level)
+    is_one = len(selected_ids(request)) == 1 or model_admin.url("changelist") != request.path
+    back = "" if is_one else format_html(' <a href="{}">Back to the list</a>', request.get_full_path())
+    model_admin.message_user(request, format_html("{} ({}).{}", result, link, back), level)
 
 
 def counted(count: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Any, cast
-from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -18,6 +17,7 @@ from django.urls import URLPattern, path
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 
 from console import senders
 from console.base import NewestPaginator
@@ -42,10 +42,12 @@ from console.held.fix import fix_page
 from console.held.record import record_page
 from console.held.selection import filter_of
 from console.templatetags.formatting import age, badge
-from console.templatetags.names import display_key
+from console.templatetags.names import display_key, error_of
 from enrichment.models import HeldRecord, HeldRecordQuerySet
 from ingestion.text import plain
 
+MAX_ERROR = 240
+"""Characters in the list; the page of the record shows the rest."""
 KINDS = ("reprocess", "fix", "discard")
 EXPORTS = {"csv": export.csv, "ndjson": export.ndjson}
 SET_BY_LINKS = [MessageFilter, DeliveryFilter, OfUploadFilter, MissingStreamFilter, MissingKeyFilter]
@@ -73,7 +75,7 @@ class HeldRecordAdmin(HeldListAdmin):
 
     empty_text = "No failed records: everything received is stored or in progress."
     actions = KINDS
-    list_display = ["record", "stream", "status_", "code_", "message", "source", "failed", "attempts"]
+    list_display = ["record", "stream", "status_", "error", "source", "failed"]
     list_filter = [StatusFilter, StreamFilter, StageFilter, CodeFilter, AgeFilter, ClientFilter, *SET_BY_LINKS]
     search_fields = ("key",)
     search_help_text = "Exact record ID"
@@ -122,6 +124,9 @@ class HeldRecordAdmin(HeldListAdmin):
         names = senders.key_names(held.client for held in changes.result_list)
         for held in changes.result_list:
             held.sender = names.get(held.client, plain(held.client))
+            held.of_sender = changes.get_query_string({"client": held.client})
+            missing = {"missing_stream": held.missing_stream, "missing_key": held.missing_key}
+            held.of_missing = changes.get_query_string(missing)
         # Called by the template if it offers actions on all matches: those are for open records only.
         changes.open_count = lambda: self._open_count(changes)  # type: ignore[attr-defined]
         return changes
@@ -152,24 +157,34 @@ class HeldRecordAdmin(HeldListAdmin):
 
     @admin.display(description="status")
     def status_(self, held: HeldRecord) -> SafeString:
-        return badge(held.status, "queued" if held.queued_in and held.status in HeldRecord.OPEN else held.status)
+        status = badge(held.status, "queued" if held.queued_in and held.status in HeldRecord.OPEN else held.status)
+        return format_html("{}<br>{}", status, self.code_(held))
 
     @admin.display(description="code")
     def code_(self, held: HeldRecord) -> SafeString:
         return badge("code", held.code)
 
+    @admin.display(description="error")
+    def error(self, held: HeldRecord) -> str:
+        return Truncator(error_of(held)).chars(MAX_ERROR)
+
     @admin.display(description="source")
     def source(self, held: Any) -> SafeString:
-        return format_html('<a href="?{}">{}</a>', urlencode({"client": held.client}), held.sender)
+        """Adds itself to the filters that are set."""
+        return format_html('<a href="{}">{}</a>', held.of_sender, held.sender)
 
     @admin.display(description="waiting for")
-    def waiting_for(self, held: HeldRecord) -> SafeString:
-        query = urlencode({"missing_stream": held.missing_stream, "missing_key": held.missing_key})
-        return format_html('{} <a href="?{}">{}</a>', held.missing_stream, query, plain(held.missing_key))
+    def waiting_for(self, held: Any) -> SafeString:
+        return format_html('{} <a href="{}">{}</a>', held.missing_stream, held.of_missing, plain(held.missing_key))
 
     @admin.display(description="failed")
     def failed(self, held: HeldRecord) -> SafeString | str:
-        return format_html("{} ago", age(held.held_at))
+        ago = format_html("{} ago", age(held.held_at))
+        return (
+            format_html('{}<br><span class="quiet">{} attempts</span>', ago, held.attempts)
+            if held.attempts > 1
+            else ago
+        )
 
     # Other pages.
 
@@ -209,13 +224,14 @@ class HeldRecordAdmin(HeldListAdmin):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Part of the record's page, whatever list it was reached from."""
-        return HttpResponseRedirect(f"{self.url('change', unquote(object_id))}#history")
+        page = self.url("change", unquote(object_id), query=self.get_preserved_filters(request))
+        return HttpResponseRedirect(f"{page}#history")
 
 
 class DeadLetterAdmin(HeldRecordAdmin):
     status = HeldRecord.Status.DEAD
     empty_text = "No dead letters: everything received is stored, in progress, or waiting for a referenced record."
-    list_display = ["record", "stream", "code_", "message", "source", "failed", "attempts"]
+    list_display = ["record", "stream", "code_", "error", "source", "failed"]
     list_filter = [StreamFilter, CodeFilter, StageFilter, AgeFilter, ClientFilter, *SET_BY_LINKS]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -230,7 +246,7 @@ class DeadLetterAdmin(HeldRecordAdmin):
 class WaitingRecordAdmin(HeldRecordAdmin):
     status = HeldRecord.Status.WAITING
     empty_text = "No waiting records: every record received has found the records it refers to."
-    list_display = ["record", "stream", "waiting_for", "source", "failed", "attempts"]
+    list_display = ["record", "stream", "waiting_for", "source", "failed"]
     list_filter = [StreamFilter, AgeFilter, ClientFilter, *SET_BY_LINKS]
     change_list_template = "admin/enrichment/waiting_list.html"
 

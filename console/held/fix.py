@@ -14,7 +14,7 @@ from console.held import diffs, fix_form, page
 from console.held.actions import run
 from console.held.base import HeldListAdmin
 from console.held.proposal import Proposal
-from console.held.record import find_record, record_context, redirect_if_moved
+from console.held.record import find_record, next_to_fix, record_context
 from console.history import log
 from console.templatetags.names import name_of
 from enrichment.held import fixing
@@ -27,21 +27,20 @@ def fix_page(model_admin: HeldListAdmin, request: HttpRequest, object_id: str) -
     if not model_admin.may(request, "fix"):
         raise PermissionDenied
     held = find_record(model_admin, request, object_id)
-    if moved := redirect_if_moved(model_admin, held):
-        return moved
     if request.method == "POST" and fixing.stream_of(held) and held.size <= fixing.MAX_EDITABLE:
         return _check_or_save(model_admin, request, held)
     if not page.fixable(held):
         text = "This record cannot be fixed here: it is closed, too large, or its stream is not registered."
         model_admin.message_user(request, text, messages.WARNING)
-        return HttpResponseRedirect(model_admin.url("change", held.pk))
+        query = model_admin.get_preserved_filters(request)
+        return HttpResponseRedirect(model_admin.url("change", held.pk, query=query))
     return _form(model_admin, request, held, page.payload_for_editing(held.payload), held.payload_version)
 
 
 def _check_or_save(model_admin: HeldListAdmin, request: HttpRequest, held: Any) -> HttpResponseBase:
     text = request.POST.get("payload", "").replace("\r\n", "\n")
     version = request.POST.get("payload_version", "")
-    if "_reprocess" in request.POST and not model_admin.may(request, "reprocess"):
+    if _reprocesses(request) and not model_admin.may(request, "reprocess"):
         raise PermissionDenied
     if len(text) > page.MAX_INPUT:
         raise SuspiciousOperation("The payload is too large to edit here.")
@@ -57,14 +56,23 @@ def _check_or_save(model_admin: HeldListAdmin, request: HttpRequest, held: Any) 
     return _after_save(model_admin, request, held)
 
 
+def _reprocesses(request: HttpRequest) -> bool:
+    return "_reprocess" in request.POST or "_next" in request.POST
+
+
 def _after_save(model_admin: HeldListAdmin, request: HttpRequest, held: HeldRecord) -> HttpResponseBase:
     log(request, held, "Fixed.")
-    if "_reprocess" in request.POST:
+    if _reprocesses(request):
         run(model_admin, request, Proposal.now("reprocess", {"ids": [held.pk]}))
     else:
         model_admin.message_user(request, "Fix saved. Reprocess the record to store it.", messages.SUCCESS)
-    preserved = model_admin.get_preserved_filters(request)
-    return HttpResponseRedirect(model_admin.url("change", held.pk, query=preserved))
+    query = model_admin.get_preserved_filters(request)
+    if "_next" not in request.POST:
+        return HttpResponseRedirect(model_admin.url("change", held.pk, query=query))
+    if following := next_to_fix(model_admin, request, held):
+        return HttpResponseRedirect(model_admin.url("fix", following, query=query))
+    model_admin.message_user(request, "That was the last one in this list.", messages.SUCCESS)
+    return HttpResponseRedirect(model_admin.url("changelist", query=request.GET.get("_changelist_filters", "")))
 
 
 def _form(
@@ -73,7 +81,7 @@ def _form(
     """`result` of what was posted: checked, invalid, or conflict (changed by someone else)."""
     stream = streams.get(held.stream)
     found = {} if result == "conflict" else fixing.check_payload(stream, text)
-    errors = page.field_errors(found, text)
+    issues = fix_form.field_issues(stream, page.field_errors(found, text), text)
     context = {
         **record_context(model_admin, request, held),
         "title": f"Fix {name_of(held)}",
@@ -81,12 +89,14 @@ def _form(
         "text": text,
         "rows": min(max(text.count("\n") + 2, 8), 40),
         "version": version,
-        "issues": fix_form.field_issues(stream, errors, text),
+        "issues": issues,
         "last_errors": page.field_errors(held.messages),
         "difference": diffs.difference(page.payload_for_editing(held.payload), text),
         "preview": fix_form.fix_preview(held, text),
         "stream": stream,
         "rules": field_rules.rules(stream),
         "may_reprocess": model_admin.may(request, "reprocess"),
+        "has_next": next_to_fix(model_admin, request, held) is not None,
+        "has_inputs": any(issue.value is not None for issue in issues),
     }
     return TemplateResponse(request, "admin/enrichment/fix.html", context)

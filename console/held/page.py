@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,8 +17,9 @@ from django.db.models.functions import Left
 from django.urls import reverse
 
 from console.held.diffs import Line, side_by_side
+from enrichment.held.bulk_actions import past_tense
 from enrichment.held.fixing import MAX_EDITABLE, stream_of
-from enrichment.models import Bytes, Failure, HeldRecord, HeldRecordQuerySet, StoredRecord
+from enrichment.models import BulkAction, Bytes, Failure, HeldRecord, HeldRecordQuerySet, StoredRecord
 from ingestion.models import Delivery
 from ingestion.payloads import ParseError, parse_json
 from ingestion.text import MAX_DISPLAYED, cut, plain, pretty
@@ -29,6 +31,7 @@ MAX_INPUT = 2_000_000
 MAX_ATTEMPTS = 20
 MAX_RELATED = 1000
 MAX_MESSAGES = 10
+MAX_HISTORY = 50
 MAX_LINE_LENGTH = 120
 """Characters of a faulty line, quoted beside its message."""
 
@@ -175,23 +178,27 @@ class RelatedRecords:
 
 
 def related_records(held: HeldRecord) -> list[RelatedRecords]:
-    """Each counted along an index; none where there are no others."""
-    # Open ones in the list of their status, where one action can be for all of them.
-    of_status = {"status": held.status} if held.status in HeldRecord.OPEN else {}
+    """All of one stream, and of one status while it is open: in that list one action can be for all of them.
+
+    Each is counted along an index; none where there are no others.
+    """
+    scope = {"stream": held.stream}
     selections: dict[str, dict[str, Any]] = {}
-    if of_status and held.message:
-        selections["same error"] = {"stream": held.stream, "message": held.message}
-    if held.status == HeldRecord.Status.DEAD:  # all that are waiting have the same code
-        selections["same code"] = {"stream": held.stream, "code": held.code}
-    if of_status:
+    if held.status in HeldRecord.OPEN:
+        scope["status"] = held.status
+        if held.status == HeldRecord.Status.DEAD and held.message:
+            selections["same error"] = {"message": held.message}
+        if held.missing_key:
+            missing = {"missing_stream": held.missing_stream, "missing_key": held.missing_key}
+            selections["same missing record"] = missing
+        if held.status == HeldRecord.Status.DEAD:  # all that are waiting have the same code
+            selections["same code"] = {"code": held.code}
         selections["same source"] = {"client": held.client}
-    if of_status and held.missing_key:
-        missing = {"missing_stream": held.missing_stream, "missing_key": held.missing_key}
-        selections["same missing record"] = missing
     selections["same delivery"] = {"delivery": held.delivery_id}
-    found = [_related(held, common, {**of_status, **selection}) for common, selection in selections.items()]
-    same_key = _related(held, "same ID", {"key": held.key}) if held.key else None
-    return [each for each in (*found, same_key) if each]
+    found = [_related(held, common, {**scope, **selection}) for common, selection in selections.items()]
+    same_key = {"stream": held.stream, "key": held.key}
+    found.append(_related(held, "same ID, open or closed", same_key) if held.key else None)
+    return [each for each in found if each]
 
 
 def _related(held: HeldRecord, common: str, selection: Mapping[str, Any]) -> RelatedRecords | None:
@@ -203,7 +210,31 @@ def _related(held: HeldRecord, common: str, selection: Mapping[str, Any]) -> Rel
     return RelatedRecords(common, number, f"{reverse(f'admin:enrichment_{model}_changelist')}?{urlencode(query)}")
 
 
-def history(held: HeldRecord) -> list[LogEntry]:
-    """Actions on this record alone, newest first; those on many are bulk actions."""
+@dataclass(frozen=True, kw_only=True)
+class HistoryEntry:
+    at: datetime
+    by: str
+    text: str
+    bulk_action: BulkAction | None = None
+    reason: str = ""
+
+
+def history(held: HeldRecord) -> list[HistoryEntry]:
+    """What people did to this record, alone or in bulk actions, newest first."""
     of_held = ContentType.objects.get_for_model(HeldRecord)
-    return list(LogEntry.objects.filter(content_type=of_held, object_id=str(held.pk)).select_related("user")[:50])
+    logged = LogEntry.objects.filter(content_type=of_held, object_id=str(held.pk)).select_related("user")
+    entries = [
+        HistoryEntry(at=entry.action_time, by=entry.user.get_username(), text=entry.get_change_message())
+        for entry in logged[:MAX_HISTORY]
+    ]
+    entries += [
+        HistoryEntry(
+            at=bulk_action.at,
+            by=plain(bulk_action.by.removeprefix("user:")),
+            text=past_tense(bulk_action),
+            bulk_action=bulk_action,
+            reason=plain(bulk_action.reason),
+        )
+        for bulk_action in held.bulk_actions.order_by("-pk")[:MAX_HISTORY]
+    ]
+    return sorted(entries, key=lambda entry: entry.at, reverse=True)[:MAX_HISTORY]

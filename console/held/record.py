@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Model
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.text import capfirst
@@ -18,15 +18,18 @@ from console.held.base import HeldListAdmin
 from console.held.selection import filter_of
 from console.templatetags.names import display_key, name_of
 from enrichment.held import fixing
-from enrichment.models import HeldRecord
+from enrichment.models import HeldRecord, HeldRecordQuerySet
 from ingestion.text import plain
 
 
 def record_page(model_admin: HeldListAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
+    """Also of one that has left the list by now: whoever works through the list stays in it."""
     held = find_record(model_admin, request, object_id)
-    if moved := redirect_if_moved(model_admin, held):
-        return moved
-    newer, older = _neighbours(model_admin, request, held)
+    preserved = model_admin.get_preserved_filters(request)
+    newer, older = (
+        neighbour and model_admin.url("change", neighbour, query=preserved)
+        for neighbour in neighbours(model_admin, request, held)
+    )
     context = {
         **record_context(model_admin, request, held),
         **_details(model_admin, request, held),
@@ -49,13 +52,6 @@ def find_record(model_admin: HeldListAdmin, request: HttpRequest, object_id: str
     return held
 
 
-def redirect_if_moved(model_admin: HeldListAdmin, held: HeldRecord) -> HttpResponseRedirect | None:
-    """To its page among all failed records, once it is no longer of this list's status."""
-    if not model_admin.status or held.status == model_admin.status:
-        return None
-    return HttpResponseRedirect(reverse("admin:enrichment_heldrecord_change", args=[held.pk]))
-
-
 def record_context(model_admin: HeldListAdmin, request: HttpRequest, held: HeldRecord) -> dict[str, Any]:
     """What the page of a record and its fix page have in common."""
     preserved = model_admin.get_preserved_filters(request)
@@ -74,6 +70,7 @@ def record_context(model_admin: HeldListAdmin, request: HttpRequest, held: HeldR
 
 def _details(model_admin: HeldListAdmin, request: HttpRequest, held: Any) -> dict[str, Any]:
     payload, original = page.payloads(held)
+    history = page.history(held)
     row = page.stored_row(held)
     missing, client = (held.missing_stream, held.missing_key), plain(held.client)
     return {
@@ -81,7 +78,8 @@ def _details(model_admin: HeldListAdmin, request: HttpRequest, held: Any) -> dic
         "payload": payload,
         "original": original,
         "attempts": page.attempts(held),
-        "history": page.history(held),
+        "history": history,
+        "discarded_by": _discarded_by(held, history),
         "row": row,
         "row_page": row and _row_page(model_admin, request, row),
         "is_older": row is not None and page.is_older(held, row),
@@ -91,7 +89,20 @@ def _details(model_admin: HeldListAdmin, request: HttpRequest, held: Any) -> dic
         "upload": page.upload_row(held),
         "reference": missing_references.statuses([missing])[missing] if held.missing_key else None,
         "related": page.related_records(held),
+        "related_to": _scope(held),
     }
+
+
+def _scope(held: HeldRecord) -> str:
+    """What the similar records have in common, as in "dead letters of listens"."""
+    name = {"dead": "dead letters", "waiting": "waiting records"}.get(held.status, "failed records")
+    return f"{name} of {held.stream}"
+
+
+def _discarded_by(held: HeldRecord, history: list[page.HistoryEntry]) -> page.HistoryEntry | None:
+    if held.status != HeldRecord.Status.DISCARDED:
+        return None
+    return next((entry for entry in history if entry.bulk_action and entry.bulk_action.kind == "discard"), None)
 
 
 def _permitted_actions(model_admin: HeldListAdmin, request: HttpRequest, held: Any) -> dict[str, Any]:
@@ -106,18 +117,27 @@ def _permitted_actions(model_admin: HeldListAdmin, request: HttpRequest, held: A
     }
 
 
-def _neighbours(model_admin: HeldListAdmin, request: HttpRequest, held: HeldRecord) -> tuple[str, str]:
-    """The pages of the newer and the older record in the list that the person came from; empty where there is none."""
-    query = QueryDict(request.GET.get("_changelist_filters", ""))
-    try:
-        listed = HeldRecord.objects.matching(filter_of(query, model_admin.status))
-    except BadRequest:
-        return "", ""
+def neighbours(model_admin: HeldListAdmin, request: HttpRequest, held: HeldRecord) -> tuple[int | None, int | None]:
+    """The newer and the older record in the list that the person came from."""
+    listed = listed_records(model_admin, request)
     newer = listed.filter(pk__gt=held.pk).order_by("pk").values_list("pk", flat=True).first()
     older = listed.filter(pk__lt=held.pk).order_by("-pk").values_list("pk", flat=True).first()
-    preserved = model_admin.get_preserved_filters(request)
-    newer_page, older_page = (model_admin.url("change", pk, query=preserved) if pk else "" for pk in (newer, older))
-    return newer_page, older_page
+    return newer, older
+
+
+def next_to_fix(model_admin: HeldListAdmin, request: HttpRequest, held: HeldRecord) -> int | None:
+    """The next older record in that list which is not queued; behind the last one, the newest of those passed over."""
+    free = listed_records(model_admin, request).open().filter(queued_in=None).exclude(pk=held.pk).order_by("-pk")
+    return free.filter(pk__lt=held.pk).values_list("pk", flat=True).first() or free.values_list("pk", flat=True).first()
+
+
+def listed_records(model_admin: HeldListAdmin, request: HttpRequest) -> HeldRecordQuerySet:
+    """All of the list that the person came from, with its filters."""
+    query = QueryDict(request.GET.get("_changelist_filters", ""))
+    try:
+        return HeldRecord.objects.matching(filter_of(query, model_admin.status))
+    except BadRequest:
+        return HeldRecord.objects.none()
 
 
 def _row_page(model_admin: HeldListAdmin, request: HttpRequest, row: Model) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -123,6 +124,7 @@ def _requeue(bulk_action: BulkAction, pks: Sequence[int]) -> int:
     for stream, of_stream in requeue.by_stream(HeldRecord.objects.filter(pk__in=pks)).items():
         deliveries = requeue.queue(stream, of_stream, Delivery.Source.BULK_ACTION)
         bulk_action.deliveries.add(*deliveries)
+        bulk_action.acted_on.add(*(pk for delivery in deliveries for pk in json.loads(bytes(delivery.body))))
         acted += sum(delivery.count for delivery in deliveries)
     return acted
 
@@ -133,14 +135,16 @@ def _fix(bulk_action: BulkAction, pks: Sequence[int], end: float) -> tuple[int, 
     bulk_action.change[SKIPPED] = bulk_fix.add_reasons(bulk_action.change.get(SKIPPED, {}), done.skipped)
     if bulk_action.change.get(AND_REPROCESS):
         _requeue(bulk_action, done.pks)
+    bulk_action.acted_on.add(*done.pks)
     return len(done.pks), done.reached
 
 
 def _discard(bulk_action: BulkAction, pks: Sequence[int], end: float) -> tuple[int, int]:
     changes = {"status": Status.DISCARDED, "discard_reason": bulk_action.reason, "queued_in": None}
     locked = HeldRecord.objects.open().filter(pk__in=pks).order_by("pk").select_for_update()
-    still_open = HeldRecord.objects.open().filter(pk__in=list(locked.values_list("pk", flat=True)))
-    return still_open.update(**changes, changed_at=timezone.now()), pks[-1]
+    found = list(locked.values_list("pk", flat=True))
+    bulk_action.acted_on.add(*found)
+    return HeldRecord.objects.open().filter(pk__in=found).update(**changes, changed_at=timezone.now()), pks[-1]
 
 
 STEP_BY_KIND: dict[str, Callable[[BulkAction, Sequence[int], float], tuple[int, int]]] = {

@@ -152,6 +152,7 @@ class Migration(migrations.Migration):
                 ('finished_at', models.DateTimeField(null=True)),
                 ('last_error', models.TextField(blank=True, help_text='The error of the last step, which is tried again.')),
                 ('deliveries', models.ManyToManyField(to='ingestion.delivery')),
+                ('acted_on', models.ManyToManyField(related_name='bulk_actions', to='enrichment.heldrecord')),
                 ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
             ],
             options={

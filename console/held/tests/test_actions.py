@@ -8,6 +8,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.test import Client
 
+from console.held.page import history
 from enrichment.models import BulkAction, HeldRecord
 from ingestion.models import Delivery
 from ingestion.payloads import ascii_json
@@ -47,7 +48,8 @@ def test_one_is_reprocessed_from_its_page(operator: Client) -> None:
     assert other.queued_in is None
     text = text_of(operator.get(page))
     assert "Requeued in" in text
-    assert f"Reprocessed (bulk action {bulk_action.pk})." in text  # in its history
+    link = f'<a href="/admin/enrichment/bulkaction/{bulk_action.pk}/change/">bulk action {bulk_action.pk}</a>'
+    assert f"Reprocessed ({link})" in text  # in its history
     assert 'value="reprocess"' not in text
 
 
@@ -135,13 +137,19 @@ def test_every_action_is_in_the_history(operator: Client) -> None:
     confirm(operator, DEAD, choose("reprocess", first))
     confirm(operator, DEAD, choose("discard", first, second), reason="a test")
     told = list(LogEntry.objects.order_by("pk").values_list("content_type__model", "change_message"))
-    one, many = BulkAction.objects.order_by("pk").values_list("pk", flat=True)
     assert told == [
         ("bulkaction", f"Reprocessed: 1 failed record. Selection: failed record {first.pk}."),
-        ("heldrecord", f"Reprocessed (bulk action {one})."),
         ("bulkaction", "Discarded: 2 failed records. Selection: 2 selected failed records."),
     ]
-    assert many
+    for record, done in ((first, ["Discarded", "Reprocessed"]), (second, ["Discarded"])):
+        entries = history(record)
+        assert [entry.text for entry in entries] == done
+        assert {entry.by for entry in entries} == {"operator"}
+    latest = BulkAction.objects.latest("pk")
+    assert (entries[0].bulk_action, entries[0].reason) == (latest, "a test")
+    words = words_of(operator.get(f"{ALL}{second.pk}/change/"))
+    link = f'<a href="/admin/enrichment/bulkaction/{latest.pk}/change/">bulk action {latest.pk}</a>'
+    assert f"ago by operator ({link}): a test" in words
 
 
 def test_who_was_faster_wins(operator: Client) -> None:
@@ -278,11 +286,7 @@ def test_fixing_and_reprocessing_is_one_step(operator: Client) -> None:
     bulk_action = BulkAction.objects.get()
     assert bulk_action.filter == {"ids": [record.pk]}
     assert record.queued_in == bulk_action.deliveries.get().pk
-    messages = list(LogEntry.objects.filter(content_type__model="heldrecord").order_by("pk"))
-    assert [entry.change_message for entry in messages] == [
-        "Fixed.",
-        f"Reprocessed (bulk action {bulk_action.pk}).",
-    ]
+    assert [entry.text for entry in history(record)] == ["Reprocessed", "Fixed."]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from console.held import actions
 from console.held.bulk_fix_form import ChangeForm
+from console.held.page import history
 from enrichment.held import bulk_actions, bulk_fix, fixing, requeue
 from enrichment.held.bulk_fix import FIELD_MISSING, OLD_VALUE_DIFFERS, UNCHANGED, Change
 from enrichment.models import BulkAction, HeldRecord
@@ -363,8 +364,8 @@ def test_fix_and_reprocess_is_one_confirmation(operator: Client) -> None:
     work()
     record.refresh_from_db()
     assert (record.status, record.outcome) == (Status.RESOLVED, "inserted")
-    messages = LogEntry.objects.filter(content_type__model="heldrecord").values_list("change_message", flat=True)
-    assert list(messages) == [f"Fixed and reprocessed (bulk action {BulkAction.objects.get().pk})."]
+    [entry] = history(record)
+    assert (entry.by, entry.text, entry.bulk_action) == ("operator", "Fixed and reprocessed", BulkAction.objects.get())
 
 
 def test_records_of_several_streams_are_fixed_one_stream_at_a_time(operator: Client) -> None:
