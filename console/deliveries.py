@@ -51,7 +51,7 @@ class SourceFilter(FieldFilter):
 
 
 class DeliveryAdmin(ReadOnlyAdmin):
-    list_display = ("id", "stream", "source", "client_", "state", "records", "outcome", "received")
+    list_display = ("id", "stream_", "client_", "state", "records", "outcome", "received")
     list_filter = (StreamFilter, DeliveryStatusFilter, SourceFilter, UploadFilter)
     paginator = NewestPaginator
     change_list_template = "admin/ingestion/delivery_list.html"
@@ -84,6 +84,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
         for delivery in changes.result_list:
             delivery.sent_by = senders.display_name(delivery.client, names)
         return changes
+
+    @admin.display(description="stream, source")
+    def stream_(self, delivery: Delivery) -> SafeString:
+        return format_html('{}<br><span class="quiet">{}</span>', delivery.stream, delivery.get_source_display())
 
     @admin.display(description="client")
     def client_(self, delivery: Any) -> str:

@@ -20,12 +20,12 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Ht
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from console.base import RestrictedLookupAdmin
 from console.filters import FieldFilter
-from console.templatetags.formatting import badge
+from console.templatetags.formatting import at_minute, badge, on_day
 from ingestion import streams
 from ingestion.models import EXPIRES_SOON, ApiKey
 from ingestion.text import duration
@@ -106,7 +106,7 @@ class StateFilter(FieldFilter):
 
 class ApiKeyAdmin(RestrictedLookupAdmin):
     form = ApiKeyForm
-    list_display = ("name", "prefix", "client", "state", "created_", "expires", "last_used", "scopes", "for_streams")
+    list_display = ("name", "prefix", "state", "expires", "last_used", "access")
     list_filter = (StateFilter,)
     search_fields = ("name", "prefix", "client")
     search_help_text = "Name, prefix, or client (the prefix of its first key)"
@@ -114,7 +114,7 @@ class ApiKeyAdmin(RestrictedLookupAdmin):
     sortable_by = ()
     show_facets = admin.ShowFacets.NEVER
     actions = None  # checkboxes would contain the primary key
-    shown_fields = ("prefix", "state", "created_", "last_used", "same_client")
+    shown_fields = ("prefix", "client", "state", "created_", "last_used", "same_client")
     form_fieldsets: ClassVar = [
         ("Scopes", {"fields": ["can_ingest", "can_read", "streams"]}),
         ("Expiry", {"fields": ["expiry_date"]}),
@@ -211,13 +211,10 @@ class ApiKeyAdmin(RestrictedLookupAdmin):
     def log_change(self, request: HttpRequest, obj: ApiKey, message: Any) -> LogEntry:
         return _log(request, obj, CHANGE, message)
 
-    @admin.display(description="scopes")
-    def scopes(self, key: ApiKey) -> str:
-        return ", ".join(name for name, may in [("ingest", key.can_ingest), ("read", key.can_read)] if may)
-
-    @admin.display(description="streams")
-    def for_streams(self, key: ApiKey) -> str:
-        return ", ".join(key.streams) or "all"
+    @admin.display(description="scopes, streams")
+    def access(self, key: ApiKey) -> SafeString:
+        scopes = ", ".join(name for name, may in [("ingest", key.can_ingest), ("read", key.can_read)] if may)
+        return format_html('{}<br><span class="quiet">{}</span>', scopes, ", ".join(key.streams) or "all streams")
 
     @admin.display(description="status")
     def state(self, key: ApiKey) -> SafeString:
@@ -230,19 +227,16 @@ class ApiKeyAdmin(RestrictedLookupAdmin):
         return badge("processed", "valid")
 
     @admin.display(description="expires")
-    def expires(self, key: ApiKey) -> str:
-        if key.expiry_date is None:
-            return "never"
-        end = timezone.localtime(key.expiry_date)
-        return f"{end:%Y-%m-%d}" if end.time() == time.min else f"{end:%Y-%m-%d %H:%M}"
+    def expires(self, key: ApiKey) -> SafeString | str:
+        return at_minute(key.expiry_date) if key.expiry_date else "never"
 
     @admin.display(description="last used")
     def last_used(self, key: ApiKey) -> str:
         return f"{key.last_used_on:%Y-%m-%d}" if key.last_used_on else "never"
 
     @admin.display(description="created")
-    def created_(self, key: ApiKey) -> str:
-        return _day(key.created)
+    def created_(self, key: ApiKey) -> SafeString | str:
+        return on_day(key.created)
 
     @admin.display(description="other keys of this client")
     def same_client(self, key: ApiKey) -> SafeString | str:
@@ -260,10 +254,6 @@ def successor_of(key: ApiKey) -> ApiKey | None:
 
 def page_of(prefix: str) -> str:
     return reverse("admin:ingestion_apikey_change", args=[quote(prefix)])
-
-
-def _day(moment: datetime) -> str:
-    return f"{timezone.localtime(moment):%Y-%m-%d}"
 
 
 def _log(request: HttpRequest, key: ApiKey, flag: int, message: Any) -> LogEntry:

@@ -118,7 +118,7 @@ class SuperusersOnly(RestrictedLookupAdmin):
 
 
 class OwnScheduleAdmin(SuperusersOnly, ScheduleAdmin):  # type: ignore[misc]
-    pass
+    list_display = ("id", "name", "func", "schedule_type", "next_run", "get_last_run", "get_success")
 
 
 class OwnQueueAdmin(SuperusersOnly, QueueAdmin):  # type: ignore[misc]

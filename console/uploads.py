@@ -86,7 +86,7 @@ class UploadAdmin(ReadOnlyAdmin):
 
     @admin.display(description="status")
     def status_(self, upload: Any) -> SafeString:
-        return badge(BADGES[upload.progress.status], label_of(upload.progress))
+        return status_badge(upload.progress)
 
     @admin.display(description="rows")
     def records(self, upload: Any) -> str:
@@ -94,8 +94,9 @@ class UploadAdmin(ReadOnlyAdmin):
 
     @admin.display(description="progress")
     def bar(self, upload: Any) -> SafeString:
-        percent = upload.progress.percent
-        return format_html('<progress max="100" value="{}">{}%</progress> {}%', percent, percent, f"{percent:g}")
+        percent, kind = upload.progress.percent, badge_of(upload.progress)
+        bar = '<progress class="is-{}" max="100" value="{}">{}%</progress> {}%'
+        return format_html(bar, kind, percent, percent, f"{percent:g}")
 
     @admin.display(description="dead")
     def dead(self, upload: Any) -> SafeString | str:
@@ -147,7 +148,8 @@ class UploadAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "upload": upload,
             "progress": progress,
-            "badge": badge(BADGES[progress.status], label_of(progress)),
+            "badge": status_badge(progress),
+            "kind": badge_of(progress),
             "is_active": is_active(progress),
             "is_pruned": Pruning.objects.filter(before__gt=upload.created_at).exists(),
         }
@@ -226,8 +228,22 @@ def _rows_with_warnings(request: HttpRequest, upload: Upload) -> str:
     return list_page(request, streams.get(upload.stream).model, upload=upload.pk, warnings="some")
 
 
-def label_of(progress: Progress) -> str:
-    return LABELS.get(progress.status, progress.status)
+def status_badge(progress: Progress) -> SafeString:
+    """With the rows that are not stored, so that no upload with such rows looks like a success."""
+    numbers = [(progress.dead, "rejected"), (progress.waiting, "waiting")]
+    if progress.dead and progress.dead == progress.total:
+        missing = ["all rejected"]
+    else:
+        missing = [f"{thousands(number)} {name}" for number, name in numbers if number]
+    return badge(badge_of(progress), ", ".join([LABELS.get(progress.status, progress.status), *missing]))
+
+
+def badge_of(progress: Progress) -> str:
+    if progress.dead and progress.dead == progress.total:
+        return "failing"
+    if progress.status == "completed" and (progress.dead or progress.waiting):
+        return "waiting"
+    return BADGES[progress.status]
 
 
 def is_active(progress: Progress) -> bool:

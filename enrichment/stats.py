@@ -35,6 +35,9 @@ HOUR = timedelta(hours=1)
 STORED = ("inserted", "updated", "stale")
 """The outcomes of a record that passed. (Of a stale one a newer version is stored.)"""
 
+FAILED_AGAIN = "failed again"
+"""The outcome of a record that a bulk action requeued in vain."""
+
 Visible = Collection[str]
 """The streams that the caller may see; empty: all."""
 Held = Mapping[tuple[str, str, str], int]
@@ -322,7 +325,7 @@ def outcomes_of_bulk_actions(bulk_actions: Sequence[int]) -> dict[int, dict[str,
         .annotate(Sum("count"), *map(Sum, names))
         .values_list("bulkaction", "count__sum", *[f"{name}__sum" for name in names])
     )
-    told = (*names[:-1], "failed again", "pending")
+    told = (*names[:-1], FAILED_AGAIN, "pending")
     return {bulk_action: dict(zip(told, [*done, count - sum(done)], strict=True)) for bulk_action, count, *done in rows}
 
 

@@ -61,7 +61,7 @@ def test_an_operator_fixes_a_dead_letter_and_finds_it_stored(system: System, pag
     expect(page.get_by_text("Valid – not saved yet.")).to_be_visible()
     expect(page.get_by_role("region", name="Changes").get_by_role("insertion")).to_contain_text('"age": 27,')
     page.get_by_role("button", name="Save and reprocess").click()
-    expect(page.get_by_text("Reprocessed: 1 failed record")).to_be_visible()
+    expect(page.get_by_text("Queued for reprocessing: 1 failed record")).to_be_visible()
 
     system.until(lambda: system.stored("T-2"), "the fixed tutor is stored")
     row = system.stored("T-2")
@@ -100,7 +100,7 @@ def test_an_operator_fixes_two_hundred_at_once_and_sees_them_stored(system: Syst
     expect(page.get_by_text("200 of 202 become valid. 2 still invalid.")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile('"retired" "inactive" valid'))).to_have_count(8)
     page.get_by_role("button", name="Fix and reprocess 200").click()
-    expect(page.get_by_text("Fixed and reprocessed: 200 failed records")).to_be_visible()
+    expect(page.get_by_text("Fixed and queued for reprocessing: 200 failed records")).to_be_visible()
     expect(page.get_by_text('replace status "retired" with "inactive"')).to_be_visible()
     expect(page.get_by_text("200 inserted · 2 unchanged")).to_be_visible()  # without a reload
     expect(page.get_by_text("200 of 200")).to_be_visible()
@@ -121,7 +121,7 @@ def test_an_operator_reprocesses_and_discards_all_that_match(system: System, pag
     page.get_by_role("button", name="Reprocess all 120…").click()
     expect(page.get_by_role("heading", name="Reprocess 120 failed records?")).to_be_visible()
     page.get_by_role("button", name="Reprocess 120").click()
-    expect(page.get_by_text("Reprocessed: 120 failed records")).to_be_visible()
+    expect(page.get_by_text("Queued for reprocessing: 120 failed records")).to_be_visible()
     system.until(lambda: not any(system.stats()["queues"].values()), "they are processed")
     page.reload()
     expect(page.get_by_text("120 failed again")).to_be_visible()

@@ -179,7 +179,6 @@ class FeedbackAdmin(StoredRecordAdmin):
         column("session_id", "session"),
         column("tutor_id", "tutor"),
         "rating",
-        column("avg_category_rating", "categories"),
         column("feedback_delay_hours", "delay (h)"),
         "notes",
     )

@@ -61,7 +61,8 @@ class BulkActionAdmin(ReadOnlyAdmin):
     @admin.display(description="action")
     def kind_(self, bulk_action: Any) -> SafeString:
         kind, progress = badge(bulk_action.kind, bulk_action.kind), bulk_action.progress
-        return format_html("{}<br>{}", kind, badge(progress.badge, progress.status)) if progress.is_running else kind
+        needs_a_look = progress.is_running or progress.failed_again
+        return format_html("{}<br>{}", kind, badge(progress.badge, progress.status)) if needs_a_look else kind
 
     @admin.display(description="by")
     def by_(self, bulk_action: BulkAction) -> SafeString:

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
+from console.templatetags.names import error_of
 from enrichment import stats
 from enrichment.held import bulk_actions
 from enrichment.models import BulkAction, HeldRecord
@@ -82,14 +83,31 @@ class Progress:
         return not self.bulk_action.finished_at or bool(self.pending)
 
     @property
+    def failed_again(self) -> int:
+        return self.outcomes.get(stats.FAILED_AGAIN, 0)
+
+    @property
+    def all_failed(self) -> bool:
+        """Once the last is processed."""
+        return bool(self.failed_again) and self.failed_again == self.processed and not self.is_running
+
+    @property
     def status(self) -> str:
         if not self.bulk_action.finished_at:
             return "retrying" if self.bulk_action.last_error else "running"
-        return "processing" if self.pending else "completed"
+        if self.pending:
+            return "processing"
+        if self.all_failed:
+            return "failed again" if self.failed_again == 1 else f"all {self.failed_again:,} failed again"
+        return f"completed, {self.failed_again:,} failed again" if self.failed_again else "completed"
 
     @property
     def badge(self) -> str:
-        return {"retrying": "failing", "completed": "processed"}.get(self.status, "pending")
+        if self.status == "retrying" or self.all_failed:
+            return "failing"
+        if self.is_running:
+            return "pending"
+        return "waiting" if self.failed_again else "processed"
 
     @property
     def result(self) -> str:
@@ -162,7 +180,7 @@ def records_now(bulk_action: BulkAction) -> RecordsNow:
     return RecordsNow(
         examined=len(rows),
         counts=_counts(rows),
-        open=[(held, held.message) for held in latest.order_by("-pk")],
+        open=[(held, error_of(held)) for held in latest.order_by("-pk")],
         open_count=len(open_pks),
         deliveries=deliveries,
         paused=list(

@@ -63,6 +63,28 @@ def test_an_operator_uploads_a_file_and_sees_its_result(operator: Client) -> Non
     assert "Download the 1 rejected row as CSV" in text
 
 
+@pytest.mark.parametrize(
+    ("bad", "status", "kind"),
+    [(0, "completed", "processed"), (2, "completed, 2 rejected", "waiting"), (3, "completed, all rejected", "failing")],
+)
+def test_an_upload_with_rejected_rows_does_not_look_like_a_success(
+    operator: Client, bad: int, status: str, kind: str
+) -> None:
+    upload = uploaded(operator, 3, bad)
+    work_off()
+    for page in (LIST, f"{LIST}{upload.pk}/change/"):
+        text = text_of(operator.get(page))
+        assert f'<span class="badge is-{kind}">{status}</span>' in text
+        assert f'<progress class="is-{kind}"' in text
+
+
+def test_an_upload_whose_rows_wait_says_so(operator: Client) -> None:
+    file = SimpleUploadedFile("sessions.csv", csv_of([valid("sessions")]), "text/csv")
+    operator.post(ADD, {"stream": "sessions", "file": file})
+    work_off()
+    assert '<span class="badge is-waiting">completed, 1 waiting</span>' in text_of(operator.get(LIST))
+
+
 def test_the_rejected_rows_are_downloaded(operator: Client, viewer: Client) -> None:
     upload = uploaded(operator, 3, bad=2)
     work_off()

@@ -73,6 +73,23 @@ def test_it_tells_each_phase_and_stops_asking_when_it_is_done(viewer: Client, sm
     assert f'href="/admin/enrichment/heldrecord/{bad.pk}/change/">tutor B-1</a>' in text
 
 
+@pytest.mark.parametrize(
+    ("bad", "status", "kind"),
+    [(0, "completed", "processed"), (1, "completed, 1 failed again", "waiting"), (3, "all 3 failed again", "failing")],
+)
+def test_one_in_which_records_fail_again_does_not_look_like_a_success(
+    viewer: Client, bad: int, status: str, kind: str
+) -> None:
+    for number in range(3):
+        hold(valid(tutor_id=f"T-{number}", age=7 if number < bad else 27))
+    bulk_action = reprocess({"status": "dead"}, by="test")
+    work()
+    badge = f'<span class="badge is-{kind}">{status}</span>'
+    text = page_of(viewer, bulk_action)
+    assert badge in text and f'<progress class="is-{kind}"' in text
+    assert (badge in words_of(viewer.get(BULK_ACTIONS))) is (bad > 0)
+
+
 def test_it_tells_of_trouble_and_of_who_was_faster(viewer: Client) -> None:
     record, other = hold(), hold()
     bulk_action = bulk_actions.create(
