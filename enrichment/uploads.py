@@ -164,7 +164,7 @@ def rejected_rows(upload: Upload) -> Iterator[str]:
     """
     columns, words = _columns(upload), upload.reading.get("words", {})
     yield _line([*REPORT_COLUMNS, *map(escape_formula, columns)])
-    for delivery in upload.deliveries.filter(held__gt=0).order_by("pk").only("first_row", "gaps"):
+    for delivery in upload.deliveries.filter(held__gt=0).order_by("pk").only("upload", "first_row", "gaps"):
         dead = HeldRecord.objects.dead().filter(delivery=delivery.pk).order_by("position")
         for position, payload, messages in dead.values_list("position", "payload", "messages"):
             yield _line(_cells(delivery.row_of(position), json.loads(payload), messages, columns, words))

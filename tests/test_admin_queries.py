@@ -27,7 +27,7 @@ NOW = timezone.now()
 
 QUERIES = {
     "control": 10,
-    "enrichment_deadletter_change": 16,
+    "enrichment_deadletter_change": 17,
     "enrichment_deadletter_changelist": 8,
     "enrichment_deadletter_changelist, discard all": 12,
     "enrichment_deadletter_changelist, discard selected": 12,
