@@ -66,9 +66,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def many_slots(settings: Settings) -> None:
-    """Tests leave answers unread, which keep their slots until they are collected."""
+def unlimited_requests(settings: Settings) -> None:
+    """Tests leave answers unread, which keep their slots until they are collected, and count queries, of which a web
+    server's time limit for statements is one.
+    """
     settings.WEB_THREADS = 1_000_000
+    settings.STATEMENT_TIMEOUT = 0
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError, connection
 from django.test import Client
 from pytest_django import Settings
 
@@ -213,3 +214,26 @@ class TestPackedFiles:
         data = gzip.compress(self.HEAD + blank * 1_000_000)
         error = refusal(api().post("/api/uploads?stream=students", data, content_type="application/gzip"), 413)
         assert "empty lines" in error["message"]
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_statements_of_a_web_server_have_a_time_limit_and_those_of_a_download_have_none(settings: Settings) -> None:
+    settings.STATEMENT_TIMEOUT = 1
+    connection.close()
+    capacity.limit_statements()
+    try:
+        with pytest.raises(OperationalError, match="statement timeout"):
+            _sleep(60)
+        download = capacity.Download(lambda: iter(["all"]))
+        _sleep(1.5)
+        download.close()
+        with pytest.raises(OperationalError, match="statement timeout"):
+            _sleep(60)
+    finally:
+        connection.close()
+
+
+def _sleep(seconds: float) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(%s)", [seconds])
