@@ -81,7 +81,7 @@ QUERIES = {
     "ingestion_upload_change": 7,
     "ingestion_upload_changelist": 6,
     "ingestion_upload_history": 5,
-    "ingestion_upload_rejected": 6,
+    "ingestion_upload_rejected": 5,
     "retention_now": 12,
     "tutoring_feedback_change": 9,
     "tutoring_feedback_changelist": 4,
