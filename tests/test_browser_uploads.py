@@ -42,7 +42,7 @@ def test_an_operator_previews_and_uploads_a_file_and_sees_it_go(
     page.get_by_label("Record type").select_option("tutors")
     page.get_by_label("File", exact=True).set_input_files(file)
     page.get_by_role("button", name="Preview").click()
-    expect(page.get_by_text("39 valid")).to_be_visible()
+    expect(page.get_by_text("39 valid, 1 invalid")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("^3 T-3 invalid age"))).to_be_visible()
     assert page.url.endswith("/add/")
 
