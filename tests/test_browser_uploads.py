@@ -43,7 +43,7 @@ def test_an_operator_previews_and_uploads_a_file_and_sees_it_go(
     page.get_by_label("File", exact=True).set_input_files(file)
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_text("39 valid, 1 invalid")).to_be_visible()
-    expect(page.get_by_role("row", name=re.compile("^3 T-3 invalid age"))).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("^4 T-3 invalid age"))).to_be_visible()
     assert page.url.endswith("/add/")
 
     page.get_by_role("button", name="Upload", exact=True).click()  # the form still has the file
@@ -56,7 +56,7 @@ def test_an_operator_previews_and_uploads_a_file_and_sees_it_go(
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the 1 rejected row").click()
     [rejected] = read_csv(download.value.path().read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    assert (rejected["row"], rejected["tutor_id"], rejected["age"]) == ("3", "T-3", "7")
+    assert (rejected["row"], rejected["tutor_id"], rejected["age"]) == ("4", "T-3", "7")
     page.get_by_role("link", name="1", exact=True).click()
     expect(page.get_by_role("link", name="T-3")).to_be_visible()
 
