@@ -223,9 +223,9 @@ def worker_settings(states: Sequence[StreamState], work: dict[str, Any]) -> list
             thousands(batch),
             "Records per transaction. Smaller is slower; larger delays other work."
             " enrich_pending --batch-size overrides it.",
-            f"about {thousands(batches)} {'batch' if batches == 1 else 'batches'} to do",
+            f"about {thousands(batches)} {'batch' if batches == 1 else 'batches'} pending",
         ),
-        Setting("WORKERS", str(settings.WORKERS), "Worker processes per cluster; each works on one batch.", running),
+        Setting("WORKERS", str(settings.WORKERS), "Workers per qcluster; each processes one batch at a time.", running),
         Setting(
             "MAX_PENDING_RECORDS",
             thousands(limit),

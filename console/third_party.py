@@ -39,7 +39,7 @@ class OwnUserAdmin(RestrictedLookupAdmin, UserAdmin):  # type: ignore[type-arg]
         if db_field.name == "groups" and not _is_superuser(request.user):
             kwargs["queryset"] = _groups_within(request.user)
         if db_field.name == "user_permissions":
-            return PermissionsField(request, required=False, label="Permissions besides those of the groups")
+            return PermissionsField(request, required=False, label="Additional permissions")
         return super().formfield_for_manytomany(db_field, request, widget=CheckboxSelectMultiple, **kwargs)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:

@@ -30,10 +30,10 @@ class StoredRecord(models.Model):
     """Base of every stream's model: the version that decides which of two records with one key is newer."""
 
     version_at = models.DateTimeField(editable=False)
-    delivery = models.BigIntegerField(editable=False, help_text="The delivery that brought this version.")
+    delivery = models.BigIntegerField(editable=False, help_text="The delivery that this version came from.")
     position = models.IntegerField(editable=False)
     warnings = models.JSONField(
-        default=list, blank=True, editable=False, help_text="What is unusual about the record, though not an error."
+        default=list, blank=True, editable=False, help_text="Unusual values that are not errors."
     )
     stored_at = models.DateTimeField(
         default=timezone.now, db_index=True, editable=False, help_text="When the row last changed."
@@ -203,7 +203,7 @@ class HeldRecord(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.stream} {plain(self.key) or 'without key'} ({self.delivery_id}:{self.position})"
+        return f"{self.stream} {plain(self.key) or 'without ID'} (delivery {self.delivery_id}, #{self.position + 1})"
 
 
 class DeadLetter(HeldRecord):
@@ -289,12 +289,13 @@ class Pruning(models.Model):
     deleted = models.JSONField(default=dict, help_text="Deleted rows by kind: {'deliveries': n, …}.")
 
     class Meta:
+        verbose_name = "retention run"
         verbose_name_plural = "retention"
         default_permissions = ("view",)
         permissions = [("prune", "Can delete what is older than the retention")]
 
     def __str__(self) -> str:
-        return f"pruning {self.pk}"
+        return f"retention run {self.pk}"
 
 
 class MinuteStatQuerySet(models.QuerySet["MinuteStat"]):

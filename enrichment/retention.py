@@ -38,7 +38,7 @@ MAX_REST = 0.1
 """The longest pause, in seconds, after a step that deleted something, so that others get at the database."""
 MIN_LOCKOUT = timedelta(days=1)
 """Failed logins, which lock an account, are kept for at least this long."""
-HELD, FAILURES = "held records", "failures"
+HELD, FAILURES = "failed records", "failures"
 Status = HeldRecord.Status
 BulkActionDelivery = BulkAction.deliveries.through
 Keys = Sequence[Any]

@@ -37,7 +37,7 @@ def table_sizes() -> list[TableSize]:
     kept: list[tuple[type[Model], str, str]] = [
         (Delivery, "received_at", f"{retention} processing; longer while any record is open"),
         (HeldRecord, "held_at", f"as long as their deliveries: forever while open, {retention} being closed"),
-        (Failure, "at", "as long as their held records"),
+        (Failure, "at", "as long as their failed records"),
         (Upload, "created_at", "as long as their deliveries"),
         (BulkAction, "at", "forever (audit log)"),
         (LogEntry, "action_time", "forever (audit log)"),

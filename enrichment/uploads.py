@@ -37,7 +37,7 @@ CLOCKS_DIFFER = timedelta(minutes=5)
 MAX_QUOTED = 1000
 """Characters of a row that is not CSV, quoted beside its message."""
 
-INTERRUPTED = "Interrupted before the whole file was kept. Send the same file again: it goes on where it stopped."
+INTERRUPTED = "Interrupted before the whole file was saved. Send the same file again: it resumes where it stopped."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,7 @@ def _cells(
     if isinstance(came, list):  # the row's cells, which are more or fewer than the columns
         return [str(row), escape_formula(error), *map(_as_it_stood, map(str, came))]
     if came is not None:
-        error = f"{error} It came as: {str(came)[:MAX_QUOTED]}"
+        error = f"{error} Row as sent: {str(came)[:MAX_QUOTED]}"
     values = (_cell(record.get(key), words.get(name)) for name, key in columns.items())
     return [str(row), escape_formula(error), *values]
 

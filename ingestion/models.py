@@ -268,7 +268,7 @@ class Delivery(models.Model):
     class Format(models.TextChoices):
         JSON = "json", "JSON"
         NDJSON = "ndjson", "NDJSON"
-        HELD = "held", "ids of held records"
+        HELD = "held", "IDs of failed records"
 
     stream = models.CharField(max_length=64)
     source = models.PositiveSmallIntegerField(choices=Source, default=Source.CLIENT, db_default=Source.CLIENT)

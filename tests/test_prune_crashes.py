@@ -82,7 +82,7 @@ def test_killed_again_and_again_it_deletes_what_goes_and_nothing_else() -> None:
     of_held = HeldRecord.objects.values_list("delivery", flat=True)
     assert set(Delivery.objects.values_list("pk", flat=True)) == set(of_held)
     assert not Pruning.objects.filter(finished_at=None).exists()
-    assert sum(run.deleted.get("held records", 0) for run in Pruning.objects.all()) == 30
+    assert sum(run.deleted.get("failed records", 0) for run in Pruning.objects.all()) == 30
     assert get("tutors").model._default_manager.count() == 121
     assert_nothing_vanished()
 

@@ -186,7 +186,7 @@ def test_rejected_rows_that_come_back_as_they_are_are_rejected_again(client: Cli
     rejected = read_csv(streamed(client.get(first["errors_url"])))
     assert [row["row"] for row in rejected] == ["3", "4", "5"]
     assert rejected[0]["error"] == "(unreadable): The row has 2 cells, the header 14."
-    assert 'It came as: T-3,"c"c,d' in rejected[1]["error"]
+    assert 'Row as sent: T-3,"c"c,d' in rejected[1]["error"]
     assert "31 cells" in rejected[2]["error"]
     assert [row["tutor_id"] for row in rejected] == ["T-2", "", "T-4"]
 

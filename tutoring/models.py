@@ -86,7 +86,7 @@ class Tutor(StoredRecord):
     updated_at = models.DateTimeField(null=True, blank=True)
 
     tenure_days = models.IntegerField(editable=False, help_text="Whole days since onboarding_date.")
-    is_new_tutor = models.BooleanField(editable=False, help_text="Less than 30 days with us.")
+    is_new_tutor = models.BooleanField(editable=False, help_text="Onboarded less than 30 days ago.")
     experience_level = models.CharField(
         max_length=10,
         choices=Experience,
@@ -97,7 +97,7 @@ class Tutor(StoredRecord):
     is_active_today = models.BooleanField(
         editable=False, null=True, blank=True, help_text="updated_at falls on today's date."
     )
-    derived_on = models.DateField(editable=False, help_text="The day, in TIME_ZONE, for which these five hold.")
+    derived_on = models.DateField(editable=False, help_text="Date (in TIME_ZONE) to which these five fields refer.")
 
     class Meta:
         constraints = [

@@ -64,7 +64,7 @@ class TutorRecord(Record):
     created_at: PastTime | None = None
     """When the record was created in the source system."""
     updated_at: PastTime | None = None
-    """When the record last changed there; of two records with the same key the later one wins."""
+    """When the record last changed in the source system; of two records with the same key the later one wins."""
 
 
 class StudentRecord(Record):
@@ -83,7 +83,7 @@ class StudentRecord(Record):
     created_at: PastTime | None = None
     """When the record was created in the source system."""
     updated_at: PastTime | None = None
-    """When the record last changed there; of two records with the same key the later one wins."""
+    """When the record last changed in the source system; of two records with the same key the later one wins."""
 
 
 class SessionRecord(Record):
@@ -127,7 +127,7 @@ class SessionRecord(Record):
     created_at: PastTime | None = None
     """When the record was created in the source system."""
     updated_at: PastTime | None = None
-    """When the record last changed there; of two records with the same key the later one wins."""
+    """When the record last changed in the source system; of two records with the same key the later one wins."""
 
     @field_validator("scheduled_start")
     @classmethod

@@ -34,7 +34,7 @@ class CheckedRecord(TypedDict):
     stream: Annotated[str, Field(description="The record's stream.")]
     queued: Queued
     timestamp: Stamp
-    warnings: Annotated[list[str], Field(description="What is unusual about the record, without being an error.")]
+    warnings: Annotated[list[str], Field(description="Unusual values that are not errors.")]
     errors: NotRequired[
         Annotated[Messages, Field(description="Why it will become a dead letter; absent if it is valid.")]
     ]

@@ -150,7 +150,7 @@ MISSING = Parameter(
 SHEET = Parameter(
     name="sheet",
     schema={"type": "string"},
-    description="Of an Excel file: the name of the sheet. The first one if absent.",
+    description="Name of the sheet, for an Excel file. Default: the first one.",
 )
 UPLOAD_ID = id_parameter("upload", 3)
 UPLOAD_FIELDS = tuple(UploadStatus.__annotations__)

@@ -156,8 +156,10 @@ class HeldOrigin:
     @property
     def sentence(self) -> SafeString:
         times = self.record.payload_version
-        fixed = ", fixed once," if times == 1 else f", fixed {times} times," if times else ""
-        return format_html('It <a href="{}">failed first</a>{}{}.', self.page, fixed, self._stored())
+        fixed = ", was fixed once" if times == 1 else f", was fixed {times} times" if times else ""
+        stored = self._stored()
+        comma = "," if fixed and stored else ""
+        return format_html('It <a href="{}">failed at first</a>{}{}{}.', self.page, fixed, comma, stored)
 
     def _stored(self) -> SafeString | str:
         if not self.stored_by:

@@ -99,7 +99,7 @@ class TestControl:
         assert "?status=failing&amp;stream=tutors" in text
         assert f"{timezone.localtime(again):%H:%M:%S}" in text
         assert "No stream has been paused" in text
-        assert "about 1 batch to do" in text
+        assert "about 1 batch pending" in text
 
     def test_its_queries_do_not_grow(self, operator: Client, django_assert_max_num_queries: Any) -> None:
         for stream in ("tutors", "students", "sessions", "feedback"):

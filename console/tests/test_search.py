@@ -239,10 +239,10 @@ def test_a_row_that_failed_first_says_so(viewer: Client) -> None:
     assert held.status == "resolved"
     text = found(viewer, "4711")
     leads = {f"enrichment/heldrecord/{held.pk}/change/", f"ingestion/delivery/{held.resolved_by}/change/"}
-    assert "failed first" in text and "fixed" not in text
+    assert "failed at first" in text and "fixed" not in text
     assert leads <= links(text)
     unseeing = found(with_rights("view_tutoringsession", "view_delivery"), "4711")
-    assert "failed first" not in unseeing and str(held.resolved_by) != str(held.delivery_id)
+    assert "failed at first" not in unseeing and str(held.resolved_by) != str(held.delivery_id)
 
 
 def test_nothing_found_says_where_it_looked_and_what_to_try(viewer: Client) -> None:

@@ -27,6 +27,7 @@ class Migration(migrations.Migration):
                 ('deleted', models.JSONField(default=dict, help_text="Deleted rows by kind: {'deliveries': n, …}.")),
             ],
             options={
+                'verbose_name': 'retention run',
                 'verbose_name_plural': 'retention',
                 'permissions': [('prune', 'Can delete what is older than the retention')],
                 'default_permissions': ('view',),

@@ -47,7 +47,7 @@ def test_what_was_done_with_long_ago_goes() -> None:
     assert left() == {recent.pk}
     assert not HeldRecord.objects.exists() and not Failure.objects.exists()
     numbers = {name: number for name, number in run.deleted.items() if number}
-    assert numbers == {"deliveries": 3, "held records": 2, "failures": 2}
+    assert numbers == {"deliveries": 3, "failed records": 2, "failures": 2}
     assert run.finished_at and run.reached == {}
     assert old.pk not in left() and closed
 
@@ -77,7 +77,7 @@ def test_one_open_record_keeps_its_delivery_and_all_records_of_it() -> None:
     assert set(HeldRecord.objects.values_list("pk", flat=True)) == {stays.pk, closed.pk}
     assert_nothing_vanished()
     HeldRecord.objects.filter(pk=stays.pk).update(status=Status.RESOLVED)
-    assert prune().deleted["held records"] == 2
+    assert prune().deleted["failed records"] == 2
     assert not left()
 
 
@@ -294,9 +294,9 @@ def test_the_command_tells_what_it_deleted() -> None:
     delivery()
     grow_old(hold(), status=Status.DISCARDED)
     assert command("--dry-run").startswith("Would delete data completed before 20")
-    assert command("--dry-run").endswith(": held records: 1; deliveries: 2.\n")
+    assert command("--dry-run").endswith(": failed records: 1; deliveries: 2.\n")
     assert len(left()) == 2
-    assert command().endswith(": held records: 1; failures: 1; deliveries: 2.\n")
+    assert command().endswith(": failed records: 1; failures: 1; deliveries: 2.\n")
     assert command().endswith(": nothing.\n")
     assert set(Pruning.objects.values_list("by", flat=True)) == {"command"}
 

@@ -200,7 +200,7 @@ def _notes(
     if members.shared_keys:
         yield f"{members.shared_keys} rows share a key with another row. Of each key, the newest row is stored."
     if "updated_at" in stream.schema.model_fields and "updated_at" not in members.fields:
-        yield "The file has no updated_at, so its records count as newer than all that are stored."
+        yield "The file has no updated_at, so its records count as newer than all stored records."
 
 
 def _with_close_field(name: str, stream: Stream) -> str:

@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
                 ('stream', models.CharField(max_length=64)),
                 ('source', models.PositiveSmallIntegerField(choices=[(0, 'revived records'), (1, 'bulk action'), (2, 'client')], db_default=2, default=2)),
                 ('client', models.CharField(help_text='key:<prefix>, user:<name> or system.', max_length=200)),
-                ('format', models.CharField(choices=[('json', 'JSON'), ('ndjson', 'NDJSON'), ('held', 'ids of held records')], db_default='json', default='json', max_length=10)),
+                ('format', models.CharField(choices=[('json', 'JSON'), ('ndjson', 'NDJSON'), ('held', 'IDs of failed records')], db_default='json', default='json', max_length=10)),
                 ('body', models.BinaryField(editable=True)),
                 ('size', models.PositiveIntegerField(db_default=0, default=0, help_text='Bytes of the body.')),
                 ('refused', models.TextField(db_default='[]', default='[]', help_text='JSON: positions in the body that were refused.')),

@@ -303,9 +303,8 @@ def test_a_row_that_failed_first_says_how_it_was_stored(operator: Client) -> Non
     text = text_of(operator.get("/admin/tutoring/tutor/T-7/change/"))
     page = f"/admin/enrichment/heldrecord/{held.pk}/change/"
     words = without_tags(text)
-    assert (
-        f"It failed first, fixed once, and was stored by delivery {stored_by} (bulk action {bulk_action.pk})." in words
-    )
+    stored = f"stored by delivery {stored_by} (bulk action {bulk_action.pk})"
+    assert f"It failed at first, was fixed once, and was {stored}." in words
     for link in (
         page,
         f"{page}#history",
@@ -319,7 +318,7 @@ def test_a_row_that_failed_first_says_how_it_was_stored(operator: Client) -> Non
         text_of(operator.get("/admin/tutoring/tutor/T-7/change/"))
     )
     send("tutors", tutor(tutor_id="T-7", name="Newer"))
-    assert "failed first" not in text_of(operator.get("/admin/tutoring/tutor/T-7/change/"))
+    assert "failed at first" not in text_of(operator.get("/admin/tutoring/tutor/T-7/change/"))
 
 
 @pytest.mark.usefixtures("records")
