@@ -90,7 +90,7 @@ def bad_data(dead: int, processed: int) -> Iterator[Alarm]:
         yield Alarm(
             title="Dead letters are rising.",
             detail=f"{thousands(dead)} in the last hour, {_percent(dead, processed)} of the records processed.",
-            advice="See the top errors: usually one client sends something new.",
+            advice="Check the top errors: usually one client has changed its records.",
             page=f"{reverse('admin:enrichment_deadletter_changelist')}?age=1h",
             link_text="Dead letters of the last hour",
         )
@@ -113,8 +113,8 @@ def backlog_full(pending: int) -> Iterator[Alarm]:
 
 
 CAUSES = {
-    "store": ("a database error", "If a database error persists, look it up in the delivery."),
-    "code": ("an application error", "An application error needs a fix of the software: report it."),
+    "store": ("a database error", "If a database error persists, open the delivery for details."),
+    "code": ("an application error", "An application error is a bug in the software: report it."),
 }
 
 

@@ -229,7 +229,7 @@ def worker_settings(states: Sequence[StreamState], work: dict[str, Any]) -> list
         Setting(
             "MAX_PENDING_RECORDS",
             thousands(limit),
-            "Limit of pending records, those of paused streams included. Beyond it, new records are rejected (503).",
+            "Limit of pending records, including paused streams. Above it, new records are rejected (503).",
             f"{min(100, 100 * pending // limit)} % used",
         ),
         Setting(

@@ -142,9 +142,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return "none"
         retry = moment(delivery.retry_at) if delivery.retry_at else "as soon as a worker is free"
         return format_html(
-            "{}<br><span class='quiet'>{} failed attempts; next attempt: {}</span>",
+            "{}<br><span class='quiet'>{} failed attempt{}; next attempt: {}</span>",
             delivery.last_error,
             delivery.failure_count,
+            "" if delivery.failure_count == 1 else "s",
             retry,
         )
 

@@ -81,12 +81,12 @@ class RetentionAdmin(ReadOnlyAdmin):
         log(
             request,
             run,
-            f"Started: deletes what was completed before {run.before.isoformat(timespec='seconds')}.",
+            f"Started: deletes everything completed before {run.before.isoformat(timespec='seconds')}.",
             ADDITION,
         )
         doorbell.wake_now()
         if stats.cluster_alive():
-            self.message_user(request, "Started. The workers delete it in small steps.", messages.SUCCESS)
+            self.message_user(request, "Started. The workers delete in small steps.", messages.SUCCESS)
         else:
             message = "No workers running: it starts when they do. To run it without them: python manage.py prune"
             self.message_user(request, message, messages.WARNING)

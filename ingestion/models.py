@@ -27,7 +27,7 @@ class ApiKey(AbstractAPIKey):
 
     can_ingest = models.BooleanField(default=True, help_text="May post records.")
     can_read = models.BooleanField(default=True, help_text="May read records, deliveries and statistics.")
-    streams = models.JSONField(default=list, blank=True, help_text="The streams it is limited to; empty: all.")
+    streams = models.JSONField(default=list, blank=True, help_text="Limited to these streams; empty = all.")
     client = models.CharField(
         max_length=8,
         editable=False,

@@ -142,7 +142,7 @@ class HeldRecordAdmin(HeldListAdmin):
         if kind in KINDS and not self.may(request, kind):
             raise PermissionDenied  # Django would only say that there is no such action
         if not all(re.fullmatch("[0-9]{1,18}", pk) for pk in request.POST.getlist(ACTION_CHECKBOX_NAME)):
-            raise BadRequest("Failed records are selected by number.")
+            raise BadRequest("Invalid selection of failed records.")
         context = {
             "empty_text": self.empty_text,
             "max_counted": HeldPaginator.max_counted,

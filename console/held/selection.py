@@ -53,5 +53,5 @@ def _validated(selection: dict[str, Any]) -> dict[str, Any]:
             raise ValueError
         HeldRecord.objects.matching(selection)
     except ValueError:
-        raise BadRequest("A filter has a value that its field cannot have.") from None
+        raise BadRequest("Invalid filter value.") from None
     return selection

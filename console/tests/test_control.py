@@ -142,12 +142,12 @@ class TestRetention:
         assert "user:administrator" in text_of(administrator.get(f"{RETENTION}{run.pk}/change/"))
         [(user, pk, done)] = history()
         assert (user, pk) == ("administrator", str(run.pk))
-        assert done.startswith("Started: deletes what was completed before 20")
+        assert done.startswith("Started: deletes everything completed before 20")
 
     def test_it_says_whether_workers_are_running(self, administrator: Client) -> None:
         delivery()
         doorbell.acknowledge()
-        assert "The workers delete it in small steps" in text_of(administrator.post(f"{RETENTION}now/", follow=True))
+        assert "The workers delete in small steps" in text_of(administrator.post(f"{RETENTION}now/", follow=True))
         Pruning.objects.all().delete()
         Doorbell.objects.update(answered_at=timezone.now() - stats.ALIVE)
         text = text_of(administrator.post(f"{RETENTION}now/", follow=True))

@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                 ('expiry_date', models.DateTimeField(blank=True, help_text='Once API key expires, clients cannot use it anymore.', null=True, verbose_name='Expires')),
                 ('can_ingest', models.BooleanField(default=True, help_text='May post records.')),
                 ('can_read', models.BooleanField(default=True, help_text='May read records, deliveries and statistics.')),
-                ('streams', models.JSONField(blank=True, default=list, help_text='The streams it is limited to; empty: all.')),
+                ('streams', models.JSONField(blank=True, default=list, help_text='Limited to these streams; empty = all.')),
                 ('client', models.CharField(db_index=True, editable=False, help_text="Whose key it is: the prefix of the client's first key, shared by those that replace it.", max_length=8)),
                 ('last_used_on', models.DateField(blank=True, editable=False, null=True)),
             ],
