@@ -55,7 +55,7 @@ class TestDryRun:
         headers = {"idempotency-key": "é"}
         assert "Key" in refusal(post(client, "/api/tutors?dry_run=true", tutor(), headers=headers), 400)["message"]
 
-    @pytest.mark.parametrize("value", ["", "yes", "True", "1"])
+    @pytest.mark.parametrize("value", ["", "on", "2", "truee", "null"])
     def test_it_is_true_or_false(self, client: Client, value: str) -> None:
         error = refusal(post(client, f"/api/tutors?dry_run={value}", tutor()), 400)
         assert "dry_run" in error["fields"]
