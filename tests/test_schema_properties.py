@@ -6,6 +6,7 @@ The records are made from each stream's own JSON schema. A short, repeatable run
 
 import json
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -289,7 +290,7 @@ class Sent:
 def batches(stream: Stream) -> Values:
     least, most = (10, 16) if LONG else (1, 6)
     some = st.lists(
-        records(stream), min_size=least, max_size=most, unique_by=lambda record: repr(record.get(stream.key))
+        records(stream), min_size=least, max_size=most, unique_by=lambda record: repr(nfc(record.get(stream.key)))
     )
     flag = st.booleans()
     return st.builds(Sent, records=some, ndjson=flag, raw=flag, zone=st.sampled_from(ZONES), copied=flag)
@@ -309,7 +310,7 @@ def test_what_is_accepted_is_read_back_equal(stream: Stream, monkeypatch: pytest
         with override_settings(TIME_ZONE=sent.zone), taken_back():
             accepted = take_in(client, stream, sent)
             for record in accepted:
-                response = client.get(f"/api/{stream.name}/{quote(record[stream.key], safe='')}")
+                response = client.get(f"/api/{stream.name}/{quote(nfc(record[stream.key]), safe='')}")
                 assert response.status_code == 200, response.content
                 assert_equal(stream, record, response.json(), sent.zone)
             assert refresh(stream, Q()) == 0  # enriched from the row as it was from the record
@@ -341,7 +342,7 @@ def take_in(client: Client, stream: Stream, sent: Sent) -> list[dict[str, Any]]:
         assert error["errors"], error
         assert named(error["errors"]) <= {*fields(stream), "record"}, error
         key = sent.records[index].get(stream.key)
-        assert error["id"] in ("", key)
+        assert error["id"] in ("", nfc(key))
     accepted = [record for index, record in enumerate(sent.records) if index not in errors]
     assert response.status_code == (202 if accepted else 422), response.content
     store_referenced(stream, accepted)
@@ -371,9 +372,30 @@ def store_referenced(stream: Stream, records: Collection[Mapping[str, Any]]) -> 
         store_referenced(target, [target.example])
 
 
+def nfc(value: Any) -> Any:
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
+
+
+def tidied(value: Any, node: Node, stream: Stream, name: str) -> Any:
+    """What is stored of a text: identifiers in NFC, short texts without what cannot be seen, all without blanks around.
+
+    An empty one is as good as none.
+    """
+    if isinstance(value, list):
+        return [tidied(item, {"maxLength": 1}, stream, name) for item in value]
+    if not isinstance(value, str) or "format" in json.dumps(node) or "enum" in json.dumps(node):
+        return value
+    if name in (stream.key, *(reference.field for reference in stream.references)):
+        return nfc(value)
+    if max(each.get("maxLength", 0) for each in (node, *node.get("anyOf", []))) <= 255:
+        kept = {"\u200c", "\u200d"}  # joiners, of which scripts and emoji make use
+        value = "".join(each for each in value if unicodedata.category(each) != "Cf" or each in kept)
+    return value.strip()
+
+
 def assert_equal(stream: Stream, sent: Mapping[str, Any], read: Mapping[str, Any], zone: str) -> None:
     for name, node in fields(stream).items():
-        value, found = sent.get(name), read[name]
+        value, found = tidied(sent.get(name), node, stream, name), read[name]
         if value is None:
             assert (type(found), found) == (type(node.get("default")), node.get("default")), name
         elif "date-time" in {each.get("format") for each in node.get("anyOf", [node])}:
@@ -390,7 +412,7 @@ def assert_equal(stream: Stream, sent: Mapping[str, Any], read: Mapping[str, Any
                 assert found.endswith("Z"), name
         elif isinstance(value, float) and isinstance(found, int):
             assert value == found, name
-            assert "number" not in json.dumps(node), name
+            assert '"number"' not in json.dumps(node), name
         else:
             assert value == found, name
             assert type(found) is type(value) or json.dumps(node).count('"number"'), name
