@@ -86,7 +86,7 @@ def test_home_leads_to_the_documentation(page: Page, site: str, complaints: list
     expect(page.get_by_text("/api/feedback/batch")).to_be_visible()
     page.goto(site)
     page.get_by_role("link", name="one page").click()
-    heading = page.get_by_role("heading", name="What became of the records of one delivery")
+    heading = page.get_by_role("heading", name="Progress and outcomes of one of your deliveries")
     expect(heading).to_be_visible()  # it is a long page
     expect(page.get_by_text("API docs by Redocly")).to_be_visible()
     expect(page.get_by_alt_text("redocly logo")).to_have_count(0)
