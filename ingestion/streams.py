@@ -1,14 +1,19 @@
 """What a stream is, and the registry of all streams, filled by each domain's streams.py in order of reference."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from ingestion.models import Upload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,23 +51,92 @@ def no_facts() -> Mapping[str, Any]:
     return {}
 
 
-def no_dependants(keys: Sequence[str], context: Context) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredRow:
+    """A row that a batch has stored."""
+
+    columns: Mapping[str, Any]
+    """All of its columns; `delivery` and `position` are those of its first arrival."""
+    is_new: bool
+    """Inserted, not updated."""
+
+
+def nothing_more(rows: Sequence[StoredRow], context: Context) -> None:
     pass
 
 
+def all_rows(rows: QuerySet[Any]) -> QuerySet[Any]:
+    return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A kind of file that another system exports: how it is recognised, and how its columns become fields."""
+
+    kind: str
+    """What the file is called in the API (?kind=) and on pages; layouts of one kind differ in `paths` or `header`."""
+    paths: tuple[str, ...] = ()
+    """Regular expressions, any case, for the whole path inside the set without a folder around everything, such as
+    r"likes/films\\.csv"; a "(1)" that a browser adds to the name is ignored. Empty: the header alone decides.
+    """
+    header: tuple[str, ...] = ()
+    """The columns that such a file has, all of them."""
+    any_of: tuple[str, ...] = ()
+    """Columns of which it has at least one."""
+    optional: tuple[str, ...] = ()
+    """Columns that it may have."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Column → field of the record."""
+    lists: Mapping[str, str] = field(default_factory=dict)
+    """Column → what separates the items in its cells."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Members that every record of such a file gets."""
+    order: int = 0
+    """Files of a set are stored in this order."""
+    left_out: str = ""
+    """Why such a file is not read; empty: it is."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)  # there is one of each: compared, and hashed, by identity
-class Stream:
-    """One kind of record: its schema, the model it is stored in, its key, references, and how it is enriched."""
+class Readable:
+    """Rows that the API lists, filters and exports: stored records, or rows that are computed from them."""
 
     name: str
-    schema: type[BaseModel]
     model: type[Model]
-    """A subclass of enrichment.models.StoredRecord whose primary key is `key`."""
+    """Its primary key is `key`."""
     key: str
     example: Mapping[str, Any]
-    """A valid record, for the API's documentation."""
+    """For the API's documentation: a valid record of a stream, else a row."""
+    time: str | None = None
+    """The NOT NULL time by which lists can be ordered."""
+    search: tuple[str, ...] = ()
+    """The columns that ?search= looks into."""
+    hidden: tuple[str, ...] = ()
+    """Internal columns: in no answer and no filter."""
+    related: Mapping[str, str] = field(default_factory=dict)
+    """Name → path of a column of another table, such as "film__genres": listed, exported and filtered by as the row's
+    own; null where there is no such row.
+    """
+    listed: Callable[[QuerySet[Any]], QuerySet[Any]] = all_rows
+    """Which rows clients see."""
+    description: str = ""
+    """Of a list that is not a stream: what it is, for the API's documentation."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stream(Readable):
+    """One kind of record: its schema, the model it is stored in, its key, references, and how it is enriched.
+
+    `model` is a subclass of enrichment.models.StoredRecord.
+    """
+
+    schema: type[BaseModel]
     enrich: Callable[[Any, Context], dict[str, Any]]
     """(record, context) → column: value for every column that is not the record's own. Pure."""
+    key_of: Callable[[Mapping[str, Any]], str] | None = None
+    """Computes the key from a payload, valid or not; empty where it cannot. None: the record names it itself, in the
+    field `key`. A member of that name in a payload is then ignored. Read keys with ingestion.validation.key_of.
+    """
     references: tuple[Reference, ...] = ()
     version_field: str | None = "updated_at"
     """The time field that decides which of two records with one key is newer. Where it is empty, not in the schema or
@@ -71,20 +145,30 @@ class Stream:
     warn: Callable[[Any, Context], list[str]] = no_warnings
     facts: Callable[[], Mapping[str, Any]] = no_facts
     """Reads, once for a batch, what enrich and warn need from the database besides references."""
-    refresh_dependants: Callable[[Sequence[str], Context], None] = no_dependants
-    """Called with the keys just updated, in their transaction: brings rows computed from them up to date."""
+    stored: Callable[[Sequence[StoredRow], Context], None] = nothing_more
+    """Called with the rows just stored, sorted by key, in their transaction: computes what depends on them, and asks
+    what has to be asked about them. Locks what it changes in order of key.
+    """
+    file_completed: Callable[[Upload], None] | None = None
+    """Called once for each upload, in a transaction of its own, when all of it has been stored and none of its records
+    is pending: what only a whole file tells.
+    """
+    progress: Callable[[Sequence[Upload]], Mapping[int, Mapping[str, Mapping[str, int]]]] | None = None
+    """Upload id → for each kind of question that its records raised a name and numbers: total, open, and what the
+    settled ones came to, such as {"films": {"total": 9, "found": 6, "ambiguous": 1, "open": 2}}.
+    """
+    providers: tuple[str, ...] = ()
+    """Who answers the questions that `progress` counts (enrichment.lookups)."""
+    upload_link: Callable[[Upload], str] | None = None
+    """The path of a page about an upload for the person who sent it; empty: there is none."""
+    layouts: tuple[Layout, ...] = ()
+    """Files of other systems that hold such records."""
     known_items: Mapping[str, Callable[[], Collection[str]]] = field(default_factory=dict)
     """field → the items that its lists usually have: what tells a cell of several from one item with a comma."""
     daily: bool = False
     """Derived fields depend on today's date: rows carry `derived_on` and are brought up to date every day."""
-    time: str | None = None
-    """The NOT NULL time by which lists can be ordered."""
-    search: tuple[str, ...] = ()
-    """The columns that ?search= looks into."""
     earlier_name: str = ""
     """What an earlier API called it, where clients of that still look for it: in the numbers of the queue."""
-    hidden: tuple[str, ...] = ()
-    """Internal columns: in no answer and no filter."""
 
     def version_of(self, record: Any) -> datetime | None:
         """The time in the record's version field; None: the time of arrival decides."""
@@ -95,20 +179,32 @@ RESERVED_NAMES = frozenset({"dead-letters", "deliveries", "queue", "stats", "upl
 """The paths under /api that are not streams."""
 _name = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _streams: dict[str, Stream] = {}
+_lists: dict[str, Readable] = {}
 
 
 def register(stream: Stream) -> None:
     """Adds a stream; those it refers to come first. Raises ValueError for a name that cannot be a path of the API."""
-    if not _name.fullmatch(stream.name):
-        raise ValueError(f"A stream cannot be named {stream.name!r}: use 1 to 64 of a-z, 0-9, _ and -, a letter first.")
-    if stream.name in RESERVED_NAMES:
-        raise ValueError(f"A stream cannot be named {stream.name}: the API uses that path.")
+    _check_name(stream)
     for reference in stream.references:
         if reference.stream not in _streams:
             raise ValueError(f"{stream.name} refers to {reference.stream}, which is not registered before it.")
-    if stream.name in _streams:
-        raise ValueError(f"A stream named {stream.name} is registered already.")
     _streams[stream.name] = stream
+
+
+def register_list(readable: Readable) -> None:
+    """Adds a list that can only be read. Raises ValueError for a name that cannot be a path of the API."""
+    _check_name(readable)
+    _lists[readable.name] = readable
+
+
+def _check_name(readable: Readable) -> None:
+    name = readable.name
+    if not _name.fullmatch(name):
+        raise ValueError(f"A stream cannot be named {name!r}: use 1 to 64 of a-z, 0-9, _ and -, a letter first.")
+    if name in RESERVED_NAMES:
+        raise ValueError(f"A stream cannot be named {name}: the API uses that path.")
+    if name in _streams or name in _lists:
+        raise ValueError(f"A stream named {name} is registered already.")
 
 
 def get(name: str) -> Stream:
@@ -116,10 +212,24 @@ def get(name: str) -> Stream:
     return _streams[name]
 
 
+def get_readable(name: str) -> Readable:
+    """The stream or list of that name; KeyError if there is none."""
+    return _streams[name] if name in _streams else _lists[name]
+
+
 def names() -> list[str]:
     return list(_streams)
+
+
+def readable_names() -> list[str]:
+    return [*_streams, *_lists]
 
 
 def all_streams() -> list[Stream]:
     """Every stream, in order of reference: what a stream refers to stands before it."""
     return list(_streams.values())
+
+
+def all_readables() -> list[Readable]:
+    """Every stream, then the lists that can only be read."""
+    return [*_streams.values(), *_lists.values()]

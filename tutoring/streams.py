@@ -8,7 +8,7 @@ from django.db.models import F, Q
 
 from enrichment.refresh import CHUNK, refresh_rows
 from ingestion.fields import MIN_TIME
-from ingestion.streams import Context, Reference, Stream, register
+from ingestion.streams import Context, Reference, StoredRow, Stream, register
 from tutoring import catalogue, enrich, schemas
 from tutoring.models import Feedback, Student, Tutor, TutoringSession
 
@@ -23,7 +23,13 @@ def stub_student(key: str) -> Student | None:
     return Student(student_id=key, is_stub=True, version_at=MIN_TIME, delivery=0, position=0)
 
 
-def refresh_feedback(session_ids: Sequence[str], context: Context) -> None:
+def refresh_feedback(sessions: Sequence[StoredRow], context: Context) -> None:
+    """Feedback may have been computed from what an updated session was before."""
+    if updated := [row.columns["session_id"] for row in sessions if not row.is_new]:
+        refresh_feedback_on(updated, context)
+
+
+def refresh_feedback_on(session_ids: Sequence[str], context: Context) -> None:
     """Enriches again the feedback of these sessions that was computed from a start, tutor or student they had before.
 
     The caller has written the sessions in the present transaction, so no feedback on them can be stored meanwhile.
@@ -98,7 +104,7 @@ SESSIONS = Stream(
     enrich=enrich.enrich_session,
     warn=enrich.warn_session,
     facts=catalogue.facts,
-    refresh_dependants=refresh_feedback,
+    stored=refresh_feedback,
     time="scheduled_start",
     search=("session_id", "tutor_id", "student_id", "subject"),
     hidden=("scheduled_offset",),

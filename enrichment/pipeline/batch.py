@@ -31,7 +31,7 @@ from ingestion.messages import MAX_MESSAGE
 from ingestion.models import Delivery
 from ingestion.payload_warnings import payload_warnings
 from ingestion.payloads import parse_accepted
-from ingestion.streams import Context, Stream
+from ingestion.streams import Context, StoredRow, Stream
 from ingestion.text import strip_unstorable
 from ingestion.validation import field_errors, validate
 
@@ -142,8 +142,8 @@ def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now
         context = _resolve(stream, _good(items), now)
         _enrich(stream, _good(items), context)
         _store(stream, _good(items))
-        if updated := sorted(item.row[stream.key] for item in items if item.outcome == "updated"):
-            stream.refresh_dependants(updated, context)
+        if rows := _stored_rows(stream, items):
+            stream.stored(rows, context)
         outcomes.record(stream, items)
         _count([delivery for delivery in deliveries if delivery.pk in locked], items)
         numbers = Counter(_stat_of(item) for item in items)
@@ -206,6 +206,21 @@ def _store(stream: Stream, items: list[Item]) -> None:
             item.rejection = Rejection.missing_reference(reference.field, reference.stream, item.row[reference.field])
         else:
             item.rejection = Rejection(Stage.UPSERT, result.code, result.messages)
+
+
+def _stored_rows(stream: Stream, items: Iterable[Item]) -> list[StoredRow]:
+    """The rows as they are stored now, sorted by key. Of a batch stored in halves a key may have been written twice."""
+    written: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        if item.outcome in ("inserted", "updated"):
+            written[item.row[stream.key]].append(item)
+    return [
+        StoredRow(
+            columns=max((item.row for item in of_key), key=upsert.version),
+            is_new=any(item.outcome == "inserted" for item in of_key),
+        )
+        for _, of_key in sorted(written.items())
+    ]
 
 
 def _count(deliveries: Sequence[Delivery], items: Iterable[Item]) -> None:

@@ -18,6 +18,7 @@ from ingestion.validation import validate
 from tests.records import counts, send, stored
 from tutoring import catalogue
 from tutoring.models import Feedback, Student, Subject, Tutor, TutoringSession
+from tutoring.streams import refresh_feedback_on
 from tutoring.tests.factories import feedback, session, student, tutor
 
 pytestmark = pytest.mark.django_db
@@ -139,14 +140,13 @@ def test_the_warning_comes_and_goes_with_the_sessions_tutor_and_student() -> Non
 
 
 def test_sessions_without_feedback_cost_one_query() -> None:
-    stream = get("sessions")
     with (
         transaction.atomic(),
         CaptureQueriesContext(
             connection,
         ) as queries,
     ):
-        stream.refresh_dependants(["S-1", "S-2"], Context(now=timezone.now()))
+        refresh_feedback_on(["S-1", "S-2"], Context(now=timezone.now()))
     assert len([query for query in queries if "tutoring_feedback" in query["sql"]]) == 1
     assert not [query for query in queries if "UPDATE" in query["sql"].replace("FOR UPDATE", "")]
 
@@ -155,7 +155,7 @@ def test_only_feedback_that_is_behind_is_locked() -> None:
     send_all()
     send("feedback", feedback(feedback_id="F-2", session_scheduled_start="2025-03-01T21:00:00Z"))
     with transaction.atomic(), CaptureQueriesContext(connection) as queries:
-        get("sessions").refresh_dependants(["S-3001"], Context(now=timezone.now()))
+        refresh_feedback_on(["S-3001"], Context(now=timezone.now()))
     assert len([query for query in queries if "tutoring_" in query["sql"]]) == 1
 
 
