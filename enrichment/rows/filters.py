@@ -9,7 +9,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db import connection, models
+from django.db import connection, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet
 from django.db.models.lookups import IContains
@@ -27,6 +27,8 @@ from ingestion.refusals import RequestRejected
 from ingestion.streams import Stream
 
 MAX_BIGINT = 2**63 - 1
+COLLATIONS = ["und-x-icu", "pg_c_utf8", "C.utf8", "C.UTF-8"]
+"""Of PostgreSQL, that know all letters: the first needs ICU, the others depend on version and system."""
 
 _time: TypeAdapter[datetime] = TypeAdapter(Time)
 
@@ -148,17 +150,33 @@ class NonEmptyFilter(FlagFilter):
 @models.CharField.register_lookup
 @models.TextField.register_lookup
 class ContainsAnyCase(models.Lookup):
-    """As `icontains`, which on SQLite knows the upper and lower case of ASCII alone."""
+    """As `icontains`, which knows the upper and lower case of ASCII alone on SQLite, and in a PostgreSQL database that
+    was made without a language (--locale=C).
+    """
 
     lookup_name = "contains_any_case"
     prepare_rhs = False
 
     def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
-        if connection.vendor != "sqlite":
+        column, params = self.process_lhs(compiler, connection)
+        if connection.vendor == "sqlite":
+            return f"instr(casefold({column}), %s) > 0", (*params, str(self.rhs).casefold())
+        if not (collation := collation_of_all_letters(connection.alias)):
             sql, found = compiler.compile(IContains(self.lhs, self.rhs))
             return sql, tuple(found)
-        column, params = self.process_lhs(compiler, connection)
-        return f"instr(casefold({column}), %s) > 0", (*params, str(self.rhs).casefold())
+        pattern = f"%{connection.ops.prep_for_like_query(self.rhs)}%"
+        upper = f'UPPER({column}::text COLLATE "{collation}") LIKE UPPER(%s::text COLLATE "{collation}")'
+        return upper, (*params, pattern)
+
+
+@cache
+def collation_of_all_letters(alias: str) -> str:
+    """PostgreSQL's collation by which every letter has its upper case; empty where the server has none."""
+    connection = connections[alias]
+    connection.ensure_connection()
+    found = connection.connection.execute("SELECT collname FROM pg_collation WHERE collname = ANY(%s)", [COLLATIONS])
+    names = {name for (name,) in found}
+    return next((name for name in COLLATIONS if name in names), "")
 
 
 def add_casefold(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
