@@ -8,7 +8,7 @@ from console.deliveries import DeliveryAdmin
 from console.held.admin import DeadLetterAdmin, HeldRecordAdmin, WaitingRecordAdmin
 from console.keys import ApiKeyAdmin
 from console.retention import RetentionAdmin
-from console.uploads import UploadAdmin
+from console.uploads.admin import UploadAdmin
 from enrichment.models import BulkAction, DeadLetter, HeldRecord, Pruning, WaitingRecord
 from ingestion.models import ApiKey, Delivery, PausedStream, Upload
 
