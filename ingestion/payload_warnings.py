@@ -18,10 +18,13 @@ MAX_NAMED = 5
 MAX_NAME = 60
 
 
-def payload_warnings(stream: Stream, item: Any, record: Any) -> list[str]:
-    """What to say of `item`, of which `record` was made. It costs next to nothing for a record without surprises."""
+def payload_warnings(stream: Stream, item: Any, record: Any, *, is_of_file: bool = False) -> list[str]:
+    """What to say of `item`, of which `record` was made. It costs next to nothing for a record without surprises.
+
+    Unknown members of a file's records are named once, for the file (RecordFile.ignored).
+    """
     found = []
-    if len(item) > len(record.model_fields_set):
+    if not is_of_file and len(item) > len(record.model_fields_set):
         found = unknown_members(stream, item)
     for name in identifiers_of(stream):
         if item.get(name) != (value := getattr(record, name)) and value is not None:

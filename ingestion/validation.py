@@ -39,7 +39,9 @@ class ValidationReport:
     at: datetime
 
 
-def check(stream: Stream, items: list[Any], *, keep_invalid: bool = False) -> ValidationReport:
+def check(
+    stream: Stream, items: list[Any], *, keep_invalid: bool = False, is_of_file: bool = False
+) -> ValidationReport:
     """Validates the items. Raises NoValidRecords when none could be accepted."""
     now = timezone.now()
     context = Context(now=now, facts=stream.facts())
@@ -51,7 +53,8 @@ def check(stream: Stream, items: list[Any], *, keep_invalid: bool = False) -> Va
         except ValidationError as error:
             errors.append({"index": index, "id": key_of(stream, item), "errors": field_errors(error)})
         else:
-            if found := [*payload_warnings(stream, item, record), *stream.warn(record, context)]:
+            of_payload = payload_warnings(stream, item, record, is_of_file=is_of_file)
+            if found := [*of_payload, *stream.warn(record, context)]:
                 warnings.append({"index": index, "id": key_of(stream, item), "warnings": found})
     refused = [] if keep_invalid else [error["index"] for error in errors]
     if len(refused) == len(items):

@@ -19,6 +19,7 @@ from openpyxl import Workbook
 from pytest_django import Settings
 
 from enrichment.models import HeldRecord
+from ingestion import streams
 from ingestion.files import shared_keys
 from ingestion.files.local_dates import LocalDates
 from ingestion.files.shared_keys import SharedKeys
@@ -549,6 +550,28 @@ def test_lines_of_ndjson_are_their_rows(client: Client) -> None:
     body = b"\n" + ndjson_of([student(student_id="A")]) + b"\n\n" + ndjson_of([student(student_id="B", age=1)])
     told = uploaded(client, "students", body, NDJSON)
     assert [each["row"] for each in rejected(client, told)] == ["5"]
+
+
+@pytest.mark.parametrize("content_type", [CSV, NDJSON, "application/json"])
+def test_an_ignored_column_is_named_for_the_file_and_warns_of_no_row(client: Client, content_type: str) -> None:
+    """Also not of a row that waited for another record, or was fixed."""
+    writers: dict[str, Any] = {CSV: csv_of, NDJSON: ndjson_of}
+    write = writers.get(content_type, json.dumps)
+    send("tutors", tutor())
+    records = [session(session_id=f"S-{i}", Room="B 12", duration_minutes=50 if i == 1 else 60) for i in range(3)]
+    preview = previewed(client, "sessions", write(records), content_type)
+    warned = [each["row"] for each in preview["rows"] if each["warnings"]]
+    told = uploaded(client, "sessions", write(records), content_type)
+    assert told["waiting"] == 3 and told["ignored_columns"] == preview["ignored_columns"] == ["Room"]
+    send("students", student())
+    work_off()
+    found = {each.pk: each.warnings for each in stream_rows("sessions")}
+    assert [pk for pk, warnings in found.items() if warnings] == ["S-1"] and len(warned) == 1, found
+    assert not any("unknown field" in text for warnings in found.values() for text in warnings)
+
+
+def stream_rows(name: str) -> Any:
+    return streams.get(name).model._default_manager.order_by("pk")
 
 
 def test_unknown_columns_are_named(client: Client) -> None:

@@ -90,9 +90,9 @@ def _next_part(delivery: Delivery) -> list[Item]:
 def _sent_items(delivery: Delivery) -> list[Item]:
     body = bytes(delivery.body)
     payloads = parse_accepted(body, ndjson=delivery.format == Delivery.Format.NDJSON)
-    refused = delivery.refused_positions
+    refused, is_of_file = delivery.refused_positions, delivery.upload_id is not None
     return [
-        Item(delivery, position, payload, (delivery.received_at, delivery.pk, position))
+        Item(delivery, position, payload, (delivery.received_at, delivery.pk, position), is_of_file)
         for position, payload in enumerate(payloads)
         if position >= delivery.position and position not in refused
     ]
@@ -102,16 +102,17 @@ def _held_items(delivery: Delivery) -> list[Item]:
     """One item for each held record named; those that have been closed or queued elsewhere since are `skipped`."""
     pks = json.loads(bytes(delivery.body))
     of_it = HeldRecord.objects.open().filter(queued_in=delivery.pk).defer("original_payload")
-    found = of_it.in_bulk(pks[delivery.position :])
+    found = of_it.annotate(upload=F("delivery__upload")).in_bulk(pks[delivery.position :])
     items = []
     for position, pk in enumerate(pks):
         if position >= delivery.position:
             record = found.get(pk)
             if record is None:
-                items.append(Item(delivery, position, None, (delivery.received_at, 0, 0), outcome="skipped"))
+                items.append(Item(delivery, position, None, (delivery.received_at, 0, 0), False, outcome="skipped"))
             else:
                 origin = (record.received_at, record.delivery_id, record.position)
-                items.append(Item(delivery, position, json.loads(record.payload), origin, held=record))
+                is_of_file = vars(record)["upload"] is not None
+                items.append(Item(delivery, position, json.loads(record.payload), origin, is_of_file, held=record))
     return items
 
 
@@ -179,7 +180,8 @@ def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
     for item in items:
         try:
             derived = stream.enrich(item.record, context)
-            warnings = [*payload_warnings(stream, item.payload, item.record), *stream.warn(item.record, context)]
+            of_payload = payload_warnings(stream, item.payload, item.record, is_of_file=item.is_of_file)
+            warnings = [*of_payload, *stream.warn(item.record, context)]
         except Exception as error:
             message = strip_unstorable(f"{type(error).__name__}: {error}", MAX_MESSAGE)
             text = strip_unstorable(traceback.format_exc())

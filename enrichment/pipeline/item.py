@@ -25,6 +25,8 @@ class Item:
     payload: Any
     origin: tuple[datetime, int, int]
     """(received_at, delivery id, position) of its first arrival."""
+    is_of_file: bool
+    """Whether it came in an upload."""
     held: HeldRecord | None = None
     record: BaseModel | None = None
     row: dict[str, Any] = field(default_factory=dict)

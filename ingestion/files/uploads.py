@@ -183,7 +183,7 @@ def preview(file: RecordFile) -> dict[str, Any]:
     rows, records = first_records(file, PREVIEW_ROWS + 1)
     first = records[:PREVIEW_ROWS]
     losses = losses_of(file)
-    checked = check(file.stream, first, keep_invalid=True)
+    checked = check(file.stream, first, keep_invalid=True, is_of_file=True)
     errors = {error["index"]: error["errors"] for error in checked.errors}
     warnings = {warned["index"]: warned["warnings"] for warned in checked.warnings}
     return {
