@@ -213,7 +213,8 @@ def _claimable_together(found: list[Delivery], records: int) -> list[Delivery]:
 class Upload(models.Model):
     """One file, stored as deliveries, each committed together with `offset`: how far the file has been read.
 
-    Rows, outcomes and progress are sums over its deliveries.
+    Rows, outcomes and progress are sums over its deliveries. A set of files (an export) is an upload of format `set`
+    without deliveries: its files are uploads that are `part_of` it, and what it has is the sum of what they have.
     """
 
     class Format(models.TextChoices):
@@ -221,13 +222,22 @@ class Upload(models.Model):
         NDJSON = "ndjson", "NDJSON"
         JSON = "json", "JSON"
         XLSX = "xlsx", "Excel"
+        SET = "set", "set of files"
 
+    part_of = models.ForeignKey("self", models.PROTECT, null=True, related_name="parts", db_index=False)
     stream = models.CharField(max_length=64)
     client = models.CharField(max_length=200, help_text="As in a delivery.")
     name = models.CharField(max_length=255, help_text="Of the file, as it was called there.")
     format = models.CharField(max_length=10, choices=Format)
     size = models.PositiveBigIntegerField(help_text="Bytes of the file.")
-    sha256 = models.CharField(max_length=64, help_text="Of the file, in hex: the same file is noticed by it.")
+    sha256 = models.CharField(max_length=64, help_text="Of the file, in hex.")
+    fingerprint = models.CharField(
+        max_length=64,
+        default="",
+        help_text="The same file or set is noticed by it: the SHA-256, or one over it and what was given with it.",
+    )
+    kind = models.CharField(max_length=64, default="", help_text="The layout by which it was read; empty for none.")
+    given = models.JSONField(default=dict, help_text="Members that every record of the file has, besides its own.")
     columns = models.JSONField(default=list, help_text="Of CSV: the names in its header, in order.")
     reading = models.JSONField(
         default=dict,
@@ -241,11 +251,12 @@ class Upload(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["client", "-id"], name="upload_client"),
-            models.Index(fields=["sha256"], name="upload_sha256"),
+            models.Index(fields=["fingerprint"], name="upload_fingerprint"),
+            models.Index(fields=["part_of"], name="upload_parts", condition=Q(part_of__isnull=False)),
         ]
         constraints = [
             models.UniqueConstraint(
-                fields=["client", "stream", "sha256"],
+                fields=["client", "stream", "fingerprint"],
                 name="upload_unfinished_once",
                 condition=Q(finished_at=None),
             )
@@ -253,6 +264,10 @@ class Upload(models.Model):
 
     def __str__(self) -> str:
         return f"upload {self.pk}"
+
+    @property
+    def is_set(self) -> bool:
+        return self.format == self.Format.SET
 
 
 class Delivery(models.Model):

@@ -91,6 +91,10 @@ class Layout:
     """Column → what separates the items in its cells."""
     given: Mapping[str, Any] = field(default_factory=dict)
     """Members that every record of such a file gets."""
+    dated: tuple[str, ...] = ()
+    """Members that every record gets besides, with the time of the export: that of the newest file of the archive, or
+    the one in its name, or the time of arrival.
+    """
     order: int = 0
     """Files of a set are stored in this order."""
     left_out: str = ""
@@ -163,6 +167,10 @@ class Stream(Readable):
     """The path of a page about an upload for the person who sent it; empty: there is none."""
     layouts: tuple[Layout, ...] = ()
     """Files of other systems that hold such records."""
+    upload_fields: Mapping[str, Callable[[], str] | None] = field(default_factory=dict)
+    """Fields that whoever uploads a file names once for all of its records, such as the collection they belong to, and
+    what makes a value where none is named; None: it has to be named. A record's own value goes before.
+    """
     known_items: Mapping[str, Callable[[], Collection[str]]] = field(default_factory=dict)
     """field → the items that its lists usually have: what tells a cell of several from one item with a comma."""
     daily: bool = False

@@ -109,7 +109,7 @@ def _unfinished(file: RecordFile, client: str) -> Upload | None:
 
 
 def _same_file(file: RecordFile, client: str) -> QuerySet[Upload]:
-    return Upload.objects.filter(client=client, stream=file.stream.name, sha256=file.sha256)
+    return Upload.objects.filter(client=client, stream=file.stream.name, fingerprint=file.sha256)
 
 
 def _ingest(file: RecordFile, client: str, *, again: bool, on_progress: Callable[[int], object]) -> Upload:
@@ -140,6 +140,7 @@ def _start(file: RecordFile, client: str, *, again: bool) -> Upload:
                 format=file.format,
                 size=file.size,
                 sha256=file.sha256,
+                fingerprint=file.sha256,
                 columns=file.columns,
                 reading=file.reading,
             )
