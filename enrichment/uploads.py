@@ -176,7 +176,8 @@ def _columns(upload: Upload) -> dict[str, str]:
         return {name: name for name in upload.columns}
     stream = streams.get(upload.stream)
     names = upload.columns or list(stream.schema.model_fields)
-    return {column.name: column.key for column in map_columns(names, stream)}
+    mapping = upload.reading.get("mapped_columns", {})
+    return {column.name: column.key for column in map_columns(names, stream, mapping=mapping)}
 
 
 def _cells(

@@ -241,7 +241,7 @@ class Upload(models.Model):
     columns = models.JSONField(default=list, help_text="Of CSV: the names in its header, in order.")
     reading = models.JSONField(
         default=dict,
-        help_text="How the file was read: encoding, ignored_columns, shared_keys, file_warnings, words.",
+        help_text="How the file was read: encoding, columns ignored and mapped, shared_keys, file_warnings, words.",
     )
     offset = models.PositiveBigIntegerField(default=0, help_text="Bytes stored as deliveries.")
     created_at = models.DateTimeField(db_default=Now())
@@ -268,6 +268,71 @@ class Upload(models.Model):
     @property
     def is_set(self) -> bool:
         return self.format == self.Format.SET
+
+
+class UploadPreview(models.Model):
+    """A file that a person has chosen and not yet uploaded: kept in parts, for a few hours, until all of its rows have
+    been checked and the person has decided. Workers check it in steps; `offset` is how far they are.
+    """
+
+    stream = models.CharField(max_length=64)
+    client = models.CharField(max_length=200, help_text="Who chose it, as in a delivery: nobody else sees it.")
+    name = models.CharField(max_length=255)
+    format = models.CharField(max_length=10, choices=Upload.Format)
+    size = models.PositiveBigIntegerField(help_text="Bytes, unpacked and in UTF-8.")
+    sha256 = models.CharField(max_length=64)
+    encoding = models.CharField(max_length=20, blank=True)
+    source_notes = models.JSONField(default=list)
+    mapping = models.JSONField(default=dict, help_text="column → field, besides the columns mapped by their names.")
+    first_look = models.JSONField(default=dict, help_text="Columns, first rows and notes, for the page.")
+
+    created_at = models.DateTimeField(db_default=Now())
+    ready_at = models.DateTimeField(null=True, help_text="When all parts were stored.")
+    round = models.PositiveIntegerField(default=0, help_text="Counts the mappings: a check of an earlier one is void.")
+    claimed_at = models.DateTimeField(null=True, help_text="Since when a worker has been checking it.")
+    attempts = models.PositiveIntegerField(default=0, help_text="Claims in a row from which nothing came back.")
+    offset = models.PositiveBigIntegerField(default=0, help_text="Bytes checked.")
+    result = models.JSONField(default=dict, help_text="What the check has found so far.")
+    checked_at = models.DateTimeField(null=True, help_text="When the check was done, or given up.")
+    error = models.TextField(blank=True, help_text="Why it was given up.")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["client", "id"], name="preview_client"),
+            models.Index(fields=["id"], name="preview_unchecked", condition=Q(checked_at=None)),
+        ]
+
+    def __str__(self) -> str:
+        return f"preview {self.pk}"
+
+
+class PreviewPart(models.Model):
+    """Some bytes of a previewed file, compressed."""
+
+    preview = models.ForeignKey(UploadPreview, models.CASCADE, related_name="parts", db_index=False)
+    number = models.PositiveIntegerField()
+    body = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["preview", "number"], name="preview_part_once")]
+
+    def __str__(self) -> str:
+        return f"part {self.number} of preview {self.preview_id}"
+
+
+class ColumnMapping(models.Model):
+    """Of which field a column is, as somebody has decided for the files of a stream that they upload."""
+
+    client = models.CharField(max_length=200, help_text="As in a delivery.")
+    stream = models.CharField(max_length=64)
+    column = models.CharField(max_length=100)
+    field = models.CharField(max_length=100)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["client", "stream", "column"], name="column_mapped_once")]
+
+    def __str__(self) -> str:
+        return f"{self.column} → {self.field}"
 
 
 class Delivery(models.Model):

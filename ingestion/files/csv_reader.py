@@ -11,10 +11,11 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise, takewhile
+from types import MappingProxyType
 from typing import BinaryIO, TypeAlias, TypeGuard
 
 from ingestion import cells as csv_cells
@@ -46,6 +47,8 @@ _separator_line = re.compile(rb"(?:\xef\xbb\xbf)?\"?sep=(.)\"?\r?\n?", re.IGNORE
 """What Excel writes above the header, and reads there."""
 _decimal_comma = re.compile(r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]{1,400}),[0-9]+(?:[eE][+-]?[0-9]{1,4})?")
 _thousands = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+")
+
+NO_MAPPING: Mapping[str, str] = MappingProxyType({})
 
 csv.field_size_limit(MAX_ROW)
 
@@ -98,21 +101,40 @@ class Column:
         return self.field or self.name
 
 
-def map_columns(names: Sequence[str], stream: Stream, delimiter: str = ",") -> list[Column]:
-    """The columns of a header, mapped regardless of case, spaces, hyphens and underscores. Raises ParseError."""
+def map_columns(
+    names: Sequence[str], stream: Stream, delimiter: str = ",", mapping: Mapping[str, str] = NO_MAPPING
+) -> list[Column]:
+    """The columns of a header, mapped regardless of case, spaces, hyphens and underscores. Raises ParseError.
+
+    `mapping` (column → field) maps further columns, where no other column has that field.
+    """
     _check_names(names)
     readers, kinds = csv_cells.readers_of(stream.schema, stream.known_items), csv_cells.kinds_of(stream.schema)
-    by_name = {_normalized(field): field for field in readers}
     ours = set(REPORT_COLUMNS) if set(REPORT_COLUMNS) <= set(names) and not set(REPORT_COLUMNS) & set(readers) else ()
+    fields = _fields_of(names, readers, {name: field for name, field in mapping.items() if name not in ours})
     columns = []
-    for name in names:
-        field = by_name.get(_normalized(name), "")
+    for name, field in zip(names, fields, strict=True):
         kind, read = kinds.get(field, "text"), readers.get(field, csv_cells.read_text)
         if kind == "number" and delimiter in DECIMAL_COMMA:
             read = _with_decimal_comma(read, delimiter)
         read = csv_cells.ignore if name in ours else csv_cells.cell_reader(read, kind)
         columns.append(Column(name, field, kind, read))
     return _check_duplicates(columns)
+
+
+def _fields_of(names: Sequence[str], known: Collection[str], mapping: Mapping[str, str]) -> list[str]:
+    """The field of each column; empty where it has none."""
+    by_name = {_normalized(field): field for field in known}
+    fields = [by_name.get(_normalized(name), "") for name in names]
+    for position, name in enumerate(names):
+        field = mapping.get(name, "")
+        if field in known and field not in fields and not fields[position]:
+            fields[position] = field
+    return fields
+
+
+def _is_mapped_by(mapping: Mapping[str, str], column: Column) -> bool:
+    return mapping.get(column.name) == column.field and _normalized(column.name) != _normalized(column.field)
 
 
 def _with_decimal_comma(read: Read, delimiter: str) -> Read:
@@ -156,11 +178,15 @@ def _check_duplicates(columns: list[Column]) -> list[Column]:
 class CsvFile:
     """A file that is known to be UTF-8 without a line of more than MAX_ROW bytes. Raises ParseError for its header."""
 
-    def __init__(self, file: BinaryIO, stream: Stream, delimiter: str = "") -> None:
+    def __init__(
+        self, file: BinaryIO, stream: Stream, delimiter: str = "", mapping: Mapping[str, str] = NO_MAPPING
+    ) -> None:
         self.file, self.stream = file, stream
         self.start, named = self._separator_line()
         self.delimiter, names, self.header_row, self.first_row = self._header(delimiter or named)
-        self.columns = map_columns(names, stream, self.delimiter)
+        self.columns = map_columns(names, stream, self.delimiter, mapping)
+        self.mapped = {column.name: column.field for column in self.columns if _is_mapped_by(mapping, column)}
+        """column → field, of those that `mapping` has mapped."""
         self.shared_keys = 0
         """Rows that share their key with another; known after survey()."""
         self.boolean_words: dict[str, dict[str, str]] = {}

@@ -9,16 +9,16 @@ import codecs
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any, BinaryIO
 
 from django.conf import settings
 
-from ingestion.files.csv_reader import MAX_COLUMN_NAME, MAX_COLUMNS, Chunk, CsvFile
+from ingestion.files.csv_reader import MAX_COLUMN_NAME, MAX_COLUMNS, NO_MAPPING, Chunk, CsvFile
 from ingestion.files.encodings import MAX_LINE, UTF8, as_utf8
 from ingestion.files.json_reader import (
     Members,
@@ -50,20 +50,28 @@ Format = Upload.Format
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordFile:
-    """An inspected file of records of one stream."""
+class SourceFile:
+    """A file that is unpacked and in UTF-8: of Excel, the sheet as CSV. What its records are is not looked at."""
 
     file: BinaryIO
     name: str
-    stream: Stream
     format: Upload.Format
     size: int
-    """Bytes, unpacked."""
+    """Bytes."""
     sha256: str
-    """In hex, unpacked."""
-    csv: CsvFile | None
+    """In hex."""
     encoding: str
     """Of the text as it came; empty for Excel."""
+    source_notes: tuple[str, ...] = ()
+    """What a person should know of how the file became that text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordFile(SourceFile):
+    """An inspected file of records of one stream."""
+
+    stream: Stream
+    csv: CsvFile | None
     members: Members
     """Of all records."""
     notes: tuple[str, ...] = ()
@@ -72,6 +80,11 @@ class RecordFile:
     @property
     def columns(self) -> list[str]:
         return [column.name for column in self.csv.own_columns] if self.csv else []
+
+    @property
+    def mapped(self) -> dict[str, str]:
+        """column → field, of the columns that are mapped otherwise than by their names."""
+        return self.csv.mapped if self.csv else {}
 
     @property
     def ignored(self) -> list[str]:
@@ -96,6 +109,7 @@ class RecordFile:
             "ignored_columns": self.ignored[:MAX_COLUMNS],
             "shared_keys": self.members.shared_keys,
             "file_warnings": list(self.notes),
+            "mapped_columns": self.mapped,
             "words": self.csv.boolean_words if self.csv else {},
         }
 
@@ -116,13 +130,25 @@ class RecordFile:
 
 
 def inspect_file(
-    file: BinaryIO, name: str, stream: Stream, opened: ExitStack, content_type: str = "", *, sheet: str = ""
+    file: BinaryIO,
+    name: str,
+    stream: Stream,
+    opened: ExitStack,
+    content_type: str = "",
+    *,
+    sheet: str = "",
+    mapping: Mapping[str, str] = NO_MAPPING,
 ) -> RecordFile:
     """Reads the whole file, in linear time; it stays open as long as `opened`.
 
-    Of an Excel workbook the first sheet, or the one named `sheet`. Raises ParseError, and TooLarge for the file or one
-    of its lines.
+    Of an Excel workbook the first sheet, or the one named `sheet`. `mapping` is that of map_columns(). Raises
+    ParseError, and TooLarge for the file or one of its lines.
     """
+    return inspect_source(read_source(file, name, opened, content_type, sheet=sheet), stream, mapping)
+
+
+def read_source(file: BinaryIO, name: str, opened: ExitStack, content_type: str = "", *, sheet: str = "") -> SourceFile:
+    """The first half of inspect_file(): all that does not depend on what the records are."""
     file = _unpacked(file, opened)
     workbook = _workbook(file, sheet, opened)
     text = as_utf8(workbook.file if workbook else file, opened)
@@ -135,19 +161,29 @@ def inspect_file(
         raise TooLarge(f"Line {text.long_line} has more than {MAX_LINE} bytes.")
     if fmt != Format.JSON:
         _reject_blank_lines(text.file)
-    csv = CsvFile(text.file, stream, "," if workbook else "") if fmt in (Format.CSV, Format.XLSX) else None
-    members = _members_of_csv(csv, text.size) if csv else _members(text.file, fmt, stream)
-    inspected = RecordFile(
+    return SourceFile(
         file=text.file,
         name=name,
-        stream=stream,
         format=fmt,
         size=text.size,
         sha256=text.sha256,
-        csv=csv,
         encoding="" if workbook else text.encoding,
+        source_notes=tuple(_notes_of_source(text.encoding, workbook)),
+    )
+
+
+def inspect_source(source: SourceFile, stream: Stream, mapping: Mapping[str, str] = NO_MAPPING) -> RecordFile:
+    """The second half of inspect_file()."""
+    csv = None
+    if source.format in (Format.CSV, Format.XLSX):
+        csv = CsvFile(source.file, stream, "," if source.format == Format.XLSX else "", mapping)
+    members = _members_of_csv(csv, source.size) if csv else _members(source.file, source.format, stream)
+    inspected = RecordFile(
+        **{each.name: getattr(source, each.name) for each in fields(SourceFile)},
+        stream=stream,
+        csv=csv,
         members=members,
-        notes=tuple(_notes(text.encoding, workbook, csv, members, stream)),
+        notes=(*source.source_notes, *_notes(csv, members, stream)),
     )
     if next(inspected.chunks(), None) is None:
         raise ParseError("The file has no rows.")
@@ -183,13 +219,16 @@ def _members(file: BinaryIO, fmt: Upload.Format, stream: Stream) -> Members:
         return survey(json_items(file) if fmt == Format.JSON else ndjson_items(file), stream, opened)
 
 
-def _notes(
-    encoding: str, workbook: Sheet | None, csv: CsvFile | None, members: Members, stream: Stream
-) -> Iterator[str]:
+def _notes_of_source(encoding: str, workbook: Sheet | None) -> Iterator[str]:
     if workbook and workbook.others:
         yield f"Read from the sheet “{workbook.name}”. Not read: {', '.join(workbook.others)}."
     if encoding != UTF8:
         yield f"The file is read as {encoding}. Check accented letters."
+
+
+def _notes(csv: CsvFile | None, members: Members, stream: Stream) -> Iterator[str]:
+    if csv and csv.mapped:
+        yield f"Mapped by hand: {', '.join(f'“{name}” to {field}' for name, field in csv.mapped.items())}."
     for column in csv.columns if csv else []:
         if column.note:
             yield f"{column.field}: {column.note}."

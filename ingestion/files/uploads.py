@@ -100,11 +100,14 @@ def _finished(file: RecordFile, client: str) -> Upload | None:
 
 
 def _unfinished(file: RecordFile, client: str) -> Upload | None:
-    """Rejects (409) to continue it in another format, which would give other rows."""
+    """Rejects (409) to continue it in another format or with another mapping, which would give other rows."""
     found = _same_file(file, client).filter(finished_at=None).first()
     if found and found.format != file.format:
         started = f"{file.name} is being imported as {found.get_format_display()} (upload {found.pk})"
         raise RequestRejected(409, f"{started}: finish that first, then send it as {file.format.label}.")
+    if found and found.reading.get("mapped_columns", {}) != file.mapped:
+        started = f"{file.name} is being imported with other columns mapped (upload {found.pk})"
+        raise RequestRejected(409, f"{started}: finish that first.")
     return found
 
 

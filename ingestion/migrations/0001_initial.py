@@ -65,6 +65,19 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='ColumnMapping',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('client', models.CharField(help_text='As in a delivery.', max_length=200)),
+                ('stream', models.CharField(max_length=64)),
+                ('column', models.CharField(max_length=100)),
+                ('field', models.CharField(max_length=100)),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('client', 'stream', 'column'), name='column_mapped_once')],
+            },
+        ),
+        migrations.CreateModel(
             name='Upload',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -78,17 +91,13 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(default='', help_text='The layout by which it was read; empty for none.', max_length=64)),
                 ('given', models.JSONField(default=dict, help_text='Members that every record of the file has, besides its own.')),
                 ('columns', models.JSONField(default=list, help_text='Of CSV: the names in its header, in order.')),
-                ('reading', models.JSONField(default=dict, help_text='How the file was read: encoding, ignored_columns, shared_keys, file_warnings, words.')),
+                ('reading', models.JSONField(default=dict, help_text='How the file was read: encoding, columns ignored and mapped, shared_keys, file_warnings, words.')),
                 ('offset', models.PositiveBigIntegerField(default=0, help_text='Bytes stored as deliveries.')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='When `offset` last moved.')),
                 ('finished_at', models.DateTimeField(help_text='When the whole file was stored.', null=True)),
                 ('part_of', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='parts', to='ingestion.upload')),
             ],
-            options={
-                'indexes': [models.Index(fields=['client', '-id'], name='upload_client'), models.Index(fields=['fingerprint'], name='upload_fingerprint'), models.Index(condition=models.Q(('part_of__isnull', False)), fields=['part_of'], name='upload_parts')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('finished_at', None)), fields=('client', 'stream', 'fingerprint'), name='upload_unfinished_once')],
-            },
         ),
         migrations.CreateModel(
             name='Delivery',
@@ -125,8 +134,91 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name_plural': 'deliveries',
-                'indexes': [models.Index(condition=models.Q(('processed_at', None)), fields=['stream', 'id'], name='delivery_pending'), models.Index(condition=models.Q(('processed_at', None), ('source', 0)), fields=['stream', 'id'], name='delivery_revived'), models.Index(fields=['client', '-id'], name='delivery_client'), models.Index(condition=models.Q(('source', 2), _negated=True), fields=['source', '-id'], name='delivery_ours'), models.Index(condition=models.Q(('upload__isnull', False)), fields=['upload', 'id'], name='delivery_upload')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('idempotency_key__isnull', False)), fields=('client', 'idempotency_key'), name='delivery_sent_once'), models.CheckConstraint(condition=models.Q(('processed_at', None), ('count', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(models.F('inserted'), '+', models.F('updated')), '+', models.F('stale')), '+', models.F('held')), '+', models.F('skipped'))), _connector='OR'), name='delivery_adds_up')],
             },
+        ),
+        migrations.CreateModel(
+            name='UploadPreview',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('stream', models.CharField(max_length=64)),
+                ('client', models.CharField(help_text='Who chose it, as in a delivery: nobody else sees it.', max_length=200)),
+                ('name', models.CharField(max_length=255)),
+                ('format', models.CharField(choices=[('csv', 'CSV'), ('ndjson', 'NDJSON'), ('json', 'JSON'), ('xlsx', 'Excel'), ('set', 'set of files')], max_length=10)),
+                ('size', models.PositiveBigIntegerField(help_text='Bytes, unpacked and in UTF-8.')),
+                ('sha256', models.CharField(max_length=64)),
+                ('encoding', models.CharField(blank=True, max_length=20)),
+                ('source_notes', models.JSONField(default=list)),
+                ('mapping', models.JSONField(default=dict, help_text='column → field, besides the columns mapped by their names.')),
+                ('first_look', models.JSONField(default=dict, help_text='Columns, first rows and notes, for the page.')),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('ready_at', models.DateTimeField(help_text='When all parts were stored.', null=True)),
+                ('round', models.PositiveIntegerField(default=0, help_text='Counts the mappings: a check of an earlier one is void.')),
+                ('claimed_at', models.DateTimeField(help_text='Since when a worker has been checking it.', null=True)),
+                ('attempts', models.PositiveIntegerField(default=0, help_text='Claims in a row from which nothing came back.')),
+                ('offset', models.PositiveBigIntegerField(default=0, help_text='Bytes checked.')),
+                ('result', models.JSONField(default=dict, help_text='What the check has found so far.')),
+                ('checked_at', models.DateTimeField(help_text='When the check was done, or given up.', null=True)),
+                ('error', models.TextField(blank=True, help_text='Why it was given up.')),
+            ],
+            options={
+                'indexes': [models.Index(fields=['client', 'id'], name='preview_client'), models.Index(condition=models.Q(('checked_at', None)), fields=['id'], name='preview_unchecked')],
+            },
+        ),
+        migrations.CreateModel(
+            name='PreviewPart',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.PositiveIntegerField()),
+                ('body', models.BinaryField()),
+                ('preview', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='parts', to='ingestion.uploadpreview')),
+            ],
+        ),
+        migrations.AddIndex(
+            model_name='upload',
+            index=models.Index(fields=['client', '-id'], name='upload_client'),
+        ),
+        migrations.AddIndex(
+            model_name='upload',
+            index=models.Index(fields=['fingerprint'], name='upload_fingerprint'),
+        ),
+        migrations.AddIndex(
+            model_name='upload',
+            index=models.Index(condition=models.Q(('part_of__isnull', False)), fields=['part_of'], name='upload_parts'),
+        ),
+        migrations.AddConstraint(
+            model_name='upload',
+            constraint=models.UniqueConstraint(condition=models.Q(('finished_at', None)), fields=('client', 'stream', 'fingerprint'), name='upload_unfinished_once'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('processed_at', None)), fields=['stream', 'id'], name='delivery_pending'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('processed_at', None), ('source', 0)), fields=['stream', 'id'], name='delivery_revived'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(fields=['client', '-id'], name='delivery_client'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('source', 2), _negated=True), fields=['source', '-id'], name='delivery_ours'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('upload__isnull', False)), fields=['upload', 'id'], name='delivery_upload'),
+        ),
+        migrations.AddConstraint(
+            model_name='delivery',
+            constraint=models.UniqueConstraint(condition=models.Q(('idempotency_key__isnull', False)), fields=('client', 'idempotency_key'), name='delivery_sent_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='delivery',
+            constraint=models.CheckConstraint(condition=models.Q(('processed_at', None), ('count', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(models.F('inserted'), '+', models.F('updated')), '+', models.F('stale')), '+', models.F('held')), '+', models.F('skipped'))), _connector='OR'), name='delivery_adds_up'),
+        ),
+        migrations.AddConstraint(
+            model_name='previewpart',
+            constraint=models.UniqueConstraint(fields=('preview', 'number'), name='preview_part_once'),
         ),
     ]
