@@ -9,6 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.core.exceptions import ImproperlyConfigured
 
+Rate = tuple[int, int]
+"""Requests, and the seconds in which that many may be sent."""
+
 _origin = re.compile(r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
@@ -58,6 +61,39 @@ def origins(name: str) -> list[str]:
         if not _origin.fullmatch(value):
             raise ImproperlyConfigured(f"{name} must be origins such as https://app.example, not {value!r}.")
     return found
+
+
+def address(name: str, default: str) -> str:
+    """Scheme, host and port of a service, without a path."""
+    value = string(name, default).lower().removesuffix("/")
+    if not _origin.fullmatch(value):
+        raise ImproperlyConfigured(f"{name} must be an address without a path, such as {default}, not {value!r}.")
+    return value
+
+
+def rate(name: str, default: str) -> Rate:
+    value = string(name, default)
+    found = re.fullmatch(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})", value)
+    if not found:
+        raise ImproperlyConfigured(
+            f"{name} must be requests/seconds, two whole numbers such as {default}, not {value!r}."
+        )
+    return int(found[1]), int(found[2])
+
+
+def language(name: str, default: str) -> str:
+    value = string(name, default)
+    if not re.fullmatch(r"[a-z]{2}(-[A-Z]{2})?", value):
+        raise ImproperlyConfigured(f"{name} must be a language such as en-US or de, not {value!r}.")
+    return value
+
+
+def credential(name: str) -> str:
+    """A key or token, without blanks; it stays out of the message."""
+    value = string(name)
+    if not (value.isascii() and value.isprintable() and " " not in value):
+        raise ImproperlyConfigured(f"{name} must be a key or token in one line, without blanks.")
+    return value
 
 
 def load_or_create_secret(path: Path) -> str:

@@ -41,6 +41,15 @@ WORKERS = env.integer("WORKERS", 2, minimum=1)
 SWEEP_INTERVAL = env.integer("SWEEP_INTERVAL", 60, minimum=1)
 WATCH_PATIENCE = env.integer("WATCH_PATIENCE", 180, minimum=1)
 
+# Films.
+PUBLIC_UPLOADS = env.boolean("PUBLIC_UPLOADS", False)
+POSTERS = env.boolean("POSTERS", True)
+TMDB_API_KEY = env.credential("TMDB_API_KEY")
+TMDB_URL = env.address("TMDB_URL", "https://api.themoviedb.org")
+TMDB_RATE = env.rate("TMDB_RATE", "40/10")
+TMDB_LANGUAGE = env.language("TMDB_LANGUAGE", "en-US")
+TMDB_EXPIRY = env.integer("TMDB_EXPIRY", 2_592_000, minimum=1, maximum=15_552_000)  # TMDB's terms allow 180 days
+
 INSTALLED_APPS = [
     "tutormax.apps.TutorMaxConfig",
     "tutormax.apps.TutorMaxAdminConfig",

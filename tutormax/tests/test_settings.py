@@ -22,6 +22,13 @@ from tutormax import env
         ("LOG_LEVEL", "loud"),
         ("THROTTLE", "1.5"),
         ("CORS_ORIGINS", "https://app.example, *"),
+        ("TMDB_RATE", "fast"),
+        ("TMDB_URL", "https://api.themoviedb.org/3"),
+        ("TMDB_LANGUAGE", "English"),
+        ("TMDB_EXPIRY", "15552001"),
+        ("TMDB_API_KEY", "two words"),
+        ("POSTERS", "some"),
+        ("PUBLIC_UPLOADS", "1"),
         ("DATABASE_URL", "nonsense"),
         ("DATABASE_URL", "mysql://localhost/tutormax"),
         ("DATABASE_URL", "postgres://localhost:port/tutormax"),
@@ -55,3 +62,32 @@ def test_what_is_no_origin_is_refused(monkeypatch: pytest.MonkeyPatch, value: st
     monkeypatch.setenv("CORS_ORIGINS", f"https://app.example,{value}")
     with pytest.raises(ImproperlyConfigured, match="CORS_ORIGINS must be origins such as https://"):
         env.origins("CORS_ORIGINS")
+
+
+def test_a_rate_is_requests_and_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.rate("TMDB_RATE", "40/10") == (40, 10)
+    monkeypatch.setenv("TMDB_RATE", " 1/1 ")
+    assert env.rate("TMDB_RATE", "40/10") == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "value", ["40", "40/", "/10", "0/10", "40/0", "-1/1", "4.5/1", "40 / 10", "40/10s", "٤/١", "1/1/1", "9999999/1"]
+)
+def test_what_is_no_rate_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TMDB_RATE", value)
+    with pytest.raises(ImproperlyConfigured, match="TMDB_RATE must be requests/seconds"):
+        env.rate("TMDB_RATE", "40/10")
+
+
+def test_a_key_that_cannot_be_read_is_not_in_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMDB_API_KEY", "eyJhbGciOi\nsecret")
+    with pytest.raises(ImproperlyConfigured) as refused:
+        env.credential("TMDB_API_KEY")
+    assert "secret" not in str(refused.value)
+
+
+def test_an_address_ends_without_a_slash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMDB_URL", "http://127.0.0.1:9000/")
+    assert env.address("TMDB_URL", "https://api.themoviedb.org") == "http://127.0.0.1:9000"
+    monkeypatch.delenv("TMDB_URL")
+    assert env.address("TMDB_URL", "https://api.themoviedb.org") == "https://api.themoviedb.org"
