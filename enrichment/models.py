@@ -12,6 +12,7 @@ from django.utils import timezone
 from pydantic import BaseModel
 
 from enrichment import latency
+from enrichment.lookups import models as _lookups  # noqa: F401 (tables of this app)
 from ingestion.models import Delivery
 from ingestion.text import plain
 

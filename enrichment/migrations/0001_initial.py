@@ -15,6 +15,31 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='ProviderState',
+            fields=[
+                ('provider', models.CharField(max_length=32, primary_key=True, serialize=False)),
+                ('next_slot', models.FloatField(db_default=0, default=0, help_text="Unix time, by the database's clock.")),
+                ('blocked_until', models.DateTimeField(help_text='As the provider asked for (429, Retry-After).', null=True)),
+                ('paused_at', models.DateTimeField(null=True)),
+                ('paused_by', models.CharField(blank=True, db_default='', help_text='user:<name> or command.', max_length=200)),
+                ('paused_reason', models.TextField(blank=True, db_default='')),
+                ('stopped_at', models.DateTimeField(help_text='When it refused the key (401, 403).', null=True)),
+                ('stopped_key', models.CharField(blank=True, db_default='', help_text='A hash of the refused key.', max_length=64)),
+                ('away_since', models.DateTimeField(help_text='The first error of the provider without a success since.', null=True)),
+                ('away_until', models.DateTimeField(help_text='When it is tried again.', null=True)),
+                ('away_count', models.PositiveIntegerField(db_default=0, default=0, help_text='Such errors in a row.')),
+                ('last_error', models.TextField(blank=True, db_default='')),
+                ('last_error_at', models.DateTimeField(null=True)),
+                ('last_success_at', models.DateTimeField(help_text='When it last answered a question.', null=True)),
+                ('last_run_at', models.DateTimeField(help_text='When a runner last looked for work for it.', null=True)),
+            ],
+            options={
+                'verbose_name': 'provider',
+                'permissions': [('control_providers', 'Can pause, resume and run providers')],
+                'default_permissions': ('view',),
+            },
+        ),
+        migrations.CreateModel(
             name='Pruning',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -86,6 +111,27 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='BulkAction',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('reprocess', 'reprocess'), ('discard', 'discard'), ('fix', 'fix')], max_length=10)),
+                ('by', models.CharField(help_text='user:<name> or command.', max_length=200)),
+                ('filter', models.JSONField(default=dict, help_text='What selected the records: names of SELECTABLE_BY.')),
+                ('change', models.JSONField(default=dict, help_text='Of a fix: what was changed.')),
+                ('reason', models.TextField(blank=True)),
+                ('total', models.PositiveIntegerField(default=0, help_text='Held records that matched when it was created.')),
+                ('count', models.PositiveIntegerField(default=0, help_text='Held records acted on.')),
+                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('up_to', models.BigIntegerField(default=0, help_text='The newest held record that it acts on.')),
+                ('reached', models.BigIntegerField(default=0, help_text='Held records up to this one are done.')),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('last_error', models.TextField(blank=True, help_text='The error of the last step, which is tried again.')),
+                ('deliveries', models.ManyToManyField(to='ingestion.delivery')),
+                ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
+                ('acted_on', models.ManyToManyField(related_name='bulk_actions', to='enrichment.heldrecord')),
+            ],
+        ),
+        migrations.CreateModel(
             name='DeadLetter',
             fields=[
             ],
@@ -106,6 +152,72 @@ class Migration(migrations.Migration):
                 'constraints': [],
             },
             bases=('enrichment.heldrecord',),
+        ),
+        migrations.CreateModel(
+            name='Lookup',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('provider', models.CharField(max_length=32)),
+                ('kind', models.CharField(max_length=32)),
+                ('key', models.CharField(max_length=500)),
+                ('question', models.JSONField(default=dict, help_text='What the provider is asked, besides kind and key.')),
+                ('status', models.CharField(choices=[('open', 'open'), ('found', 'found'), ('not_found', 'not found'), ('ambiguous', 'ambiguous'), ('failed', 'failed')], db_default='open', default='open', max_length=10)),
+                ('answer', models.JSONField(help_text='As found, reduced to what is needed.', null=True)),
+                ('candidates', models.JSONField(default=list, help_text='What a person may choose from.')),
+                ('score', models.FloatField(help_text='How sure the answer is: 0 to 1.', null=True)),
+                ('how', models.CharField(blank=True, help_text='The rule that found it.', max_length=64)),
+                ('due_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='When it is asked (again), or, while claimed, when the claim expires; null: never.', null=True)),
+                ('turn', models.BigIntegerField(db_default=0, default=0, help_text='Open lookups are asked in this order.')),
+                ('asked_again', models.BooleanField(db_default=False, default=False, help_text='By a person: before all refreshes.')),
+                ('claim', models.CharField(blank=True, db_default='', help_text='Of the runner that is asking it.', max_length=32)),
+                ('tries', models.PositiveSmallIntegerField(db_default=0, default=0, help_text='Failures in a row that were its own.')),
+                ('misses', models.PositiveSmallIntegerField(db_default=0, default=0, help_text='Answers in a row: not found.')),
+                ('failures', models.PositiveSmallIntegerField(db_default=0, default=0, help_text='Errors in a row, whosever.')),
+                ('failed_at', models.DateTimeField(help_text='When the last of these errors happened.', null=True)),
+                ('fault', models.CharField(blank=True, choices=[('question', 'question'), ('provider', 'provider'), ('code', 'code')], db_default='', max_length=10)),
+                ('last_error', models.TextField(blank=True, db_default='')),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('asked_at', models.DateTimeField(help_text='When it was last sent to the provider.', null=True)),
+                ('answered_at', models.DateTimeField(help_text='When the present answer was stored.', null=True)),
+                ('gone_at', models.DateTimeField(help_text='When the provider no longer knew what it had found before.', null=True)),
+                ('chosen_by', models.CharField(blank=True, db_default='', help_text='user:<name> or command.', max_length=200)),
+                ('chosen_at', models.DateTimeField(null=True)),
+                ('next', models.ForeignKey(help_text='The lookup that the answer led to.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='previous', to='enrichment.lookup')),
+            ],
+            options={
+                'permissions': [('choose_answers', 'Can choose among ambiguous answers'), ('ask_again', 'Can have lookups asked again')],
+            },
+        ),
+        migrations.CreateModel(
+            name='LookupMinute',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('minute', models.DateTimeField()),
+                ('provider', models.CharField(max_length=32)),
+                ('requests', models.PositiveIntegerField(default=0)),
+                ('throttled', models.PositiveIntegerField(default=0, help_text='Of the requests those answered with 429.')),
+                ('errors', models.PositiveIntegerField(default=0, help_text='Of the requests those without a usable answer.')),
+                ('found', models.PositiveIntegerField(default=0)),
+                ('not_found', models.PositiveIntegerField(default=0)),
+                ('ambiguous', models.PositiveIntegerField(default=0)),
+                ('failed', models.PositiveIntegerField(default=0)),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('minute', 'provider'), name='lookup_minute_once')],
+            },
+        ),
+        migrations.CreateModel(
+            name='LookupUpload',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('lookup', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='enrichment.lookup')),
+                ('upload', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='ingestion.upload')),
+            ],
+        ),
+        migrations.AddField(
+            model_name='lookup',
+            name='uploads',
+            field=models.ManyToManyField(related_name='lookups', through='enrichment.LookupUpload', to='ingestion.upload'),
         ),
         migrations.CreateModel(
             name='MinuteStat',
@@ -134,30 +246,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('minute', 'stream'), name='minute_once')],
-            },
-        ),
-        migrations.CreateModel(
-            name='BulkAction',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('reprocess', 'reprocess'), ('discard', 'discard'), ('fix', 'fix')], max_length=10)),
-                ('by', models.CharField(help_text='user:<name> or command.', max_length=200)),
-                ('filter', models.JSONField(default=dict, help_text='What selected the records: names of SELECTABLE_BY.')),
-                ('change', models.JSONField(default=dict, help_text='Of a fix: what was changed.')),
-                ('reason', models.TextField(blank=True)),
-                ('total', models.PositiveIntegerField(default=0, help_text='Held records that matched when it was created.')),
-                ('count', models.PositiveIntegerField(default=0, help_text='Held records acted on.')),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('up_to', models.BigIntegerField(default=0, help_text='The newest held record that it acts on.')),
-                ('reached', models.BigIntegerField(default=0, help_text='Held records up to this one are done.')),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('last_error', models.TextField(blank=True, help_text='The error of the last step, which is tried again.')),
-                ('deliveries', models.ManyToManyField(to='ingestion.delivery')),
-                ('acted_on', models.ManyToManyField(related_name='bulk_actions', to='enrichment.heldrecord')),
-                ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
-            ],
-            options={
-                'indexes': [models.Index(condition=models.Q(('finished_at', None)), fields=['id'], name='bulk_action_unfinished')],
             },
         ),
         migrations.AddIndex(
@@ -195,5 +283,41 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='heldrecord',
             constraint=models.UniqueConstraint(fields=('delivery', 'position'), name='held_once'),
+        ),
+        migrations.AddIndex(
+            model_name='bulkaction',
+            index=models.Index(condition=models.Q(('finished_at', None)), fields=['id'], name='bulk_action_unfinished'),
+        ),
+        migrations.AddConstraint(
+            model_name='lookupupload',
+            constraint=models.UniqueConstraint(fields=('upload', 'lookup'), name='lookup_upload_once'),
+        ),
+        migrations.AddIndex(
+            model_name='lookup',
+            index=models.Index(condition=models.Q(('status', 'open')), fields=['provider', 'turn', 'id'], name='lookup_queue'),
+        ),
+        migrations.AddIndex(
+            model_name='lookup',
+            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['provider', 'due_at'], name='lookup_due'),
+        ),
+        migrations.AddIndex(
+            model_name='lookup',
+            index=models.Index(condition=models.Q(('asked_again', True)), fields=['provider', 'due_at'], name='lookup_again'),
+        ),
+        migrations.AddIndex(
+            model_name='lookup',
+            index=models.Index(fields=['provider', 'status', '-id'], name='lookup_status'),
+        ),
+        migrations.AddIndex(
+            model_name='lookup',
+            index=models.Index(fields=['provider', 'answered_at'], name='lookup_answered'),
+        ),
+        migrations.AddIndex(
+            model_name='lookup',
+            index=models.Index(condition=models.Q(('fault', 'code')), fields=['fault'], name='lookup_code_error'),
+        ),
+        migrations.AddConstraint(
+            model_name='lookup',
+            constraint=models.UniqueConstraint(fields=('provider', 'kind', 'key'), name='lookup_once'),
         ),
     ]

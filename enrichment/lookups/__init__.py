@@ -1,0 +1,22 @@
+"""Lookups: questions to outside services, asked in the background, each once for everybody.
+
+A domain declares a `Provider`, registers it, and asks by `want`.
+"""
+
+from enrichment.lookups.choices import ask_again, choose, reject_all, undo_choice
+from enrichment.lookups.providers import Answer, Provider, Question, Rate, Want, register
+from enrichment.lookups.questions import want
+
+__all__ = [
+    "Answer",
+    "Provider",
+    "Question",
+    "Rate",
+    "Want",
+    "ask_again",
+    "choose",
+    "register",
+    "reject_all",
+    "undo_choice",
+    "want",
+]

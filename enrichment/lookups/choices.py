@@ -1,0 +1,57 @@
+"""What people decide about lookups: a choice is locked against every later run until a person undoes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from enrichment.lookups import answers
+from enrichment.lookups.models import Lookup, LookupQuerySet
+
+CHOSEN = "chosen"
+"""`Lookup.how` of what a person has decided."""
+
+
+def choose(lookup: Lookup, by: str, data: Any) -> Lookup:
+    """This is the answer, whatever the provider says. Returns the row as it is stored now."""
+    return _decide(lookup, Lookup.Status.FOUND, by, data)
+
+
+def reject_all(lookup: Lookup, by: str) -> Lookup:
+    """The provider does not have it: none of the candidates is right."""
+    return _decide(lookup, Lookup.Status.NOT_FOUND, by)
+
+
+def undo_choice(lookup: Lookup, by: str) -> Lookup:
+    """Takes the choice back and has the question asked again. (`by` is for the history, which is the caller's.)"""
+    return _decide(lookup, Lookup.Status.AMBIGUOUS if lookup.candidates else Lookup.Status.OPEN, "")
+
+
+def ask_again(lookups: LookupQuerySet, by: str) -> int:
+    """Has these asked before all refreshes, except those that a person has decided; their answers stay meanwhile.
+
+    Returns how many. (`by` is for the history, which is the caller's.)
+    """
+    return lookups.filter(chosen_at=None).update(
+        due_at=Now(), asked_again=True, claim="", tries=0, failures=0, failed_at=None, fault="", last_error=""
+    )
+
+
+def _decide(lookup: Lookup, status: Lookup.Status, by: str, answer: Any = None) -> Lookup:
+    """Stores the decision and what follows from it. The claim ends: an answer under way comes to nothing."""
+    with transaction.atomic():
+        (row,) = Lookup.objects.lock([lookup.pk])
+        row.status, row.answer, row.score = status, answer, 1.0 if by and answer is not None else None
+        row.how, row.chosen_by, row.chosen_at = (CHOSEN, by, timezone.now()) if by else ("", "", None)
+        row.answered_at = timezone.now() if row.is_settled else None
+        row.due_at, row.asked_again = (None, False) if by else (timezone.now(), True)
+        row.claim, row.gone_at, row.next = "", None, None
+        row.tries = row.misses = row.failures = 0
+        row.fault = row.last_error = ""
+        row.failed_at = None
+        row.save()
+        answers.apply([row])
+    return row

@@ -1,0 +1,105 @@
+"""Asking: which questions there are, in whose turn they are asked, and which further ones their answers raise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db.models import Max, Min
+
+from enrichment.lookups.models import KEYS_AT_ONCE, MAX_KEY, Lookup, LookupUpload, batched
+from enrichment.lookups.providers import Want
+
+
+def want(
+    provider: str, kind: str, keys: Iterable[str] | Mapping[str, Mapping[str, Any]], *, upload: int | None = None
+) -> dict[str, Lookup]:
+    """The lookups of these questions by key, created where nobody has asked before, each locked against being answered
+    until the transaction ends: either it has its answer here, or `apply` will find what this transaction stores.
+
+    `keys` may be a mapping of key → what the provider is told besides. Questions of an upload take turns with those of
+    others. To be called in a transaction, in order of provider and kind, before the rows that `apply` changes are
+    locked. ValueError for a key that is empty or too long.
+    """
+    questions = dict(keys) if isinstance(keys, Mapping) else {key: {} for key in keys}
+    if not questions:
+        return {}
+    turn = next_turn(provider, upload)
+    turns = {key: turn + number for number, key in enumerate(questions)}
+    found = _create_and_lock(provider, kind, questions, turns)
+    if upload is not None:
+        _link((lookup.pk, upload) for lookup in found.values())
+    return found
+
+
+def raise_wants(wants: Iterable[Want]) -> None:
+    """Asks what answers have raised, each in the turn and for the uploads of the answer that raised it."""
+    by_kind: dict[tuple[str, str], list[Want]] = {}
+    for wanted in wants:
+        by_kind.setdefault((wanted.provider, wanted.kind), []).append(wanted)
+    for (provider, kind), of_kind in sorted(by_kind.items()):
+        questions = {wanted.key: wanted.question for wanted in of_kind}
+        turns: dict[str, int] = {}
+        for wanted in of_kind:
+            turn = wanted.after.turn if wanted.after else 0
+            turns[wanted.key] = min(turn, turns.get(wanted.key, turn))
+        found = _create_and_lock(provider, kind, questions, turns)
+        led = {wanted.after.pk: found[wanted.key] for wanted in of_kind if wanted.after}
+        for pk, lookup in sorted(led.items()):
+            Lookup.objects.filter(pk=pk).exclude(next=lookup).update(next=lookup)
+        askers = LookupUpload.objects.filter(lookup__in=led).values_list("lookup", "upload")
+        _link((led[pk].pk, upload) for pk, upload in askers)
+
+
+def next_turn(provider: str, upload: int | None) -> int:
+    """The turn of the next question of this upload: behind its own, beside those that others are asked next.
+
+    So an upload of 50 does not wait for one of 20,000, and many small ones do not hold up the large one for good.
+    """
+    waiting = Lookup.objects.open().filter(provider=provider)
+    present = waiting.aggregate(turn=Min("turn"))["turn"]
+    if present is None:
+        return 0
+    own = waiting.filter(lookupupload=None) if upload is None else waiting.of_uploads([upload])
+    last = own.aggregate(turn=Max("turn"))["turn"]
+    return int(present) if last is None else max(int(present), int(last) + 1)
+
+
+def _create_and_lock(
+    provider: str, kind: str, questions: Mapping[str, Mapping[str, Any]], turns: Mapping[str, int]
+) -> dict[str, Lookup]:
+    """First all are inserted in order of key, then all locked in order of id, so that no two transactions deadlock."""
+    if unusable := [key for key in questions if not 0 < len(key) <= MAX_KEY]:
+        raise ValueError(f"The key of a lookup has 1 to {MAX_KEY} characters, not {len(unusable[0])}.")
+    known = _read(provider, kind, questions)
+    new = [
+        Lookup(provider=provider, kind=kind, key=key, question=questions[key], turn=turns[key])
+        for key in sorted(questions.keys() - known.keys())
+    ]
+    Lookup.objects.bulk_create(new, ignore_conflicts=True)
+    if new:
+        known = _read(provider, kind, questions)
+    # Who is in a hurry wants what a large upload has asked long since: it is moved forward, by a stronger lock.
+    ahead = any(status == Lookup.Status.OPEN and turn > turns[key] for key, (_, status, turn) in known.items())
+    rows = Lookup.objects.lock((pk for pk, _, _ in known.values()), shared=not ahead)
+    moved = [row for row in rows if not row.is_settled and row.turn > turns[row.key]] if ahead else []
+    for row in moved:
+        row.turn = turns[row.key]
+    Lookup.objects.bulk_update(moved, ["turn"], batch_size=KEYS_AT_ONCE)
+    return {row.key: row for row in rows}
+
+
+def _read(provider: str, kind: str, keys: Iterable[str]) -> dict[str, tuple[int, str, int]]:
+    """key → (id, status, turn)."""
+    of_kind = Lookup.objects.filter(provider=provider, kind=kind)
+    return {
+        key: (pk, status, turn)
+        for part in batched(sorted(keys), KEYS_AT_ONCE)
+        for key, pk, status, turn in of_kind.filter(key__in=part).values_list("key", "pk", "status", "turn")
+    }
+
+
+def _link(pairs: Iterable[tuple[int, int]]) -> None:
+    """(lookup, upload)."""
+    links = [LookupUpload(lookup_id=lookup, upload_id=upload) for lookup, upload in sorted(set(pairs))]
+    LookupUpload.objects.bulk_create(links, ignore_conflicts=True)
