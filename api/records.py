@@ -27,7 +27,7 @@ from ingestion.pending import newest_containing
 from ingestion.query import read_choice, read_flag, read_query
 from ingestion.refusals import RequestRejected
 from ingestion.services import Acceptance, accept
-from ingestion.streams import Stream
+from ingestion.streams import Readable, Stream
 from ingestion.validation import NoValidRecords, ValidationReport, check, key_of
 
 
@@ -167,8 +167,13 @@ def read_options(query: QueryDict) -> tuple[bool, bool]:
     return keep_invalid, read_flag(given, "dry_run")
 
 
-class RecordsView(ListView, IngestView):
-    """Enriched records, filtered, ordered and paged; post one record."""
+class RowsView(ListView):
+    """Rows, filtered, ordered and paged."""
+
+    stream: Readable = None  # type: ignore[assignment]  # given to as_view()
+
+    def get_view_name(self) -> str:
+        return self.stream.name
 
     @describe_stream(list_rows)
     def get(self, request: Request) -> HttpResponseBase:
@@ -180,10 +185,16 @@ class RecordsView(ListView, IngestView):
         return self.answer_list(request, query, reading.read(self.stream, query), self.stream.name)
 
 
-class RecordView(ApiView):
-    """One enriched record."""
+class RecordsView(RowsView, IngestView):
+    """Enriched records, filtered, ordered and paged; post one record."""
 
     stream: Stream = None  # type: ignore[assignment]  # given to as_view()
+
+
+class RowView(ApiView):
+    """One row."""
+
+    stream: Readable = None  # type: ignore[assignment]  # given to as_view()
 
     def get_view_name(self) -> str:
         return self.stream.name
@@ -196,18 +207,28 @@ class RecordView(ApiView):
         """
         fields = read_fields(read_query(request.query_params, ["fields"]), reading.names_of(self.stream))
         key = normalized(key)
-        rows = self.stream.model._default_manager.filter(pk=key)
+        rows = reading.listed(self.stream).filter(pk=key)
         if found := reading.serializer_of(self.stream, fields)(reading.select_columns(rows, self.stream, fields)[:1]):
             return Response(found[0])
+        raise self.not_found(request, key)
+
+    def not_found(self, request: Request, key: str) -> RequestRejected:
+        return RequestRejected(404, "No such row.")
+
+
+class RecordView(RowView):
+    """One enriched record."""
+
+    def not_found(self, request: Request, key: str) -> RequestRejected:
         if pending := newest_containing(own_deliveries(request).filter(stream=self.stream.name), key):
             url = request.build_absolute_uri(reverse("delivery", args=[pending.pk]))
-            raise RequestRejected(
+            return RequestRejected(
                 404,
                 f"No such record (delivery {pending.pk} containing it is pending).",
                 more={"delivery": pending.pk, "status_url": url},
             )
         held = HeldRecord.objects.open().filter(stream=self.stream.name, key=key).order_by("-id").first()
-        raise RequestRejected(
+        return RequestRejected(
             404, f"No such record. One with this key is {state_of(held)}." if held else "No such record."
         )
 

@@ -20,7 +20,7 @@ from api.schema.spec import Answer, Body, describe
 from enrichment import stats
 from ingestion import backlog
 from ingestion.models import Delivery
-from ingestion.streams import names
+from ingestion.streams import all_lists, names, readable_names
 
 HEALTHY = {
     "status": "healthy",
@@ -75,13 +75,14 @@ class HomeView(OpenView):
     def get(self, request: Request) -> Response:
         """Name, version, status and endpoints: JSON for clients, links for people."""
         streams = [f"/api/{name}{rest}" for name in names() for rest in ("", "/batch", "/{key}")]
+        streams += [f"/api/{readable.name}{rest}" for readable in all_lists() for rest in ("", "/{key}")]
         home = {
             "name": "TutorMax",
             "version": settings.VERSION,
             "status": "running",
             "endpoints": [*streams, *ENDPOINTS],
         }
-        return Response({**home, "streams": names()} if is_html(request) else home, template_name="home.html")
+        return Response({**home, "streams": readable_names()} if is_html(request) else home, template_name="home.html")
 
 
 class Health(TypedDict):

@@ -1,10 +1,10 @@
 from django.urls import re_path
 
 from api.deliveries import DeadLettersView, DeliveriesView, DeliveryView
-from api.records import BatchView, RecordsView, RecordView
+from api.records import BatchView, RecordsView, RecordView, RowsView, RowView
 from api.status import QueueStatsView, StatsView, WorkerView
 from api.uploads import RejectedRowsView, UploadsView, UploadView
-from ingestion.streams import all_streams
+from ingestion.streams import all_lists, all_streams
 
 fixed_paths = [
     re_path(r"^deliveries/?$", DeliveriesView.as_view(), name="deliveries"),
@@ -24,4 +24,9 @@ for stream in all_streams():
         re_path(rf"^{stream.name}/batch/?$", BatchView.as_view(stream=stream), name=f"{stream.name}-batch"),
         re_path(rf"^{stream.name}/?$", RecordsView.as_view(stream=stream), name=stream.name),
         re_path(rf"^{stream.name}/(?P<key>[^/]+)/?$", RecordView.as_view(stream=stream), name=f"{stream.name}-record"),
+    ]
+for readable in all_lists():
+    urlpatterns += [
+        re_path(rf"^{readable.name}/?$", RowsView.as_view(stream=readable), name=readable.name),
+        re_path(rf"^{readable.name}/(?P<key>[^/]+)/?$", RowView.as_view(stream=readable), name=f"{readable.name}-row"),
     ]

@@ -34,7 +34,7 @@ def _rule(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if "enum" in field or "const" in field:
         return "one of " + ", ".join(str(value) for value in field.get("enum", [field.get("const")]))
     words = {"string": "text", "integer": "whole number", "boolean": "true or false", "array": "list"}
-    kind = {"date-time": "time", "email": "email address"}.get(field.get("format", ""))
+    kind = {"date-time": "time", "date": "date", "email": "email address"}.get(field.get("format", ""))
     kind = kind or words.get(field.get("type", ""), field.get("type", "any value"))
     return " ".join([kind, *_bounds(field)])
 

@@ -60,7 +60,7 @@ class KeyForm(forms.Form):
 
 class ApiKeyForm(KeyForm, forms.ModelForm):  # type: ignore[type-arg]
     streams = forms.MultipleChoiceField(
-        choices=lambda: [(name, name) for name in streams.names()],
+        choices=lambda: [(name, name) for name in streams.readable_names()],
         widget=forms.CheckboxSelectMultiple,
         required=False,
         label="Limit to streams",

@@ -42,7 +42,7 @@ def table_sizes() -> list[TableSize]:
         (BulkAction, "at", "forever (audit log)"),
         (LogEntry, "action_time", "forever (audit log)"),
         (MinuteStat, "minute", "forever (totals); after two days one row per stream and day"),
-        *((stream.model, "stored_at", "forever") for stream in streams.all_streams()),
+        *((readable.model, "stored_at", "forever") for readable in streams.all_readables()),
     ]
     sizes = _sizes([model for model, _, _ in kept])
     return [

@@ -66,7 +66,7 @@ def _kind(by_type: Mapping[Any, Mapping[str, Any]]) -> Kind:
             return "boolean"
         case ["array"]:
             return "list"
-        case ["string"] if by_type["string"].get("format") == "date-time":
+        case ["string"] if by_type["string"].get("format") in ("date-time", "date"):
             return "time"
         case _:
             return "text"

@@ -6,7 +6,7 @@ context is `{"now": <aware datetime>}`.
 
 import re
 import unicodedata
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 from django.core.exceptions import ValidationError
@@ -30,6 +30,8 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 MINUTE = timedelta(minutes=1)
 _INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 _DATE_AND_TIME = re.compile(r"[0-9]{4}(-?[0-9]{2}-?[0-9]{2}|-?W[0-9]{2}(-?[0-9])?)([Tt ].*)?")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+LAST_DAY = date(2100, 12, 31)
 MAX_OFFSET = timedelta(hours=16)
 """PostgreSQL reads no time with this offset or more; the world has -12 to +14 hours."""
 
@@ -152,6 +154,18 @@ def _past(value: Any, info: ValidationInfo) -> datetime:
     return not_after(_time(value), CLOCK_TOLERANCE, info, "must not be more than 5 minutes in the future")
 
 
+def _day(value: Any) -> date:
+    try:
+        if type(value) is not str or not _DAY.fullmatch(value):
+            raise ValueError
+        day = date.fromisoformat(value)
+    except ValueError:
+        raise PydanticCustomError("day", "must be an ISO 8601 date such as 2025-03-01") from None
+    if day > LAST_DAY:
+        raise PydanticCustomError("day_range", "must be between the years 1 and 2100")
+    return day
+
+
 def _email(value: str) -> str:
     if not value.isprintable():
         raise PydanticCustomError("email", "must be a valid e-mail address, without invisible characters")
@@ -189,5 +203,7 @@ Flag = Annotated[bool | None, AfterValidator(_false_for_null)]
 """True or false; absent and null are false."""
 Time = Annotated[datetime, PlainValidator(_time), _time_schema]
 """An aware datetime with the offset it was sent with; naive times get TIME_ZONE, a date alone its midnight."""
+Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+"""A date without a time, of the years 1 to 2100."""
 PastTime = Annotated[datetime, PlainValidator(_past), _time_schema]
 """A time of something past: at most 5 minutes ahead of now."""

@@ -71,4 +71,5 @@ def known_names(stream: Stream) -> frozenset[str]:
 
 @cache
 def identifiers_of(stream: Stream) -> tuple[str, ...]:
-    return (stream.key, *(reference.field for reference in stream.references))
+    own_key = () if stream.key_of else (stream.key,)
+    return (*own_key, *(reference.field for reference in stream.references))

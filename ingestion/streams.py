@@ -121,6 +121,10 @@ class Readable:
     """Name → path of a column of another table, such as "film__genres": listed, exported and filtered by as the row's
     own; null where there is no such row.
     """
+    filtered_by: Mapping[str, str] = field(default_factory=dict)
+    """Parameter → path of a number in another table, such as "uploads__upload", by which rows are filtered and which
+    they do not show. Of the rows there that belong to one row at most one may have the number.
+    """
     listed: Callable[[QuerySet[Any]], QuerySet[Any]] = all_rows
     """Which rows clients see."""
     description: str = ""
@@ -238,6 +242,11 @@ def all_streams() -> list[Stream]:
     return list(_streams.values())
 
 
+def all_lists() -> list[Readable]:
+    """The lists that can only be read."""
+    return list(_lists.values())
+
+
 def all_readables() -> list[Readable]:
     """Every stream, then the lists that can only be read."""
-    return [*_streams.values(), *_lists.values()]
+    return [*all_streams(), *all_lists()]

@@ -86,5 +86,11 @@ def field_errors(error: ValidationError) -> dict[str, list[str]]:
 
 def key_of(stream: Stream, item: Any) -> str:
     """The item's key as it is stored; empty where none could be, so that it never passes for another's."""
-    key = item.get(stream.key) if isinstance(item, dict) else None
+    if not isinstance(item, dict):
+        return ""
+    return storable_key(stream.key_of(item) if stream.key_of else item.get(stream.key))
+
+
+def storable_key(key: Any) -> str:
+    """The key as it is stored; empty where it could not be."""
     return normalized(key) if isinstance(key, str) and key == strip_unstorable(key, 64) else ""

@@ -93,7 +93,7 @@ def check_stream_names(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     hint = "Rename the stream, and add the path to ingestion.streams.RESERVED_NAMES."
     return [
         Error(f"The stream {name} has the name of a path of the API.", hint=hint, id="tutormax.E005")
-        for name in sorted(fixed & set(streams.names()))
+        for name in sorted(fixed & set(streams.readable_names()))
     ]
 
 

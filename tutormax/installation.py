@@ -35,7 +35,7 @@ def make_groups(using: str) -> None:
 
     from ingestion import streams
 
-    stored = [stream.model._meta for stream in streams.all_streams()]
+    stored = [readable.model._meta for readable in streams.all_readables()]
     domains = {meta.app_label for meta in stored}
     ours = Q(content_type__app_label__in={"ingestion", "enrichment", *domains})
     keys = Q(content_type__app_label="ingestion", content_type__model="apikey")

@@ -19,7 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from api.errors import CODES
 from api.schema.errors import CHALLENGED, ERROR, ERRORS, EXPIRES, REQUEST_ID, RETRY, example_of_error
 from api.schema.spec import JSON, Body, Component, Description, Parameter, Schema, Shape, description_of
-from ingestion.streams import all_streams
+from ingestion.streams import Readable, Stream, all_readables
 
 
 class WithoutTitles(GenerateJsonSchema):
@@ -59,9 +59,13 @@ class Generator(SchemaGenerator):
     def get_schema(self, request: Any = None, public: bool = False) -> dict[str, Any]:
         schema: dict[str, Any] = super().get_schema(request, public)  # type: ignore[no-untyped-call]
         used = {tag for path in schema["paths"].values() for operation in path.values() for tag in operation["tags"]}
-        texts = {stream.name: stream.schema.__doc__ or "" for stream in all_streams()} | TAGS
+        texts = {each.name: _text_of(each) for each in all_readables()} | TAGS
         schema["tags"] = [{"name": name, "description": text} for name, text in texts.items() if name in used]
         return schema
+
+
+def _text_of(readable: Readable) -> str:
+    return readable.description or (isinstance(readable, Stream) and readable.schema.__doc__) or ""
 
 
 _making = Lock()

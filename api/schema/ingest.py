@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from api.schema.spec import Answer, Body, Description, Parameter
 from ingestion.streams import Stream
-from ingestion.validation import field_errors, validate
+from ingestion.validation import field_errors, key_of, validate
 
 Index = Annotated[int, Field(ge=0, description="Position in the request, from 0.")]
 Id = Annotated[str, Field(description="The record's key; empty if it has none that can be stored.")]
@@ -101,15 +101,19 @@ def many_records(stream: Stream) -> Mapping[str, Body]:
 
 
 def example_of_one(stream: Stream) -> dict[str, Any]:
-    about = {"id": stream.example[stream.key], "stream": stream.name, "warnings": []}
+    about = {"id": key_of(stream, stream.example), "stream": stream.name, "warnings": []}
     head = {"success": True, "message": "Accepted: it will be stored shortly.", "queued": True}
     return {**head, **about, "timestamp": ANSWERED_AT, **PLACE}
 
 
 def example_of_many(stream: Stream) -> dict[str, Any]:
-    invalid = {"index": 1, "id": "", "errors": errors_without(stream, stream.key)}
+    invalid = {"index": 1, "id": "", "errors": errors_without(stream, first_required(stream))}
     head = {"success": True, "message": "1 of 2 records accepted.", "count": 1, "queued": True}
     return {**head, "timestamp": ANSWERED_AT, "errors": [invalid], "warnings": [], **PLACE}
+
+
+def first_required(stream: Stream) -> str:
+    return next(name for name, field in stream.schema.model_fields.items() if field.is_required())
 
 
 def errors_without(stream: Stream, field: str) -> dict[str, list[str]]:

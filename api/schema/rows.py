@@ -1,4 +1,4 @@
-"""Descriptions of stored rows, filters and lists, made from the streams' schemas and models."""
+"""Descriptions of rows, filters and lists, made from the schemas and models of what can be read."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from enrichment.rows import reading
 from enrichment.rows.filters import (
     ChoiceFilter,
     ChoicesFilter,
+    Column,
+    DayFilter,
     DecimalFilter,
     FlagFilter,
     IntegerFilter,
     NonEmptyFilter,
     TimeFilter,
-    exposed_fields,
-    filters_of_stream,
+    columns_of,
+    filters_of_rows,
 )
 from enrichment.rows.writers import FORMATS, as_csv, as_ndjson
-from ingestion.streams import Context, Stream, all_streams
-from ingestion.validation import validate
+from ingestion.streams import Context, Readable, Stream, all_streams
+from ingestion.validation import key_of, validate
 
 EXAMPLE_TIME = datetime.fromisoformat("2025-03-01T22:10:05+00:00")
 """When the examples were received and stored: later than every time in them."""
@@ -45,15 +47,21 @@ MEANINGS_OF_TIMES = MEANINGS | {
     "gte": "`{field}` is at or after this time.",
     "lte": "`{field}` is at or before this time.",
 }
+MEANINGS_OF_DAYS = MEANINGS | {
+    "gte": "`{field}` is on or after this day.",
+    "lte": "`{field}` is on or before this day.",
+}
 
 
-def record_parameters(stream: Stream) -> tuple[Parameter, ...]:
-    """The parameters of a list of the stream's rows."""
-    texts = {field.attname: text_of(stream, field) for field in exposed_fields(stream)}
+def row_parameters(readable: Readable) -> tuple[Parameter, ...]:
+    """The parameters of a list of rows."""
+    names = {column.path: column.name for column in columns_of(readable)}
+    texts = {column.path: text_of(readable, column) for column in columns_of(readable)}
+    texts |= {path: f"Of the {name} with this ID." for name, path in readable.filtered_by.items()}
     return (
-        *list_parameters(reading.names_of(stream), [each.name for each in reading.orderings_of(stream, {})]),
-        *([search_in(stream.search)] if stream.search else []),
-        *filter_parameters(filters_of_stream(stream), texts),
+        *list_parameters(reading.names_of(readable), [each.name for each in reading.orderings_of(readable, {})]),
+        *([search_in(readable.search)] if readable.search else []),
+        *filter_parameters(filters_of_rows(readable), texts, names),
     )
 
 
@@ -100,17 +108,21 @@ def fields_parameter(fields: Sequence[str]) -> Parameter:
     return Parameter(name="fields", schema={"type": "array", "items": items, "minItems": 1}, description=text)
 
 
-def filter_parameters(filters: Mapping[str, Filter], texts: Mapping[str, str]) -> Iterator[Parameter]:
-    """The parameters of filters; `texts` are the descriptions of their columns."""
+def filter_parameters(
+    filters: Mapping[str, Filter], texts: Mapping[str, str], names: Mapping[str, str] | None = None
+) -> Iterator[Parameter]:
+    """The parameters of filters: `texts` are the descriptions of their columns, `names` what clients call them."""
     for name, each in filters.items():
-        yield Parameter(name=name, schema=schema_of_filter(each), description=meaning_of(each, texts))
+        text = meaning_of(each, (names or {}).get(each.field_name, each.field_name), texts.get(each.field_name, ""))
+        yield Parameter(name=name, schema=schema_of_filter(each), description=text)
 
 
-def meaning_of(each: Filter, texts: Mapping[str, str]) -> str:
+def meaning_of(each: Filter, field: str, text: str) -> str:
     if isinstance(each, NonEmptyFilter):
-        return f"Whether `{each.field_name}` has any items."
+        return f"Whether `{field}` has any items."
     meanings = MEANINGS_OF_TIMES if isinstance(each, TimeFilter) else MEANINGS
-    return meanings[each.lookup_expr].format(field=each.field_name, text=texts.get(each.field_name, "")).strip()
+    meanings = MEANINGS_OF_DAYS if isinstance(each, DayFilter) else meanings
+    return meanings[each.lookup_expr].format(field=field, text=text).strip()
 
 
 def schema_of_filter(each: Filter) -> Schema:
@@ -118,6 +130,8 @@ def schema_of_filter(each: Filter) -> Schema:
     match each:
         case TimeFilter():
             return {"type": "string", "format": "date-time"}
+        case DayFilter():
+            return {"type": "string", "format": "date"}
         case IntegerFilter(extra={"min_value": minimum, "max_value": maximum}):
             return {"type": "integer", "format": "int64", "minimum": minimum, "maximum": maximum}
         case DecimalFilter():
@@ -131,22 +145,31 @@ def schema_of_filter(each: Filter) -> Schema:
     return {"type": "string", "minLength": 1}
 
 
-def row_of(stream: Stream) -> Component:
-    """The row as the API returns it: the record, its derived fields, and its delivery."""
-    sent = json_schema(stream.schema)["properties"]
+def row_of(readable: Readable) -> Component:
+    """A row as the API returns it."""
+    sent = sent_by_clients(readable)
     properties = {
-        field.attname: {
-            **(as_stored(sent[field.attname], field) if field.attname in sent else schema_of_column(field)),
-            "description": text_of(stream, field),
+        column.name: {
+            **(
+                as_stored(sent[column.name], column.field)
+                if column.name in sent and not column.is_related
+                else schema_of_column(column)
+            ),
+            "description": text_of(readable, column),
         }
-        for field in exposed_fields(stream)
+        for column in columns_of(readable)
     }
     text = (
-        f"A row of {stream.name}. Fields without a value are null; only fields that `?fields=` leaves out are absent."
+        f"A row of {readable.name}. Fields without a value are null; only fields that `?fields=` leaves out are absent."
     )
-    name = stream.schema.__name__.removesuffix("Record")
+    named = readable.schema.__name__.removesuffix("Record") if isinstance(readable, Stream) else ""
     schema = {"type": "object", "description": text, "properties": properties, "additionalProperties": False}
-    return Component(name=name, schema=schema)
+    return Component(name=named or readable.model.__name__, schema=schema)
+
+
+def sent_by_clients(readable: Readable) -> Mapping[str, Schema]:
+    found: Mapping[str, Schema] = json_schema(readable.schema)["properties"] if isinstance(readable, Stream) else {}
+    return found
 
 
 def page_of(item: Component) -> Component:
@@ -187,26 +210,35 @@ def list_as_text(example: Mapping[str, Any]) -> dict[str, Body]:
     }
 
 
-def example_of_row(stream: Stream) -> dict[str, Any]:
-    """The row that the stream's own rules make of its example."""
+def example_of_row(readable: Readable) -> dict[str, Any]:
+    """The row that a stream's own rules make of its example; of another list its example, as JSON."""
+    shown = _example_of_stored(readable) if isinstance(readable, Stream) else readable.example
+    named = {name: shown.get(name) for name in reading.names_of(readable)}
+    answered: dict[str, Any] = json.loads(JSONRenderer().render(named))
+    return answered
+
+
+def _example_of_stored(stream: Stream) -> dict[str, Any]:
     records = {each.name: dict(validate(each, dict(each.example), EXAMPLE_TIME)) for each in all_streams()}
-    rows = {(each.name, str(each.example[each.key])): records[each.name] for each in all_streams()}
+    rows = {(each.name, key_of(each, each.example)): records[each.name] for each in all_streams()}
     record = validate(stream, dict(stream.example), EXAMPLE_TIME)
     derived = stream.enrich(record, Context(now=EXAMPLE_TIME, rows=rows))
-    columns = {**dict(record), **derived, "delivery": 7, "stored_at": EXAMPLE_TIME}
+    columns = {**dict(record), **derived, stream.key: key_of(stream, stream.example)}
+    columns |= {"delivery": 7, "stored_at": EXAMPLE_TIME}
     row: Any = stream.model(**{name: as_read_back(value) for name, value in columns.items()})
-    shown = {name: row.exposed_value(name) for name in reading.names_of(stream)}
-    answered: dict[str, Any] = json.loads(JSONRenderer().render(shown))
-    return answered
+    return {
+        column.name: reading.value_of(stream, column)(row) for column in columns_of(stream) if not column.is_related
+    }
 
 
 def as_read_back(value: Any) -> Any:
     return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
-def text_of(stream: Stream, field: models.Field[Any, Any]) -> str:
-    sent = stream.schema.model_fields.get(field.attname)
-    return (sent.description if sent else None) or str(field.help_text)
+def text_of(readable: Readable, column: Column) -> str:
+    fields = readable.schema.model_fields if isinstance(readable, Stream) and not column.is_related else {}
+    sent = fields.get(column.name)
+    return (sent.description if sent else None) or str(column.field.help_text)
 
 
 def as_stored(sent: Schema, field: models.Field[Any, Any]) -> Schema:
@@ -219,53 +251,63 @@ def as_stored(sent: Schema, field: models.Field[Any, Any]) -> Schema:
     return schema
 
 
-def schema_of_column(field: models.Field[Any, Any]) -> Schema:
+def schema_of_column(column: Column) -> Schema:
     """The schema of a column that clients do not send."""
+    field = column.field
     if field.choices:
         values = [str(value) for value, _ in field.choices]
-        schema: Schema = {"type": "string", "enum": [*values, None] if field.null else values}
+        schema: Schema = {"type": "string", "enum": [*values, None] if column.is_nullable else values}
     else:
         schema = _type_of(field)
-    return {**schema, "type": [schema["type"], "null"]} if field.null else schema
+    return {**schema, "type": [schema["type"], "null"]} if column.is_nullable else schema
 
 
 def _type_of(field: models.Field[Any, Any]) -> Schema:
     match field:
+        case models.ForeignKey():
+            return _type_of(field.target_field)
         case models.BooleanField():
             return {"type": "boolean"}
         case models.DateTimeField():
             return {"type": "string", "format": "date-time"}
+        case models.DateField():
+            return {"type": "string", "format": "date"}
         case models.IntegerField():
             return {"type": "integer"}
         case models.FloatField():
             return {"type": "number"}
-        case models.JSONField():  # the warnings
+        case models.CharField() | models.TextField():
+            return {"type": "string"}
+        case models.JSONField():  # such as the warnings
             return {"type": "array", "items": {"type": "string"}}
     raise TypeError(f"{field} has no JSON schema here yet.")
 
 
-def list_rows(stream: Stream) -> Description:
+def list_rows(readable: Readable) -> Description:
     return Description(
-        (list_answer(row_of(stream), example_of_row(stream)),), parameters=record_parameters(stream), tag=stream.name
+        (list_answer(row_of(readable), example_of_row(readable)),),
+        parameters=row_parameters(readable),
+        tag=readable.name,
     )
 
 
-def get_row(stream: Stream) -> Description:
+def get_row(readable: Readable) -> Description:
     return Description(
-        (Answer(row_of(stream), example=example_of_row(stream)),),
-        parameters=(key_parameter(stream), fields_parameter(reading.names_of(stream))),
-        tag=stream.name,
+        (Answer(row_of(readable), example=example_of_row(readable)),),
+        parameters=(key_parameter(readable), fields_parameter(reading.names_of(readable))),
+        tag=readable.name,
     )
 
 
-def key_parameter(stream: Stream) -> Parameter:
+def key_parameter(readable: Readable) -> Parameter:
+    key = key_of(readable, readable.example) if isinstance(readable, Stream) else readable.example[readable.key]
     return Parameter(
         name="key",
         location="path",
         required=True,
         schema={"type": "string", "minLength": 1},
-        description=f"The row's `{stream.key}`.",
-        example=stream.example[stream.key],
+        description=f"The row's `{readable.key}`.",
+        example=key,
     )
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, TypeVar
 
-from ingestion.streams import Stream
-
 Schema = dict[str, Any]
 """A JSON schema."""
 JSON = "application/json"
@@ -100,7 +98,7 @@ def describe(
     return _describe_by(lambda view: description)
 
 
-def describe_stream(description_of: Callable[[Stream], Description]) -> Callable[[Method], Method]:
+def describe_stream(description_of: Callable[[Any], Description]) -> Callable[[Method], Method]:
     """Describes a method of a view that has a stream, which the description depends on."""
     return _describe_by(lambda view: description_of(view.stream))
 

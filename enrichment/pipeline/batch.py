@@ -33,7 +33,7 @@ from ingestion.payload_warnings import payload_warnings
 from ingestion.payloads import parse_accepted
 from ingestion.streams import Context, StoredRow, Stream
 from ingestion.text import strip_unstorable
-from ingestion.validation import field_errors, validate
+from ingestion.validation import field_errors, key_of, validate
 
 BATCH_RECORDS = {"postgresql": 2000, "sqlite": 200}
 Stage, Code = HeldRecord.Stage, HeldRecord.Code
@@ -192,6 +192,7 @@ def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
             **defaults,
             **vars(item.record),
             **derived,
+            **({stream.key: key_of(stream, item.payload)} if stream.key_of else {}),
             "warnings": warnings,
             "version_at": stream.version_of(item.record) or received_at,
             "delivery": delivery,
@@ -204,10 +205,16 @@ def _store(stream: Stream, items: list[Item]) -> None:
         if isinstance(result, str):
             item.outcome = result
         elif result.fault is Fault.REFERENCE:
-            reference = stream.references[0]
-            item.rejection = Rejection.missing_reference(reference.field, reference.stream, item.row[reference.field])
+            item.rejection = _broken_reference(stream, item, result)
         else:
             item.rejection = Rejection(Stage.UPSERT, result.code, result.messages)
+
+
+def _broken_reference(stream: Stream, item: Item, refusal: upsert.BadRow) -> Rejection:
+    """The reference that is missing after all; a foreign key of the row that is none is an error of the record."""
+    if absent := references.first_missing(stream, item.record, references.lock(stream, [item.record])):
+        return Rejection.missing_reference(*absent)
+    return Rejection(Stage.UPSERT, Code.CONSTRAINT, refusal.messages)
 
 
 def _stored_rows(stream: Stream, items: Iterable[Item]) -> list[StoredRow]:

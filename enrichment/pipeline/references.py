@@ -23,7 +23,7 @@ def lock(stream: Stream, records: Collection[Any]) -> Rows:
     order = streams.names()
     rows: dict[tuple[str, str], Mapping[str, Any]] = {}
     for reference in sorted(stream.references, key=lambda reference: order.index(reference.stream)):
-        keys = {getattr(record, reference.field) for record in records}
+        keys = {getattr(record, reference.field) for record in records} - {None}
         present = _lock_rows(reference, keys)
         stubs = [stub for key in sorted(keys - present.keys()) if (stub := reference.stub(key)) is not None]
         if stubs:
@@ -37,7 +37,7 @@ def first_missing(stream: Stream, record: Any, rows: Rows) -> tuple[str, str, st
     """(field, stream, key) of the first reference of the record that is not among the rows."""
     for reference in stream.references:
         key = getattr(record, reference.field)
-        if (reference.stream, key) not in rows:
+        if key is not None and (reference.stream, key) not in rows:
             return reference.field, reference.stream, key
     return None
 

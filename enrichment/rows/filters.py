@@ -1,9 +1,10 @@
-"""Filters of a list, derived from the stream's model: every stored column can be filtered by."""
+"""Filters of a list, derived from its model: every column that clients see can be filtered by."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, time, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import Any
 
@@ -20,17 +21,18 @@ from pydantic import TypeAdapter
 from pydantic import ValidationError as Invalid
 
 from enrichment.models import StoredRecord
-from ingestion.fields import Time
+from ingestion.fields import Day, Time
 from ingestion.messages import first_message_of
 from ingestion.query import FLAGS
 from ingestion.refusals import RequestRejected
-from ingestion.streams import Stream
+from ingestion.streams import Readable
 
 MAX_BIGINT = 2**63 - 1
 COLLATIONS = ["und-x-icu", "pg_c_utf8", "C.utf8", "C.UTF-8"]
 """Of PostgreSQL, that know all letters: the first needs ICU, the others depend on version and system."""
 
 _time: TypeAdapter[datetime] = TypeAdapter(Time)
+_day: TypeAdapter[date] = TypeAdapter(Day)
 
 
 class TimeField(forms.Field):
@@ -62,6 +64,18 @@ def end_of_day(day: str) -> datetime:
     return midnight.astimezone(UTC) - timedelta(microseconds=1)
 
 
+class DayField(forms.Field):
+    """A date as records have it."""
+
+    def to_python(self, value: str | None) -> date | None:
+        if not value:
+            return None
+        try:
+            return _day.validate_python(value)
+        except Invalid as error:
+            raise ValidationError(first_message_of(error)) from None
+
+
 class ChoicesField(forms.Field):
     """One of a closed list, or several with commas between them."""
 
@@ -87,6 +101,10 @@ class TimeFilter(Filter):  # type: ignore[misc]
             value -= timedelta(microseconds=1)  # its clock writes milliseconds, and as text .123 < .123000
         found: QuerySet[Any] = super().filter(rows, value)
         return found
+
+
+class DayFilter(Filter):  # type: ignore[misc]
+    field_class = DayField
 
 
 class IntegerFilter(Filter):  # type: ignore[misc]
@@ -203,57 +221,99 @@ class ContainsItem(models.Lookup):
         return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = %s)", (*params, self.rhs)  # noqa: S608
 
 
-def exposed_fields(stream: Stream) -> list[models.Field[Any, Any]]:
-    """The columns visible to clients: the record's own, the derived ones, then warnings, delivery and stored_at."""
-    hidden = {"version_at", "position", *stream.hidden}
-    ours = {field.name for field in StoredRecord._meta.fields}
-    fields = [field for field in stream.model._meta.concrete_fields if field.attname not in hidden]
-    return sorted(fields, key=lambda field: field.name in ours)
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column that clients see, under this name."""
+
+    name: str
+    field: models.Field[Any, Any]
+    path: str
+    """From the row, as querysets name it."""
+    is_related: bool = False
+    """Of another table, and null where there is no row in it."""
+
+    @property
+    def is_nullable(self) -> bool:
+        return self.is_related or bool(self.field.null)
 
 
 @cache
-def filters_of_stream(stream: Stream) -> dict[str, Filter]:
-    return {name: each for field in exposed_fields(stream) for name, each in filters_of(field)}
+def columns_of(readable: Readable) -> list[Column]:
+    """The columns visible to clients: a record's own, the derived ones, those of other tables, then warnings, delivery
+    and stored_at.
+    """
+    hidden = {"version_at", "position", *readable.hidden}
+    ours = {field.name for field in StoredRecord._meta.fields}
+    fields = [field for field in readable.model._meta.concrete_fields if field.attname not in hidden]
+    own = [Column(name=field.attname, field=field, path=field.attname) for field in fields]
+    related = [
+        Column(name=name, field=_field_at(readable.model, path), path=path, is_related=True)
+        for name, path in readable.related.items()
+    ]
+    return sorted([*own, *related], key=lambda column: not column.is_related and column.name in ours)
 
 
-def filters_of(field: models.Field[Any, Any]) -> Iterator[tuple[str, Filter]]:
+def _field_at(model: Any, path: str) -> models.Field[Any, Any]:
+    *relations, last = path.split("__")
+    for name in relations:
+        model = model._meta.get_field(name).related_model
+    found: models.Field[Any, Any] = model._meta.get_field(last)
+    return found
+
+
+@cache
+def filters_of_rows(readable: Readable) -> dict[str, Filter]:
+    others = {
+        name: IntegerFilter(field_name=path, min_value=0, max_value=MAX_BIGINT)
+        for name, path in readable.filtered_by.items()
+    }
+    return {name: each for column in columns_of(readable) for name, each in filters_of(column)} | others
+
+
+def filters_of(column: Column) -> Iterator[tuple[str, Filter]]:
     """(parameter, filter) for one column."""
-    name = field.attname
+    name, path, field = column.name, column.path, column.field
     value = field.target_field if isinstance(field, models.ForeignKey) else field
     if isinstance(value, models.JSONField):
-        yield name, CharFilter(field_name=name, lookup_expr="contains_item", strip=False)
-        yield f"has_{name}", NonEmptyFilter(name)
+        yield name, CharFilter(field_name=path, lookup_expr="contains_item", strip=False)
+        yield f"has_{name}", NonEmptyFilter(path)
         return
-    yield from _by_value(name, value)
-    if field.null:
-        yield f"{name}_missing", FlagFilter(name, "isnull")
+    yield from _by_value(name, path, value)
+    if column.is_nullable:
+        yield f"{name}_missing", FlagFilter(path, "isnull")
 
 
-def _by_value(name: str, field: models.Field[Any, Any]) -> Iterator[tuple[str, Filter]]:
+def _by_value(name: str, path: str, field: models.Field[Any, Any]) -> Iterator[tuple[str, Filter]]:
     match field:
         case models.BooleanField():
-            yield name, FlagFilter(name)
+            yield name, FlagFilter(path)
         case models.Field(choices=choices) if choices:
-            yield name, ChoicesFilter(name, [str(choice) for choice, _ in choices])
+            yield name, ChoicesFilter(path, [str(choice) for choice, _ in choices])
         case models.DateTimeField():
-            yield name, TimeFilter(field_name=name)
             stem = "stored" if name == "stored_at" else name
-            yield f"{stem}_after", TimeFilter(field_name=name, lookup_expr="gte")
-            yield f"{stem}_before", TimeFilter(field_name=name, lookup_expr="lte")
+            yield from _period(name, stem, TimeFilter, path)
+        case models.DateField():
+            yield from _period(name, name, DayFilter, path)
         case models.IntegerField():
-            yield from _range(name, IntegerFilter, min_value=-MAX_BIGINT, max_value=MAX_BIGINT)
+            yield from _range(name, IntegerFilter, path, min_value=-MAX_BIGINT, max_value=MAX_BIGINT)
         case models.FloatField():
-            yield from _range(name, DecimalFilter)
+            yield from _range(name, DecimalFilter, path)
         case models.CharField() | models.TextField():
-            yield name, CharFilter(field_name=name, strip=False)
+            yield name, CharFilter(field_name=path, strip=False)
         case _:
             raise TypeError(f"There is no filter for {field} yet.")
 
 
-def _range(name: str, kind: type[Filter], **limits: Any) -> Iterator[tuple[str, Filter]]:
-    yield name, kind(field_name=name, **limits)
-    yield f"{name}_min", kind(field_name=name, lookup_expr="gte", **limits)
-    yield f"{name}_max", kind(field_name=name, lookup_expr="lte", **limits)
+def _period(name: str, stem: str, kind: type[Filter], path: str) -> Iterator[tuple[str, Filter]]:
+    yield name, kind(field_name=path)
+    yield f"{stem}_after", kind(field_name=path, lookup_expr="gte")
+    yield f"{stem}_before", kind(field_name=path, lookup_expr="lte")
+
+
+def _range(name: str, kind: type[Filter], path: str, **limits: Any) -> Iterator[tuple[str, Filter]]:
+    yield name, kind(field_name=path, **limits)
+    yield f"{name}_min", kind(field_name=path, lookup_expr="gte", **limits)
+    yield f"{name}_max", kind(field_name=path, lookup_expr="lte", **limits)
 
 
 def apply_filters(rows: QuerySet[Any], filters: Mapping[str, Filter], query: Mapping[str, str]) -> QuerySet[Any]:

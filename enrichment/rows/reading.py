@@ -1,50 +1,55 @@
-"""Reads the stored rows of a stream according to a query: for the API's lists and for export_data."""
+"""Reads rows according to a query: for the API's lists and for export_data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any
 
 from django.db import connection
 from django.db.models import Q, QuerySet
 
-from enrichment.models import StoredRecord
-from enrichment.rows.filters import apply_filters, exposed_fields, filters_of_stream
+from enrichment.rows.filters import Column, apply_filters, columns_of, filters_of_rows
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import Ordering, read_ordering, stream_orderings
-from ingestion.streams import Stream
+from ingestion.streams import Readable
 
-Rows = QuerySet[StoredRecord]
+Rows = QuerySet[Any]
 
 
-def parameters(stream: Stream) -> list[str]:
+def parameters(readable: Readable) -> list[str]:
     """The parameters that select rows."""
-    return [*(["search"] if stream.search else []), *filters_of_stream(stream)]
+    return [*(["search"] if readable.search else []), *filters_of_rows(readable)]
 
 
-def read(stream: Stream, query: Mapping[str, str]) -> Listing:
+def read(readable: Readable, query: Mapping[str, str]) -> Listing:
     """The list for this query. Refuses (400) invalid values."""
-    fields = read_fields(query, names_of(stream))
-    ordering = read_ordering(query, orderings_of(stream, query))
-    rows = apply_filters(stream.model._default_manager.all(), filters_of_stream(stream), query)
-    rows = apply_search(rows, stream, query.get("search"))
+    fields = read_fields(query, names_of(readable))
+    ordering = read_ordering(query, orderings_of(readable, query))
+    rows = apply_filters(listed(readable), filters_of_rows(readable), query)
+    rows = apply_search(rows, readable, query.get("search"))
     if ordering.name == "stored_at" and (until := commit_horizon()):
         rows = rows.filter(stored_at__lt=until)
     ordering = replace(ordering, avoid_index="search" in query)
     return Listing(
-        select_columns(rows, stream, [*fields, ordering.column]), ordering, fields, serializer_of(stream, fields)
+        select_columns(rows, readable, [*fields, ordering.column]), ordering, fields, serializer_of(readable, fields)
     )
 
 
-def names_of(stream: Stream) -> list[str]:
-    return [field.attname for field in exposed_fields(stream)]
+def listed(readable: Readable) -> Rows:
+    """The rows that clients see."""
+    return readable.listed(readable.model._default_manager.all())
 
 
-def orderings_of(stream: Stream, query: Mapping[str, str]) -> Sequence[Ordering]:
+def names_of(readable: Readable) -> list[str]:
+    return [column.name for column in columns_of(readable)]
+
+
+def orderings_of(readable: Readable, query: Mapping[str, str]) -> Sequence[Ordering]:
     """The first is the default: by the key, or of what has changed since a time, as it changed."""
-    found = stream_orderings(stream.key, "stored_at", *([stream.time] if stream.time else []))
+    found = stream_orderings(readable.key, "stored_at", *([readable.time] if readable.time else []))
     return sorted(found, key=lambda each: each.name != "stored_at") if "stored_after" in query else found
 
 
@@ -65,30 +70,49 @@ def commit_horizon() -> datetime | None:
     return until
 
 
-def select_columns(rows: QuerySet[Any], stream: Stream, names: Sequence[str]) -> Rows:
+def select_columns(rows: QuerySet[Any], readable: Readable, names: Sequence[str]) -> Rows:
     """Reads these columns, and the hidden ones, from which exposed values are computed."""
-    return rows.only(*dict.fromkeys((stream.key, *names, *stream.hidden)))
+    paths = [column.path for column in columns_of(readable) if column.is_related and column.name in names]
+    relations = dict.fromkeys(path.rpartition("__")[0] for path in paths)
+    own = [name for name in names if name not in readable.related]
+    read = dict.fromkeys((readable.key, *own, *readable.hidden, *relations, *paths))
+    return rows.select_related(*relations).only(*read) if relations else rows.only(*read)
 
 
-def serializer_of(stream: Stream, names: Sequence[str]) -> Callable[[Iterable[StoredRecord]], list[Item]]:
-    exposed_as = cast("type[StoredRecord]", stream.model).exposed_as
-    attributes = [exposed_as.get(name, name) for name in names]
+def serializer_of(readable: Readable, names: Sequence[str]) -> Callable[[Iterable[Any]], list[Item]]:
+    columns = {column.name: column for column in columns_of(readable)}
+    values = {name: value_of(readable, columns[name]) for name in names}
 
-    def shown(rows: Iterable[StoredRecord]) -> list[Item]:
-        return [
-            {name: getattr(row, attribute) for name, attribute in zip(names, attributes, strict=True)} for row in rows
-        ]
+    def shown(rows: Iterable[Any]) -> list[Item]:
+        return [{name: value(row) for name, value in values.items()} for row in rows]
 
     return shown
 
 
-def apply_search(rows: Rows, stream: Stream, text: str | None) -> Rows:
+def value_of(readable: Readable, column: Column) -> Callable[[Any], Any]:
+    """What reads the value that clients see from a row."""
+    if not column.is_related:
+        return attrgetter(getattr(readable.model, "exposed_as", {}).get(column.name, column.name))
+    *relations, last = column.path.split("__")
+
+    def value(row: Any) -> Any:
+        for name in relations:
+            row = row and getattr(row, name)
+        return row and getattr(row, last)
+
+    return value
+
+
+def apply_search(rows: Rows, readable: Readable, text: str | None) -> Rows:
     """The rows with `text` in a searched column, ignoring case."""
     if text is None:
         return rows
     found = Q()
-    for column in stream.search:
-        field = stream.model._meta.get_field(column)
-        name = f"{field.name}__pk" if field.is_relation else field.name  # of a reference the key is searched
-        found |= Q(**{f"{name}__contains_any_case": text})
+    for column in readable.search:
+        found |= Q(**{f"{readable.related.get(column) or _text_path(readable, column)}__contains_any_case": text})
     return rows.filter(found)
+
+
+def _text_path(readable: Readable, column: str) -> str:
+    field = readable.model._meta.get_field(column)
+    return f"{field.name}__pk" if field.is_relation else field.name  # of a reference the key is searched

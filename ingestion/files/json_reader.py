@@ -72,7 +72,7 @@ def survey(items: Iterable[Any], stream: Stream, opened: ExitStack) -> Members:
         if type(item) is not dict:
             continue
         found.fields |= fields & item.keys()
-        if type(key := item.get(stream.key)) is str and key:
+        if key := _key_in(item, stream):
             keys.add(key)
         if item.keys() - fields - others.keys() and len(others) < MAX_NAMES:
             others |= dict.fromkeys(name for name in item if name not in fields)
@@ -104,8 +104,13 @@ def _another_file(stream: Stream, wrapper: str, others: list[str]) -> str:
 
 def keys_of(items: Iterable[Any], stream: Stream) -> Iterator[str]:
     for item in items:
-        if type(item) is dict and type(key := item.get(stream.key)) is str and key:
+        if type(item) is dict and (key := _key_in(item, stream)):
             yield key
+
+
+def _key_in(item: dict[str, Any], stream: Stream) -> str:
+    key = stream.key_of(item) if stream.key_of else item.get(stream.key)
+    return key if type(key) is str else ""
 
 
 def ndjson_items(file: BinaryIO) -> Iterator[Any]:

@@ -68,7 +68,7 @@ class LocalDates:
 def _iso(year: int, month: int, day: int, time: list[str | None]) -> str:
     hour, minute, second, half = time
     moment = datetime(year, month, day, _hour(int(hour or 0), half), int(minute or 0), int(second or 0))  # noqa: DTZ001
-    return moment.isoformat() if hour else f"{moment:%Y-%m-%d}"
+    return moment.isoformat() if hour else moment.date().isoformat()
 
 
 def _hour(hour: int, half: str | None) -> int:

@@ -13,7 +13,7 @@ from django.db.models import Count, Q
 
 from ingestion.files.record_file import RecordFile
 from ingestion.streams import Stream
-from ingestion.validation import key_of
+from ingestion.validation import storable_key
 
 VERSION = "updated_at"
 """A file without it says so in its notes: it decides which record is newer, and is no loss of its own."""
@@ -62,6 +62,6 @@ def _has(stream: Stream, name: str) -> Q:
 
 
 def _together(keys: Iterable[str], stream: Stream) -> Iterator[set[str]]:
-    storable = (key for key in keys if key_of(stream, {stream.key: key}))
+    storable = (key for key in keys if storable_key(key))
     while some := set(islice(storable, KEYS_AT_ONCE[connection.vendor])):
         yield some

@@ -34,6 +34,7 @@ from ingestion.files.xlsx_reader import OLD_EXCEL, ZIP, Sheet, read_sheet
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.streams import Stream
+from ingestion.validation import key_of
 
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 64_000_000
@@ -116,9 +117,13 @@ class RecordFile(SourceFile):
     def keys(self) -> Iterator[str]:
         """Of the records that have one, as it stands there."""
         if self.csv:
-            return self.csv.keys()
+            return self._computed_keys() if self.stream.key_of else self.csv.keys()
         items = json_items(self.file) if self.format == Format.JSON else ndjson_items(self.file)
         return keys_of(items, self.stream)
+
+    def _computed_keys(self) -> Iterator[str]:
+        records = (json.loads(line) for chunk in self.chunks() for line in chunk.body.split(b"\n"))
+        return filter(None, (key_of(self.stream, record) for record in records))
 
     def chunks(self, offset: int = 0, rows: int = 0, max_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
         """The records behind byte `offset` and row `rows`, as earlier chunks gave them; at most `max_rows` at once."""

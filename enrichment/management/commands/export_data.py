@@ -17,15 +17,18 @@ from enrichment.rows.listing import Item, Listing
 from enrichment.rows.writers import STREAMED
 from ingestion.query import read_query
 from ingestion.refusals import RequestRejected
-from ingestion.streams import Stream, get, names
+from ingestion.streams import Readable, get_readable, readable_names
 from ingestion.text import strip_unstorable
 
 
 class Command(BaseCommand):
-    help = "Exports the stored records of a stream to a file. The file appears only when the export is complete."
+    help = (
+        "Exports the stored records of a stream, or the rows of a list, to a file."
+        " The file appears only when the export is complete."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--stream", required=True, choices=names(), help="stream to export")
+        parser.add_argument("--stream", required=True, choices=readable_names(), help="stream, or list, to export")
         parser.add_argument("--format", required=True, choices=list(STREAMED), help="file format")
         parser.add_argument("--out", required=True, metavar="PATH", help="output file; - for standard output")
         parser.add_argument(
@@ -37,8 +40,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stream = get(options["stream"])
-        listing = read(stream, options["filter"])
+        readable = get_readable(options["stream"])
+        listing = read(readable, options["filter"])
         try:
             with opened(options["out"]) as file:
                 number = write(listing, options["format"], file)
@@ -47,10 +50,10 @@ class Command(BaseCommand):
         except (Error, OSError) as error:
             raise CommandError(f"The export failed; no file was written: {error}") from error
         if options["out"] != "-":
-            self.stdout.write(f"{options['out']}: {number} {stream.name}.")
+            self.stdout.write(f"{options['out']}: {number} {readable.name}.")
 
 
-def read(stream: Stream, filters: Sequence[str]) -> Listing:
+def read(readable: Readable, filters: Sequence[str]) -> Listing:
     """The list that the API answers to these parameters. Raises CommandError."""
     query = QueryDict(mutable=True)
     for each in filters:
@@ -59,7 +62,7 @@ def read(stream: Stream, filters: Sequence[str]) -> Listing:
             raise CommandError(f"--filter must be NAME=VALUE, not {each!r}.")
         query.appendlist(name, value)
     try:
-        return reading.read(stream, read_query(query, ["ordering", "fields", *reading.parameters(stream)]))
+        return reading.read(readable, read_query(query, ["ordering", "fields", *reading.parameters(readable)]))
     except RequestRejected as refusal:
         raise CommandError("\n".join([refusal.message, *_details(refusal)])) from None
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError as Invalid
 from ingestion.fields import Time
 from ingestion.messages import first_message_of
 from ingestion.models import ApiKey
-from ingestion.streams import names
+from ingestion.streams import readable_names
 
 SCOPES = ("ingest", "read")
 REPLACES = (
@@ -37,7 +37,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", help="name of the key, at most 50 characters")
         parser.add_argument("--scope", action="append", choices=SCOPES, help="may be repeated; default: both")
-        parser.add_argument("--stream", action="append", choices=names(), help="may be repeated; default: all")
+        parser.add_argument("--stream", action="append", choices=readable_names(), help="may be repeated; default: all")
         parser.add_argument("--replaces", metavar="PREFIX", help=REPLACES)
         parser.add_argument("--expires", type=future, metavar="DATE", help=EXPIRES)
 
