@@ -4,11 +4,12 @@ A domain declares a `Provider`, registers it, and asks by `want`.
 """
 
 from enrichment.lookups.choices import ask_again, choose, reject_all, undo_choice
-from enrichment.lookups.providers import Answer, Provider, Question, Rate, Want, register
+from enrichment.lookups.providers import Answer, Description, Provider, Question, Rate, Want, register
 from enrichment.lookups.questions import want
 
 __all__ = [
     "Answer",
+    "Description",
     "Provider",
     "Question",
     "Rate",

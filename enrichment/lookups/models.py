@@ -134,6 +134,7 @@ class Lookup(models.Model):
             models.Index(fields=["provider", "due_at"], name="lookup_due", condition=Q(due_at__isnull=False)),
             models.Index(fields=["provider", "due_at"], name="lookup_again", condition=Q(asked_again=True)),
             models.Index(fields=["provider", "status", "-id"], name="lookup_status"),
+            models.Index(fields=["key"], name="lookup_key"),
             models.Index(fields=["provider", "answered_at"], name="lookup_answered"),
             models.Index(fields=["fault"], name="lookup_code_error", condition=Q(fault="code")),
         ]
@@ -150,6 +151,11 @@ class Lookup(models.Model):
     def is_chosen(self) -> bool:
         """By a person, and so locked."""
         return self.chosen_at is not None
+
+
+class AmbiguousLookup(Lookup):
+    class Meta:
+        proxy = True
 
 
 class LookupUpload(models.Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -66,6 +67,22 @@ class Want(NamedTuple):
     """The answer that raised it: its `next` becomes this question, which is asked in its turn and for its uploads."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """A question, a candidate or an answer as pages show it; all of it may come from outside."""
+
+    title: str
+    year: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What tells it from others: heading → text, in the order shown."""
+    picture: str = ""
+    """The address of a small picture on one of `Provider.picture_hosts`, upright, two by three."""
+    link: str = ""
+    """A page about it, for people: http or https."""
+    answer: Json = None
+    """Of a candidate: the answer (`Lookup.answer`) if a person chooses it; None: it cannot be chosen."""
+
+
 Ask: TypeAlias = Callable[[Sequence[Question]], Mapping[str, "Answer | Json"]]
 Apply: TypeAlias = Callable[[Sequence["Lookup"]], "Iterable[Want] | None"]
 
@@ -84,6 +101,18 @@ def is_on() -> str:
 
 def no_secret() -> str:
     return ""
+
+
+def no_hosts() -> Sequence[str]:
+    return ()
+
+
+def describe_as_json(candidate: Json) -> Description:
+    return Description(title=json.dumps(candidate, ensure_ascii=False), answer=candidate)
+
+
+def describe_key(question: Question) -> Description:
+    return Description(title=question.key)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,6 +146,20 @@ class Provider:
     """Empty, or which setting is missing, as a sentence: then nothing is asked."""
     secret: Callable[[], str] = no_secret
     """The key, so that another one ends a stop after 401. It is compared by its hash, and kept nowhere."""
+
+    kinds: Sequence[str] = ()
+    """Of its questions: lists in the admin are filtered by them."""
+    describe: Callable[[Json], Description] = describe_as_json
+    """A candidate, or an answer, as stored; nothing is asked for it."""
+    describe_question: Callable[[Question], Description] = describe_key
+    parse_choice: Callable[[str], Json] | None = None
+    """What a person has pasted, the address of a page of the service, as an answer; ValueError, in words for that
+    person, if it is none. None: there is no choice but the candidates.
+    """
+    choice_help: str = ""
+    """What may be pasted, with an example."""
+    picture_hosts: Callable[[], Sequence[str]] = no_hosts
+    """The origins of pictures, as in https://images.example.org: pages with candidates load from there, too."""
 
     def __str__(self) -> str:
         return self.label or self.name

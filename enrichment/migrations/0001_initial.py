@@ -189,6 +189,17 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='AmbiguousLookup',
+            fields=[
+            ],
+            options={
+                'proxy': True,
+                'indexes': [],
+                'constraints': [],
+            },
+            bases=('enrichment.lookup',),
+        ),
+        migrations.CreateModel(
             name='LookupMinute',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -307,6 +318,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='lookup',
             index=models.Index(fields=['provider', 'status', '-id'], name='lookup_status'),
+        ),
+        migrations.AddIndex(
+            model_name='lookup',
+            index=models.Index(fields=['key'], name='lookup_key'),
         ),
         migrations.AddIndex(
             model_name='lookup',
