@@ -18,7 +18,7 @@ run: $(RUNTIME) ## install, migrate, post demo data on first start (DEMO=no: non
 
 test: $(DEVELOPMENT) chromium ## all tests on PostgreSQL, then those of the apps and the promises on SQLite
 	$(PYTHON) -m pytest -n 2 -q $(MEASURED)
-	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 2 -q ingestion enrichment api console tutoring tests/promises
+	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 2 -q ingestion enrichment api console tutoring movies tests/promises
 
 lint: $(DEVELOPMENT) ## formatting, style, types, import directions, migrations, system checks; two minutes, no test
 	$(PYTHON) -m ruff format --check .

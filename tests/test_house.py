@@ -30,15 +30,12 @@ def test_imports_run_one_way() -> None:
         ("tutoring", "from tutormax.urls import urlpatterns"),
         ("api", "import console.base"),
         ("console", "import api.urls"),
-        ("tutoring", "import movies.models"),  # as a second domain would be
+        ("tutoring", "import movies.models"),
         ("movies", "import tutoring.models"),
     ],
 )
 def test_an_import_the_other_way_is_found(tmp_path: Path, module: str, line: str) -> None:
-    contract = (ROOT / "pyproject.toml").read_text()
-    contract = contract.replace('layers = ["tutormax", "tutoring"', 'layers = ["tutormax", "tutoring | movies"')
-    contract = contract.replace('root_packages = ["tutormax"', 'root_packages = ["movies", "tutormax"')
-    (tmp_path / "pyproject.toml").write_text(contract)
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     for package, contents in {
         "tutormax": "urls",
         "tutoring": "models",
@@ -58,7 +55,7 @@ def test_an_import_the_other_way_is_found(tmp_path: Path, module: str, line: str
 
 def test_a_circle_is_found(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
-    for package in ("tutormax", "tutoring", "console", "api", "enrichment", "ingestion"):
+    for package in ("tutormax", "tutoring", "movies", "console", "api", "enrichment", "ingestion"):
         for directory in (tmp_path / package, tmp_path / package / "a", tmp_path / package / "b"):
             directory.mkdir()
             (directory / "__init__.py").touch()

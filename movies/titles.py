@@ -1,0 +1,95 @@
+"""When two titles are the same: without case, marks and punctuation, and how close they are."""
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class Closeness(IntEnum):
+    """How a title of a film is equal to the title asked for; less is closer."""
+
+    IDENTICAL = 0
+    SAME_WORDS = 1
+    SAME_LETTERS = 2
+    OTHER_TITLE = 3
+    """The title asked for is an alternative or translated title of the film."""
+    WITHOUT_ARTICLE = 4
+
+
+_ARTICLES = ("the", "a", "an", "le", "la", "les", "el", "los", "las", "il", "der", "das")
+_MOVED_ARTICLE = re.compile(rf"(?P<rest>.+), (?P<article>{'|'.join((*_ARTICLES, 'die'))})", re.IGNORECASE)
+_APOSTROPHES = re.compile("['’‘‛ʼʻʹ′`´＇]")
+_AND = re.compile("[&+＆＋]")
+_MARKS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
+"""The marks of Latin, Greek and Cyrillic letters; in other scripts a mark makes another letter."""
+
+_LETTERS = str.maketrans(  # what Unicode does not decompose
+    {
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "ħ": "h",
+        "ı": "i",
+        "þ": "th",
+        "æ": "ae",
+        "œ": "oe",
+        "\N{FRACTION SLASH}": "",
+    }
+)
+
+
+def tidy(title: str) -> str:
+    """Composed (NFC), without HTML's entities, and with single spaces: as searches want it."""
+    return unicodedata.normalize("NFC", " ".join(html.unescape(title).split()))
+
+
+def spaced(title: str) -> str:
+    """The words of a title without case, marks and punctuation; a title of symbols alone is left as it is."""
+    text = _AND.sub(" and ", _APOSTROPHES.sub("", tidy(title)))
+    text = _MARKS.sub("", unicodedata.normalize("NFKD", text).casefold()).translate(_LETTERS)
+    text = unicodedata.normalize("NFC", text)
+    kept = "".join(sign if unicodedata.category(sign)[0] in "LNM" else " " for sign in text)
+    words = " ".join(kept.split())
+    return words or "".join(unicodedata.normalize("NFKD", tidy(title)).casefold().split())
+
+
+def fold(title: str) -> str:
+    """Equal for titles that are the same film's: `WALL·E`, `Wall-E`."""
+    return spaced(title).replace(" ", "")
+
+
+def without_article(title: str) -> str:
+    """`spaced`, without the article at its beginning."""
+    first, _, rest = spaced(title).partition(" ")
+    return rest if rest and first in _ARTICLES else spaced(title)
+
+
+def moved_article(title: str) -> str:
+    """`Matrix, The` as `The Matrix`; other titles as they are."""
+    found = _MOVED_ARTICLE.fullmatch(tidy(title))
+    return f"{found['article']} {found['rest']}" if found else tidy(title)
+
+
+def closeness(asked: str, titles: Iterable[str]) -> Closeness | None:
+    """How the closest of these titles of a film equals the one asked for; None: no title does."""
+    forms = {asked, moved_article(asked)}
+    levels = [level for form in forms for title in titles if (level := _closeness(form, title)) is not None]
+    return min(levels, default=None)
+
+
+def _closeness(asked: str, title: str) -> Closeness | None:
+    if not tidy(title):
+        return None
+    if tidy(asked).casefold() == tidy(title).casefold():
+        return Closeness.IDENTICAL
+    if spaced(asked) == spaced(title):
+        return Closeness.SAME_WORDS
+    return Closeness.SAME_LETTERS if fold(asked) == fold(title) else None
+
+
+def equal_without_article(asked: str, titles: Iterable[str]) -> bool:
+    wanted = without_article(moved_article(asked)).replace(" ", "")
+    return any(without_article(title).replace(" ", "") == wanted for title in titles if tidy(title))

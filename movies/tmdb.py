@@ -1,0 +1,197 @@
+"""TMDB: which film a row means, and what is known of that film.
+
+Questions of the kind `match` are of a film of a library; their answers are {"kind": "movie" or "tv", "id": number}.
+Those of the kinds `movie` and `tv` have that number as their key; their answers are what is kept of the details.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from enrichment.lookups import Answer, Provider, Question, Rate, http
+from enrichment.lookups.providers import Apply
+from movies import matching
+from movies.candidates import Candidate, Kind, Tmdb, candidate, directors_of
+from movies.matching import Asked, Verdict
+
+NAME = "tmdb"
+MATCH = "match"
+VERSION = "/3"
+MAX_CAST = 10
+MAX_TITLE = 500
+MAX_NUMBER = 2**31 - 1
+
+
+def provider(apply: Apply) -> Provider:
+    return Provider(
+        name=NAME,
+        label="TMDB",
+        rate=lambda: Rate(*settings.TMDB_RATE),
+        url=lambda: str(settings.TMDB_URL),
+        ask=ask,
+        apply=apply,
+        expiry=expiry,
+        why_off=why_off,
+        secret=lambda: str(settings.TMDB_API_KEY),
+    )
+
+
+def expiry(kind: str) -> timedelta | None:
+    """Data expire; which film is meant stays, unless TMDB takes its number away."""
+    return None if kind == MATCH else timedelta(seconds=settings.TMDB_EXPIRY)
+
+
+def why_off() -> str:
+    return "" if settings.TMDB_API_KEY else "TMDB_API_KEY is not set."
+
+
+def ask(questions: Sequence[Question]) -> dict[str, Answer]:
+    return {question.key: _answer(question) for question in questions}
+
+
+def _answer(question: Question) -> Answer:
+    tmdb = Tmdb(get, settings.TMDB_LANGUAGE)
+    if question.kind == MATCH:
+        return match_answer(matching.match(Asked.of(question.data), tmdb), tmdb)
+    kind: Kind = "tv" if question.kind == "tv" else "movie"
+    details = tmdb.details(kind, int(question.key))
+    return Answer(status="found", data=reduce_details(kind, details)) if details else Answer(status="not_found")
+
+
+def get(path: str, params: Mapping[str, str]) -> Any:
+    """TMDB's answer to one request, None for a film or series that it does not have (any more)."""
+    is_search = path.startswith("/search/")
+    try:
+        answer = http.get_json(NAME, VERSION + path, {**params, **_key_parameter()}, _key_header())
+    except http.QuestionError as error:
+        if error.status != 404:
+            raise
+        if is_search:
+            raise http.ProviderUnavailable("TMDB_URL has no search: it is not that of TMDB.") from error
+        return None
+    if not isinstance(answer, dict) or (is_search and not isinstance(answer.get("results"), list)):
+        raise http.ProviderUnavailable("TMDB answered with something else than it documents.")
+    return answer
+
+
+def _is_v3(key: str) -> bool:
+    return re.fullmatch("[0-9a-fA-F]{32}", key) is not None
+
+
+def _key_parameter() -> dict[str, str]:
+    """An older key is a parameter; TMDB does not take it as a token."""
+    return {"api_key": settings.TMDB_API_KEY} if _is_v3(settings.TMDB_API_KEY) else {}
+
+
+def _key_header() -> dict[str, str]:
+    return {} if _is_v3(settings.TMDB_API_KEY) else {"Authorization": f"Bearer {settings.TMDB_API_KEY}"}
+
+
+def match_answer(verdict: Verdict, tmdb: Tmdb) -> Answer:
+    """With the details of the film, if a rule has needed them; of those to choose from, what a person goes by."""
+    if verdict.status == "found":
+        film = verdict.film
+        details = tmdb.asked_details(film.kind, film.id)
+        also: dict[tuple[str, str], Any] = {}
+        if details:
+            also[film.kind, str(film.id)] = reduce_details(film.kind, details)
+        data = {"kind": film.kind, "id": film.id}
+        return Answer(status="found", data=data, also=also, score=matching.SCORES[verdict.how], how=verdict.how)
+    detailed = matching.MAX_DETAILED if verdict.status == "ambiguous" else 0
+    candidates = [
+        describe(film, tmdb.details(film.kind, film.id) if place < detailed else None)
+        for place, film in enumerate(verdict.candidates)
+    ]
+    return Answer(status=verdict.status, candidates=candidates, how=verdict.how)
+
+
+def describe(film: Candidate, details: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A candidate as people compare it with others; without details neither directors nor runtime."""
+    return {
+        "kind": film.kind,
+        "id": film.id,
+        "title": film.title,
+        "original_title": film.original_title,
+        "date": film.date,
+        "votes": film.votes,
+        "poster_path": _poster(film.poster_path),
+        "directors": directors_of(details or {}),
+        "runtime": _runtime(details or {}),
+    }
+
+
+def reduce_details(kind: Kind, details: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a film or series. Numbers that TMDB does not know are 0 there, and None here."""
+    cast = sorted(_cast(details), key=lambda person: person.get("order") or 0)[:MAX_CAST]
+    film = candidate(kind, details)
+    return {
+        "kind": kind,
+        "tmdb_id": film.id,
+        "imdb_id": _imdb_id(details),
+        "title": film.title[:MAX_TITLE],
+        "original_title": film.original_title[:MAX_TITLE],
+        "release_date": _day(film.date),
+        "runtime": _runtime(details),
+        "genres": _names(details.get("genres")),
+        "directors": directors_of(details),
+        "cast": [str(person.get("name") or "") for person in cast],
+        "characters": [_character(person) for person in cast],
+        "countries": _names(details.get("production_countries")),
+        "languages": _names(details.get("spoken_languages"), "english_name"),
+        "budget": _known(details.get("budget")),
+        "revenue": _known(details.get("revenue")),
+        "popularity": _number(details.get("popularity")),
+        "vote_average": _number(details.get("vote_average")) if film.votes else None,
+        "vote_count": min(film.votes, MAX_NUMBER),
+        "poster_path": _poster(film.poster_path),
+    }
+
+
+def _cast(details: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    people = details.get("aggregate_credits") or details.get("credits") or {}
+    return [person for person in people.get("cast") or () if person.get("name")]
+
+
+def _character(person: Mapping[str, Any]) -> str:
+    roles = [role.get("character") for role in person.get("roles") or ()]
+    return str(next((name for name in (person.get("character"), *roles) if name), ""))
+
+
+def _imdb_id(details: Mapping[str, Any]) -> str | None:
+    found = details.get("imdb_id") or (details.get("external_ids") or {}).get("imdb_id") or ""
+    return found if re.fullmatch("tt[0-9]{1,12}", found) else None
+
+
+def _poster(path: str | None) -> str | None:
+    """Part of an address on our pages: nothing but a file name."""
+    return path if path and re.fullmatch(r"/[\w-]{1,80}\.\w{1,5}", path, re.ASCII) else None
+
+
+def _names(members: Sequence[Mapping[str, Any]] | None, name: str = "name") -> list[str]:
+    return list(dict.fromkeys(str(member.get(name) or member.get("name") or "") for member in members or ()))
+
+
+def _runtime(details: Mapping[str, Any]) -> int | None:
+    """Minutes; of a series those of an episode."""
+    minutes = _known(details.get("runtime")) or _known(next(iter(details.get("episode_run_time") or ()), None))
+    return minutes if minutes and minutes <= MAX_NUMBER else None
+
+
+def _known(value: Any) -> int | None:
+    return value if isinstance(value, int) and 0 < value < 2**63 else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _day(text: str) -> str | None:
+    try:
+        return date.fromisoformat(text[:10]).isoformat()
+    except ValueError:
+        return None
