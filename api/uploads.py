@@ -24,7 +24,6 @@ from api.schema.uploads import UploadStatus
 from enrichment.retention import retention_hint
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
-from enrichment.rows.writers import BYTE_ORDER_MARK
 from enrichment.uploads import Progress, csv_of_rejected, progress_of
 from ingestion import backlog, capacity, streams
 from ingestion.files.record_file import RecordFile, inspect_file
@@ -191,8 +190,7 @@ class RejectedRowsView(ListView):
         for rows that still wait for another record.
         """
         read_query(request.query_params, [])
-        begins = "" if isinstance(request.auth, ApiKey) else BYTE_ORDER_MARK
-        return csv_of_rejected(find_upload(request, id), prefix=begins)
+        return csv_of_rejected(find_upload(request, id), for_people=not isinstance(request.auth, ApiKey))
 
 
 def own_uploads(request: Request) -> QuerySet[Upload]:

@@ -11,17 +11,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from django.db.models import Count, Q, Sum
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 
 from enrichment.models import HeldRecord
-from enrichment.rows.writers import Csv, download
+from enrichment.rows.writers import BYTE_ORDER_MARK, Csv, download
 from ingestion import streams
 from ingestion.cells import cell_of, escape_formula, text_cell, unescape
-from ingestion.files.csv_reader import REPORT_COLUMNS, map_columns
+from ingestion.files.csv_reader import DECIMAL_COMMA, DELIMITERS, REPORT_COLUMNS, map_columns, with_point
+from ingestion.files.local_dates import DateStyle, is_certain
 from ingestion.models import Delivery, Upload
 from ingestion.payloads import RAW_MEMBER
 from ingestion.text import strip_unstorable
@@ -151,23 +152,66 @@ def _held(pks: Sequence[int]) -> dict[int, dict[str, int]]:
 # The rejected rows as CSV, to be fixed and uploaded again.
 
 
-def csv_of_rejected(upload: Upload, *, prefix: str = "") -> StreamingHttpResponse:
-    """The rejected rows as a download, streamed."""
-    return download(lambda: chain([prefix], rejected_rows(upload)), Csv(), f"rejected-{upload.pk}")
+def csv_of_rejected(upload: Upload, *, for_people: bool = False) -> StreamingHttpResponse:
+    """The rejected rows as a download, streamed: for people with a byte order mark, and with the file's own delimiter
+    and decimal commas, as their spreadsheet has them.
+    """
+    prefix = BYTE_ORDER_MARK if for_people else ""
+    return download(
+        lambda: chain([prefix], rejected_rows(upload, for_people=for_people)), Csv(), f"rejected-{upload.pk}"
+    )
 
 
-def rejected_rows(upload: Upload) -> Iterator[str]:
+def rejected_rows(upload: Upload, *, for_people: bool = False) -> Iterator[str]:
     """The upload's dead letters as lines of CSV, in order of the file: row, error, then the file's columns.
 
     One delivery at a time. What a spreadsheet would take for a formula is marked, and read without the mark when the
     file comes back (ingestion.cells.MARK).
     """
-    columns, words = _columns(upload), upload.reading.get("words", {})
-    yield _line([*REPORT_COLUMNS, *map(escape_formula, columns)])
+    columns, style = _columns(upload), _Style.of(upload, for_people=for_people)
+    yield _line([*REPORT_COLUMNS, *map(escape_formula, columns)], style.delimiter)
+    key = streams.get(upload.stream).key if upload.stream in streams.names() else ""
     for delivery in upload.deliveries.filter(held__gt=0).order_by("pk").only("upload", "first_row", "gaps"):
         dead = HeldRecord.objects.dead().filter(delivery=delivery.pk).order_by("position")
-        for position, payload, messages in dead.values_list("position", "payload", "messages"):
-            yield _line(_cells(delivery.row_of(position), json.loads(payload), messages, columns, words))
+        for position, held_key, payload, messages in dead.values_list("position", "key", "payload", "messages"):
+            has_key = bool(held_key) and key not in messages
+            row, record = delivery.row_of(position), json.loads(payload)
+            cells = _cells(row, record, messages, columns, style, has_key=has_key)
+            yield _line(cells, style.delimiter)
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How the file writes what has several forms."""
+
+    delimiter: str
+    words: dict[str, dict[str, str]]
+    """column → how it writes true and false."""
+    decimal_commas: frozenset[str]
+    dates: dict[str, DateStyle]
+
+    @classmethod
+    def of(cls, upload: Upload, *, for_people: bool) -> Self:
+        came = upload.reading
+        delimiter = came.get("delimiter", ",") if for_people else ","
+        return cls(
+            delimiter=delimiter if delimiter in DELIMITERS else ",",
+            words=came.get("words", {}),
+            decimal_commas=frozenset(came.get("decimal_commas", ()) if delimiter in DECIMAL_COMMA else ()),
+            dates={name: DateStyle(**style) for name, style in came.get("dates", {}).items()},
+        )
+
+    def cell(self, value: Any, column: str, *, has_original: bool) -> str:
+        """`has_original`: whether the record is found again when the cell leaves a doubt how it is to be read."""
+        if isinstance(value, bool):
+            cell = cell_of(value)
+            return self.words.get(column, {}).get(cell, cell)
+        if isinstance(value, float) and column in self.decimal_commas:
+            cell, comma = cell_of(value), cell_of(value).replace(".", ",")
+            return comma if with_point(comma, self.delimiter) == cell else cell
+        if isinstance(value, str) and (style := self.dates.get(column)) and (written := style.write(value)) != value:
+            return written if has_original or is_certain(written, value) else value
+        return cell_of(value)
 
 
 def _columns(upload: Upload) -> dict[str, str]:
@@ -181,7 +225,13 @@ def _columns(upload: Upload) -> dict[str, str]:
 
 
 def _cells(
-    row: int, record: Any, messages: dict[str, list[str]], columns: dict[str, str], words: dict[str, dict[str, str]]
+    row: int,
+    record: Any,
+    messages: dict[str, list[str]],
+    columns: dict[str, str],
+    style: _Style,
+    *,
+    has_key: bool,
 ) -> list[str]:
     error = "; ".join(f"{name}: {' '.join(texts)}" for name, texts in messages.items())
     record = record if isinstance(record, dict) else {RAW_MEMBER: json.dumps(record)}
@@ -190,14 +240,11 @@ def _cells(
         return [str(row), escape_formula(error), *map(_as_it_stood, map(str, came))]
     if came is not None:
         error = f"{error} Row as sent: {str(came)[:MAX_QUOTED]}"
-    values = (_cell(record.get(key), words.get(name)) for name, key in columns.items())
+    values = (
+        style.cell(record.get(name), column, has_original=has_key and name not in messages)
+        for column, name in columns.items()
+    )
     return [str(row), escape_formula(error), *values]
-
-
-def _cell(value: Any, words: dict[str, str] | None) -> str:
-    """As the column of the file has it: `no`, where that is its word for false."""
-    cell = cell_of(value)
-    return words.get(cell, cell) if words and isinstance(value, bool) else cell
 
 
 def _as_it_stood(cell: str) -> str:
@@ -206,7 +253,7 @@ def _as_it_stood(cell: str) -> str:
     return text_cell(text) if marked else escape_formula(text)
 
 
-def _line(cells: Sequence[str]) -> str:
+def _line(cells: Sequence[str], delimiter: str) -> str:
     file = io.StringIO()
-    csv.writer(file).writerow(map(strip_unstorable, cells))
+    csv.writer(file, delimiter=delimiter).writerow(map(strip_unstorable, cells))
     return file.getvalue()

@@ -157,7 +157,7 @@ class UploadAdmin(ReadOnlyAdmin):
 
     def rejected_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """With a byte order mark, which spreadsheets need and our reader accepts."""
-        return csv_of_rejected(self.find(request, object_id), prefix="\ufeff")
+        return csv_of_rejected(self.find(request, object_id), for_people=True)
 
     # Uploading.
 

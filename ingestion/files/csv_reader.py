@@ -14,14 +14,16 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise, takewhile
+from itertools import accumulate, islice, pairwise, takewhile
 from types import MappingProxyType
 from typing import BinaryIO, TypeAlias, TypeGuard
 
 from ingestion import cells as csv_cells
 from ingestion.cells import Kind, Read
+from ingestion.files import originals
 from ingestion.files.encodings import MAX_LINE
-from ingestion.files.local_dates import LocalDates
+from ingestion.files.local_dates import DateStyle, LocalDates
+from ingestion.files.originals import Comparison, Place
 from ingestion.files.shared_keys import SharedKeys
 from ingestion.payloads import RESERVED_MEMBERS, ParseError, ascii_json, unreadable_record
 from ingestion.streams import Stream
@@ -138,10 +140,10 @@ def _is_mapped_by(mapping: Mapping[str, str], column: Column) -> bool:
 
 
 def _with_decimal_comma(read: Read, delimiter: str) -> Read:
-    return lambda cell: read(_with_point(cell, delimiter))
+    return lambda cell: read(with_point(cell, delimiter))
 
 
-def _with_point(cell: str, delimiter: str) -> str:
+def with_point(cell: str, delimiter: str) -> str:
     """0,85 as 0.85. Where tabs separate, 1,000 may be a thousand, and is left."""
     if "," not in cell or not _decimal_comma.fullmatch(cell) or (delimiter == "\t" and _thousands.fullmatch(cell)):
         return cell
@@ -190,7 +192,13 @@ class CsvFile:
         self.shared_keys = 0
         """Rows that share their key with another; known after survey()."""
         self.boolean_words: dict[str, dict[str, str]] = {}
-        """column → how it writes true and false, where not so; known after survey()."""
+        """column → how it writes true and false, where not so; known after survey(), as all that follows."""
+        self.decimal_commas: list[str] = []
+        """The columns with decimal commas."""
+        self.date_styles: dict[str, DateStyle] = {}
+        """column → how its local dates are written."""
+        self.restored: dict[int, dict[str, str]] = {}
+        """The position of a column → cells that a spreadsheet has changed → what stood there."""
 
     @property
     def own_columns(self) -> list[Column]:
@@ -238,8 +246,45 @@ class CsvFile:
                         line = self._line(first)
                         raise ParseError(f"Too many unclosed quotation marks, the first in line {line}.")
             self.shared_keys = notes.keys.count()
+        if notes.dates_in_doubt or self._row_column >= 0:
+            self.restored = self._compare(notes.times)
         self.columns = notes.columns()
         self.boolean_words = notes.boolean_words()
+        self.decimal_commas = [self.columns[position].name for position in notes.decimal_commas]
+        styles = ((self.columns[position].name, dates.style) for position, dates in notes.times.items())
+        self.date_styles = {name: style for name, style in styles if style}
+
+    @property
+    def _row_column(self) -> int:
+        """The position of the column in which rejected rows have their number; -1 without one."""
+        first = REPORT_COLUMNS[0]
+        return next((i for i, column in enumerate(self.columns) if column.name == first and not column.field), -1)
+
+    def _compare(self, times: Mapping[int, LocalDates]) -> dict[int, dict[str, str]]:
+        """Compares the first rows with those that were rejected; cells of texts → what they were, by column."""
+        texts = [i for i, column in enumerate(self.columns) if column.kind == "text" and column.field]
+        names, comparison = [column.field for column in self.columns], Comparison(times, texts)
+        rows = [
+            list(map(_text, row))
+            for row, _ in islice(self.rows(self.first_row), originals.MAX_COMPARED)
+            if isinstance(row, list)
+        ]
+        found = originals.find(self.stream, [self._place_of(row) for row in rows])
+        for row, original in zip(rows, found, strict=True):
+            comparison.see(row, names, original)
+        comparison.settle_dates()
+        return {position: cells for position in texts if (cells := comparison.restored(position))}
+
+    def _place_of(self, row: list[str]) -> Place:
+        number = row[self._row_column] if 0 <= self._row_column < len(row) else ""
+        return Place(
+            key=row[self._key_column] if 0 <= self._key_column < len(row) else "",
+            row=int(number) if number.isdecimal() and len(number) < 10 else None,
+        )
+
+    @property
+    def _key_column(self) -> int:
+        return next((i for i, column in enumerate(self.columns) if column.field == self.stream.key), -1)
 
     def _line(self, end: int) -> int:
         """The number of the line that ends at this byte."""
@@ -269,10 +314,11 @@ class CsvFile:
 
     def keys(self) -> Iterator[str]:
         """Of the rows that have one."""
-        position = next((i for i, column in enumerate(self.columns) if column.field == self.stream.key), -1)
+        position = self._key_column
+        restored = self.restored.get(position, {})
         for row, _ in self.rows(self.first_row):
             if isinstance(row, list) and 0 <= position < len(row) and (key := _text(row[position])):
-                yield key
+                yield restored.get(key, key)
 
     def chunks(self, start: int, max_rows: int) -> Iterator[Chunk]:
         """The records of the rows from the byte `start` on, at most `max_rows` at once."""
@@ -347,6 +393,19 @@ def _text(cell: str) -> str:
     return text if marked else csv_cells.tidy(text)
 
 
+def _restoring(read: Read, cells: Mapping[str, str]) -> Read:
+    return lambda cell: csv_cells.read_text(cells[text]) if (text := _text(cell)) in cells else read(cell)
+
+
+def _note_of_restored(cells: Mapping[str, str]) -> str:
+    cell, was = next(iter(cells.items()))
+    return f"“{cell}” is read as “{was}”, as it stood in the rejected row{_and_more(len(cells) - 1)}"
+
+
+def _and_more(number: int) -> str:
+    return f" (and {number} more)" if number else ""
+
+
 class _Notes:
     """What a first reading of all rows finds."""
 
@@ -375,7 +434,7 @@ class _Notes:
         for position in self.numbers:
             if position < len(row) and "," in row[position]:
                 cell = _text(row[position])
-                if _with_point(cell, self.file.delimiter) != cell:
+                if with_point(cell, self.file.delimiter) != cell:
                     self.decimal_commas.add(position)
         if self.unseen:
             self._see_booleans(row)
@@ -394,12 +453,18 @@ class _Notes:
             if any(word != value for value, word in words.items())
         }
 
+    @property
+    def dates_in_doubt(self) -> bool:
+        return any(dates.either and dates.is_day_first is None for dates in self.times.values())
+
     def columns(self) -> list[Column]:
         return [self._column(position, column) for position, column in enumerate(self.file.columns)]
 
     def _column(self, position: int, column: Column) -> Column:
         if position in self.decimal_commas:
             return replace(column, note="decimal commas are read as points")
+        if cells := self.file.restored.get(position):
+            return replace(column, read=_restoring(column.read, cells), note=_note_of_restored(cells))
         if not (dates := self.times.get(position)) or not dates.note:
             return column
         read = csv_cells.cell_reader(lambda cell: csv_cells.read_text(dates.read(cell)), "time")

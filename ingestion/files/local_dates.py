@@ -1,9 +1,12 @@
-"""Dates as spreadsheets write them, 01.05.2024 or 5/1/2024: read where a column leaves no doubt which is the month."""
+"""Dates as spreadsheets write them, 01.05.2024 or 5/1/2024: read where a column leaves no doubt which is the month, and
+written again.
+"""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import date, datetime
 
 _TIME = r"(?:[ T,]+(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\s*([AaPp])\.?[Mm]\.?)?)?"
 _year_last = re.compile(rf"(\d{{1,2}})([./-])(\d{{1,2}})\2(\d{{4}}){_TIME}", re.ASCII)
@@ -18,10 +21,18 @@ class LocalDates:
         """How many dates can be read only so."""
         self.separator = ""
         """Of those with the year behind; the last one seen."""
+        self.compared_day_first = self.compared_month_first = 0
+        """How many of those in doubt were another date's text before, which only one reading gives."""
+        self.is_padded = True
+        """01.05. and not 1.5."""
+        self.has_halves = False
+        """3:00 PM and not 15:00."""
 
     def see(self, text: str) -> None:
         if found := _year_last.fullmatch(text):
             first, self.separator, second = int(found[1]), found[2], int(found[3])
+            self.is_padded = self.is_padded and len(found[1]) == len(found[3]) == 2
+            self.has_halves = self.has_halves or found[8] is not None
             if first > 12 >= second:
                 self.day_first += 1
             elif second > 12 >= first:
@@ -30,6 +41,20 @@ class LocalDates:
                 self.either += 1
         elif _year_first.fullmatch(text):
             self.year_first += 1
+
+    def compare(self, text: str, was: str) -> None:
+        """Sees that `text` stands where an ISO 8601 date, `was`, stood before."""
+        found = _year_last.fullmatch(text.strip())
+        if not found or found[1].zfill(2) == found[3].zfill(2):
+            return
+        day_first, month_first = (f"{found[4]}-{{}}-{{}}".format(*pair) for pair in _both(found[1], found[3]))
+        self.compared_day_first += was[:10] == day_first
+        self.compared_month_first += was[:10] == month_first
+
+    def assume(self, day_first: int, month_first: int) -> None:
+        """In doubt, reads as so many comparisons found; not where they contradict each other."""
+        if self.either and not (self.day_first or self.month_first) and bool(day_first) != bool(month_first):
+            self.day_first, self.month_first = day_first, month_first
 
     @property
     def is_day_first(self) -> bool | None:
@@ -50,6 +75,13 @@ class LocalDates:
             return f"dates are read as {order.format(self.separator)}"
         return "dates are read as YYYY/MM/DD" if self.year_first else ""
 
+    @property
+    def style(self) -> DateStyle | None:
+        """None where no local dates are read, or not all of them in one style."""
+        if self.separator and self.is_day_first is not None and not self.year_first:
+            return DateStyle(self.is_day_first, self.separator, self.is_padded, self.has_halves)
+        return None
+
     def read(self, text: str) -> str:
         """As ISO 8601; unchanged where it is no date, or in doubt."""
         if found := _year_first.fullmatch(text):
@@ -63,6 +95,52 @@ class LocalDates:
             return _iso(int(year), int(month), int(day), time)
         except ValueError:  # no such day or hour
             return text
+
+
+@dataclass(frozen=True)
+class DateStyle:
+    """How a column has its dates, so that they are written as they came."""
+
+    is_day_first: bool
+    separator: str
+    is_padded: bool
+    has_halves: bool
+
+    def write(self, text: str) -> str:
+        """What read() made `text` from, but for blanks; unchanged where that is not possible."""
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            return text
+        if moment.tzinfo or moment.microsecond:
+            return text
+        day = self._day(moment)
+        return day if len(text) == len("2024-05-01") else f"{day} {self._time(moment)}"
+
+    def _day(self, day: date) -> str:
+        first, second = (day.day, day.month) if self.is_day_first else (day.month, day.day)
+        width = 2 if self.is_padded else 1
+        return self.separator.join((f"{first:0{width}}", f"{second:0{width}}", f"{day.year:04}"))
+
+    def _time(self, moment: datetime) -> str:
+        seconds = f":{moment.second:02}" if moment.second else ""
+        if self.has_halves:
+            return f"{moment.hour % 12 or 12}:{moment.minute:02}{seconds} {'AM' if moment.hour < 12 else 'PM'}"
+        return f"{moment.hour:02}:{moment.minute:02}{seconds}"
+
+
+def is_certain(written: str, text: str) -> bool:
+    """Whether `written` alone, in a column of its own, is read as `text`."""
+    dates = LocalDates()
+    dates.see(written)
+    read = dates.read(written)
+    return read != written and datetime.fromisoformat(read) == datetime.fromisoformat(text)
+
+
+def _both(first: str, second: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """(month, day) with the day first, and with the month first."""
+    first, second = first.zfill(2), second.zfill(2)
+    return (second, first), (first, second)
 
 
 def _iso(year: int, month: int, day: int, time: list[str | None]) -> str:

@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any, BinaryIO
@@ -111,7 +111,7 @@ class RecordFile(SourceFile):
             "shared_keys": self.members.shared_keys,
             "file_warnings": list(self.notes),
             "mapped_columns": self.mapped,
-            "words": self.csv.boolean_words if self.csv else {},
+            **(_style_of(self.csv) if self.csv else {}),
         }
 
     def keys(self) -> Iterator[str]:
@@ -132,6 +132,16 @@ class RecordFile(SourceFile):
         if self.format == Format.JSON:
             return json_chunks(self.file, self.size, rows, max_rows)
         return ndjson_chunks(self.file, offset, max_rows)
+
+
+def _style_of(csv: CsvFile) -> dict[str, Any]:
+    """How the file writes what has several forms, so that its rejected rows are written alike."""
+    return {
+        "words": csv.boolean_words,
+        "delimiter": csv.delimiter,
+        "decimal_commas": csv.decimal_commas,
+        "dates": {name: asdict(style) for name, style in csv.date_styles.items()},
+    }
 
 
 def inspect_file(
