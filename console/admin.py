@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from console.bulk_actions.admin import BulkActionAdmin
-from console.control import ControlAdmin
+from console.control.streams import ControlAdmin
 from console.deliveries import DeliveryAdmin
 from console.held.admin import DeadLetterAdmin, HeldRecordAdmin, WaitingRecordAdmin
 from console.keys import ApiKeyAdmin
