@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import floor, log10
+from typing import Any
 
 from django.template.loader import render_to_string
 from django.utils.html import format_html, format_html_join
@@ -19,12 +20,25 @@ MIN_HEIGHT = 2.0
 """Of HEIGHT: a value above 0 can be seen, however small it is."""
 MAX_TICKS = 5
 EMPTY = "No data for this period."
+TIME = "Time"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """What stands around a drawing."""
+
+    title: str
+    note: str = ""
+    unit: str = ""
+    heading: str = TIME
+    """What the labels are, as the first column of the table is called."""
+    links: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Series:
     """A row of numbers, one for each label; None where there is none. `kind` names its colour: an outcome, or "plain",
-    "good", "bad" and the like (admin.css: `.chart .is-…`).
+    "good", "bad" and the like (charts.css: `.chart .is-…`).
     """
 
     name: str
@@ -45,14 +59,19 @@ def stacked_bars(
     unit: str = "",
     maximum: float | None = None,
     empty: str = EMPTY,
+    heading: str = TIME,
+    links: Sequence[str] = (),
 ) -> SafeString:
-    """A bar for each label (up to about 150), the first series at its foot. `note` follows the title."""
+    """A bar for each label (up to about 150), the first series at its foot. `note` follows the title; `links`, one for
+    each label if any, are where the bars and the rows of the table lead to.
+    """
     sums = [sum(value or 0 for value in column) for column in _columns(labels, series)]
     if not any(sums):
         return _empty_figure(title, empty)
     top = maximum or _ceiling(sums)
     drawing = mark_safe("".join(_stack(series, top)))  # noqa: S308 (made of numbers and escaped kinds)
-    return _figure(labels, series, drawing, title=title, note=note, unit=unit, minimum=0, maximum=top)
+    texts = Texts(title=title, note=note, unit=unit, heading=heading, links=links)
+    return _figure(labels, series, drawing, texts, minimum=0, maximum=top)
 
 
 def bars(
@@ -65,10 +84,12 @@ def bars(
     unit: str = "",
     maximum: float | None = None,
     empty: str = EMPTY,
+    heading: str = TIME,
+    links: Sequence[str] = (),
 ) -> SafeString:
     """One bar for each label."""
-    series = [Series(title, kind, values)]
-    return stacked_bars(labels, series, title=title, note=note, unit=unit, maximum=maximum, empty=empty)
+    texts: dict[str, Any] = {"title": title, "note": note, "unit": unit, "heading": heading, "links": links}
+    return stacked_bars(labels, [Series(title, kind, values)], maximum=maximum, empty=empty, **texts)
 
 
 def line(
@@ -92,7 +113,7 @@ def line(
         '<path class="line is-{}" d="{}"/>',
         ((each.kind, _line(each.values, minimum, top)) for each in series),
     )
-    return _figure(labels, series, drawing, title=title, note=note, unit=unit, minimum=minimum, maximum=top)
+    return _figure(labels, series, drawing, Texts(title=title, note=note, unit=unit), minimum=minimum, maximum=top)
 
 
 def number(value: float | None, unit: str = "") -> str:
@@ -187,28 +208,30 @@ def _figure(
     labels: Sequence[str],
     series: Sequence[Series],
     drawing: SafeString,
+    texts: Texts,
     *,
-    title: str,
-    note: str,
-    unit: str,
     minimum: float,
     maximum: float,
 ) -> SafeString:
-    columns = list(_columns(labels, series))
+    columns, unit = list(_columns(labels, series)), texts.unit
+    links = texts.links or [""] * len(labels)
     context = {
-        "title": title,
-        "note": note,
+        "title": texts.title,
+        "note": texts.note,
+        "heading": texts.heading,
+        "links": texts.links,
         "legend": series if len(series) > 1 else (),
         "axis": [number(value, unit) for value in (maximum, (maximum + minimum) / 2, minimum)],
         "view_box": f"0 0 {WIDTH} {HEIGHT}",
-        "summary": _summary(labels, series, title, unit),
+        "summary": _summary(labels, series, texts.title, unit),
         "grid": "".join(f"M0 {height}h{WIDTH}" for height in (0, HEIGHT // 2, HEIGHT)),
         "drawing": drawing,
-        "tooltips": list(_tooltips(labels, series, columns, unit)),
+        "tooltips": list(_tooltips(labels, series, columns, texts)),
         "ticks": ticks(labels),
         "columns": [each.name for each in series],
         "rows": [
-            (label, [number(value, unit) for value in column]) for label, column in zip(labels, columns, strict=True)
+            (label, [number(value, unit) for value in column], link)
+            for label, column, link in zip(labels, columns, links, strict=True)
         ],
     }
     return render_to_string("admin/charts/figure.html", context)
@@ -232,13 +255,14 @@ def _summary(labels: Sequence[str], series: Sequence[Series], title: str, unit: 
 
 
 def _tooltips(
-    labels: Sequence[str], series: Sequence[Series], columns: Sequence[Sequence[float | None]], unit: str
+    labels: Sequence[str], series: Sequence[Series], columns: Sequence[Sequence[float | None]], texts: Texts
 ) -> Iterator[dict[str, str]]:
     """An invisible bar over the whole height of each label, so that a small one is as easily found."""
     step = WIDTH / len(labels)
     for i, (label, column) in enumerate(zip(labels, columns, strict=True)):
-        text = f"{label}: {_tooltip_text(series, column, unit)}"
-        yield {"x": _round(i * step), "width": _round(step), "height": str(HEIGHT), "text": text}
+        text = f"{label}: {_tooltip_text(series, column, texts.unit)}"
+        link = texts.links[i] if texts.links and any(column) else ""
+        yield {"x": _round(i * step), "width": _round(step), "height": str(HEIGHT), "text": text, "link": link}
 
 
 def _tooltip_text(series: Sequence[Series], column: Sequence[float | None], unit: str) -> str:

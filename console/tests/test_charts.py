@@ -150,3 +150,14 @@ def test_a_number_for_a_person(value: float | None, text: str) -> None:
 
 def test_a_number_with_its_unit() -> None:
     assert number(12, " %") == "12 %"
+
+
+def test_bars_and_rows_lead_where_they_say() -> None:
+    html = bars(["1999", "2000"], [3, 0], title="Years", heading="Year", links=["?year=1999&x=<", "?year=2000"])
+    in_table = [link.get("href") for rows in drawn(html).iter("table") for link in rows.iter("a")]
+    assert in_table == ["?year=1999&x=<", "?year=2000"]
+    in_drawing = [link for svg in drawn(html).iter("svg") for link in svg.iter("a")]
+    assert [each.get("href") for each in in_drawing] == ["?year=1999&x=<"]  # nothing is to be seen of 2000
+    assert [[each.tag for each in link] for link in in_drawing] == [["rect"]]
+    assert next(drawn(html).iter("svg")).get("role") == "group"
+    assert next(each for each in drawn(html).iter("th")).text == "Year"
