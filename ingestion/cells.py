@@ -145,6 +145,22 @@ def _are_known(parts: Collection[str], known: Collection[str]) -> bool:
     return {part.casefold() for part in parts} <= {item.casefold() for item in known}
 
 
+def separated_reader(separator: str) -> Read:
+    """Of texts with this separator between them, and with no other."""
+
+    def read_list(cell: str) -> str:
+        items = [item for each in unescape(cell)[0].split(separator) if (item := each.strip(_UNSEEN))]
+        return ascii_json(items) if items else ""
+
+    return read_list
+
+
+def read_verbatim(cell: str) -> str:
+    """The text as it stands, of a cell in which a program has written what somebody wrote: None is a text."""
+    text = unescape(cell)[0]
+    return ascii_json([text]) if text in SPREADSHEET_ERRORS else read_text(text) if text.strip(_UNSEEN) else ""
+
+
 def ignore(cell: str) -> str:
     return ""
 

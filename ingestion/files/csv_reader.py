@@ -7,29 +7,26 @@ why (payloads.unreadable_record), so that it ends as a dead letter.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import accumulate, islice, pairwise, takewhile
 from types import MappingProxyType
-from typing import BinaryIO, TypeAlias, TypeGuard
+from typing import Any, BinaryIO, TypeGuard
 
 from ingestion import cells as csv_cells
 from ingestion.cells import Kind, Read
 from ingestion.files import originals
-from ingestion.files.encodings import MAX_LINE
+from ingestion.files.csv_rows import CONFLICT_MARKS, MAX_ROW, MalformedRow, Row, read_header, read_rows
 from ingestion.files.local_dates import DateStyle, LocalDates
 from ingestion.files.originals import Comparison, Place
 from ingestion.files.shared_keys import SharedKeys
 from ingestion.payloads import RESERVED_MEMBERS, ParseError, ascii_json, unreadable_record
-from ingestion.streams import Stream
+from ingestion.streams import Layout, Stream
 
-MAX_ROW = MAX_LINE
-"""Bytes of one row."""
 MAX_REREAD_BYTES = 4 * MAX_ROW
 """Bytes that may be read again because of unclosed quotation marks, even in a small file."""
 MAX_COLUMNS = 1000
@@ -39,20 +36,15 @@ CHUNK_BYTES = 1_000_000
 """Of the file; as JSON it is about twice as much."""
 CHUNK_NAMES = 2_000_000
 """Characters of the columns' names, which the JSON repeats in each row."""
-DELIMITERS = (",", ";", "\t")
 DECIMAL_COMMA = (";", "\t")
 """The delimiters of spreadsheets whose decimal mark may be the comma."""
 REPORT_COLUMNS = ("row", "error")
 """The columns that the rejected rows have besides: a file with both is one of those, and they are ignored."""
 
-_separator_line = re.compile(rb"(?:\xef\xbb\xbf)?\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
-"""What Excel writes above the header, and reads there."""
 _decimal_comma = re.compile(r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]{1,400}),[0-9]+(?:[eE][+-]?[0-9]{1,4})?")
 _thousands = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+")
 
 NO_MAPPING: Mapping[str, str] = MappingProxyType({})
-
-csv.field_size_limit(MAX_ROW)
 
 
 @dataclass(frozen=True)
@@ -75,19 +67,6 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class MalformedRow:
-    """A row that is not CSV, as it is in the file."""
-
-    text: str
-    reason: str
-    reread_bytes: int = 0
-    """Bytes behind it that were read with it, and have to be read again."""
-
-
-Row: TypeAlias = "list[str] | MalformedRow"
-
-
-@dataclass(frozen=True)
 class Column:
     name: str
     """In the file."""
@@ -104,13 +83,19 @@ class Column:
 
 
 def map_columns(
-    names: Sequence[str], stream: Stream, delimiter: str = ",", mapping: Mapping[str, str] = NO_MAPPING
+    names: Sequence[str],
+    stream: Stream,
+    delimiter: str = ",",
+    mapping: Mapping[str, str] = NO_MAPPING,
+    layout: Layout | None = None,
 ) -> list[Column]:
     """The columns of a header, mapped regardless of case, spaces, hyphens and underscores. Raises ParseError.
 
-    `mapping` (column → field) maps further columns, where no other column has that field.
+    `mapping` (column → field) maps further columns, where no other column has that field. A layout maps them all.
     """
     _check_names(names)
+    if layout:
+        return _check_duplicates([_column_of_layout(name, stream, delimiter, layout) for name in names])
     readers, kinds = csv_cells.readers_of(stream.schema, stream.known_items), csv_cells.kinds_of(stream.schema)
     ours = set(REPORT_COLUMNS) if set(REPORT_COLUMNS) <= set(names) and not set(REPORT_COLUMNS) & set(readers) else ()
     fields = _fields_of(names, readers, {name: field for name, field in mapping.items() if name not in ours})
@@ -126,8 +111,8 @@ def map_columns(
 
 def _fields_of(names: Sequence[str], known: Collection[str], mapping: Mapping[str, str]) -> list[str]:
     """The field of each column; empty where it has none."""
-    by_name = {_normalized(field): field for field in known}
-    fields = [by_name.get(_normalized(name), "") for name in names]
+    by_name = {normalized_name(field): field for field in known}
+    fields = [by_name.get(normalized_name(name), "") for name in names]
     for position, name in enumerate(names):
         field = mapping.get(name, "")
         if field in known and field not in fields and not fields[position]:
@@ -135,8 +120,27 @@ def _fields_of(names: Sequence[str], known: Collection[str], mapping: Mapping[st
     return fields
 
 
+def _column_of_layout(name: str, stream: Stream, delimiter: str, layout: Layout) -> Column:
+    """Texts are read as they stand: an exporting program writes None where somebody wrote None."""
+    fields = {normalized_name(column): field for column, field in layout.columns.items()}
+    separators = {normalized_name(column): separator for column, separator in layout.lists.items()}
+    field = fields.get(normalized_name(name), "")
+    if not field:
+        known = (*layout.header, *layout.any_of, *layout.optional, *REPORT_COLUMNS)
+        is_known = normalized_name(name) in map(normalized_name, known)
+        return Column(name, "", "text", csv_cells.ignore if is_known else csv_cells.read_text)
+    kind, read = csv_cells.kinds_of(stream.schema)[field], csv_cells.readers_of(stream.schema)[field]
+    if separator := separators.get(normalized_name(name)):
+        return Column(name, field, kind, csv_cells.separated_reader(separator))
+    if kind == "text":
+        return Column(name, field, kind, csv_cells.read_verbatim)
+    if kind == "number" and delimiter in DECIMAL_COMMA:
+        read = _with_decimal_comma(read, delimiter)
+    return Column(name, field, kind, csv_cells.cell_reader(read, kind))
+
+
 def _is_mapped_by(mapping: Mapping[str, str], column: Column) -> bool:
-    return mapping.get(column.name) == column.field and _normalized(column.name) != _normalized(column.field)
+    return mapping.get(column.name) == column.field and normalized_name(column.name) != normalized_name(column.field)
 
 
 def _with_decimal_comma(read: Read, delimiter: str) -> Read:
@@ -150,7 +154,7 @@ def with_point(cell: str, delimiter: str) -> str:
     return cell.replace(".", "").replace(",", ".")
 
 
-def _normalized(name: str) -> str:
+def normalized_name(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
@@ -181,12 +185,17 @@ class CsvFile:
     """A file that is known to be UTF-8 without a line of more than MAX_ROW bytes. Raises ParseError for its header."""
 
     def __init__(
-        self, file: BinaryIO, stream: Stream, delimiter: str = "", mapping: Mapping[str, str] = NO_MAPPING
+        self,
+        file: BinaryIO,
+        stream: Stream,
+        delimiter: str = "",
+        mapping: Mapping[str, str] = NO_MAPPING,
+        layout: Layout | None = None,
     ) -> None:
         self.file, self.stream = file, stream
-        self.start, named = self._separator_line()
-        self.delimiter, names, self.header_row, self.first_row = self._header(delimiter or named)
-        self.columns = map_columns(names, stream, self.delimiter, mapping)
+        header = read_header(file, delimiter)
+        self.delimiter, self.header_row, self.first_row = header.delimiter, header.row, header.end
+        self.columns = map_columns(header.names, stream, self.delimiter, mapping, layout)
         self.mapped = {column.name: column.field for column in self.columns if _is_mapped_by(mapping, column)}
         """column → field, of those that `mapping` has mapped."""
         self.shared_keys = 0
@@ -199,34 +208,13 @@ class CsvFile:
         """column → how its local dates are written."""
         self.restored: dict[int, dict[str, str]] = {}
         """The position of a column → cells that a spreadsheet has changed → what stood there."""
+        self.given: Mapping[str, Any] = {}
+        """Members that every record has in which its row has no other value."""
 
     @property
     def own_columns(self) -> list[Column]:
         """The columns without those of our report."""
         return [column for column in self.columns if column.read is not csv_cells.ignore]
-
-    def _separator_line(self) -> tuple[int, str]:
-        """(byte behind it, delimiter) of a first line `sep=;`, which is no row; (0, "") without one."""
-        self.file.seek(0)
-        found = _separator_line.fullmatch(self.file.readline(20))
-        return (self.file.tell(), found[1].decode("latin-1")) if found else (0, "")
-
-    def _header(self, delimiter: str) -> tuple[str, list[str], int, int]:
-        """(delimiter, names, row, end): by the delimiter that gives the most columns."""
-        found = [(each, *self._header_by(each)) for each in ([delimiter] if delimiter else DELIMITERS)]
-        delimiter, row, number, end = max(found, key=lambda each: len(each[1]) if isinstance(each[1], list) else 0)
-        if isinstance(row, MalformedRow):
-            raise ParseError(f"The header cannot be read: {row.reason}")
-        names = [" ".join(csv_cells.unescape(name)[0].split()) for name in row]
-        while not names[-1]:  # ends, since a row of blanks is no header
-            names.pop()
-        return delimiter, names, number, end
-
-    def _header_by(self, delimiter: str) -> tuple[Row, int, int]:
-        for number, (row, end) in enumerate(self.rows(self.start, delimiter), start=1):
-            if isinstance(row, MalformedRow) or any(cell.strip() for cell in row):
-                return row, number, end
-        raise ParseError("The file is empty.")
 
     def survey(self, size: int) -> None:
         """Reads the rows once: counts those that share a key, and sees how the dates of each column are written.
@@ -296,21 +284,9 @@ class CsvFile:
                 break
         return number
 
-    def rows(self, start: int, delimiter: str = "") -> Iterator[tuple[Row, int]]:
+    def rows(self, start: int) -> Iterator[tuple[Row, int]]:
         """(row, byte behind it) from the byte `start` on."""
-        lines = _Lines(self.file, start)
-        while True:
-            reader = csv.reader(lines, delimiter=delimiter or self.delimiter, skipinitialspace=True, strict=True)
-            try:
-                for row in reader:
-                    yield row, lines.end
-                    lines.next_row()
-            except csv.Error as error:
-                broken = lines.recover(error)
-                yield broken, lines.end
-                lines = _Lines(self.file, lines.end)
-            else:
-                return
+        return read_rows(self.file, start, self.delimiter)
 
     def keys(self) -> Iterator[str]:
         """Of the rows that have one."""
@@ -322,7 +298,8 @@ class CsvFile:
 
     def chunks(self, start: int, max_rows: int) -> Iterator[Chunk]:
         """The records of the rows from the byte `start` on, at most `max_rows` at once."""
-        lengths = [0, *accumulate(len(column.key) + 8 for column in self.columns)]
+        given = len(self._given_members(()))
+        lengths = list(accumulate((len(column.key) + 8 for column in self.columns), initial=given))
         rows: list[Row] = []
         numbers: list[int] = []
         names = 0
@@ -357,10 +334,15 @@ class CsvFile:
     def _records(self, rows: list[list[str]]) -> list[str]:
         """Column by column: many cells of a column are alike, and are then read once."""
         parts = [
-            list(map(_Cells(column).__getitem__, cells))
+            list(map(_Cells(column, self.given).__getitem__, cells))
             for column, cells in zip(self.columns, zip(*rows, strict=True), strict=False)
         ]
-        return [f"{{{','.join(filter(None, record))}}}" for record in zip(*parts, strict=True)]
+        given = self._given_members(column.key for column in self.columns)
+        return [f"{{{','.join(filter(None, (given, *record)))}}}" for record in zip(*parts, strict=True)]
+
+    def _given_members(self, columns: Iterable[str]) -> str:
+        """Those that no column has, as they stand in a record."""
+        return ascii_json({name: value for name, value in self.given.items() if name not in {*columns}})[1:-1]
 
     def _malformed(self, row: Row) -> str:
         if isinstance(row, MalformedRow):
@@ -368,10 +350,13 @@ class CsvFile:
         width = len(self.columns)
         # Only the row's own cells are read: there may be a million rows of one cell under a thousand columns.
         cells = zip(self.columns, row, strict=False)
-        record = {column.key: json.loads(value) for column, cell in cells if (value := column.read(cell))}
+        read = {column.key: json.loads(value) for column, cell in cells if (value := column.read(cell))}
+        record = {**self.given, **read}
         if not any(row[width:]) and len(row) > width:
             return ascii_json(record)  # only surplus delimiters
         reason = f"The row has {len(row)} cells, the header {width}."
+        if row[0].startswith(CONFLICT_MARKS):
+            reason = f"{row[0][:7]} marks an unresolved merge conflict."
         return ascii_json({**record, **unreadable_record(reason, row)})
 
 
@@ -474,48 +459,13 @@ class _Notes:
 class _Cells(dict[str, str]):
     """cell → the JSON of its member, empty for none; filled on demand."""
 
-    def __init__(self, column: Column) -> None:
+    def __init__(self, column: Column, given: Mapping[str, Any]) -> None:
         super().__init__()
         self.name = f"{ascii_json(column.key)}:"
         self.read = column.read
+        self.otherwise = ascii_json(given[column.key]) if column.key in given else ""
 
     def __missing__(self, cell: str) -> str:
-        value = self.read(cell)
+        value = self.read(cell) or self.otherwise
         member = self[cell] = f"{self.name}{value}" if value else ""
         return member
-
-
-class _RowTooLong(csv.Error):
-    pass
-
-
-class _Lines:
-    """The lines of a file as text, for csv.reader, which reads no more of them than the row needs."""
-
-    def __init__(self, file: BinaryIO, start: int) -> None:
-        file.seek(start)
-        self.file = file
-        self.row = self.end = start
-        """The first byte of the current row, and the byte behind what was read of it."""
-        self.at_end = False
-
-    def next_row(self) -> None:
-        self.row = self.end
-
-    def __iter__(self) -> Iterator[str]:
-        for line in self.file:
-            self.end += len(line)
-            if self.end - self.row > MAX_ROW:
-                raise _RowTooLong(f"The row has more than {MAX_ROW} bytes.")
-            yield line.decode("utf-8-sig" if self.row == 0 else "utf-8")
-        self.at_end = True
-
-    def recover(self, error: csv.Error) -> MalformedRow:
-        """What was read of the row; its first line alone if a quotation mark is unclosed, so that the rest is read."""
-        unclosed = self.at_end or isinstance(error, _RowTooLong)
-        self.file.seek(self.row)
-        text = self.file.readline() if unclosed else self.file.read(self.end - self.row)
-        reread = self.end - self.row - len(text)
-        self.end = self.row + len(text)
-        reason = "Unclosed quotation mark." if unclosed else f"Not CSV: {error}."
-        return MalformedRow(text.decode().rstrip("\r\n"), reason, reread)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from ingestion.files.csv_reader import Chunk, gaps_of
@@ -60,6 +60,13 @@ def json_chunks(file: BinaryIO, size: int, done: int, max_rows: int) -> Iterator
         lines = [_line_of(item) for item in items[start : start + max_rows]]
         end = size * (start + len(lines)) // len(items)
         yield Chunk("\n".join(lines).encode(), len(lines), end, start + 1)
+
+
+def with_members(chunk: Chunk, given: Mapping[str, Any]) -> Chunk:
+    """The chunk with these members in each of its objects that does not have them."""
+    items = map(json.loads, chunk.body.split(b"\n"))
+    lines = [ascii_json({**given, **item} if isinstance(item, dict) else item) for item in items]
+    return replace(chunk, body="\n".join(lines).encode())
 
 
 def survey(items: Iterable[Any], stream: Stream, opened: ExitStack) -> Members:

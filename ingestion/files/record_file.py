@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, fields
+from copy import copy
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any, BinaryIO
@@ -19,6 +21,7 @@ from typing import Any, BinaryIO
 from django.conf import settings
 
 from ingestion.files.csv_reader import MAX_COLUMN_NAME, MAX_COLUMNS, NO_MAPPING, Chunk, CsvFile
+from ingestion.files.csv_rows import read_header
 from ingestion.files.encodings import MAX_LINE, UTF8, as_utf8
 from ingestion.files.json_reader import (
     Members,
@@ -28,12 +31,13 @@ from ingestion.files.json_reader import (
     ndjson_chunks,
     ndjson_items,
     survey,
+    with_members,
 )
 from ingestion.files.spool import READ_SIZE, TemporaryFiles, anonymous_tempfile
 from ingestion.files.xlsx_reader import OLD_EXCEL, ZIP, Sheet, read_sheet
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
-from ingestion.streams import Stream
+from ingestion.streams import Layout, Stream
 from ingestion.validation import key_of
 
 MAX_RATIO = 200
@@ -77,6 +81,33 @@ class RecordFile(SourceFile):
     """Of all records."""
     notes: tuple[str, ...] = ()
     """What a person should know of how the file was read."""
+    layout: Layout | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Members that every record has that has no others of these names."""
+    named_fields: Mapping[str, str] = field(default_factory=dict)
+    """Of these, those that the sender has named for the whole file (Stream.upload_fields)."""
+
+    @property
+    def kind(self) -> str:
+        """Of the layout; empty for none."""
+        return self.layout.kind if self.layout else ""
+
+    @property
+    def fingerprint(self) -> str:
+        """What the same file is noticed by: the same bytes for another collection are another file."""
+        if not self.layout and not self.named_fields:
+            return self.sha256
+        given = self.layout.given if self.layout else {}
+        return fingerprint_of(self.sha256, self.kind, given, self.named_fields)
+
+    def with_given(self, given: Mapping[str, Any], named_fields: Mapping[str, str] | None = None) -> RecordFile:
+        """The same file, whose records have these members."""
+        csv = copy(self.csv)
+        if csv:
+            csv.given = given
+        return replace(
+            self, csv=csv, given=given, named_fields=self.named_fields if named_fields is None else named_fields
+        )
 
     @property
     def columns(self) -> list[str]:
@@ -100,7 +131,8 @@ class RecordFile(SourceFile):
     @property
     def absent_fields(self) -> list[str]:
         """The fields that no record of the file has."""
-        return [name for name in self.stream.schema.model_fields if name not in self.members.fields]
+        present = {*self.members.fields, *self.given}
+        return [name for name in self.stream.schema.model_fields if name not in present]
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -130,8 +162,14 @@ class RecordFile(SourceFile):
         if self.csv:
             return self.csv.chunks(offset, max_rows)
         if self.format == Format.JSON:
-            return json_chunks(self.file, self.size, rows, max_rows)
-        return ndjson_chunks(self.file, offset, max_rows)
+            chunks = json_chunks(self.file, self.size, rows, max_rows)
+        else:
+            chunks = ndjson_chunks(self.file, offset, max_rows)
+        return (with_members(chunk, self.given) for chunk in chunks) if self.given else chunks
+
+
+def fingerprint_of(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _style_of(csv: CsvFile) -> dict[str, Any]:
@@ -187,20 +225,31 @@ def read_source(file: BinaryIO, name: str, opened: ExitStack, content_type: str 
     )
 
 
-def inspect_source(source: SourceFile, stream: Stream, mapping: Mapping[str, str] = NO_MAPPING) -> RecordFile:
-    """The second half of inspect_file()."""
+def header_of(source: SourceFile) -> list[str]:
+    """The names of its columns; of JSON and NDJSON, the members of its first object. Raises ParseError."""
+    if source.format in (Format.CSV, Format.XLSX):
+        return read_header(source.file, "," if source.format == Format.XLSX else "").names
+    items = json_items(source.file) if source.format == Format.JSON else ndjson_items(source.file)
+    return next((list(item) for item in items if isinstance(item, dict)), [])
+
+
+def inspect_source(
+    source: SourceFile, stream: Stream, mapping: Mapping[str, str] = NO_MAPPING, layout: Layout | None = None
+) -> RecordFile:
+    """The second half of inspect_file(). A file with a layout may have no rows."""
     csv = None
     if source.format in (Format.CSV, Format.XLSX):
-        csv = CsvFile(source.file, stream, "," if source.format == Format.XLSX else "", mapping)
+        csv = CsvFile(source.file, stream, "," if source.format == Format.XLSX else "", mapping, layout)
     members = _members_of_csv(csv, source.size) if csv else _members(source.file, source.format, stream)
     inspected = RecordFile(
         **{each.name: getattr(source, each.name) for each in fields(SourceFile)},
         stream=stream,
         csv=csv,
         members=members,
-        notes=(*source.source_notes, *_notes(csv, members, stream)),
+        notes=(*source.source_notes, *_notes(csv, members, stream, layout)),
+        layout=layout,
     )
-    if next(inspected.chunks(), None) is None:
+    if not layout and next(inspected.chunks(), None) is None:
         raise ParseError("The file has no rows.")
     return inspected
 
@@ -241,7 +290,7 @@ def _notes_of_source(encoding: str, workbook: Sheet | None) -> Iterator[str]:
         yield f"The file is read as {encoding}. Check accented letters."
 
 
-def _notes(csv: CsvFile | None, members: Members, stream: Stream) -> Iterator[str]:
+def _notes(csv: CsvFile | None, members: Members, stream: Stream, layout: Layout | None) -> Iterator[str]:
     if csv and csv.mapped:
         yield f"Mapped by hand: {', '.join(f'“{name}” to {field}' for name, field in csv.mapped.items())}."
     for column in csv.columns if csv else []:
@@ -253,7 +302,8 @@ def _notes(csv: CsvFile | None, members: Members, stream: Stream) -> Iterator[st
         yield f"Ignored, since {stream.name} have no such field: {named}{f', and {more} more' if more > 0 else ''}."
     if members.shared_keys:
         yield f"{members.shared_keys} rows share a key with another row. Of each key, the newest row is stored."
-    if "updated_at" in stream.schema.model_fields and "updated_at" not in members.fields:
+    given = layout.dated if layout else ()
+    if "updated_at" in stream.schema.model_fields and "updated_at" not in (*members.fields, *given):
         yield "The file has no updated_at, so its records count as newer than all stored records."
 
 

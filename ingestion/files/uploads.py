@@ -6,7 +6,8 @@ Whatever ends the process, sending the same file again continues where it stoppe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, NoReturn
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet, Sum
@@ -16,7 +17,8 @@ from django.utils import timezone
 from ingestion import backlog, doorbell
 from ingestion.files.csv_reader import Chunk
 from ingestion.files.losses import Losses, losses_of
-from ingestion.files.record_file import RecordFile, first_records
+from ingestion.files.record_file import RecordFile, fingerprint_of, first_records
+from ingestion.files.sets import FileSet, Uploadable, given_to
 from ingestion.models import Delivery, Upload
 from ingestion.payloads import ascii_json
 from ingestion.refusals import RequestRejected
@@ -46,7 +48,7 @@ class WouldClearFields(RequestRejected):
 
 
 def ingest_files(
-    files: Sequence[RecordFile],
+    files: Sequence[Uploadable],
     client: str,
     *,
     again: bool = False,
@@ -59,64 +61,89 @@ def ingest_files(
     Rejects before anything is stored: (409) a file that was already imported, unless `again`, or that another request
     is importing right now; (422) one that lacks required columns; (409) one that lacks other fields, which stored
     records would lose, unless `clear_missing`. Of several files, those already imported are not rejected if another one
-    is new or unfinished: so an interrupted form continues when it is sent again.
+    is new or unfinished: so an interrupted form continues when it is sent again. A set that was already imported is
+    not rejected either, but its upload returned.
     """
     for number, file in enumerate(files):
         if file.missing_fields:
             _reject_missing(file)
-        if any(file.sha256 == other.sha256 for other in files[:number]):
+        if any(file.fingerprint == other.fingerprint for other in files[:number]):
             raise RequestRejected(400, f"{file.name} was sent twice.")
-    known = {} if again else {file.sha256: earlier for file in files if (earlier := _known(file, client))}
-    if len(known) == len(files):
-        raise AlreadyUploaded(files[0], known[files[0].sha256])
+    known = {} if again else find_earlier(files, client)
+    single = next((file for file in files if isinstance(file, RecordFile)), None)
+    if single and len(known) == len(files):
+        raise AlreadyUploaded(single, known[single.fingerprint])
     if not clear_missing:
         for file in files:
-            _reject_losses(file, client, is_known=file.sha256 in known)
-    return [known.get(file.sha256) or _ingest(file, client, again=again, on_progress=on_progress) for file in files]
+            _reject_losses(file, client, is_known=file.fingerprint in known)
+    return [
+        known.get(file.fingerprint) or _ingest(file, client, again=again, on_progress=on_progress) for file in files
+    ]
 
 
-def _reject_missing(file: RecordFile) -> None:
+def find_earlier(files: Sequence[Uploadable], client: str) -> dict[str, Upload]:
+    """fingerprint → the finished upload of that file or set, of those that are not to be continued."""
+    return {file.fingerprint: earlier for file in files if (earlier := _known(file, client))}
+
+
+def _reject_missing(file: Uploadable) -> None:
     fields = {name: ["is required, but the file has no such column"] for name in file.missing_fields}
     raise RequestRejected(
         422, f"{file.name} lacks required columns of {file.stream.name}: {', '.join(fields)}.", fields=fields
     )
 
 
-def _reject_losses(file: RecordFile, client: str, *, is_known: bool) -> None:
-    """Refuses (409) a file of which stored records would lose fields; what goes on has been decided."""
-    if is_known or _unfinished(file, client):
+def _reject_losses(file: Uploadable, client: str, *, is_known: bool) -> None:
+    """Refuses (409) a file of which stored records would lose fields; what goes on has been decided.
+
+    A file with a layout has all that there is to say of its records.
+    """
+    if isinstance(file, FileSet) or file.layout or is_known or _unfinished(file, client):
         return
     if (losses := losses_of(file)).records:
         raise WouldClearFields(file, losses)
 
 
-def _known(file: RecordFile, client: str) -> Upload | None:
+def _known(file: Uploadable, client: str) -> Upload | None:
     """The finished upload of the file, unless there is one to continue."""
     return None if _unfinished(file, client) else _finished(file, client)
 
 
-def _finished(file: RecordFile, client: str) -> Upload | None:
-    return _same_file(file, client).filter(format=file.format).exclude(finished_at=None).order_by("-pk").first()
+def _finished(file: Uploadable, client: str) -> Upload | None:
+    finished = _same_file(file, client).exclude(finished_at=None)
+    return finished.filter(format=_format_of(file)).order_by("-pk").first()
 
 
-def _unfinished(file: RecordFile, client: str) -> Upload | None:
+def _unfinished(file: Uploadable, client: str) -> Upload | None:
     """Rejects (409) to continue it in another format or with another mapping, which would give other rows."""
     found = _same_file(file, client).filter(finished_at=None).first()
-    if found and found.format != file.format:
+    if found and found.format != (wanted := _format_of(file)):
         started = f"{file.name} is being imported as {found.get_format_display()} (upload {found.pk})"
-        raise RequestRejected(409, f"{started}: finish that first, then send it as {file.format.label}.")
-    if found and found.reading.get("mapped_columns", {}) != file.mapped:
+        raise RequestRejected(409, f"{started}: finish that first, then send it as {wanted.label}.")
+    if found and isinstance(file, RecordFile) and found.reading.get("mapped_columns", {}) != file.mapped:
         started = f"{file.name} is being imported with other columns mapped (upload {found.pk})"
         raise RequestRejected(409, f"{started}: finish that first.")
     return found
 
 
-def _same_file(file: RecordFile, client: str) -> QuerySet[Upload]:
-    return Upload.objects.filter(client=client, stream=file.stream.name, fingerprint=file.sha256)
+def _format_of(file: Uploadable) -> Upload.Format:
+    return Upload.Format.SET if isinstance(file, FileSet) else file.format
 
 
-def _ingest(file: RecordFile, client: str, *, again: bool, on_progress: Callable[[int], object]) -> Upload:
+def _same_file(file: Uploadable, client: str) -> QuerySet[Upload]:
+    return Upload.objects.filter(client=client, stream=file.stream.name, fingerprint=file.fingerprint)
+
+
+def _ingest(file: Uploadable, client: str, *, again: bool, on_progress: Callable[[int], object]) -> Upload:
+    if isinstance(file, FileSet):
+        return _ingest_set(file, client, again=again, on_progress=on_progress)
     upload = _start(file, client, again=again)
+    _ingest_rows(file.with_given(upload.given), upload, on_progress)
+    return upload
+
+
+def _ingest_rows(file: RecordFile, upload: Upload, on_progress: Callable[[int], object]) -> None:
+    """What is missing of the file."""
     rows = upload.deliveries.aggregate(rows=Sum("count"))["rows"] or 0
     on_progress(upload.offset)
     for chunk in file.chunks(upload.offset, rows, DELIVERY_RECORDS[connection.vendor]):
@@ -124,6 +151,22 @@ def _ingest(file: RecordFile, client: str, *, again: bool, on_progress: Callable
         rows += chunk.count
         on_progress(upload.offset)
     _move(upload, file.size, finished_at=Now())
+    upload.refresh_from_db()
+
+
+def _ingest_set(files: FileSet, client: str, *, again: bool, on_progress: Callable[[int], object]) -> Upload:
+    """Stores the parts one after the other. What a set that is continued gives to its records was decided at first."""
+    upload = _start_set(files, client, again=again)
+    if upload.finished_at:
+        return upload
+    exported_at, done = datetime.fromisoformat(upload.reading["exported_at"]), 0
+    for part in files.parts:
+        started = _start_part(part.with_given(given_to(part, upload.given, exported_at)), upload)
+        if not started.finished_at:
+            _ingest_rows(part.with_given(started.given), started, lambda offset, done=done: on_progress(done + offset))  # type: ignore[misc]
+        done += part.size
+        on_progress(done)
+    Upload.objects.filter(pk=upload.pk, finished_at=None).update(offset=files.size, changed_at=Now(), finished_at=Now())
     upload.refresh_from_db()
     return upload
 
@@ -136,24 +179,71 @@ def _start(file: RecordFile, client: str, *, again: bool) -> Upload:
     """
     try:
         with transaction.atomic():
-            upload = Upload.objects.create(
-                stream=file.stream.name,
-                client=client,
-                name=file.name[:255],
-                format=file.format,
-                size=file.size,
-                sha256=file.sha256,
-                fingerprint=file.sha256,
-                columns=file.columns,
-                reading=file.reading,
-            )
+            upload = Upload.objects.create(client=client, fingerprint=file.fingerprint, **_columns_of(file))
             if not again and (earlier := _finished(file, client)):
                 raise AlreadyUploaded(file, earlier)
             return upload
     except IntegrityError:
-        if unfinished := _unfinished(file, client):
-            return unfinished
-        raise RequestRejected(409, f"{file.name} has just been imported by another request.") from None
+        return _unfinished(file, client) or _reject_overtaken(file)
+
+
+def _start_set(files: FileSet, client: str, *, again: bool) -> Upload:
+    """The unfinished upload of this set, else a new one; the finished one if another request has been faster."""
+    try:
+        with transaction.atomic():
+            upload = Upload.objects.create(
+                client=client,
+                stream=files.stream.name,
+                name=files.name[:255],
+                format=Upload.Format.SET,
+                size=files.size,
+                sha256=files.fingerprint,
+                fingerprint=files.fingerprint,
+                given=dict(files.given),
+                reading={
+                    "exported_at": files.exported_at.isoformat(),
+                    "file_warnings": files.notes,
+                    "left_out": [each.path for each in files.left_out],
+                },
+            )
+            if not again and (earlier := _finished(files, client)):
+                transaction.set_rollback(True)
+                return earlier
+            return upload
+    except IntegrityError:
+        return _unfinished(files, client) or _reject_overtaken(files)
+
+
+def _start_part(part: RecordFile, whole: Upload) -> Upload:
+    """The upload of this part: a new one, or that of an earlier attempt. Equal parts differ by their paths."""
+    fingerprint = fingerprint_of(whole.pk, part.name, part.sha256)
+    if earlier := whole.parts.filter(fingerprint=fingerprint).first():
+        return earlier
+    try:
+        with transaction.atomic():
+            return Upload.objects.create(
+                client=whole.client, part_of=whole, fingerprint=fingerprint, **_columns_of(part)
+            )
+    except IntegrityError:
+        return whole.parts.filter(fingerprint=fingerprint).first() or _reject_overtaken(part)
+
+
+def _columns_of(file: RecordFile) -> dict[str, Any]:
+    return {
+        "stream": file.stream.name,
+        "name": file.name[:255],
+        "format": file.format,
+        "size": file.size,
+        "sha256": file.sha256,
+        "kind": file.kind,
+        "given": dict(file.given),
+        "columns": file.columns,
+        "reading": file.reading,
+    }
+
+
+def _reject_overtaken(file: Uploadable) -> NoReturn:
+    raise RequestRejected(409, f"{file.name} has just been imported by another request.")
 
 
 def _store(upload: Upload, chunk: Chunk, first_row: int) -> None:

@@ -1,0 +1,147 @@
+"""Which kind of file another system has exported: told by its path and its header (ingestion.streams.Layout)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from ingestion.files.csv_reader import MAX_COLUMN_NAME, normalized_name
+from ingestion.refusals import RequestRejected
+from ingestion.streams import Layout, Stream, all_streams
+from ingestion.text import plain
+
+TEXT_EXTENSIONS = (".csv", ".tsv", ".txt", ".xlsx", ".csv.gz")
+"""A table is the same one in each of these."""
+MAX_NAMED = 20
+"""Columns of a header that a message names."""
+
+_copy = re.compile(r"\s*\(\d+\)(?=\.[^./]*$)")
+"""What browsers add to the name of a second download."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A layout and the stream that declares it."""
+
+    stream: Stream
+    layout: Layout
+
+
+def candidates_of(streams: Iterable[Stream]) -> list[Candidate]:
+    return [Candidate(stream, layout) for stream in streams for layout in stream.layouts]
+
+
+def kinds_of(candidates: Iterable[Candidate]) -> list[str]:
+    """Their kinds, each once, those left out aside."""
+    return list(dict.fromkeys(each.layout.kind for each in candidates if not each.layout.left_out))
+
+
+def stream_of_fields(header: Sequence[str]) -> Stream | None:
+    """The only stream all of whose required fields a header names; None where there is none, or several."""
+    names = {normalized_name(name) for name in header}
+    found = [
+        stream
+        for stream in all_streams()
+        if all(normalized_name(n) in names for n, field in stream.schema.model_fields.items() if field.is_required())
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def by_path(path: str, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those whose paths fit the end of the path, the longest that does: deleted/diary.csv is no diary.csv."""
+    parts = _plain_path(path).split("/")
+    for start in range(len(parts)):
+        tail = "/".join(parts[start:])
+        if found := [each for each in candidates if _fits_path(tail, each.layout)]:
+            return found
+    return []
+
+
+def _plain_path(path: str) -> str:
+    path = _copy.sub("", path.strip())
+    extension = next((each for each in TEXT_EXTENSIONS if path.lower().endswith(each)), "")
+    return f"{path.removesuffix(path[-len(extension) :])}.csv" if extension else path
+
+
+def _fits_path(path: str, layout: Layout) -> bool:
+    return any(re.fullmatch(pattern, path, re.IGNORECASE) for pattern in layout.paths)
+
+
+def recognize(path: str, header: Sequence[str], candidates: Sequence[Candidate], kind: str = "") -> Candidate | None:
+    """The layout of a file, None if there is none for it. `kind` is what the sender says of files that do not tell.
+
+    Raises RequestRejected (422) where the header fits several kinds and the path does not tell which, and where the
+    path or the sender names a kind that the header does not fit.
+    """
+    named = by_path(path, candidates)
+    if left_out := next((each for each in named if each.layout.left_out), None):
+        return left_out
+    fitting = [each for each in candidates if _fits_header(header, each.layout)]
+    if kind and (of_kind := [each for each in candidates if each.layout.kind == kind and not each.layout.left_out]):
+        if found := _only_of(of_kind, named, fitting):
+            return found
+        raise _wrong_header(path, header, of_kind[0].layout)
+    if found := _only_of(named, named, fitting):
+        exact = [each for each in fitting if _is_exact(header, each.layout)]
+        if exact and not any(each in named for each in exact):
+            raise UnknownKind(path, [found, *exact])
+        return found
+    if named and not fitting:
+        raise _wrong_header(path, header, named[0].layout)
+    best = _best(header, fitting)
+    if len(kinds_of(best)) > 1:
+        raise UnknownKind(path, best)
+    return best[0] if best else None
+
+
+def _only_of(
+    wanted: Collection[Candidate], named: Collection[Candidate], fitting: Sequence[Candidate]
+) -> Candidate | None:
+    """Of the fitting ones the first that is wanted, one that the path names before others."""
+    found = [each for each in fitting if each in wanted]
+    return next((each for each in found if each in named), None) or next(iter(found), None)
+
+
+def _names(columns: Iterable[str]) -> set[str]:
+    return {normalized_name(name) for name in columns}
+
+
+def _fits_header(header: Sequence[str], layout: Layout) -> bool:
+    names = _names(header)
+    if not layout.header and not layout.any_of:
+        return False
+    return _names(layout.header) <= names and (not layout.any_of or bool(_names(layout.any_of) & names))
+
+
+def _is_exact(header: Sequence[str], layout: Layout) -> bool:
+    return _fits_header(header, layout) and _names(header) <= _known(layout)
+
+
+def _known(layout: Layout) -> set[str]:
+    return _names((*layout.header, *layout.any_of, *layout.optional))
+
+
+def _best(header: Sequence[str], fitting: Sequence[Candidate]) -> list[Candidate]:
+    """Those that know the most columns of the header."""
+    known = [len(_names(header) & _known(each.layout)) for each in fitting]
+    return [each for each, number in zip(fitting, known, strict=True) if number == max(known)]
+
+
+class UnknownKind(RequestRejected):
+    """The header fits several kinds, and the name does not tell."""
+
+    def __init__(self, path: str, candidates: Iterable[Candidate]) -> None:
+        self.kinds = kinds_of(candidates)
+        named = ", ".join(self.kinds)
+        message = f"{path} may be any of these kinds of file: {named}. Say which (kind=), or give it its original name."
+        super().__init__(422, message, fields={"kind": [f"must be one of: {named}"]})
+
+
+def _wrong_header(path: str, header: Sequence[str], layout: Layout) -> RequestRejected:
+    names = _names(header)
+    missing = [name for name in layout.header if normalized_name(name) not in names]
+    lacks = f"lacks {', '.join(missing)}" if missing else f"has none of {', '.join(layout.any_of)}"
+    reads = ", ".join(f"“{plain(name[:MAX_COLUMN_NAME])}”" for name in header[:MAX_NAMED])
+    fields = {name: ["is required, but the file has no such column"] for name in missing or layout.any_of}
+    return RequestRejected(422, f"{path} is no {layout.kind} file: it {lacks}. Its header: {reads}.", fields=fields)
