@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import IO, Any, NoReturn
 
@@ -26,6 +26,7 @@ from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
 from enrichment.uploads import Progress, csv_of_rejected, progress_of
 from ingestion import backlog, capacity, streams
+from ingestion.files.mappings import read_mapping, require_mapped
 from ingestion.files.record_file import RecordFile, inspect_file
 from ingestion.files.spool import TemporaryFiles, spool
 from ingestion.files.uploads import ingest_files, preview
@@ -36,7 +37,7 @@ from ingestion.streams import Stream
 from ingestion.text import strip_unstorable
 
 FORM = ("stream", "file", "csrfmiddlewaretoken")
-OPTIONS = ("again", "dry_run", "missing", "sheet")
+OPTIONS = ("again", "dry_run", "missing", "sheet", "map")
 
 
 class FileBody(BaseParser):
@@ -119,7 +120,7 @@ class UploadsView(ListView):
         schema.CREATED,
         schema.DRY_RUN_ANSWER,
         errors=(409, 422),
-        parameters=(schema.STREAM, schema.NAME, schema.AGAIN, schema.DRY_RUN, schema.MISSING, schema.SHEET),
+        parameters=(schema.STREAM, schema.NAME, schema.AGAIN, schema.DRY_RUN, schema.MISSING, schema.SHEET, schema.MAP),
         body=schema.BODIES,
         tag="uploads",
     )
@@ -146,6 +147,8 @@ class UploadsView(ListView):
 
     def ingest(self, request: Request, query: dict[str, str], *, again: bool, dry_run: bool) -> Response:
         files = read_files(request, query, self.opened)
+        for file in files:
+            require_mapped(file, read_mapping(query.get("map", ""), file.stream))
         if dry_run:
             previews = [preview(file) for file in files]
             return Response({"success": True, "dry_run": True, "uploads": previews, "timestamp": timezone.now()})
@@ -233,6 +236,7 @@ def status_of(request: Request, progress: Progress) -> UploadStatus:
         "message": progress.message,
         "encoding": upload.reading.get("encoding", ""),
         "ignored_columns": upload.reading.get("ignored_columns", []),
+        "mapped_columns": upload.reading.get("mapped_columns", {}),
         "shared_keys": upload.reading.get("shared_keys", 0),
         "file_warnings": upload.reading.get("file_warnings", []),
         "created_at": upload.created_at,
@@ -253,8 +257,13 @@ def read_files(request: Request, query: dict[str, str], opened: ExitStack) -> li
     if "stream" not in query:
         raise RequestRejected(400, "Specify the stream: ?stream=", fields={"stream": ["is required"]})
     stream = read_stream(request, query["stream"])
-    name, sheet = strip_unstorable(query.get("name", "unnamed"), 255), query.get("sheet", "")
-    return [inspect_file(body, name, stream, opened, request.content_type, sheet=sheet)]
+    name = strip_unstorable(query.get("name", "unnamed"), 255)
+    return [inspect_file(body, name, stream, opened, request.content_type, **as_asked(query, stream))]
+
+
+def as_asked(query: Mapping[str, str], stream: Stream) -> dict[str, Any]:
+    """The options of inspect_file()."""
+    return {"sheet": query.get("sheet", ""), "mapping": read_mapping(query.get("map", ""), stream)}
 
 
 def check_length(request: Request) -> None:
@@ -280,9 +289,9 @@ def files_of_form(request: Request, query: dict[str, str], opened: ExitStack) ->
     files = request.FILES.getlist("file")
     if not files:
         raise RequestRejected(400, "The form field file contains no file.", fields={"file": ["is required"]})
-    sheet = query.get("sheet", "")
+    options = as_asked(query, stream)
     return [
-        inspect_file(file.file, strip_unstorable(file.name, 255), stream, opened, file.content_type or "", sheet=sheet)
+        inspect_file(file.file, strip_unstorable(file.name, 255), stream, opened, file.content_type or "", **options)
         for file in files
     ]
 

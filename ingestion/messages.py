@@ -128,8 +128,13 @@ def general_message(messages: Mapping[str, list[str]]) -> str:
     """
     for field, found in messages.items():
         if found:
-            return first_message({_POSITION.sub("", field): [getattr(found[0], "general", found[0])]})
+            return first_message({without_position(field): [getattr(found[0], "general", found[0])]})
     return ""
+
+
+def without_position(field: str) -> str:
+    """`subjects.2` as `subjects`."""
+    return _POSITION.sub("", field)
 
 
 def _with_value(kind: str, general: str, value: Any, location: tuple[int | str, ...]) -> str:

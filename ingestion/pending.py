@@ -9,10 +9,19 @@ from typing import Any
 from django.db.models import F, Func, IntegerField, Q, QuerySet, Value
 
 from ingestion.models import Delivery
+from ingestion.payloads import parse_accepted
+from ingestion.streams import Stream
+from ingestion.validation import key_of
 
 MAX_DELIVERIES = 20
 MAX_BYTES = 4_000_000
 """Of the newest pending deliveries, those that a client's question after one record looks into."""
+
+
+MAX_PENDING = 10_000
+MAX_RECORDS = 200_000
+MAX_RECORD_BYTES = 50_000_000
+"""Of the newest pending deliveries, those whose keys are collected for a preview; deliveries, records and bytes."""
 
 
 class BytesPosition(Func):
@@ -47,3 +56,18 @@ def newest_containing(deliveries: QuerySet[Delivery], key: str) -> Delivery | No
             selected.append(pk)
             space -= size
     return max(containing(selected, [key]), key=lambda delivery: delivery.pk, default=None) if selected else None
+
+
+def keys_of(stream: Stream) -> set[str]:
+    """The keys of the records in the newest pending deliveries of the stream: of up to MAX_RECORDS."""
+    waiting = Delivery.objects.filter(stream=stream.name, processed_at=None, source=Delivery.Source.CLIENT)
+    records, space = MAX_RECORDS, MAX_RECORD_BYTES
+    keys: set[str] = set()
+    for pk, count, size in list(waiting.order_by("-pk").values_list("pk", "count", "size")[:MAX_PENDING]):
+        records, space = records - count, space - size
+        if records < 0 or space < 0:
+            break
+        body, fmt = Delivery.objects.values_list("body", "format").get(pk=pk)
+        items = parse_accepted(bytes(body), ndjson=fmt == Delivery.Format.NDJSON)
+        keys.update(filter(None, (key_of(stream, item) for item in items)))
+    return keys

@@ -1,6 +1,6 @@
 """Items checked against their stream's schema: errors by field, warnings, keys."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +39,15 @@ class ValidationReport:
     at: datetime
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedItem:
+    record: BaseModel | None = None
+    """None for an item that is invalid."""
+    errors: dict[str, list[str]] = field(default_factory=dict)
+    """field: [messages]"""
+    warnings: list[str] = field(default_factory=list)
+
+
 def check(
     stream: Stream, items: list[Any], *, keep_invalid: bool = False, is_of_file: bool = False
 ) -> ValidationReport:
@@ -48,18 +57,24 @@ def check(
     errors: list[dict[str, Any]] = []
     warnings: list[dict[str, Any]] = []
     for index, item in enumerate(items):
-        try:
-            record = validate(stream, item, now)
-        except ValidationError as error:
-            errors.append({"index": index, "id": key_of(stream, item), "errors": field_errors(error)})
-        else:
-            of_payload = payload_warnings(stream, item, record, is_of_file=is_of_file)
-            if found := [*of_payload, *stream.warn(record, context)]:
-                warnings.append({"index": index, "id": key_of(stream, item), "warnings": found})
+        checked = check_item(stream, item, context, is_of_file=is_of_file)
+        if checked.errors:
+            errors.append({"index": index, "id": key_of(stream, item), "errors": checked.errors})
+        elif checked.warnings:
+            warnings.append({"index": index, "id": key_of(stream, item), "warnings": checked.warnings})
     refused = [] if keep_invalid else [error["index"] for error in errors]
     if len(refused) == len(items):
         raise NoValidRecords(errors)
     return ValidationReport(errors=errors, warnings=warnings, refused=refused, count=len(items) - len(refused), at=now)
+
+
+def check_item(stream: Stream, item: Any, context: Context, *, is_of_file: bool = False) -> CheckedItem:
+    try:
+        record = validate(stream, item, context.now)
+    except ValidationError as error:
+        return CheckedItem(errors=field_errors(error))
+    of_payload = payload_warnings(stream, item, record, is_of_file=is_of_file)
+    return CheckedItem(record=record, warnings=[*of_payload, *stream.warn(record, context)])
 
 
 def validate(stream: Stream, item: Any, now: datetime) -> BaseModel:

@@ -174,9 +174,9 @@ class TestIngestFile:
         for told in (
             "Column tutor_id → field tutor_id\n",
             "Column Shoe is not mapped\n",
-            "1 of 3 rows are valid. Nothing was imported.\n",
-            "Row 3 (T-2): age: ",
-            "Row 4: age: ",
+            "Of 3 rows 1 would be stored (1 inserted, 0 updated), ",
+            " 2 would be rejected. Nothing was imported.\n",
+            "2 × age: must be at least 18: row 3 (7), row 4 (8)\n",
         ):
             assert told in printed
         assert not Upload.objects.exists()

@@ -350,9 +350,9 @@ def test_a_preview_tells_how_columns_fit_and_what_is_wrong(client: Client) -> No
     rows = [tutor(), tutor(tutor_id="T-2", age=7), tutor(tutor_id="T-3", age=99)]
     body = csv_of([{"Tutor ID" if name == "tutor_id" else name: row[name] for name in row} | {"x": 1} for row in rows])
     told = previewed(client, body)
-    assert {"column": "Tutor ID", "field": "tutor_id"} in told["columns"]
-    assert {"column": "x", "field": None} in told["columns"]
-    assert (told["checked"], told["whole_file"], told["valid"], told["invalid"]) == (3, True, 2, 1)
+    assert {"column": "Tutor ID", "field": "tutor_id", "suggestion": None} in told["columns"]
+    assert {"column": "x", "field": None, "suggestion": None} in told["columns"]
+    assert (told["checked"], told["valid"], told["invalid"]) == (3, 2, 1)
     assert [(row["row"], row["id"], row["valid"]) for row in told["rows"]] == [
         (2, "T-1001", True),
         (3, "T-2", False),
@@ -362,9 +362,9 @@ def test_a_preview_tells_how_columns_fit_and_what_is_wrong(client: Client) -> No
     assert told["rows"][2]["warnings"] == ["age 99 is outside the usual range of 22 to 65"]
 
 
-def test_a_preview_looks_at_the_first_100_rows(client: Client) -> None:
+def test_a_preview_checks_all_rows_and_shows_the_first_100(client: Client) -> None:
     told = previewed(client, ndjson_of(tutors(150)), content_type=NDJSON)
-    assert (told["checked"], told["whole_file"], told["valid"], len(told["rows"])) == (100, False, 100, 100)
+    assert (told["checked"], told["valid"], len(told["rows"])) == (150, 150, 100)
 
 
 def test_missing_columns_are_previewed_and_refused(client: Client) -> None:

@@ -22,6 +22,9 @@ Ignored = Annotated[list[str], Field(description="Columns, or fields of objects,
 SharedKeys = Annotated[
     Count, Field(description="Rows with a key that another row of the file has, too. The newest row is stored.")
 ]
+Mapped = Annotated[
+    dict[str, str], Field(description="Columns that are not mapped by their names but by `map`: field by column.")
+]
 FileWarnings = Annotated[list[str], Field(description="What to check about how the file was read, for a person.")]
 
 
@@ -54,6 +57,7 @@ class UploadStatus(UploadHead, Outcomes):
     message: Annotated[str, Field(description="What to do if it failed; else empty.")]
     encoding: Encoding
     ignored_columns: Ignored
+    mapped_columns: Mapped
     shared_keys: SharedKeys
     file_warnings: FileWarnings
     created_at: datetime
@@ -75,6 +79,22 @@ class Uploaded(TypedDict):
 class PreviewColumn(TypedDict):
     column: Annotated[str, Field(description="The column's name in the file.")]
     field: Annotated[str | None, Field(description="The field it is mapped to; null: not mapped, and so ignored.")]
+    suggestion: Annotated[str | None, Field(description="A field with a similar name, for `map`.")]
+
+
+class PreviewSample(TypedDict):
+    row: Annotated[int, Field(ge=1)]
+    id: Id
+    value: Annotated[str, Field(description="The value at fault, cut; empty if there is none.")]
+
+
+class PreviewGroup(TypedDict):
+    """Rows with the same error, the same kind of missing reference, or alike warnings."""
+
+    field: str
+    message: Annotated[str, Field(description="Without the value at fault.")]
+    count: Annotated[int, Field(ge=1, description="Rows.")]
+    samples: Annotated[list[PreviewSample], Field(description="The first 5.")]
 
 
 class PreviewRow(TypedDict):
@@ -102,17 +122,27 @@ class Preview(TypedDict):
     cleared_records: Annotated[Count, Field(description="Stored records that would lose one or more of these.")]
     encoding: Encoding
     ignored_columns: Ignored
+    mapped_columns: Mapped
     shared_keys: SharedKeys
     file_warnings: FileWarnings
-    checked: Annotated[Count, Field(description="Checked rows: the first 100 of the file at most.")]
-    whole_file: Annotated[bool, Field(description="Whether these are all rows of the file.")]
-    valid: Annotated[Count, Field(description="Valid rows among those checked.")]
-    invalid: Count
-    rows: list[PreviewRow]
+    checked: Annotated[Count, Field(description="Rows of the file: all are checked.")]
+    valid: Annotated[Count, Field(description="= inserted + updated + stale + waiting")]
+    invalid: Annotated[Count, Field(description="Rows that would become dead letters: see `errors`.")]
+    inserted: Annotated[Count, Field(description="Rows that would be stored, and whose key is new.")]
+    updated: Annotated[Count, Field(description="Rows that would be stored in place of an older record.")]
+    stale: Annotated[Count, Field(description="Rows older than what is stored: they would change nothing.")]
+    waiting: Annotated[
+        Count, Field(description="Rows that would wait for a record which is neither stored nor pending.")
+    ]
+    with_warnings: Annotated[Count, Field(description="Valid rows with a warning.")]
+    errors: Annotated[list[PreviewGroup], Field(description="What is wrong, the most frequent first.")]
+    missing_references: Annotated[list[PreviewGroup], Field(description="What is missing; `value` is the key.")]
+    warnings: Annotated[list[PreviewGroup], Field(description="Alike warnings, with the first one as `message`.")]
+    rows: Annotated[list[PreviewRow], Field(description="The first 100.")]
 
 
 class Previewed(TypedDict):
-    """The files as they would be imported; nothing is stored. References are not checked."""
+    """The files as they would be imported now, all rows and references checked; nothing is stored."""
 
     success: Literal[True]
     dry_run: Literal[True]
@@ -138,7 +168,7 @@ AGAIN = Parameter(
 DRY_RUN = Parameter(
     name="dry_run",
     schema={"type": "boolean", "default": False},
-    description="Store nothing; return the column mapping and the result of checking the first 100 rows.",
+    description="Store nothing; return the column mapping and the result of checking all rows.",
 )
 MISSING_CHOICES = ("refuse", "clear")
 MISSING = Parameter(
@@ -151,6 +181,12 @@ SHEET = Parameter(
     name="sheet",
     schema={"type": "string"},
     description="Name of the sheet, for an Excel file. Default: the first one.",
+)
+MAP = Parameter(
+    name="map",
+    schema={"type": "string"},
+    description="Columns whose names are no fields: `column:field`, separated by commas "
+    "(`map=Full%20name:name`). `suggestion` in the answer of `dry_run` names close ones.",
 )
 UPLOAD_ID = id_parameter("upload", 3)
 UPLOAD_FIELDS = tuple(UploadStatus.__annotations__)
@@ -175,6 +211,7 @@ EXAMPLE = {
     "message": "",
     "encoding": "UTF-8",
     "ignored_columns": [],
+    "mapped_columns": {},
     "shared_keys": 0,
     "file_warnings": [],
     "created_at": "2025-03-01T22:10:00Z",
@@ -185,19 +222,40 @@ PREVIEW_EXAMPLE = {
     "name": f"{FIRST.name}.csv",
     "stream": FIRST.name,
     "format": "csv",
-    "columns": [{"column": FIRST.key.replace("_", " ").title(), "field": FIRST.key}, {"column": "Note", "field": None}],
+    "columns": [
+        {"column": FIRST.key.replace("_", " ").title(), "field": FIRST.key, "suggestion": None},
+        {"column": "Note", "field": None, "suggestion": None},
+    ],
     "missing_fields": [],
     "cleared_fields": {},
     "cleared_records": 0,
     "encoding": "UTF-8",
     "ignored_columns": ["Note"],
+    "mapped_columns": {},
     "shared_keys": 0,
     "file_warnings": [f"Ignored, since {FIRST.name} have no such field: Note."],
-    "checked": 1,
-    "whole_file": True,
+    "checked": 2,
     "valid": 1,
-    "invalid": 0,
-    "rows": [{"row": 2, "id": EXAMPLE_ID, "valid": True, "errors": {}, "warnings": []}],
+    "invalid": 1,
+    "inserted": 1,
+    "updated": 0,
+    "stale": 0,
+    "waiting": 0,
+    "with_warnings": 0,
+    "errors": [
+        {
+            "field": EXAMPLE_FIELD,
+            "message": EXAMPLE_MESSAGES[EXAMPLE_FIELD][0],
+            "count": 1,
+            "samples": [{"row": 3, "id": "", "value": ""}],
+        }
+    ],
+    "missing_references": [],
+    "warnings": [],
+    "rows": [
+        {"row": 2, "id": EXAMPLE_ID, "valid": True, "errors": {}, "warnings": []},
+        {"row": 3, "id": "", "valid": False, "errors": EXAMPLE_MESSAGES, "warnings": []},
+    ],
 }
 LIST = list_answer(partial(UploadStatus), EXAMPLE)
 STATUS = Answer(UploadStatus, description="Its progress.", example=EXAMPLE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import islice
@@ -35,23 +35,33 @@ class Losses:
 
 def losses_of(file: RecordFile) -> Losses:
     """Counts the stored records of the file's keys that have a field which no record of the file has."""
-    absent = [name for name in file.absent_fields if name not in (VERSION, *file.missing_fields)]
-    has = {name: _has(file.stream, name) for name in absent}
-    losses = Losses()
-    rows = file.stream.model._default_manager
-    if not has or not rows.filter(reduce(or_, has.values())).exists():
-        return losses
-    for keys in _together(file.keys(), file.stream):
-        numbers = rows.filter(pk__in=keys).aggregate(
-            records_=Count("pk", filter=reduce(or_, has.values())),
-            **{name: Count("pk", filter=condition) for name, condition in has.items()},
+    counter = LossCounter(file)
+    if counter.may_find_any:
+        for keys in _together(file.keys(), file.stream):
+            counter.add(keys)
+    return counter.losses
+
+
+class LossCounter:
+    def __init__(self, file: RecordFile, losses: Losses | None = None) -> None:
+        absent = [name for name in file.absent_fields if name not in (VERSION, *file.missing_fields)]
+        self.losses = losses or Losses()
+        self._has = {name: _has(file.stream, name) for name in absent}
+        self._rows = file.stream.model._default_manager
+        self.may_find_any = bool(self._has) and self._rows.filter(reduce(or_, self._has.values())).exists()
+
+    def add(self, keys: Collection[str]) -> None:
+        """Of at most KEYS_AT_ONCE records of the file."""
+        if not self.may_find_any or not keys:
+            return
+        numbers = self._rows.filter(pk__in=keys).aggregate(
+            records_=Count("pk", filter=reduce(or_, self._has.values())),
+            **{name: Count("pk", filter=condition) for name, condition in self._has.items()},
         )
-        losses.records += numbers.pop("records_")
-        for name, number in numbers.items():
-            if number:
-                losses.fields[name] = losses.fields.get(name, 0) + number
-    losses.fields = {name: losses.fields[name] for name in absent if name in losses.fields}
-    return losses
+        self.losses.records += numbers.pop("records_")
+        known = self.losses.fields
+        added = {name: known.get(name, 0) + number for name, number in numbers.items()}
+        self.losses.fields = {name: number for name, number in added.items() if number}
 
 
 def _has(stream: Stream, name: str) -> Q:

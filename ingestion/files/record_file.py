@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from copy import copy
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from django.conf import settings
 
-from ingestion.files.csv_reader import MAX_COLUMN_NAME, MAX_COLUMNS, NO_MAPPING, Chunk, CsvFile
+from ingestion.files.csv_reader import MAX_COLUMN_NAME, MAX_COLUMNS, NO_MAPPING, Chunk, Column, CsvFile
 from ingestion.files.csv_rows import read_header
 from ingestion.files.encodings import MAX_LINE, UTF8, as_utf8
 from ingestion.files.json_reader import (
@@ -117,6 +117,13 @@ class RecordFile(SourceFile):
     def mapped(self) -> dict[str, str]:
         """column → field, of the columns that are mapped otherwise than by their names."""
         return self.csv.mapped if self.csv else {}
+
+    def suggestion(self, column: Column) -> str | None:
+        """A field with a similar name, which no column has, for a column without a field."""
+        if column.field:
+            return None
+        free = [name for name in self.stream.schema.model_fields if name not in self.members.fields]
+        return _close(column.name, free)
 
     @property
     def ignored(self) -> list[str]:
@@ -309,8 +316,12 @@ def _notes(csv: CsvFile | None, members: Members, stream: Stream, layout: Layout
 
 def _with_close_field(name: str, stream: Stream) -> str:
     name = name[:MAX_COLUMN_NAME]
-    close = get_close_matches(name.casefold().replace(" ", "_"), stream.schema.model_fields, n=1)
-    return f"{name} (did you mean {close[0]}?)" if close else name
+    close = _close(name, stream.schema.model_fields)
+    return f"{name} (did you mean {close}?)" if close else name
+
+
+def _close(name: str, fields: Iterable[str]) -> str | None:
+    return next(iter(get_close_matches(name.casefold().replace(" ", "_"), list(fields), n=1)), None)
 
 
 def format_of(name: str, content_type: str, head: bytes) -> Upload.Format:

@@ -5,8 +5,9 @@ Whatever ends the process, sending the same file again continues where it stoppe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from django.db import IntegrityError, connection, transaction
@@ -15,6 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from ingestion import backlog, doorbell
+from ingestion.files.checking import check_file
 from ingestion.files.csv_reader import Chunk
 from ingestion.files.losses import Losses, losses_of
 from ingestion.files.record_file import RecordFile, fingerprint_of, first_records
@@ -27,7 +29,8 @@ from ingestion.validation import check, key_of
 DELIVERY_RECORDS = {"postgresql": 2000, "sqlite": 200}
 """As many as the pipeline processes together."""
 PREVIEW_ROWS = 100
-"""Rows that a preview checks."""
+"""Rows that a preview shows."""
+NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
 
 
 class AlreadyUploaded(RequestRejected):
@@ -272,12 +275,15 @@ def _move(upload: Upload, offset: int, **changes: Any) -> None:
     upload.offset = offset
 
 
-def preview(file: RecordFile) -> dict[str, Any]:
-    """How the columns fit, and what would become of the first rows; stores nothing."""
-    rows, records = first_records(file, PREVIEW_ROWS + 1)
-    first = records[:PREVIEW_ROWS]
-    losses = losses_of(file)
-    checked = check(file.stream, first, keep_invalid=True, is_of_file=True)
+def preview(file: RecordFile, arriving: Mapping[str, Collection[str]] = NOTHING) -> dict[str, Any]:
+    """How the columns fit, and what would become of all rows; stores nothing. `arriving`: see check_file()."""
+    return {**first_look(file), **check_file(file, arriving).summary}
+
+
+def first_look(file: RecordFile) -> dict[str, Any]:
+    """How the columns fit, and the first rows."""
+    rows, records = first_records(file, PREVIEW_ROWS)
+    checked = check(file.stream, records, keep_invalid=True, is_of_file=True)
     errors = {error["index"]: error["errors"] for error in checked.errors}
     warnings = {warned["index"]: warned["warnings"] for warned in checked.warnings}
     return {
@@ -285,17 +291,11 @@ def preview(file: RecordFile) -> dict[str, Any]:
         "stream": file.stream.name,
         "format": file.format,
         "columns": [
-            {"column": column.name, "field": column.field or None}
+            {"column": column.name, "field": column.field or None, "suggestion": file.suggestion(column)}
             for column in (file.csv.own_columns if file.csv else [])
         ],
         "missing_fields": file.missing_fields,
-        "cleared_fields": losses.fields,
-        "cleared_records": losses.records,
         **file.reading,
-        "checked": len(first),
-        "whole_file": len(records) == len(first),
-        "valid": len(first) - len(errors),
-        "invalid": len(errors),
         "rows": [
             {
                 "row": rows[index],
@@ -304,6 +304,6 @@ def preview(file: RecordFile) -> dict[str, Any]:
                 "errors": errors.get(index, {}),
                 "warnings": warnings.get(index, []),
             }
-            for index, record in enumerate(first)
+            for index, record in enumerate(records)
         ],
     }

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from enrichment import stats
 from enrichment.uploads import progress_of
 from ingestion.backlog import BacklogFull, raise_if_full
+from ingestion.files.mappings import read_mapping, require_mapped
 from ingestion.files.record_file import RecordFile, inspect_file
 from ingestion.files.uploads import AlreadyUploaded, WouldClearFields, ingest_files, preview
 from ingestion.models import Upload
@@ -32,19 +33,27 @@ class Command(BaseCommand):
         parser.add_argument("--again", action="store_true", help="import even if this file was imported before")
         parser.add_argument("--sheet", default="", help="sheet of an Excel file; default: the first")
         parser.add_argument(
+            "--map",
+            default="",
+            metavar="COLUMN:FIELD,…",
+            help="fields of columns whose names are none",
+        )
+        parser.add_argument(
             "--missing",
             choices=["refuse", "clear"],
             default="refuse",
             help="if the file lacks fields that stored records have: refuse it, or clear these fields",
         )
-        parser.add_argument("--dry-run", action="store_true", help="check the first rows, import nothing")
+        parser.add_argument("--dry-run", action="store_true", help="check all rows, import nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
         path: Path = options["path"]
         try:
             with ExitStack() as opened:
                 stream, content = get(options["stream"]), opened.enter_context(open(path, "rb"))
-                file = inspect_file(content, path.name, stream, opened, sheet=options["sheet"])
+                mapping = read_mapping(options["map"], stream)
+                file = inspect_file(content, path.name, stream, opened, sheet=options["sheet"], mapping=mapping)
+                require_mapped(file, mapping)
                 if options["dry_run"]:
                     self.print_preview(preview(file))
                 else:
@@ -89,6 +98,8 @@ class Command(BaseCommand):
     def print_preview(self, found: dict[str, Any]) -> None:
         for column in found["columns"]:
             fits = f"→ field {column['field']}" if column["field"] else "is not mapped"
+            if column["suggestion"]:
+                fits += f": {column['suggestion']}? (see --map)"
             self.stdout.write(f"Column {column['column']} {fits}")
         if found["missing_fields"]:
             self.stdout.write(f"Cannot import: required columns are missing: {', '.join(found['missing_fields'])}")
@@ -97,9 +108,18 @@ class Command(BaseCommand):
         if found["cleared_records"]:
             fields = ", ".join(found["cleared_fields"])
             self.stdout.write(f"{found['cleared_records']} stored records would lose {fields}: see --missing.")
-        rows = f"{found['checked']} rows" if found["whole_file"] else f"the first {found['checked']} rows"
-        self.stdout.write(f"{found['valid']} of {rows} are valid. Nothing was imported.")
-        for row in found["rows"]:
-            for field, messages in row["errors"].items():
-                key = f" ({row['id']})" if row["id"] else ""
-                self.stdout.write(f"Row {row['row']}{key}: {field}: {' '.join(messages)}")
+        self.stdout.write(
+            f"Of {found['checked']} rows {found['inserted'] + found['updated']} would be stored "
+            f"({found['inserted']} inserted, {found['updated']} updated), {found['stale']} are older than what is "
+            f"stored, {found['waiting']} would wait for another record, {found['invalid']} would be rejected. "
+            "Nothing was imported."
+        )
+        for name in ("errors", "missing_references", "warnings"):
+            for group in found[name]:
+                self.print_group(group)
+
+    def print_group(self, group: dict[str, Any]) -> None:
+        where = f"{group['field']}: " if group["field"] else ""
+        samples = [f"row {each['row']}" + (each["value"] and f" ({each['value']})") for each in group["samples"]]
+        more = ", …" if group["count"] > len(samples) else ""
+        self.stdout.write(f"{group['count']} × {where}{group['message']}: {', '.join(samples)}{more}")
