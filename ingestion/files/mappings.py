@@ -14,7 +14,7 @@ from ingestion.streams import Stream
 
 
 def read_mapping(text: str, stream: Stream) -> dict[str, str]:
-    """`Klasse:grade_level,Mail:email` → column → field. A column's name may have commas and colons."""
+    """`Mail:e_mail,Born:birthday` → column → field. A column's name may have commas and colons."""
     fields = stream.schema.model_fields
     pair = re.compile(rf"(.+?):\s*({'|'.join(map(re.escape, fields))})\s*(?:,|$)")
     mapping, start = {}, 0
