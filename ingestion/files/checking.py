@@ -139,6 +139,13 @@ def check_file(file: RecordFile, arriving: Mapping[str, Collection[str]] = _no_k
     return checker.check
 
 
+@dataclass(frozen=True, slots=True)
+class Valid:
+    row: int
+    key: str
+    record: Any
+
+
 class Checker:
     """Adds rows of a file to its check, chunk by chunk."""
 
@@ -155,14 +162,14 @@ class Checker:
     def add_items(self, rows: Sequence[int], items: Sequence[Any]) -> None:
         now = timezone.now()
         context = Context(now=now, facts=self.stream.facts())
-        valid: list[tuple[int, Any]] = []
+        valid: list[Valid] = []
         for row, item in zip(rows, items, strict=True):
             checked = check_item(self.stream, item, context, is_of_file=True)
             sample = {"row": row, "id": key_of(self.stream, item)}
             if checked.errors:
                 self._reject(item, checked.errors, sample)
                 continue
-            valid.append((row, checked.record))
+            valid.append(Valid(row, sample["id"], checked.record))
             self._warn(checked.warnings, sample)
         self.check.rows += len(rows)
         for some in _portions({key for item in items if (key := key_of(self.stream, item))}):
@@ -180,23 +187,23 @@ class Checker:
         for warning in warnings:
             self.check.warnings.add("", warning, {**sample, "value": ""}, kind=_varying.sub("…", warning))
 
-    def _without_waiting(self, valid: Sequence[tuple[int, Any]]) -> list[Any]:
+    def _without_waiting(self, valid: Sequence[Valid]) -> list[Valid]:
         """The records of which nothing is missing; counts the others."""
         absent = {
-            reference: self._absent(reference, {getattr(record, reference.field) for _, record in valid})
+            reference: self._absent(reference, {getattr(each.record, reference.field) for each in valid})
             for reference in self.stream.references
         }
         ready = []
-        for row, record in valid:
-            lacks = [each for each, keys in absent.items() if getattr(record, each.field) in keys]
+        for each in valid:
+            lacks = [reference for reference, keys in absent.items() if getattr(each.record, reference.field) in keys]
             if not lacks:
-                ready.append(record)
+                ready.append(each)
                 continue
             self.check.waiting += 1
-            for each in lacks:
-                kind = streams.get(each.stream).model._meta.verbose_name
-                sample = {"row": row, "id": getattr(record, self.stream.key), "value": getattr(record, each.field)}
-                self.check.missing.add(each.field, f"{kind} does not exist (yet)", sample)
+            for reference in lacks:
+                kind = streams.get(reference.stream).model._meta.verbose_name
+                sample = {"row": each.row, "id": each.key, "value": getattr(each.record, reference.field)}
+                self.check.missing.add(reference.field, f"{kind} does not exist (yet)", sample)
         return ready
 
     def _absent(self, reference: Reference, keys: set[str]) -> set[str]:
@@ -210,15 +217,15 @@ class Checker:
             self._pending[reference.stream] = pending.keys_of(streams.get(reference.stream))
         return absent.difference(self._pending[reference.stream]) if absent else absent
 
-    def _foresee(self, records: Sequence[Any], now: datetime) -> None:
+    def _foresee(self, valid: Sequence[Valid], now: datetime) -> None:
         """Counts what would be inserted, updated and stale: of records with one key the newest is stored."""
         newest: dict[str, datetime] = {}
-        for record in records:
-            key, version = getattr(record, self.stream.key), self.stream.version_of(record) or now
-            newest[key] = max(version, newest.get(key, version))
+        for each in valid:
+            version = self.stream.version_of(each.record) or now
+            newest[each.key] = max(version, newest.get(each.key, version))
         stored = self._versions(newest)
         stale = sum(key in stored and stored[key] > version for key, version in newest.items())
-        self.check.stale += stale + len(records) - len(newest)
+        self.check.stale += stale + len(valid) - len(newest)
         self.check.updated += len(stored) - stale
         self.check.inserted += len(newest) - len(stored)
 

@@ -44,11 +44,14 @@ def losses_of(file: RecordFile) -> Losses:
 
 class LossCounter:
     def __init__(self, file: RecordFile, losses: Losses | None = None) -> None:
+        """A file with a layout has all that there is to say of its records."""
         absent = [name for name in file.absent_fields if name not in (VERSION, *file.missing_fields)]
         self.losses = losses or Losses()
         self._has = {name: _has(file.stream, name) for name in absent}
         self._rows = file.stream.model._default_manager
-        self.may_find_any = bool(self._has) and self._rows.filter(reduce(or_, self._has.values())).exists()
+        self.may_find_any = (
+            bool(self._has) and not file.layout and self._rows.filter(reduce(or_, self._has.values())).exists()
+        )
 
     def add(self, keys: Collection[str]) -> None:
         """Of at most KEYS_AT_ONCE records of the file."""
