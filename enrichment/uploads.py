@@ -1,4 +1,4 @@
-"""Progress of uploads: sums over their deliveries and held records, in two queries for any number of uploads."""
+"""Progress of uploads: sums over their deliveries, held records and questions, in a few queries for any number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
@@ -26,6 +26,7 @@ from ingestion.files.csv_rows import DELIMITERS
 from ingestion.files.local_dates import DateStyle, is_certain
 from ingestion.models import Delivery, Upload
 from ingestion.payloads import RAW_MEMBER
+from ingestion.streams import Stream
 from ingestion.text import strip_unstorable
 
 State: TypeAlias = Literal["receiving", "enriching", "completed", "failed"]
@@ -36,6 +37,8 @@ RECENT = timedelta(minutes=1)
 """What was processed within it gives the speed of the workers."""
 CLOCKS_DIFFER = timedelta(minutes=5)
 """At most, those of the database and of the workers."""
+ROWS_SHARE = 10
+"""Per cent of the progress that the rows make up where they raise questions, which take much longer."""
 MAX_QUOTED = 1000
 """Characters of a row that is not CSV, quoted beside its message."""
 
@@ -56,6 +59,10 @@ class Progress:
     recent: int = 0
     """Processed in the last minute."""
     by_status: dict[str, int] = field(default_factory=dict)
+    questions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """As in Stream.progress."""
+    asks: bool = False
+    """Its records raise questions."""
     at: datetime
 
     @property
@@ -83,9 +90,18 @@ class Progress:
         return self.by_status.get(HeldRecord.Status.DISCARDED, 0)
 
     @property
+    def is_settled(self) -> bool:
+        """All records have been processed, and what that entails; then its questions are known."""
+        return not self.pending and (self.upload.settled_at is not None or not self.asks)
+
+    def count(self, name: str) -> int:
+        """Questions: total, open, recent …"""
+        return sum(numbers.get(name, 0) for numbers in self.questions.values())
+
+    @property
     def status(self) -> State:
         if self.upload.finished_at:
-            return "enriching" if self.pending else "completed"
+            return "completed" if self.is_settled and not self.count("open") else "enriching"
         return "failed" if self.at - self.upload.changed_at > STALLED else "receiving"
 
     @property
@@ -100,10 +116,18 @@ class Progress:
 
     @property
     def percent(self) -> float:
-        """Of the whole file; 100 only when everything is processed."""
+        """Of the whole file; 100 only when everything is processed, and all questions are settled. It never falls: the
+        questions count once all of them are known.
+        """
         if self.status == "completed":
             return 100.0
-        return min(99.9, math.floor(1000 * self.processed / self.expected) / 10) if self.expected else 0.0
+        rows = self.processed / self.expected if self.expected else 0.0
+        if not self.asks:
+            return _percent(100 * rows)
+        if not self.is_settled:
+            return _percent(ROWS_SHARE * rows)
+        settled = 1 - self.count("open") / self.count("total") if self.count("total") else 1
+        return _percent(ROWS_SHARE + (100 - ROWS_SHARE) * settled)
 
     @property
     def eta_seconds(self) -> int | None:
@@ -111,9 +135,16 @@ class Progress:
         if self.status == "completed":
             return 0
         seconds = min(RECENT, self.at - self.upload.created_at).total_seconds()
-        if self.status == "failed" or not self.recent or seconds <= 0:
+        if self.status == "failed" or seconds <= 0:
             return None
-        return math.ceil((self.expected - self.processed) * seconds / self.recent)
+        left, recent = self.expected - self.processed, self.recent
+        if self.asks and self.is_settled:
+            left, recent = self.count("open"), self.count("recent")
+        return math.ceil(left * seconds / recent) if recent else None
+
+
+def _percent(number: float) -> float:
+    return min(99.9, math.floor(10 * number) / 10)
 
 
 def progress_of(uploads: Sequence[Upload]) -> dict[int, Progress]:
@@ -127,10 +158,36 @@ def progress_of(uploads: Sequence[Upload]) -> dict[int, Progress]:
     found = rows.values_list("upload", "total", "recent", *(f"{name}__sum" for name in names))
     counts = {pk: dict(zip(("total", "recent", *names), sums, strict=True)) for pk, *sums in found}
     held = _held([pk for pk, sums in counts.items() if sums["held"]])
+    questions = questions_of(uploads)
     return {
-        upload.pk: Progress(upload=upload, at=now, by_status=held[upload.pk], **counts.get(upload.pk, {}))
+        upload.pk: Progress(
+            upload=upload,
+            at=now,
+            by_status=held[upload.pk],
+            questions=questions.get(upload.pk, {}),
+            asks=_asks(upload) is not None,
+            **counts.get(upload.pk, {}),
+        )
         for upload in uploads
     }
+
+
+def _asks(upload: Upload) -> Stream | None:
+    """The stream, if its records raise questions; they are counted for the whole of a set."""
+    stream = streams.get(upload.stream) if upload.stream in streams.names() and not upload.part_of_id else None
+    return stream if stream and stream.progress else None
+
+
+def questions_of(uploads: Sequence[Upload]) -> Mapping[int, Mapping[str, Mapping[str, int]]]:
+    """upload → the numbers of its questions."""
+    by_stream: dict[Stream, list[Upload]] = defaultdict(list)
+    for upload in uploads:
+        if stream := _asks(upload):
+            by_stream[stream].append(upload)
+    found: dict[int, Mapping[str, Mapping[str, int]]] = {}
+    for stream, of_stream in by_stream.items():
+        found |= stream.progress(of_stream) if stream.progress else {}
+    return found
 
 
 def stored_with_warnings(upload: Upload) -> int:

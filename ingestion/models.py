@@ -247,12 +247,16 @@ class Upload(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now(), help_text="When `offset` last moved.")
     finished_at = models.DateTimeField(null=True, help_text="When the whole file was stored.")
+    settled_at = models.DateTimeField(
+        null=True, help_text="Of a file or a set: when all of its records had been processed, and what that entails."
+    )
 
     class Meta:
         indexes = [
             models.Index(fields=["client", "-id"], name="upload_client"),
             models.Index(fields=["fingerprint"], name="upload_fingerprint"),
             models.Index(fields=["part_of"], name="upload_parts", condition=Q(part_of__isnull=False)),
+            models.Index(fields=["id"], name="upload_unsettled", condition=Q(settled_at=None, part_of=None)),
         ]
         constraints = [
             models.UniqueConstraint(

@@ -61,6 +61,10 @@ class StoredRow:
     """Inserted, not updated."""
 
 
+def lock_nothing(rows: Sequence[Mapping[str, Any]]) -> None:
+    pass
+
+
 def nothing_more(rows: Sequence[StoredRow], context: Context) -> None:
     pass
 
@@ -153,17 +157,21 @@ class Stream(Readable):
     warn: Callable[[Any, Context], list[str]] = no_warnings
     facts: Callable[[], Mapping[str, Any]] = no_facts
     """Reads, once for a batch, what enrich and warn need from the database besides references."""
+    lock: Callable[[Sequence[Mapping[str, Any]]], None] = lock_nothing
+    """Called with the rows about to be stored, in their transaction: locks, in order, what they belong to, so that two
+    batches for which `stored` changes the same rows take turns.
+    """
     stored: Callable[[Sequence[StoredRow], Context], None] = nothing_more
     """Called with the rows just stored, sorted by key, in their transaction: computes what depends on them, and asks
     what has to be asked about them. Locks what it changes in order of key.
     """
     file_completed: Callable[[Upload], None] | None = None
-    """Called once for each upload, in a transaction of its own, when all of it has been stored and none of its records
-    is pending: what only a whole file tells.
+    """Called once for each upload, file or set of files, in a transaction of its own, when all of it has been stored
+    and none of its records is pending: what only a whole file tells.
     """
     progress: Callable[[Sequence[Upload]], Mapping[int, Mapping[str, Mapping[str, int]]]] | None = None
-    """Upload id → for each kind of question that its records raised a name and numbers: total, open, and what the
-    settled ones came to, such as {"films": {"total": 9, "found": 6, "ambiguous": 1, "open": 2}}.
+    """Upload id → for each kind of question that its records raised a name and numbers: total, open, recent (settled in
+    the last minute), and what the settled ones came to, such as {"films": {"total": 9, "found": 6, "open": 3 …}}.
     """
     providers: tuple[str, ...] = ()
     """Who answers the questions that `progress` counts (enrichment.lookups)."""

@@ -136,12 +136,13 @@ def _validate(stream: Stream, items: Iterable[Item], now: datetime) -> None:
 def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now: datetime) -> list[Item]:
     """Stores or holds the items and counts them, all in one transaction; returns those whose claim was still valid."""
     with transaction.atomic(durable=True):
-        _limit_waiting()
+        limit_waiting()
         locked = Delivery.objects.lock_claimed(deliveries)
         items = [item for item in items if item.delivery.pk in locked]
         outcomes.lock(items)
         context = _resolve(stream, _good(items), now)
         _enrich(stream, _good(items), context)
+        stream.lock([item.row for item in _good(items)])
         _store(stream, _good(items))
         if rows := _stored_rows(stream, items):
             stream.stored(rows, context)
@@ -156,7 +157,7 @@ def _good(items: Iterable[Item]) -> list[Item]:
     return [item for item in items if not item.outcome and not item.rejection]
 
 
-def _limit_waiting() -> None:
+def limit_waiting() -> None:
     """Bounds how long this transaction may wait; makes a broken reference an error of its statement (P6)."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

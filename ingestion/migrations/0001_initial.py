@@ -96,6 +96,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='When `offset` last moved.')),
                 ('finished_at', models.DateTimeField(help_text='When the whole file was stored.', null=True)),
+                ('settled_at', models.DateTimeField(help_text='Of a file or a set: when all of its records had been processed, and what that entails.', null=True)),
                 ('part_of', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='parts', to='ingestion.upload')),
             ],
         ),
@@ -184,6 +185,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='upload',
             index=models.Index(condition=models.Q(('part_of__isnull', False)), fields=['part_of'], name='upload_parts'),
+        ),
+        migrations.AddIndex(
+            model_name='upload',
+            index=models.Index(condition=models.Q(('part_of', None), ('settled_at', None)), fields=['id'], name='upload_unsettled'),
         ),
         migrations.AddConstraint(
             model_name='upload',

@@ -12,7 +12,7 @@ from django.db import Error
 from django.utils import timezone
 from tqdm import tqdm
 
-from enrichment import stats
+from enrichment import completion, stats
 from enrichment.held import bulk_actions
 from enrichment.models import BulkAction
 from enrichment.pipeline.batch import process_batch
@@ -107,7 +107,7 @@ def process_pending(chosen: list[Stream], limit: int | None, batch_size: int | N
             failed_rounds = failed_rounds + 1 if errors and not progress else 0
             if failed_rounds == MAX_FAILED_ROUNDS:
                 raise CommandError(f"No progress after {MAX_FAILED_ROUNDS} attempts: {errors[0]}")
-            if not progress:
+            if not progress and not completion.run_next_step():
                 if not acted and not _pending(chosen):
                     break
                 time.sleep(POLL * max(1, failed_rounds))  # another process works on it, or has just crashed
