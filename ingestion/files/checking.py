@@ -165,11 +165,12 @@ class Checker:
         valid: list[Valid] = []
         for row, item in zip(rows, items, strict=True):
             checked = check_item(self.stream, item, context, is_of_file=True)
-            sample = {"row": row, "id": key_of(self.stream, item)}
+            key = key_of(self.stream, item)
+            sample = {"row": row, "id": key}
             if checked.errors:
                 self._reject(item, checked.errors, sample)
                 continue
-            valid.append(Valid(row, sample["id"], checked.record))
+            valid.append(Valid(row, key, checked.record))
             self._warn(checked.warnings, sample)
         self.check.rows += len(rows)
         for some in _portions({key for item in items if (key := key_of(self.stream, item))}):
