@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
-from django.db import connection, models, transaction
-from django.db.models import Count, Q
-from django.db.models.functions import Now, TruncDay
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 from pydantic import BaseModel
 
 from enrichment import latency
 from enrichment.lookups import models as _lookups  # noqa: F401 (tables of this app)
+from enrichment.minutes import Minutes, MinutesQuerySet
 from ingestion.models import Delivery
 from ingestion.text import plain
 
@@ -299,50 +299,17 @@ class Pruning(models.Model):
         return f"retention run {self.pk}"
 
 
-class MinuteStatQuerySet(models.QuerySet["MinuteStat"]):
-    def add(self, stream: str, at: datetime, numbers: Mapping[str, float]) -> None:
-        """Adds numbers, by column, to the minute of `at`; a transaction takes this lock last."""
-        names = self.model.OUTCOMES + self.model.LATENCIES
-        table = connection.ops.quote_name(self.model._meta.db_table)
-        added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in names)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {table} (minute, stream, {', '.join(names)}) "  # noqa: S608
-                f"VALUES (%s, %s{', %s' * len(names)}) ON CONFLICT (minute, stream) DO UPDATE SET {added}",
-                [
-                    connection.ops.adapt_datetimefield_value(at.replace(second=0, microsecond=0)),
-                    stream,
-                    *(numbers.get(name, 0) for name in names),
-                ],
-            )
-
-    def merge_days(self) -> None:
-        """Makes one row, at its midnight, of all rows of a stream and day that are older than MINUTES_KEPT."""
-        today = timezone.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        old = self.filter(minute__lt=today - self.model.MINUTES_KEPT)
-        days = old.values_list("stream", TruncDay("minute", tzinfo=UTC)).annotate(rows=Count("pk")).filter(rows__gt=1)
-        for stream, day, _ in list(days):
-            of_day = self.filter(stream=stream, minute__gte=day, minute__lt=day + timedelta(days=1))
-            with transaction.atomic():
-                rows = list(of_day.order_by("pk").select_for_update())
-                names = self.model.OUTCOMES + self.model.LATENCIES
-                numbers = {name: sum(getattr(row, name) for row in rows) for name in names}
-                self.filter(pk__in=[row.pk for row in rows]).delete()
-                self.add(stream, day, numbers)
-
-
-class MinuteStat(models.Model):
+class MinuteStat(Minutes):
     """The records processed in one minute, by stream: sums of the deliveries' counts, added in the same transaction.
 
     Totals and /metrics are sums over all rows and may never fall: old rows are merged into one a day, never deleted.
     """
 
-    MINUTES_KEPT = timedelta(days=2)
-
     OUTCOMES = ("inserted", "updated", "stale", "waiting", "dead")
     LATENCIES = (*latency.COLUMNS, "seconds")
+    counted_by = "stream"
+    counters = OUTCOMES + LATENCIES
 
-    minute = models.DateTimeField()
     stream = models.CharField(max_length=64)
     inserted = models.PositiveIntegerField(default=0)
     updated = models.PositiveIntegerField(default=0)
@@ -365,7 +332,7 @@ class MinuteStat(models.Model):
     over_1h = models.PositiveIntegerField(default=0)
     seconds = models.FloatField(default=0, help_text="The sum of these times over all records.")
 
-    objects = MinuteStatQuerySet.as_manager()
+    objects: ClassVar[MinutesQuerySet[MinuteStat]] = MinutesQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["minute", "stream"], name="minute_once")]

@@ -265,5 +265,6 @@ LOGGING = {
         "django": {"level": "INFO"},  # with DEBUG its SQL would show what is in the bodies
         "django-q": {"level": "WARNING"},
         "axes": {"level": "WARNING"},
+        "urllib3": {"level": "CRITICAL"},  # it logs addresses, in which keys are
     },
 }

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from enrichment.minutes import Minutes, MinutesQuerySet
 from ingestion.models import Upload
 
 MAX_KEY = 500
@@ -203,15 +204,13 @@ class ProviderState(models.Model):
         return self.provider
 
 
-class LookupMinute(models.Model):
-    """What was asked and answered in one minute, by provider. Old rows are merged, never deleted: the sums are counters
-    of /metrics, and these may never fall.
-    """
+class LookupMinute(Minutes):
+    """What was asked and answered in one minute, by provider."""
 
     ANSWERS = ("found", "not_found", "ambiguous", "failed")
-    COUNTS = ("requests", "throttled", "errors", *ANSWERS)
+    counted_by = "provider"
+    counters = ("requests", "throttled", "errors", *ANSWERS)
 
-    minute = models.DateTimeField()
     provider = models.CharField(max_length=32)
     requests = models.PositiveIntegerField(default=0)
     throttled = models.PositiveIntegerField(default=0, help_text="Of the requests those answered with 429.")
@@ -220,6 +219,8 @@ class LookupMinute(models.Model):
     not_found = models.PositiveIntegerField(default=0)
     ambiguous = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
+
+    objects: ClassVar[MinutesQuerySet[LookupMinute]] = MinutesQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["minute", "provider"], name="lookup_minute_once")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Max, Min
 
@@ -65,23 +65,37 @@ def next_turn(provider: str, upload: int | None) -> int:
     return int(present) if last is None else max(int(present), int(last) + 1)
 
 
+class Known(NamedTuple):
+    pk: int
+    status: str
+    turn: int
+
+
+def create(
+    provider: str, kind: str, questions: Mapping[str, Mapping[str, Any]], turns: Mapping[str, int]
+) -> dict[str, Known]:
+    """By key; those that nobody has asked before are inserted, in order of key."""
+    if unusable := [key for key in questions if not 0 < len(key) <= MAX_KEY]:
+        raise ValueError(f"The key of a lookup has 1 to {MAX_KEY} characters, not {len(unusable[0])}.")
+    known = _read(provider, kind, questions)
+    new = sorted(questions.keys() - known.keys())
+    if not new:
+        return known
+    Lookup.objects.bulk_create(
+        [Lookup(provider=provider, kind=kind, key=key, question=questions[key], turn=turns.get(key, 0)) for key in new],
+        ignore_conflicts=True,
+    )
+    return known | _read(provider, kind, new)
+
+
 def _create_and_lock(
     provider: str, kind: str, questions: Mapping[str, Mapping[str, Any]], turns: Mapping[str, int]
 ) -> dict[str, Lookup]:
     """First all are inserted in order of key, then all locked in order of id, so that no two transactions deadlock."""
-    if unusable := [key for key in questions if not 0 < len(key) <= MAX_KEY]:
-        raise ValueError(f"The key of a lookup has 1 to {MAX_KEY} characters, not {len(unusable[0])}.")
-    known = _read(provider, kind, questions)
-    new = [
-        Lookup(provider=provider, kind=kind, key=key, question=questions[key], turn=turns[key])
-        for key in sorted(questions.keys() - known.keys())
-    ]
-    Lookup.objects.bulk_create(new, ignore_conflicts=True)
-    if new:
-        known = _read(provider, kind, questions)
+    known = create(provider, kind, questions, turns)
     # Who is in a hurry wants what a large upload has asked long since: it is moved forward, by a stronger lock.
-    ahead = any(status == Lookup.Status.OPEN and turn > turns[key] for key, (_, status, turn) in known.items())
-    rows = Lookup.objects.lock((pk for pk, _, _ in known.values()), shared=not ahead)
+    ahead = any(row.status == Lookup.Status.OPEN and row.turn > turns[key] for key, row in known.items())
+    rows = Lookup.objects.lock((row.pk for row in known.values()), shared=not ahead)
     moved = [row for row in rows if not row.is_settled and row.turn > turns[row.key]] if ahead else []
     for row in moved:
         row.turn = turns[row.key]
@@ -89,11 +103,10 @@ def _create_and_lock(
     return {row.key: row for row in rows}
 
 
-def _read(provider: str, kind: str, keys: Iterable[str]) -> dict[str, tuple[int, str, int]]:
-    """key → (id, status, turn)."""
+def _read(provider: str, kind: str, keys: Iterable[str]) -> dict[str, Known]:
     of_kind = Lookup.objects.filter(provider=provider, kind=kind)
     return {
-        key: (pk, status, turn)
+        key: Known(pk, status, turn)
         for part in batched(sorted(keys), KEYS_AT_ONCE)
         for key, pk, status, turn in of_kind.filter(key__in=part).values_list("key", "pk", "status", "turn")
     }

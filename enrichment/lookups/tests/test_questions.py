@@ -14,7 +14,9 @@ from tests.servers import wait_until
 
 def upload() -> int:
     number = Upload.objects.count()
-    return Upload.objects.create(client="c", stream="x", name="a.csv", format="csv", size=1, sha256=str(number)).pk
+    return Upload.objects.create(
+        client="c", stream="x", name="a.csv", format="csv", size=1, sha256=str(number), fingerprint=str(number)
+    ).pk
 
 
 @pytest.mark.django_db

@@ -1,0 +1,210 @@
+"""Claims: what a runner asks next, for how long it is its own, and how it stores what came of it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models.functions import Coalesce, Now
+
+from enrichment.lookups import answers, control
+from enrichment.lookups.errors import KeyRefused, ProviderError, QuestionError, RunnerStopped, Throttled
+from enrichment.lookups.limits import MAX_PAUSE
+from enrichment.lookups.models import Lookup, LookupMinute, ProviderState
+from enrichment.lookups.providers import Answer, Provider
+from enrichment.lookups.questions import create
+from ingestion.text import strip_unstorable
+
+LEASE = timedelta(seconds=60)
+"""A claim that is not renewed for so long is of a process that has died."""
+LOCK_TIMEOUT = "2s"
+"""So long the storing of an answer waits for a row; then it is tried again."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of asking one question."""
+
+    lookup: Lookup
+    """As it was claimed."""
+    result: Answer | Exception
+    alone: bool = False
+    """Of an error: no other question was answered while this one was being asked."""
+
+
+def claim(provider: Provider, number: int) -> list[Lookup]:
+    """Up to so many lookups that are due: new ones in their turn, then those that a person has asked again, then those
+    that were not found or failed, then refreshes. Commits; they carry their claim.
+    """
+    due = Lookup.objects.due().filter(provider=provider.name, chosen_at=None)
+    settled = due.exclude(status=Lookup.Status.OPEN).order_by("due_at", "id")
+    queues = (due.open().order_by("turn", "id"), settled.filter(asked_again=True), settled)
+    with transaction.atomic(durable=True):
+        found: dict[int, Lookup] = {}
+        for queue in queues:
+            rest = number - len(found)
+            if rest > 0:
+                found |= {row.pk: row for row in queue.select_for_update(skip_locked=True, no_key=True)[:rest]}
+        return _take(found)
+
+
+def claim_trial(provider: Provider) -> list[Lookup]:
+    """One question, to see whether a provider that was away is back. If it is one that has failed before, one that was
+    answered before comes with it, so that it turns out whose fault the failures are.
+    """
+    trial = claim(provider, 1)
+    if not trial or not trial[0].failures:
+        return trial
+    answered = Lookup.objects.filter(provider=provider.name, status=Lookup.Status.FOUND, chosen_at=None, claim="")
+    with transaction.atomic(durable=True):
+        found = answered.order_by("-answered_at").select_for_update(skip_locked=True, no_key=True)[:1]
+        return trial + _take({row.pk: row for row in found})
+
+
+def _take(found: Mapping[int, Lookup]) -> list[Lookup]:
+    """Marks these, which are locked, as claimed."""
+    if not found:
+        return []
+    mark = secrets.token_hex(16)
+    Lookup.objects.filter(pk__in=found).update(claim=mark, due_at=Now() + LEASE, asked_at=Now())
+    for row in found.values():
+        row.claim = mark
+    return list(found.values())
+
+
+def renew(lookups: Iterable[Lookup]) -> None:
+    """Another lease for those that still have the claim they have here."""
+    with transaction.atomic():
+        kept = [row.pk for row in _held(lookups)]
+        Lookup.objects.filter(pk__in=kept).update(due_at=Now() + LEASE)
+
+
+def release(lookups: Iterable[Lookup]) -> None:
+    """They are due again at once; nothing has happened."""
+    with transaction.atomic():
+        kept = [row.pk for row in _held(lookups)]
+        Lookup.objects.filter(pk__in=kept).update(due_at=Now(), claim="")
+
+
+def _held(lookups: Iterable[Lookup]) -> list[Lookup]:
+    """Locks those that still have the claim they have here; who has locked one meanwhile may keep it."""
+    claims = {row.pk: row.claim for row in lookups}
+    rows = Lookup.objects.filter(pk__in=claims).order_by("pk").select_for_update(skip_locked=True, no_key=True)
+    return [row for row in rows if row.claim == claims[row.pk]]
+
+
+def store(provider: Provider, outcomes: Sequence[Outcome], counts: Counter[str]) -> None:
+    """Stores what came of these, each with what follows from it, and adds up and empties the counts.
+
+    All in one transaction; if that fails, one by one, so that a bug concerns its own question alone. Raises
+    OperationalError and InterfaceError: then nothing, or not all, has been stored, and it may be called again.
+    """
+    try:
+        _store(provider, outcomes, counts)
+        counts.clear()
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        if len(outcomes) > 1:
+            for outcome in outcomes:
+                store(provider, [outcome], counts)
+        elif outcomes and outcomes[0].result is not error:
+            logger.exception("What follows from an answer of %s failed.", provider.name)
+            _store(provider, [Outcome(outcomes[0].lookup, error)], counts)
+            counts.clear()
+        else:
+            raise
+
+
+def _store(provider: Provider, outcomes: Sequence[Outcome], counts: Mapping[str, int]) -> None:
+    with transaction.atomic(durable=True):
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+        state = ProviderState.objects.annotate(now=Now()).get(provider=provider.name)
+        changed = _settle(provider, outcomes, state.now, state.last_success_at)
+        answers.apply(changed)
+        numbers = Counter(counts)
+        numbers.update(str(row.status) for row in changed if row.answered_at == state.now)
+        if numbers.total():
+            LookupMinute.objects.add(provider.name, state.now, numbers)
+        _note(provider, state, outcomes, state.now)
+
+
+def _settle(
+    provider: Provider, outcomes: Sequence[Outcome], now: datetime, last_success: datetime | None
+) -> list[Lookup]:
+    """Changes and saves the rows whose claim still holds, and those whose answers came along with others; returns
+    those that `apply` has to know of.
+    """
+    also = _create_also(provider, outcomes)
+    claimed = {outcome.lookup.pk: outcome for outcome in outcomes}
+    changed = []
+    for row in Lookup.objects.lock({*claimed, *also}):
+        outcome, status = claimed.get(row.pk), row.status
+        result = outcome.result if outcome and row.claim == outcome.lookup.claim else None
+        if row.pk in also and not isinstance(result, Answer):
+            result = also[row.pk]
+        if result is None or row.is_chosen:
+            continue  # claimed anew, or decided by a person
+        if isinstance(result, Answer):
+            answers.settle(row, result, provider, now)
+        else:
+            _take_error(row, result, now, last_success)
+        row.save(update_fields=answers.SAVED_FIELDS)
+        if isinstance(result, Answer) or row.status != status:
+            changed.append(row)
+    return changed
+
+
+def _take_error(row: Lookup, error: Exception, now: datetime, last_success: datetime | None) -> None:
+    match error:
+        case RunnerStopped() | Throttled() | KeyRefused():
+            row.claim, row.due_at = "", now
+        case QuestionError():
+            answers.question_failed(row, str(error), now)
+        case ProviderError():
+            answers.provider_failed(row, str(error), now, last_success)
+        case _:
+            answers.code_failed(row, f"{type(error).__name__}: {error}", now)
+
+
+def _create_also(provider: Provider, outcomes: Sequence[Outcome]) -> dict[int, Answer]:
+    """The lookups, by id, whose answers came along with others: created where nobody has asked them."""
+    by_kind: dict[str, dict[str, Answer]] = {}
+    for outcome in outcomes:
+        if isinstance(outcome.result, Answer):
+            for (kind, key), value in outcome.result.also.items():
+                by_kind.setdefault(kind, {})[key] = answers.as_answer(value)
+    return {
+        known.pk: found[key]
+        for kind, found in sorted(by_kind.items())
+        for key, known in create(provider.name, kind, {key: {} for key in found}, {}).items()
+    }
+
+
+def _note(provider: Provider, state: ProviderState, outcomes: Sequence[Outcome], now: datetime) -> None:
+    """Whether the provider is there. Last: who books slots waits for this row."""
+    row = ProviderState.objects.filter(provider=provider.name)
+    errors = [outcome for outcome in outcomes if isinstance(outcome.result, ProviderError)]
+    errors = [outcome for outcome in errors if not isinstance(outcome.result, RunnerStopped | Throttled)]
+    if errors:
+        message = strip_unstorable(str(errors[-1].result), answers.MAX_ERROR)
+        row.update(last_error=message, last_error_at=now)
+    if refused := [outcome.result for outcome in errors if isinstance(outcome.result, KeyRefused)]:
+        control.stop(provider, str(refused[0]))
+    elif any(isinstance(outcome.result, Answer | QuestionError) for outcome in outcomes):
+        row.update(last_success_at=now, away_since=None, away_until=None, away_count=0)
+    elif any(outcome.alone for outcome in errors) and (state.away_until is None or state.away_until <= now):
+        row.filter(away_count=state.away_count).update(  # of several processes one counts it
+            away_since=Coalesce("away_since", now),
+            away_until=now + timedelta(seconds=min(MAX_PAUSE, 2.0 ** min(state.away_count, 10))),
+            away_count=state.away_count + 1,
+        )

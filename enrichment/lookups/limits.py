@@ -1,0 +1,256 @@
+"""The limit of a provider, shared by all processes: requests are sent in slots, evenly spaced by the database's clock.
+
+Slots are booked in one statement on the provider's row. A window as long as the limit's never holds more of them than
+allowed, even if some are used MAX_LATENESS late; a slot missed by more is given up, and another one taken.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from enrichment.lookups import providers
+from enrichment.lookups.errors import RunnerStopped, Throttled
+from enrichment.lookups.models import ProviderState
+from enrichment.lookups.providers import Provider
+
+MAX_LATENESS = 0.05
+"""Seconds by which a slot may be missed."""
+JITTER = 0.08
+"""Seconds by which two requests may arrive closer to each other than their slots are: MAX_LATENESS, and the way."""
+SPACING = 1.05
+"""Slots are so many times further apart than the limit asks for."""
+AHEAD = 0.5
+"""Seconds: slots are booked no further ahead, so that little is lost with a process, or used after a 429."""
+MIN_RETRY_AFTER = 1.0
+MAX_PAUSE = 60.0
+"""Seconds; pauses double from 1 s up to it."""
+MAX_WAIT = 10.0
+"""Seconds that a thread waits, in the middle of a question, for the end of a Retry-After."""
+POLL = 0.1
+"""Seconds until booking is tried again, when all slots are taken for the time being."""
+
+CLOCKS = {
+    "postgresql": "extract(epoch FROM clock_timestamp())::float8",
+    "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
+}
+# A next slot further ahead than anything that is believed was set by a clock that was put back: it begins anew.
+BOOK = """
+    UPDATE enrichment_providerstate
+    SET next_slot = %(length)s
+        + CASE WHEN next_slot BETWEEN {clock} AND {clock} + %(longest)s THEN next_slot ELSE {clock} END
+    WHERE provider = %(provider)s AND next_slot NOT BETWEEN {clock} + %(ahead)s AND {clock} + %(longest)s
+    RETURNING next_slot - %(length)s - {clock}
+"""
+BLOCK = """
+    UPDATE enrichment_providerstate
+    SET next_slot = CASE WHEN next_slot BETWEEN {clock} + %(seconds)s AND {clock} + %(longest)s THEN next_slot
+        ELSE {clock} + %(seconds)s END
+    WHERE provider = %(provider)s
+"""
+
+
+def spacing(provider: Provider) -> float:
+    """Seconds between two slots."""
+    requests, seconds = provider.limit
+    return max(SPACING * seconds, seconds + JITTER) / requests
+
+
+def book(provider: Provider, number: int) -> list[float]:
+    """Books up to so many slots, in the order of time by this process's monotonic clock; none if those of the near
+    future are taken. Outside of any transaction, or others wait for its end.
+    """
+    step = spacing(provider)
+    number = max(1, min(number, int(AHEAD / step)))
+    before = time.monotonic()
+    first = _execute(BOOK, provider, length=number * step, ahead=max(AHEAD, step))
+    if first is None:
+        return []
+    now = (before + time.monotonic()) / 2  # the database's clock was read somewhere in between
+    return [now + first + count * step for count in range(number)]
+
+
+def block(provider: Provider, seconds: float) -> None:
+    """Nobody, in whatever process, gets a slot for so long; those booked already, by others, are of the next second."""
+    with transaction.atomic():
+        _execute(BLOCK, provider, seconds=seconds)
+        state = ProviderState.objects.filter(provider=provider.name)
+        until = Now() + timedelta(seconds=seconds)
+        state.exclude(blocked_until__gte=until).update(blocked_until=until)
+
+
+def _execute(statement: str, provider: Provider, **values: float) -> float | None:
+    longest = provider.max_retry_after + MAX_PAUSE
+    text = statement.format(clock=CLOCKS[connection.vendor])
+    with connection.cursor() as cursor:
+        cursor.execute(text, {"provider": provider.name, "longest": longest, **values})
+        row = cursor.fetchone() if cursor.description else None
+        return None if row is None else float(row[0])
+
+
+def retry_after(header: str | None, date: str | None, longest: float) -> float | None:
+    """The seconds for which the provider wants to be left alone, from 1 to `longest`; None if it does not say, or not
+    so that it can be believed. `date` is the answer's own header of that name, by whose clock a date is meant.
+    """
+    if header is None:
+        return None
+    if re.fullmatch(r"\s*[0-9]{1,300}(\.[0-9]{0,30})?\s*", header):
+        seconds = float(header)
+    else:
+        try:
+            until = parsedate_to_datetime(header)
+            now = parsedate_to_datetime(date) if date else timezone.now()
+            # Without a zone it is UTC, as all dates of HTTP are.
+            seconds = (_aware(until) - _aware(now)).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return None
+        if seconds <= 0:
+            return None
+    return min(max(seconds, MIN_RETRY_AFTER), max(longest, MIN_RETRY_AFTER))
+
+
+def _aware(at: datetime) -> datetime:
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+class Slots:
+    """Hands the slots of one provider to the threads that ask it.
+
+    Threads call `take`, and `block` after a 429; a single other thread, which alone speaks to the database, calls
+    `serve` whenever `wake` has been called.
+    """
+
+    def __init__(self, provider: Provider, wake: Callable[[], None]) -> None:
+        self.provider = provider
+        self.counts: Counter[str] = Counter()
+        """By name in LookupMinute.COUNTS; whoever takes them replaces them by an empty one, under `changed`."""
+        self.waiting = 0
+        """Threads that wait for a slot to be booked, or for theirs to come."""
+        self.changed = threading.Condition()
+        self._wake = wake
+        self._booked: deque[float] = deque()
+        self._unbooked = 0
+        self._blocked_until = 0.0
+        self._to_block = 0.0
+        self._refusals = 0
+        self._closing = threading.Event()
+
+    def take(self) -> None:
+        """Returns when a slot has come. Raises Throttled, RunnerStopped."""
+        with self.changed:
+            self.waiting += 1
+        try:
+            while not self._await(self._next()):
+                pass
+        finally:
+            with self.changed:
+                self.waiting -= 1
+        self.count("requests")
+
+    def count(self, name: str) -> None:
+        with self.changed:
+            self.counts[name] += 1
+
+    def succeeded(self) -> None:
+        with self.changed:
+            self._refusals = 0
+
+    def block(self, seconds: float | None) -> None:
+        """A 429: nobody gets a slot for so long; None: the provider did not say how long, and pauses grow."""
+        with self.changed:
+            if seconds is None:
+                seconds = min(MAX_PAUSE, 2.0**self._refusals, self.provider.max_retry_after)
+                self._refusals = min(self._refusals + 1, 10)
+            self._to_block = max(self._to_block, seconds)
+            self._blocked_until = max(self._blocked_until, time.monotonic() + seconds)
+            self.counts["throttled"] += 1
+            self.changed.notify_all()
+        self._wake()
+
+    def serve(self) -> bool:
+        """Books what threads wait for, and tells the other processes of a 429. False: to be called again, shortly."""
+        with self.changed:
+            seconds, self._to_block = self._to_block, 0.0
+            wanted = self._unbooked - len(self._booked)
+        if seconds:
+            block(self.provider, seconds)
+        if wanted <= 0 or time.monotonic() < self._blocked_until:
+            return True
+        slots = book(self.provider, wanted)
+        with self.changed:
+            self._booked.extend(slots)
+            self.changed.notify_all()
+        return len(slots) >= wanted
+
+    def take_counts(self) -> Counter[str]:
+        with self.changed:
+            counts, self.counts = self.counts, Counter()
+        return counts
+
+    def close(self) -> None:
+        self._closing.set()
+        with self.changed:
+            self.changed.notify_all()
+
+    def _next(self) -> float:
+        """The moment of the next slot, which is booked for this thread."""
+        with self.changed:
+            self._unbooked += 1
+            try:
+                self._wake()
+                while not self._booked:
+                    self._check()
+                    self.changed.wait(1)
+                return self._booked.popleft()
+            finally:
+                self._unbooked -= 1
+
+    def _await(self, slot: float) -> bool:
+        """Whether the slot may be used when it has come: it is missed when this process was not given the time."""
+        self._closing.wait(max(0.0, slot - time.monotonic()))
+        self._check()
+        return self._blocked_until <= slot and time.monotonic() <= slot + MAX_LATENESS
+
+    def _check(self) -> None:
+        if self._closing.is_set():
+            raise RunnerStopped("The process is ending.")
+        if self._blocked_until - time.monotonic() > MAX_WAIT:
+            raise Throttled(f"{self.provider} asks to be left alone for a while (429).")
+
+
+class _OfThread(threading.local):
+    slots: Slots | None = None
+
+
+of_thread = _OfThread()
+"""`slots`: where this thread takes its slots."""
+
+
+def slots_for(name: str) -> Slots:
+    """Of the provider that this thread asks; a thread of no runner, such as a shell's, books its slots itself."""
+    if of_thread.slots and of_thread.slots.provider.name == name:
+        return of_thread.slots
+    return _OwnSlots(providers.get(name), lambda: None)
+
+
+class _OwnSlots(Slots):
+    """For a thread that may speak to the database."""
+
+    def _next(self) -> float:
+        ProviderState.objects.get_or_create(provider=self.provider.name)
+        while not (slots := book(self.provider, 1)):
+            time.sleep(POLL)
+        return slots[0]
+
+    def block(self, seconds: float | None) -> None:
+        super().block(seconds)
+        self.serve()
