@@ -75,6 +75,12 @@ def error_response(status: int, message: str) -> HttpResponse:
     return response
 
 
+def database_error_response(error: Exception) -> HttpResponse:
+    """What a view of the API answers when the database fails with this error."""
+    rejection = _rejection(error) or RequestRejected(503, DATABASE_UNAVAILABLE)
+    return error_response(rejection.status, rejection.message)
+
+
 def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's EXCEPTION_HANDLER. None, for an error of ours, lets Django log it and answer 500."""
     rejection = _from_drf(exc, context) if isinstance(exc, APIException) else _rejection(exc)
