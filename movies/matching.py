@@ -10,6 +10,7 @@ a film whose primary date is earlier was only shown again in that year.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -29,7 +30,8 @@ LONG_TITLE = 12
 """Letters: a title as long is hardly that of two films."""
 MAX_YEARS_AWAY = 3
 MAX_YEARS_AHEAD = 5
-"""Between a row without a year and the release of its film."""
+MAX_YEARS_AHEAD_OF_NAMESAKES = 2
+"""Between a row without a year and the release of its film: with namesakes, it may be one that was never made."""
 MAX_PAGES = 3
 MAX_CANDIDATES = 8
 MAX_DETAILED = 4
@@ -173,12 +175,20 @@ def _by_title_and_year(asked: Asked, year: int, tmdb: Tmdb) -> Verdict:
 
 
 def _hits_of_year(asked: Asked, year: int, tmdb: Tmdb) -> list[Candidate]:
-    """Found for title and year, without what was only shown again then; further pages until a title is equal."""
+    """Found for title and year, without what was only shown again then."""
+    return [film for film in _hits(asked, year, tmdb) if film.year is not None and film.year >= year]
+
+
+def _hits(asked: Asked, year: int | None, tmdb: Tmdb) -> list[Candidate]:
+    """Further pages until a title is equal; the title spelled otherwise, if nothing is found at all."""
     hits: list[Candidate] = []
-    for page in range(1, MAX_PAGES + 1):
-        found, pages = tmdb.movies(_query(asked), year, page)
-        hits += [film for film in found if film.year is not None and film.year >= year]
-        if page >= pages or _equal(asked, hits):
+    for query in _queries(asked):
+        for page in range(1, MAX_PAGES + 1):
+            found, pages = tmdb.movies(query, year, page)
+            hits += found
+            if page >= pages or any(year is None or (film.year or 0) >= year for film in _equal(asked, hits)):
+                break
+        if hits:
             break
     return hits
 
@@ -231,7 +241,7 @@ def _doubt(asked: Asked, year: int, verdict: Verdict, tmdb: Tmdb) -> Verdict:
     exact = found.closeness < Closeness.OTHER_TITLE
     if exact and found.kind == "movie" and found.votes >= HARDLY_KNOWN_VOTES:
         return verdict
-    beside = [film for film in _equal(asked, tmdb.movies(_query(asked))[0]) if _near(film, year, 1)]
+    beside = [film for film in _equal(asked, _hits(asked, None, tmdb)) if _near(film, year, 1)]
     rivals = [film for film in beside if film.id != found.id or found.kind == "tv"]
     if exact and found.kind == "movie":
         rivals = [film for film in rivals if film.votes >= FAMOUS_BESIDE * max(found.votes, 1)]
@@ -246,7 +256,7 @@ def _doubt(asked: Asked, year: int, verdict: Verdict, tmdb: Tmdb) -> Verdict:
 
 
 def _of_other_years(asked: Asked, year: int, tmdb: Tmdb) -> Verdict:
-    hits = _hits_of_any_year(asked, tmdb)
+    hits = _hits(asked, None, tmdb)
     films = _equal(asked, hits)
     near = [film for film in films if _near(film, year, 1)]
     if near:
@@ -262,16 +272,6 @@ def _of_other_years(asked: Asked, year: int, tmdb: Tmdb) -> Verdict:
     if unsure := series or renamed or _same_but_article(asked, hits):
         return Verdict("ambiguous", "other year", tuple(unsure))
     return _nothing(asked, [*_hits_of_year(asked, year, tmdb), *hits])
-
-
-def _hits_of_any_year(asked: Asked, tmdb: Tmdb) -> list[Candidate]:
-    hits: list[Candidate] = []
-    for page in range(1, MAX_PAGES + 1):
-        found, pages = tmdb.movies(_query(asked), None, page)
-        hits += found
-        if page >= pages or _equal(asked, hits):
-            break
-    return hits
 
 
 def _a_year_away(asked: Asked, near: list[Candidate], films: list[Candidate], tmdb: Tmdb) -> Verdict:
@@ -296,7 +296,7 @@ def _how_alone(asked: Asked, year: int, film: Candidate) -> str:
 
 
 def _without_year(asked: Asked, tmdb: Tmdb) -> Verdict:
-    hits = _hits_of_any_year(asked, tmdb)
+    hits = _hits(asked, None, tmdb)
     films = _equal(asked, hits)
     possible = [film for film in films if _had_no_date(asked, film)]
     if not possible:
@@ -319,13 +319,17 @@ def _had_no_date(asked: Asked, film: Candidate) -> bool:
     return film.date[:4] >= asked.date[:4] if only_the_year else film.date >= asked.date
 
 
-def _is_sure(asked: Asked, film: Candidate, namesakes: Sequence[Candidate], tmdb: Tmdb) -> bool:
+def _is_sure(asked: Asked, film: Candidate, exact: Sequence[Candidate], tmdb: Tmdb) -> bool:
+    """Whether the only possible film is the one that is meant; `exact` are all that have the title."""
     if asked.orphaned or (asked.seen and film.date):
         return False
+    namesakes = [other for other in exact if (other.kind, other.id) != (film.kind, film.id)]
     if not asked.date:
-        return len(namesakes) == 1
-    if film.year is not None and film.year > int(asked.date[:4]) + MAX_YEARS_AHEAD:
-        return False
+        return not namesakes
+    if film.year is not None:
+        ahead = MAX_YEARS_AHEAD_OF_NAMESAKES if namesakes else MAX_YEARS_AHEAD
+        if film.year > int(asked.date[:4]) + ahead:
+            return False
     return all(day >= asked.date for day in release_days(tmdb.details(film.kind, film.id) or {}) if day != film.date)
 
 
@@ -397,6 +401,14 @@ def _near(film: Candidate, year: int | None, years: int) -> bool:
 
 def _query(asked: Asked) -> str:
     return moved_article(asked.title)
+
+
+def _queries(asked: Asked) -> list[str]:
+    """How a search may spell the title: as it is, with `&` for `and` or the other way round, with plain digits."""
+    query = _query(asked)
+    swapped = re.sub(r"\band\b", "&", query) if re.search(r"\band\b", query) else re.sub(r"\s*[&+]\s*", " and ", query)
+    plain = re.sub("[⁰¹²³⁴-⁹₀-₉]+", lambda digits: f" {unicodedata.normalize('NFKC', digits[0])}", query)
+    return list(dict.fromkeys(spelling.strip() for spelling in (query, swapped, plain)))
 
 
 def _nothing(asked: Asked, hits: Iterable[Candidate]) -> Verdict:

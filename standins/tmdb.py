@@ -198,9 +198,13 @@ def failure(code: int) -> Response:
     return Response(status, {"success": False, "status_code": code, "status_message": message})
 
 
+_LETTERS = str.maketrans({"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d"})
+
+
 def words(text: str) -> list[str]:
-    """Words without case and marks; text of symbols alone is one word."""
-    bare = "".join(sign for sign in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(sign))
+    """Words without case and marks, in ASCII where there is such a letter; text of symbols alone is one word."""
+    text = text.casefold().translate(_LETTERS)
+    bare = "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
     return re.findall(r"\w+", re.sub("['’ʼ`]", "", bare)) or [sign for sign in ["".join(bare.split())] if sign]
 
 
