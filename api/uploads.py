@@ -20,23 +20,24 @@ from api.base import ApiView
 from api.lists import ListView
 from api.schema import uploads as schema
 from api.schema.spec import describe
-from api.schema.uploads import UploadStatus
+from api.schema.uploads import PartStatus, UploadStatus
 from enrichment.retention import retention_hint
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
 from enrichment.uploads import Progress, csv_of_rejected, progress_of
 from ingestion import backlog, capacity, streams
-from ingestion.files.mappings import read_mapping, require_mapped
-from ingestion.files.record_file import RecordFile, inspect_file
+from ingestion.files.sets import Options, SentFile, Uploadable, inspect_sent
 from ingestion.files.spool import TemporaryFiles, spool
-from ingestion.files.uploads import ingest_files, preview
+from ingestion.files.uploads import find_earlier, ingest_files, preview
 from ingestion.models import ApiKey, Upload
 from ingestion.query import read_choice, read_flag, read_query
 from ingestion.refusals import RequestRejected
 from ingestion.streams import Stream
 from ingestion.text import strip_unstorable
 
-FORM = ("stream", "file", "csrfmiddlewaretoken")
+FILES = ("file", "files")
+SAID = ("stream", "kind")
+"""Besides Stream.upload_fields: in the query of a raw body, in a form there or as fields."""
 OPTIONS = ("again", "dry_run", "missing", "sheet", "map")
 
 
@@ -72,6 +73,14 @@ class BinaryFileBody(FileBody):
     media_type = "application/octet-stream"
 
 
+class ZipFileBody(FileBody):
+    media_type = "application/zip"
+
+
+class XZipFileBody(FileBody):
+    media_type = "application/x-zip-compressed"
+
+
 class GzipFileBody(FileBody):
     media_type = "application/gzip"
 
@@ -86,7 +95,7 @@ class UploadsView(ListView):
     model = Upload
     parser_classes = [
         *(MultiPartParser, FileBody, NdjsonFileBody, JsonFileBody, ExcelFileBody),
-        *(BinaryFileBody, GzipFileBody, XGzipFileBody),
+        *(BinaryFileBody, GzipFileBody, XGzipFileBody, ZipFileBody, XZipFileBody),
     ]
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -102,7 +111,7 @@ class UploadsView(ListView):
 
     @describe(schema.LIST, parameters=schema.LIST_PARAMETERS, tag="uploads")
     def get(self, request: Request) -> HttpResponseBase:
-        """Your uploads, newest first.
+        """Your uploads, newest first. A set of files is one upload.
 
         A key sees its client's uploads, staff see all.
         """
@@ -113,14 +122,16 @@ class UploadsView(ListView):
             statuses: list[Any] = statuses_of(request, uploads)
             return [{name: status[name] for name in fields} for status in statuses]
 
-        listing = Listing(own_uploads(request), read_ordering(query, NEWEST_FIRST), fields, items_of)
+        listing = Listing(
+            own_uploads(request).filter(part_of=None), read_ordering(query, NEWEST_FIRST), fields, items_of
+        )
         return self.answer_list(request, query, listing, "uploads")
 
     @describe(
         schema.CREATED,
         schema.DRY_RUN_ANSWER,
         errors=(409, 422),
-        parameters=(schema.STREAM, schema.NAME, schema.AGAIN, schema.DRY_RUN, schema.MISSING, schema.SHEET, schema.MAP),
+        parameters=schema.POST_PARAMETERS,
         body=schema.BODIES,
         tag="uploads",
     )
@@ -134,10 +145,15 @@ class UploadsView(ListView):
         several files is new or unfinished, the others are not rejected but returned as they are, so that an interrupted
         form can be sent again unchanged.
 
+        The export of another system, as a ZIP archive or as several of its files in one form, is one upload, whose
+        `parts` are its files. Which kind of file each is, its path and its header tell; where they do not, the answer
+        is 422 and names the kinds to choose from (`kind`). What is not imported is named in `file_warnings`. An export
+        that was already imported is not rejected: the answer is 200 with that upload.
+
         A record replaces the stored one as a whole. So a file that lacks a field which stored records of its keys have
         is rejected (409, with their number and the fields), unless `missing=clear` says that they are to be cleared.
         """
-        query = read_query(request.query_params, ["stream", "name", *OPTIONS])
+        query = read_query(request.query_params, [*SAID, *streams.upload_fields(), "name", *OPTIONS])
         again, dry_run = (read_flag(query, name) for name in ("again", "dry_run"))
         read_choice(query, "missing", schema.MISSING_CHOICES)
         if not dry_run:
@@ -147,15 +163,15 @@ class UploadsView(ListView):
 
     def ingest(self, request: Request, query: dict[str, str], *, again: bool, dry_run: bool) -> Response:
         files = read_files(request, query, self.opened)
-        for file in files:
-            require_mapped(file, read_mapping(query.get("map", ""), file.stream))
         if dry_run:
             previews = [preview(file) for file in files]
             return Response({"success": True, "dry_run": True, "uploads": previews, "timestamp": timezone.now()})
+        client = client_of(request)
+        is_known = not again and len(find_earlier(files, client)) == len(files)
         clear_missing = query.get("missing") == "clear"
-        uploads = ingest_files(files, client_of(request), again=again, clear_missing=clear_missing)
-        statuses = statuses_of(request, uploads)
-        return Response({"success": True, "uploads": statuses, "timestamp": timezone.now()}, status=201)
+        uploads = ingest_files(files, client, again=again, clear_missing=clear_missing)
+        answer = {"success": True, "uploads": statuses_of(request, uploads), "timestamp": timezone.now()}
+        return Response(answer, status=200 if is_known else 201)
 
 
 class UploadView(ApiView):
@@ -215,12 +231,16 @@ def statuses_of(request: Request, uploads: Sequence[Upload]) -> list[UploadStatu
     return [status_of(request, progress[upload.pk]) for upload in uploads]
 
 
-def status_of(request: Request, progress: Progress) -> UploadStatus:
+def status_of(request: Request, progress: Progress) -> Any:
+    """An UploadStatus."""
     upload = progress.upload
-    return {
+    status: Any = {
         "id": upload.pk,
         "name": upload.name,
         "stream": upload.stream,
+        "kind": upload.kind or None,
+        "part_of": upload.part_of_id,
+        "parts": [part_status(part) for part in progress.parts],
         "status": progress.status,
         "total": progress.total,
         "processed": progress.processed,
@@ -242,28 +262,66 @@ def status_of(request: Request, progress: Progress) -> UploadStatus:
         "created_at": upload.created_at,
         "status_url": request.build_absolute_uri(reverse("upload", args=[upload.pk])),
         "errors_url": request.build_absolute_uri(reverse("upload-errors", args=[upload.pk])),
+        "link": link_of(request, upload),
     }
+    status |= {name: upload.given.get(name) for name in streams.upload_fields()}
+    return status | {name: progress.questions.get(name) for name in schema.COUNTS}
+
+
+def part_status(part: Progress) -> PartStatus:
+    upload = part.upload
+    return {
+        "id": upload.pk,
+        "name": upload.name,
+        "kind": upload.kind,
+        "status": part.status,
+        "total": part.total,
+    }
+
+
+def link_of(request: Request, upload: Upload) -> str | None:
+    """The page for the person who sent it."""
+    stream = streams.get(upload.stream) if upload.stream in streams.names() else None
+    path = stream.upload_link(upload) if stream and stream.upload_link else ""
+    return request.build_absolute_uri(path) if path else None
 
 
 # The body.
 
 
-def read_files(request: Request, query: dict[str, str], opened: ExitStack) -> list[RecordFile]:
+def read_files(request: Request, query: dict[str, str], opened: ExitStack) -> list[Uploadable]:
     """The inspected files. Rejects what is not a file of a stream that the client may post to."""
     check_length(request)
     body: Any = request.data
-    if isinstance(body, dict):  # a form
-        return files_of_form(request, query, opened)
-    if "stream" not in query:
-        raise RequestRejected(400, "Specify the stream: ?stream=", fields={"stream": ["is required"]})
-    stream = read_stream(request, query["stream"])
-    name = strip_unstorable(query.get("name", "unnamed"), 255)
-    return [inspect_file(body, name, stream, opened, request.content_type, **as_asked(query, stream))]
+    if isinstance(body, dict):
+        sent = files_of_form(request, query)
+    else:
+        name = strip_unstorable(query.get("name", "unnamed"), 255)
+        sent = [SentFile(file=body, name=name, content_type=request.content_type or "")]
+    files = inspect_sent(sent, options_of(request, query), opened)
+    for file in files:
+        check_may_post(request, file.stream.name)
+    return files
 
 
-def as_asked(query: Mapping[str, str], stream: Stream) -> dict[str, Any]:
-    """The options of inspect_file()."""
-    return {"sheet": query.get("sheet", ""), "mapping": read_mapping(query.get("map", ""), stream)}
+def options_of(request: Request, query: Mapping[str, str]) -> Options:
+    """What the query or the form says of all files."""
+    said = {name: value for name in (*SAID, *streams.upload_fields()) for value in said_of(request, query, name)}
+    return Options(
+        stream=read_stream(request, said["stream"]) if "stream" in said else None,
+        kind=said.get("kind", ""),
+        sheet=query.get("sheet", ""),
+        fields={name: value for name, value in said.items() if name not in SAID},
+        mapping=query.get("map", ""),
+    )
+
+
+def said_of(request: Request, query: Mapping[str, str], name: str) -> set[str]:
+    """The value, or none: an empty field of a form is absent. Rejects (400) several."""
+    values = {value for value in request.POST.getlist(name) if value} | ({query[name]} if name in query else set())
+    if len(values) > 1:
+        raise RequestRejected(400, f"Specify {name} once.", fields={name: ["is given several times"]})
+    return values
 
 
 def check_length(request: Request) -> None:
@@ -276,28 +334,24 @@ def check_length(request: Request) -> None:
         raise RequestRejected(413, f"The body has {length} bytes; the limit is {settings.MAX_UPLOAD_BYTES}.")
 
 
-def files_of_form(request: Request, query: dict[str, str], opened: ExitStack) -> list[RecordFile]:
-    if unknown := [name for name in request.data if name not in FORM]:
+def files_of_form(request: Request, query: Mapping[str, str]) -> list[SentFile]:
+    known = (*FILES, *SAID, *streams.upload_fields(), "csrfmiddlewaretoken")
+    if unknown := [name for name in request.data if name not in known]:
         reject_form_fields(unknown)
     if "name" in query:
         message = "In a form each file has a name of its own: leave out ?name=."
         raise RequestRejected(400, message, fields={"name": ["is for raw bodies only"]})
-    names = {*request.POST.getlist("stream"), *([query["stream"]] if "stream" in query else [])}
-    if len(names) != 1:
-        raise RequestRejected(400, "Specify the stream exactly once.", fields={"stream": ["is required once"]})
-    stream = read_stream(request, names.pop())
-    files = request.FILES.getlist("file")
+    files = [file for name in FILES for file in request.FILES.getlist(name)]
     if not files:
         raise RequestRejected(400, "The form field file contains no file.", fields={"file": ["is required"]})
-    options = as_asked(query, stream)
     return [
-        inspect_file(file.file, strip_unstorable(file.name, 255), stream, opened, file.content_type or "", **options)
+        SentFile(file=file.file, name=strip_unstorable(file.name, 255), content_type=file.content_type or "")
         for file in files
     ]
 
 
 def reject_form_fields(names: Sequence[str]) -> NoReturn:
-    message = "The form takes the fields stream and file only."
+    message = f"The form takes the fields {', '.join((*FILES, *SAID, *streams.upload_fields()))} only."
     if options := [name for name in names if name in OPTIONS]:
         message += f" Put {' and '.join(f'?{name}=' for name in options)} in the query string."
     fields = {
@@ -311,6 +365,10 @@ def read_stream(request: Request, name: str) -> Stream:
     if name not in streams.names():
         message = f"must be one of: {', '.join(streams.names())}"
         raise RequestRejected(400, f"stream {message}.", fields={"stream": [message]})
-    if isinstance(request.auth, ApiKey) and request.auth.streams and name not in request.auth.streams:
-        raise RequestRejected(403, f"This API key is limited to {', '.join(request.auth.streams)}.")
+    check_may_post(request, name)
     return streams.get(name)
+
+
+def check_may_post(request: Request, stream: str) -> None:
+    if isinstance(request.auth, ApiKey) and request.auth.streams and stream not in request.auth.streams:
+        raise RequestRejected(403, f"This API key is limited to {', '.join(request.auth.streams)}.")

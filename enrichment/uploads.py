@@ -6,14 +6,14 @@ import csv
 import io
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, Literal, Self, TypeAlias
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 
@@ -21,7 +21,7 @@ from enrichment.models import HeldRecord
 from enrichment.rows.writers import BYTE_ORDER_MARK, Csv, download
 from ingestion import streams
 from ingestion.cells import cell_of, escape_formula, text_cell, unescape
-from ingestion.files.csv_reader import DECIMAL_COMMA, REPORT_COLUMNS, map_columns, with_point
+from ingestion.files.csv_reader import DECIMAL_COMMA, FILE_COLUMN, REPORT_COLUMNS, map_columns, with_point
 from ingestion.files.csv_rows import DELIMITERS
 from ingestion.files.local_dates import DateStyle, is_certain
 from ingestion.models import Delivery, Upload
@@ -45,9 +45,16 @@ MAX_QUOTED = 1000
 INTERRUPTED = "Interrupted before the whole file was saved. Send the same file again: it resumes where it stopped."
 
 
+SHARE_OF_ROWS = 0.1
+"""Of the progress, where records raise questions: these take far longer than the rows."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Records of one upload: total = pending + inserted + updated + stale + waiting + dead + resolved + discarded."""
+    """Records of one upload: total = pending + inserted + updated + stale + waiting + dead + resolved + discarded.
+
+    Those of a set are the sums of what its parts have.
+    """
 
     upload: Upload
     total: int = 0
@@ -64,6 +71,8 @@ class Progress:
     asks: bool = False
     """Its records raise questions."""
     at: datetime
+    parts: tuple[Progress, ...] = ()
+    """Of a set."""
 
     @property
     def processed(self) -> int:
@@ -102,7 +111,17 @@ class Progress:
     def status(self) -> State:
         if self.upload.finished_at:
             return "completed" if self.is_settled and not self.count("open") else "enriching"
-        return "failed" if self.at - self.upload.changed_at > STALLED else "receiving"
+        return "failed" if self.at - self.changed_at > STALLED else "receiving"
+
+    @property
+    def changed_at(self) -> datetime:
+        """When it last advanced, while it is received."""
+        return max([self.upload.changed_at, *(part.upload.changed_at for part in self.parts)])
+
+    @property
+    def offset(self) -> int:
+        """Bytes received."""
+        return sum(part.offset for part in self.parts) if self.upload.is_set else self.upload.offset
 
     @property
     def message(self) -> str:
@@ -111,7 +130,7 @@ class Progress:
     @property
     def expected(self) -> float:
         """The rows of the whole file, estimated from the part that has been received."""
-        read = self.upload.offset / self.upload.size if self.upload.size else 1
+        read = self.offset / self.upload.size if self.upload.size else 1
         return self.total / read if read and not self.upload.finished_at else self.total
 
     @property
@@ -121,7 +140,7 @@ class Progress:
         """
         if self.status == "completed":
             return 100.0
-        rows = self.processed / self.expected if self.expected else 0.0
+        rows = self.processed / self.expected if self.expected else float(self.upload.finished_at is not None)
         if not self.asks:
             return _percent(100 * rows)
         if not self.is_settled:
@@ -149,27 +168,50 @@ def _percent(number: float) -> float:
 
 def progress_of(uploads: Sequence[Upload]) -> dict[int, Progress]:
     """upload → its progress."""
-    now = timezone.now()
-    pks = [upload.pk for upload in uploads]
+    parts = _parts_of([upload.pk for upload in uploads if upload.is_set])
+    now, files = timezone.now(), [*(upload for upload in uploads if not upload.is_set), *chain(*parts.values())]
+    counts = _counts([upload.pk for upload in files], now)
+    held = _held([pk for pk, sums in counts.items() if sums["held"]])
+    of_file = {
+        upload.pk: Progress(upload=upload, at=now, by_status=held[upload.pk], **counts.get(upload.pk, {}))
+        for upload in files
+    }
+    of_set = {
+        upload.pk: _sum_of(upload, [of_file[part.pk] for part in parts[upload.pk]], now)
+        for upload in uploads
+        if upload.is_set
+    }
+    found, questions = {**of_file, **of_set}, questions_of(uploads)
+    return {
+        upload.pk: replace(found[upload.pk], questions=questions.get(upload.pk, {}), asks=_asks(upload) is not None)
+        for upload in uploads
+    }
+
+
+def _parts_of(sets: Sequence[int]) -> dict[int, list[Upload]]:
+    parts: dict[int, list[Upload]] = {pk: [] for pk in sets}
+    for part in Upload.objects.filter(part_of__in=sets).order_by("pk") if sets else ():
+        parts[part.part_of_id or 0].append(part)
+    return parts
+
+
+def _counts(pks: Sequence[int], now: datetime) -> dict[int, dict[str, Any]]:
+    """upload → sums over its deliveries."""
     names = ("inserted", "updated", "stale", "held")
     recent = Sum("count", filter=Q(processed_at__gte=now - RECENT), default=0)
     of_uploads = Delivery.objects.filter(upload__in=pks).values("upload")
     rows = of_uploads.annotate(*map(Sum, names), total=Sum("count"), recent=recent)
     found = rows.values_list("upload", "total", "recent", *(f"{name}__sum" for name in names))
-    counts = {pk: dict(zip(("total", "recent", *names), sums, strict=True)) for pk, *sums in found}
-    held = _held([pk for pk, sums in counts.items() if sums["held"]])
-    questions = questions_of(uploads)
-    return {
-        upload.pk: Progress(
-            upload=upload,
-            at=now,
-            by_status=held[upload.pk],
-            questions=questions.get(upload.pk, {}),
-            asks=_asks(upload) is not None,
-            **counts.get(upload.pk, {}),
-        )
-        for upload in uploads
-    }
+    return {pk: dict(zip(("total", "recent", *names), sums, strict=True)) for pk, *sums in found}
+
+
+def _sum_of(upload: Upload, parts: Sequence[Progress], now: datetime) -> Progress:
+    names = ("total", "recent", "inserted", "updated", "stale", "held")
+    sums = {name: sum(getattr(part, name) for part in parts) for name in names}
+    by_status = Counter[str]()
+    for part in parts:
+        by_status.update(part.by_status)
+    return replace(Progress(upload=upload, at=now, by_status=dict(by_status), parts=tuple(parts)), **sums)
 
 
 def _asks(upload: Upload) -> Stream | None:
@@ -190,12 +232,17 @@ def questions_of(uploads: Sequence[Upload]) -> Mapping[int, Mapping[str, Mapping
     return found
 
 
+def deliveries_of(upload: Upload) -> QuerySet[Delivery]:
+    """Those of a set are those of its parts."""
+    return Delivery.objects.filter(upload__part_of=upload) if upload.is_set else upload.deliveries.all()
+
+
 def stored_with_warnings(upload: Upload) -> int:
     """The stored records with warnings that this upload has written last. Reads only what has been stored since."""
     if upload.stream not in streams.names():
         return 0
     rows = streams.get(upload.stream).model._default_manager.filter(stored_at__gte=upload.created_at - CLOCKS_DIFFER)
-    return rows.filter(delivery__in=upload.deliveries.values("pk")).exclude(warnings=[]).count()
+    return rows.filter(delivery__in=deliveries_of(upload).values("pk")).exclude(warnings=[]).count()
 
 
 def _held(pks: Sequence[int]) -> dict[int, dict[str, int]]:
@@ -223,19 +270,37 @@ def csv_of_rejected(upload: Upload, *, for_people: bool = False) -> StreamingHtt
 def rejected_rows(upload: Upload, *, for_people: bool = False) -> Iterator[str]:
     """The upload's dead letters as lines of CSV, in order of the file: row, error, then the file's columns.
 
-    One delivery at a time. What a spreadsheet would take for a formula is marked, and read without the mark when the
-    file comes back (ingestion.cells.MARK).
+    Of a file with a layout, and of a set, the fields of the stream in their place: all that the upload has given to
+    the record is among them. Of a set also the file. One delivery at a time. What a spreadsheet would take for a
+    formula is marked, and read without the mark when the file comes back (ingestion.cells.MARK).
     """
     columns, style = _columns(upload), _Style.of(upload, for_people=for_people)
-    yield _line([*REPORT_COLUMNS, *map(escape_formula, columns)], style.delimiter)
+    report = (*REPORT_COLUMNS, FILE_COLUMN) if upload.is_set else REPORT_COLUMNS
+    yield _line([*report, *map(escape_formula, columns)], style.delimiter)
     key = streams.get(upload.stream).key if upload.stream in streams.names() else ""
-    for delivery in upload.deliveries.filter(held__gt=0).order_by("pk").only("upload", "first_row", "gaps"):
+    deliveries = deliveries_of(upload).filter(held__gt=0).order_by("pk").select_related("upload")
+    for delivery in deliveries.only("upload__name", "first_row", "gaps"):
         dead = HeldRecord.objects.dead().filter(delivery=delivery.pk).order_by("position")
         for position, held_key, payload, messages in dead.values_list("position", "key", "payload", "messages"):
             has_key = bool(held_key) and key not in messages
             row, record = delivery.row_of(position), json.loads(payload)
-            cells = _cells(row, record, messages, columns, style, has_key=has_key)
-            yield _line(cells, style.delimiter)
+            if _has_own_columns(upload):
+                record = _without_cells(record)
+            number, error, *cells = _cells(row, record, messages, columns, style, has_key=has_key)
+            file = [escape_formula(delivery.upload.name)] if upload.is_set and delivery.upload else []
+            yield _line([number, error, *file, *cells], style.delimiter)
+
+
+def _has_own_columns(upload: Upload) -> bool:
+    """Whether its rejected rows have other columns than the file."""
+    return upload.is_set or bool(upload.kind)
+
+
+def _without_cells(record: Any) -> Any:
+    """Of a row with more or fewer cells than columns: these as one text."""
+    if not isinstance(record, dict) or not isinstance(cells := record.get(RAW_MEMBER), list):
+        return record
+    return {**record, RAW_MEMBER: ", ".join(map(str, cells))}
 
 
 @dataclass(frozen=True)
@@ -250,7 +315,7 @@ class _Style:
 
     @classmethod
     def of(cls, upload: Upload, *, for_people: bool) -> Self:
-        came = upload.reading
+        came = {} if _has_own_columns(upload) else upload.reading
         delimiter = came.get("delimiter", ",") if for_people else ","
         return cls(
             delimiter=delimiter if delimiter in DELIMITERS else ",",
@@ -277,6 +342,8 @@ def _columns(upload: Upload) -> dict[str, str]:
     if upload.stream not in streams.names():
         return {name: name for name in upload.columns}
     stream = streams.get(upload.stream)
+    if _has_own_columns(upload):
+        return {name: name for name in stream.schema.model_fields}
     names = upload.columns or list(stream.schema.model_fields)
     mapping = upload.reading.get("mapped_columns", {})
     return {column.name: column.key for column in map_columns(names, stream, mapping=mapping)}

@@ -173,6 +173,8 @@ class Stream(Readable):
     """Upload id → for each kind of question that its records raised a name and numbers: total, open, recent (settled in
     the last minute), and what the settled ones came to, such as {"films": {"total": 9, "found": 6, "open": 3 …}}.
     """
+    counts: tuple[str, ...] = ()
+    """The names of these kinds of question, as they stand in the status of an upload."""
     providers: tuple[str, ...] = ()
     """Who answers the questions that `progress` counts (enrichment.lookups)."""
     upload_link: Callable[[Upload], str] | None = None
@@ -239,6 +241,17 @@ def get_readable(name: str) -> Readable:
 
 def names() -> list[str]:
     return list(_streams)
+
+
+def upload_fields() -> list[str]:
+    """The names of what uploads of any stream may give to all of their records."""
+    return list(dict.fromkeys(name for stream in _streams.values() for name in stream.upload_fields))
+
+
+def kinds() -> list[str]:
+    """The kinds of files of all streams that are read."""
+    layouts = (layout for stream in _streams.values() for layout in stream.layouts if not layout.left_out)
+    return list(dict.fromkeys(layout.kind for layout in layouts))
 
 
 def readable_names() -> list[str]:

@@ -469,7 +469,6 @@ def test_a_row_over_many_lines_that_never_ends_gives_the_rest_back(client: Clien
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("/api/uploads", 400),
         ("/api/uploads?stream=nothing", 400),
         ("/api/uploads?stream=", 400),
         (f"{PATH}&again=maybe", 400),
@@ -484,7 +483,6 @@ def test_a_query_that_makes_no_sense_is_refused(client: Client, path: str, statu
 @pytest.mark.parametrize(
     "fields",
     [
-        {},
         {"stream": "nothing"},
         {"stream": ["tutors", "students"]},
         {"stream": "tutors", "other": "x"},
@@ -492,6 +490,25 @@ def test_a_query_that_makes_no_sense_is_refused(client: Client, path: str, statu
 )
 def test_a_form_that_makes_no_sense_is_refused(client: Client, fields: dict[str, Any]) -> None:
     refusal(client.post("/api/uploads", form(("a.csv", TUTORS), **fields)), 400)
+
+
+@pytest.mark.parametrize("sent", [csv_of(tutors(3)), csv_of(tutors(3), ";"), ndjson_of(tutors(3))])
+def test_the_stream_may_be_absent_where_the_columns_tell_it(client: Client, sent: bytes) -> None:
+    assert upload(client, sent, "/api/uploads", "application/octet-stream")["stream"] == "tutors"
+    response = client.post("/api/uploads", form(("s.csv", csv_of([session()])), stream=""))
+    assert response.json()["uploads"][0]["stream"] == "sessions"
+
+
+def test_a_stream_that_the_columns_do_not_tell_is_asked_for(client: Client) -> None:
+    error = refusal(post(client, "/api/uploads", b"tutor_id,name\nT-1,Ada\n", CSV), 422)
+    assert "one of: tutors, students" in error["fields"]["stream"][0]
+    assert not Upload.objects.exists()
+
+
+def test_a_key_for_other_streams_cannot_leave_the_stream_out() -> None:
+    client = api(new_key(streams=["students"]))
+    refusal(post(client, "/api/uploads", csv_of(tutors(1)), CSV), 403)
+    assert not Upload.objects.exists()
 
 
 def test_a_form_without_a_file_is_refused(client: Client) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -14,7 +14,7 @@ from api.schema.spec import Answer, Body, Component, Parameter, id_parameter
 from enrichment.rows.ordering import NEWEST_FIRST
 from enrichment.uploads import State
 from ingestion.cells import cell_of
-from ingestion.streams import names
+from ingestion.streams import all_streams, kinds, names, upload_fields
 from ingestion.text import first_message
 
 Encoding = Annotated[str, Field(description="UTF-8, UTF-16 or Windows-1252: how the file is read. Empty for Excel.")]
@@ -28,23 +28,40 @@ Mapped = Annotated[
 FileWarnings = Annotated[list[str], Field(description="What to check about how the file was read, for a person.")]
 
 
+Status = Annotated[
+    State,
+    Field(
+        description="`receiving`: not completely saved yet; `enriching`: saved, and its rows are being processed; "
+        "`completed`: all rows are processed, some possibly dead letters, and all questions that they raised are "
+        "settled; `failed`: interrupted (see `message`)."
+    ),
+]
+
+
+class PartStatus(TypedDict):
+    """One file of a set. It has a status of its own, at `/api/uploads/{id}`."""
+
+    id: Annotated[int, Field(ge=1)]
+    name: Annotated[str, Field(description="Its path in the archive, or its name.")]
+    kind: str
+    status: State
+    total: Count
+
+
 class UploadHead(TypedDict):
     id: Annotated[int, Field(ge=1)]
     name: Annotated[str, Field(description="The file's name, as sent.")]
     stream: str
-    status: Annotated[
-        State,
-        Field(
-            description="`receiving`: not completely saved yet; `enriching`: saved, and its rows are being processed; "
-            "`completed`: all rows are processed, some possibly dead letters; `failed`: interrupted (see `message`)."
-        ),
-    ]
+    kind: Annotated[str | None, Field(description="Which kind of another system's files it is; else null.")]
+    part_of: Annotated[int | None, Field(description="The upload of the set to which the file belongs.")]
+    parts: Annotated[list[PartStatus], Field(description="The files of a set; empty for a single file.")]
+    status: Status
     total: Annotated[Count, Field(description="Rows saved so far, not counting the header and empty rows.")]
     processed: Annotated[Count, Field(description="Processed rows; the others are pending.")]
 
 
-class UploadStatus(UploadHead, Outcomes):
-    """One file and its progress.
+class _UploadStatus(UploadHead, Outcomes):
+    """One file, or a set of files, and its progress.
 
     total = pending + inserted + updated + stale + waiting + dead + resolved + discarded, where pending = total -
     processed.
@@ -66,6 +83,23 @@ class UploadStatus(UploadHead, Outcomes):
         str,
         Field(json_schema_extra={"format": "uri"}, description="The rejected rows as CSV, to fix and upload again."),
     ]
+    link: Annotated[
+        str | None, Field(description="A page for the person whose records they are, if there is one for the stream.")
+    ]
+
+
+COUNTS = tuple(dict.fromkeys(name for stream in all_streams() for name in stream.counts))
+Numbers = Annotated[
+    dict[str, Count] | None,
+    Field(description="Questions that the rows raised: `total`, `open`, and what the others came to. Null for none."),
+]
+Given = Annotated[str | None, Field(description="What the upload has given to all of its records.")]
+if TYPE_CHECKING:
+    UploadStatus = _UploadStatus
+else:  # what streams add
+    _added = {**dict.fromkeys(upload_fields(), Given), **dict.fromkeys(COUNTS, Numbers)}
+    UploadStatus = TypedDict("UploadStatus", {**get_type_hints(_UploadStatus, include_extras=True), **_added})
+    UploadStatus.__doc__ = _UploadStatus.__doc__
 
 
 class Uploaded(TypedDict):
@@ -110,6 +144,7 @@ class PreviewRow(TypedDict):
 class Preview(TypedDict):
     name: str
     stream: str
+    kind: Annotated[str | None, Field(description="Which kind of another system's files it is; else null.")]
     format: Literal["csv", "ndjson", "json", "xlsx"]
     columns: Annotated[list[PreviewColumn], Field(description="The columns of CSV and Excel; else empty.")]
     missing_fields: Annotated[
@@ -141,19 +176,47 @@ class Preview(TypedDict):
     rows: Annotated[list[PreviewRow], Field(description="The first 100.")]
 
 
+class SetPreview(TypedDict):
+    """A set of files as it would be imported: the sums of what its parts have."""
+
+    name: str
+    stream: str
+    format: Literal["set"]
+    parts: list[Preview]
+    file_warnings: FileWarnings
+    missing_fields: list[str]
+    checked: Count
+    valid: Count
+    invalid: Count
+
+
 class Previewed(TypedDict):
     """The files as they would be imported now, all rows and references checked; nothing is stored."""
 
     success: Literal[True]
     dry_run: Literal[True]
-    uploads: list[Preview]
+    uploads: list[Preview | SetPreview]
     timestamp: Stamp
 
 
 STREAM = Parameter(
     name="stream",
     schema={"type": "string", "enum": names()},
-    description="Stream of the rows. Required for a raw body; a form may have it as a field.",
+    description="Stream of the rows; a form may have it as a field. Required unless the columns tell it.",
+)
+KIND = Parameter(
+    name="kind",
+    schema={"type": "string", **({"enum": kinds()} if kinds() else {})},
+    description="Which kind of file it is, where the name of an exported file does not tell it. A form may have it as "
+    "a field.",
+)
+GIVEN = tuple(
+    Parameter(
+        name=name,
+        schema={"type": "string"},
+        description="What the upload gives to all of its records that do not have it. A form may have it as a field.",
+    )
+    for name in upload_fields()
 )
 NAME = Parameter(
     name="name",
@@ -188,14 +251,18 @@ MAP = Parameter(
     description="Columns whose names are no fields: `column:field`, separated by commas "
     "(`map=Full%20name:name`). `suggestion` in the answer of `dry_run` names close ones.",
 )
+POST_PARAMETERS = (STREAM, KIND, *GIVEN, NAME, AGAIN, DRY_RUN, MISSING, SHEET, MAP)
 UPLOAD_ID = id_parameter("upload", 3)
 UPLOAD_FIELDS = tuple(UploadStatus.__annotations__)
 LIST_PARAMETERS = list_parameters(UPLOAD_FIELDS, [ordering.name for ordering in NEWEST_FIRST])
 
-EXAMPLE = {
+EXAMPLE: dict[str, Any] = {
     "id": 3,
     "name": f"{FIRST.name}.csv",
     "stream": FIRST.name,
+    "kind": None,
+    "part_of": None,
+    "parts": [],
     "status": "enriching",
     "total": 1000,
     "processed": 800,
@@ -217,10 +284,13 @@ EXAMPLE = {
     "created_at": "2025-03-01T22:10:00Z",
     "status_url": "http://localhost:8000/api/uploads/3",
     "errors_url": "http://localhost:8000/api/uploads/3/errors",
+    "link": None,
+    **dict.fromkeys((*upload_fields(), *COUNTS)),
 }
-PREVIEW_EXAMPLE = {
+PREVIEW_EXAMPLE: dict[str, Any] = {
     "name": f"{FIRST.name}.csv",
     "stream": FIRST.name,
+    "kind": None,
     "format": "csv",
     "columns": [
         {"column": FIRST.key.replace("_", " ").title(), "field": FIRST.key, "suggestion": None},
@@ -281,13 +351,13 @@ _FORM = Component(
     name="UploadForm",
     schema={
         "type": "object",
-        "required": ["stream", "file"],
+        "required": ["file"],
         "properties": {
-            "stream": {"type": "string", "enum": names(), "description": "Stream of the rows."},
+            **{each.name: {**each.schema, "description": each.description} for each in (STREAM, KIND, *GIVEN)},
             "file": {
                 "type": "array",
                 "items": {"type": "string", "format": "binary"},
-                "description": "One or more files.",
+                "description": "One or more files; also as `files`.",
             },
         },
     },
@@ -309,6 +379,7 @@ BODIES = {
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": Body(
         description="An Excel workbook (.xlsx): the first sheet, or `sheet`, with a header."
     ),
+    "application/zip": Body(description="An archive of files that another system has exported."),
     "application/octet-stream": Body(
         example=CSV_EXAMPLE,
         description="Any of these, by the extension of `name`, else by its content. Also as `application/gzip`.",

@@ -40,6 +40,8 @@ DECIMAL_COMMA = (";", "\t")
 """The delimiters of spreadsheets whose decimal mark may be the comma."""
 REPORT_COLUMNS = ("row", "error")
 """The columns that the rejected rows have besides: a file with both is one of those, and they are ignored."""
+FILE_COLUMN = "file"
+"""Those of a set also have this one."""
 
 _decimal_comma = re.compile(r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]{1,400}),[0-9]+(?:[eE][+-]?[0-9]{1,4})?")
 _thousands = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+")
@@ -97,7 +99,8 @@ def map_columns(
     if layout:
         return _check_duplicates([_column_of_layout(name, stream, delimiter, layout) for name in names])
     readers, kinds = csv_cells.readers_of(stream.schema, stream.known_items), csv_cells.kinds_of(stream.schema)
-    ours = set(REPORT_COLUMNS) if set(REPORT_COLUMNS) <= set(names) and not set(REPORT_COLUMNS) & set(readers) else ()
+    is_report = set(REPORT_COLUMNS) <= set(names) and not set(REPORT_COLUMNS) & set(readers)
+    ours = {*REPORT_COLUMNS, FILE_COLUMN} - set(readers) if is_report else ()
     fields = _fields_of(names, readers, {name: field for name, field in mapping.items() if name not in ours})
     columns = []
     for name, field in zip(names, fields, strict=True):

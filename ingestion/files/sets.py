@@ -26,6 +26,7 @@ from ingestion.files.layouts import (
     recognize,
     stream_of_fields,
 )
+from ingestion.files.mappings import read_mapping, require_mapped
 from ingestion.files.record_file import (
     RecordFile,
     SourceFile,
@@ -72,8 +73,8 @@ class Options:
     sheet: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
     """Values of Stream.upload_fields."""
-    mapping: Mapping[str, str] = field(default_factory=dict)
-    """Of a single file's columns, as in map_columns()."""
+    mapping: str = ""
+    """Of a single file's columns, as read_mapping() takes it."""
 
     @cached_property
     def candidates(self) -> list[Candidate]:
@@ -175,6 +176,7 @@ def _single(sent: SentFile, options: Options, opened: ExitStack) -> RecordFile:
     if found.layout.left_out:
         raise _not_imported(sent.name, found.layout.left_out)
     part = inspect_source(source, found.stream, layout=found.layout)
+    require_mapped(part, read_mapping(options.mapping, found.stream))
     return _with_given([part], found.stream, options, _time_of([sent.name]) or timezone.now())[0]
 
 
@@ -197,7 +199,9 @@ def _plain(source: SourceFile, stream: Stream, options: Options) -> RecordFile:
     """A file whose columns are the stream's own fields."""
     if options.kind:
         raise RequestRejected(422, f"{source.name} has no kind.", fields={"kind": ["is not used for this file"]})
-    file = inspect_source(source, stream, options.mapping)
+    mapping = read_mapping(options.mapping, stream)
+    file = inspect_source(source, stream, mapping)
+    require_mapped(file, mapping)
     chosen = _check_fields(options.fields, stream)
     made = {name: _make(stream, name) for name in stream.upload_fields if name not in (*chosen, *file.members.fields)}
     return file.with_given({**made, **chosen}, named_fields=chosen)
@@ -318,6 +322,9 @@ class _Reading:
 
     def sets(self, name: str, exported_at: datetime | None) -> Iterator[FileSet]:
         """One for each stream."""
+        if self.options.mapping:
+            message = "Columns are mapped for a single file only."
+            raise RequestRejected(400, message, fields={"map": ["is not used for a set of files"]})
         exported_at = exported_at or _time_of([name, *(source.name for _, source in self.parts)])
         now = timezone.now()
         for stream in dict.fromkeys(found.stream for found, _ in self.parts):

@@ -275,20 +275,38 @@ def _move(upload: Upload, offset: int, **changes: Any) -> None:
     upload.offset = offset
 
 
-def preview(file: RecordFile, arriving: Mapping[str, Collection[str]] = NOTHING) -> dict[str, Any]:
+def preview(file: Uploadable, arriving: Mapping[str, Collection[str]] = NOTHING) -> dict[str, Any]:
     """How the columns fit, and what would become of all rows; stores nothing. `arriving`: see check_file()."""
+    if isinstance(file, FileSet):
+        return _preview_of_set(file)
     return {**first_look(file), **check_file(file, arriving).summary}
+
+
+def _preview_of_set(files: FileSet) -> dict[str, Any]:
+    parts = [preview(part) for part in files.parts]
+    return {
+        "name": files.name,
+        "stream": files.stream.name,
+        "format": Upload.Format.SET,
+        "parts": parts,
+        "file_warnings": files.notes,
+        "missing_fields": files.missing_fields,
+        **{name: sum(part[name] for part in parts) for name in ("checked", "valid", "invalid")},
+    }
 
 
 def first_look(file: RecordFile) -> dict[str, Any]:
     """How the columns fit, and the first rows."""
     rows, records = first_records(file, PREVIEW_ROWS)
-    checked = check(file.stream, records, keep_invalid=True, is_of_file=True)
-    errors = {error["index"]: error["errors"] for error in checked.errors}
-    warnings = {warned["index"]: warned["warnings"] for warned in checked.warnings}
+    errors, warnings = {}, {}
+    if records:
+        checked = check(file.stream, records, keep_invalid=True, is_of_file=True)
+        errors = {error["index"]: error["errors"] for error in checked.errors}
+        warnings = {warned["index"]: warned["warnings"] for warned in checked.warnings}
     return {
         "name": file.name,
         "stream": file.stream.name,
+        "kind": file.kind or None,
         "format": file.format,
         "columns": [
             {"column": column.name, "field": column.field or None, "suggestion": file.suggestion(column)}
