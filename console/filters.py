@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from ingestion import streams
-from ingestion.models import Delivery
+from ingestion.models import Delivery, Upload
 from ingestion.text import plain
 
 MAX_FILTER_TEXT = 80
@@ -52,12 +52,19 @@ class HiddenNumberFilter(FieldFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value() or ""
-        field = self.field or str(self.parameter_name)
-        return queryset.filter(**{field: value}) if re.fullmatch(r"[0-9]{1,18}", value) else queryset.none()
+        return queryset.filter(**self.criteria(value)) if re.fullmatch(r"[0-9]{1,18}", value) else queryset.none()
+
+    def criteria(self, value: str) -> dict[str, Any]:
+        return {self.field or str(self.parameter_name): value}
 
 
 class UploadFilter(HiddenNumberFilter):
+    """Also of the parts of a set."""
+
     title = parameter_name = "upload"
+
+    def criteria(self, value: str) -> dict[str, Any]:
+        return {f"{self.field or self.parameter_name}__in": Upload.with_parts(value)}
 
 
 class StoredByUploadFilter(UploadFilter):

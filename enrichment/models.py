@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from enrichment import latency
 from enrichment.lookups import models as _lookups  # noqa: F401 (tables of this app)
 from enrichment.minutes import Minutes, MinutesQuerySet
-from ingestion.models import Delivery
+from ingestion.models import Delivery, Upload
 from ingestion.text import plain
 
 
@@ -71,7 +71,10 @@ class HeldRecordQuerySet(models.QuerySet["HeldRecord"]):
 
     def matching(self, criteria: Mapping[str, Any]) -> Self:
         """Those that match a bulk action's filter. KeyError for a name not in SELECTABLE_BY: none may be ignored."""
-        return self.filter(**{SELECTABLE_BY[name]: value for name, value in criteria.items()})
+        criteria = {SELECTABLE_BY[name]: value for name, value in criteria.items()}
+        if (upload := criteria.get(SELECTABLE_BY["upload"])) is not None:
+            criteria[SELECTABLE_BY["upload"]] = Upload.with_parts(upload)
+        return self.filter(**criteria)
 
 
 SELECTABLE_BY = {
@@ -84,7 +87,7 @@ SELECTABLE_BY = {
     "key": "key",
     "client": "client",
     "delivery": "delivery",
-    "upload": "delivery__upload",
+    "upload": "delivery__upload__in",
     "missing_stream": "missing_stream",
     "missing_key": "missing_key",
     "held_after": "held_at__gte",

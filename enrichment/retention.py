@@ -21,7 +21,7 @@ from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db.models import DateTimeField, F, Model, Q, QuerySet, Value
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from django_q.models import Task
 
@@ -76,12 +76,13 @@ def deletable_deliveries(keys: Keys, before: datetime) -> Keys:
 
 
 def deletable_uploads(keys: Keys, before: datetime, *, after_deliveries: bool = False) -> Keys:
-    """Finished, with all their deliveries deleted."""
-    finished = _matching(Upload.objects.filter(finished_at__lt=before), keys)
-    left = Delivery.objects.filter(upload__in=finished)
+    """Finished, with all their deliveries deleted. The parts of a set are deleted with it."""
+    finished = _matching(Upload.objects.filter(finished_at__lt=before, part_of=None), keys)
+    left = Delivery.objects.filter(Q(upload__in=finished) | Q(upload__part_of__in=finished))
     if after_deliveries:
         left = left.exclude(pk__in=deletable_deliveries(list(left.values_list("pk", flat=True)), before))
-    staying = set(left.order_by().values_list("upload", flat=True).distinct())
+    whole = Coalesce("upload__part_of", "upload")
+    staying = set(left.order_by().values_list(whole, flat=True).distinct())
     return [pk for pk in finished if pk not in staying]
 
 

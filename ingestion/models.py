@@ -224,7 +224,7 @@ class Upload(models.Model):
         XLSX = "xlsx", "Excel"
         SET = "set", "set of files"
 
-    part_of = models.ForeignKey("self", models.PROTECT, null=True, related_name="parts", db_index=False)
+    part_of = models.ForeignKey("self", models.CASCADE, null=True, related_name="parts", db_index=False)
     stream = models.CharField(max_length=64)
     client = models.CharField(max_length=200, help_text="As in a delivery.")
     name = models.CharField(max_length=255, help_text="Of the file, as it was called there.")
@@ -272,6 +272,11 @@ class Upload(models.Model):
     @property
     def is_set(self) -> bool:
         return self.format == self.Format.SET
+
+    @staticmethod
+    def with_parts(pk: int | str) -> models.QuerySet[Upload, Any]:
+        """The upload and, of a set, its parts: their numbers, for a filter."""
+        return Upload.objects.filter(Q(pk=pk) | Q(part_of=pk)).values("pk")
 
 
 class UploadPreview(models.Model):

@@ -97,7 +97,7 @@ class Migration(migrations.Migration):
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='When `offset` last moved.')),
                 ('finished_at', models.DateTimeField(help_text='When the whole file was stored.', null=True)),
                 ('settled_at', models.DateTimeField(help_text='Of a file or a set: when all of its records had been processed, and what that entails.', null=True)),
-                ('part_of', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='parts', to='ingestion.upload')),
+                ('part_of', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='parts', to='ingestion.upload')),
             ],
         ),
         migrations.CreateModel(
