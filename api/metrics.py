@@ -29,6 +29,8 @@ from api.base import ApiView
 from api.schema.spec import Answer, Body, describe
 from enrichment import stats
 from enrichment.latency import BOUNDS, COLUMNS
+from enrichment.lookups.models import Lookup, LookupMinute
+from enrichment.lookups.status import provider_statuses, totals
 from enrichment.models import MinuteStat
 from ingestion import backlog, doorbell
 from ingestion.models import PausedStream
@@ -54,6 +56,7 @@ class TutorMaxCollector(Collector):
         yield from self.pending_metrics(held)
         yield self.held_metrics(held)
         yield from system_metrics()
+        yield from lookup_metrics()
 
     def work_metrics(self) -> Iterator[Metric]:
         sums = {stream: numbers for stream, numbers in stats.totals().items() if self.is_visible(stream)}
@@ -132,6 +135,38 @@ def system_metrics() -> Iterator[Metric]:
     build = GaugeMetricFamily("tutormax_build_info", "Always 1.", labels=["version"])
     build.add_metric([settings.VERSION], 1)
     yield build
+
+
+def lookup_metrics() -> Iterator[Metric]:
+    lookups = GaugeMetricFamily(
+        "tutormax_lookups", "Questions to outside services now, by status.", labels=["provider", "status"]
+    )
+    asked = GaugeMetricFamily(
+        "tutormax_provider_asked",
+        "1: the provider is being asked; 0: off, paused, refused or away.",
+        labels=["provider"],
+    )
+    for provider in provider_statuses():
+        for status in Lookup.Status.values:
+            lookups.add_metric([provider["name"], status], provider[status])
+        asked.add_metric([provider["name"]], float(not provider["why"]))
+    yield lookups
+    yield asked
+    answers = CounterMetricFamily(
+        "tutormax_lookup_answers",
+        "Answers stored, by outcome; refreshed ones count again.",
+        labels=["provider", "outcome"],
+    )
+    requests = CounterMetricFamily("tutormax_lookup_requests", "Requests sent to providers.", labels=["provider"])
+    throttled = CounterMetricFamily("tutormax_lookup_throttled", "Requests answered with 429.", labels=["provider"])
+    errors = CounterMetricFamily("tutormax_lookup_errors", "Requests without a usable answer.", labels=["provider"])
+    for name, numbers in totals().items():
+        for outcome in LookupMinute.ANSWERS:
+            answers.add_metric([name, outcome], numbers[outcome])
+        requests.add_metric([name], numbers["requests"])
+        throttled.add_metric([name], numbers["throttled"])
+        errors.add_metric([name], numbers["errors"])
+    yield from (answers, requests, throttled, errors)
 
 
 class PlainText(BaseRenderer):

@@ -18,6 +18,7 @@ from api.errors import RETRY_AFTER
 from api.schema.generator import JsonSchema
 from api.schema.spec import Answer, Body, describe
 from enrichment import stats
+from enrichment.lookups import status as lookups
 from ingestion import backlog
 from ingestion.models import Delivery
 from ingestion.streams import all_lists, names, readable_names
@@ -91,7 +92,7 @@ class Health(TypedDict):
         Field(
             description=(
                 "`unhealthy`: the database is unavailable, and no records are accepted; `degraded`: no workers are"
-                " running, some records cannot be processed, or too many are pending to accept more."
+                " running, some records or lookups cannot be processed, or too many are pending to accept more."
             )
         ),
     ]
@@ -138,7 +139,8 @@ def health_status() -> dict[str, Any]:
     health = {"timestamp": timezone.now(), "version": settings.VERSION}
     try:
         cluster = stats.cluster_alive()
-        has_code_errors = Delivery.objects.pending().filter(last_error__startswith="code:").exists()
+        deliveries = Delivery.objects.pending().filter(last_error__startswith="code:")
+        has_code_errors = deliveries.exists() or lookups.has_code_errors()
         accepting = not backlog.is_full()
     except (DatabaseError, InterfaceError):
         return {**health, **DOWN}

@@ -13,6 +13,7 @@ from django_q.models import Schedule
 from django_q.status import Stat
 
 from enrichment import stats
+from enrichment.lookups import status
 from ingestion import doorbell
 from ingestion.models import PausedStream
 
@@ -35,7 +36,8 @@ def worker_stats(visible: stats.Visible = ()) -> dict[str, Any]:
         "clusters": found,
         "workers": None if found is None else sum(cluster["workers"] for cluster in found),
         "paused_streams": [name for name in paused if not visible or name in visible],
-        "paused_providers": [],
+        "paused_providers": status.paused(),
+        "providers": status.provider_statuses(),
         "schedules": list(Schedule.objects.order_by("next_run", "pk").values("name", "func", "next_run", "repeats")),
     }
 

@@ -66,7 +66,7 @@ class TestHealth:
     def test_it_asks_no_more_than_it_must(
         self, cluster: None, django_assert_max_num_queries: DjangoAssertNumQueries
     ) -> None:
-        with django_assert_max_num_queries(3):
+        with django_assert_max_num_queries(4):
             Client().get("/health", headers={"authorization": "Api-Key wrong.key"})
 
 

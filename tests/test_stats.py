@@ -14,6 +14,7 @@ from django_q.models import Schedule
 from django_q.signing import PickleSerializer, SignedPackage
 from django_q.status import Stat, Status
 
+from enrichment.lookups import providers
 from enrichment.models import MinuteStat
 from ingestion.models import Delivery, Doorbell
 from ingestion.streams import names
@@ -155,6 +156,7 @@ class TestWorker:
         answer = worker()
         assert answer.pop("timestamp").endswith("Z")
         assert [schedule["func"] for schedule in answer.pop("schedules")] == ["enrichment.tasks.prune"]
+        assert [provider["name"] for provider in answer.pop("providers")] == providers.names()
         assert answer == {
             "alive": False,
             "last_run": None,

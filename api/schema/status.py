@@ -1,7 +1,7 @@
 """Descriptions of statistics and workers."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -69,6 +69,33 @@ class Schedule(TypedDict):
     repeats: Annotated[int, Field(description="Remaining runs; -1: unlimited.")]
 
 
+class Provider(TypedDict):
+    """An outside service, and the questions (lookups) that it is asked."""
+
+    name: str
+    label: Annotated[str, Field(description="Its name for people.")]
+    on: Annotated[bool, Field(description="false: a setting that it needs, such as its key, is missing.")]
+    why: Annotated[str, Field(description="Why it is not being asked, as a sentence; empty if it is.")]
+    waiting_for: Annotated[
+        Literal["no_key", "key_refused", "paused", "away"] | None,
+        Field(description="The same as a word: what has to end before it is asked; null if it is being asked."),
+    ]
+    since: Annotated[datetime | None, Field(description="Since when it is not being asked, where that is known.")]
+    paused: Annotated[bool, Field(description="Paused by an operator.")]
+    open: Annotated[Count, Field(description="Questions not yet answered.")]
+    found: Count
+    not_found: Count
+    ambiguous: Annotated[Count, Field(description="Questions with several possible answers: a person chooses.")]
+    failed: Annotated[Count, Field(description="Questions that the provider did not take, five times.")]
+    oldest: Annotated[datetime | None, Field(description="When the oldest open question was first asked.")]
+    asked_last_minute: Annotated[Count, Field(description="Requests within the last 60 seconds.")]
+    limit: Annotated[str, Field(description="requests/seconds: the most that are sent.", examples=["40/10"])]
+    last_error: Annotated[str, Field(description="Empty if there has been none.")]
+    last_error_at: datetime | None
+    last_run: Annotated[datetime | None, Field(description="When work for it was last looked for.")]
+    next_run: Annotated[datetime | None, Field(description="When that is done next at the latest; null: not running.")]
+
+
 class Worker(TypedDict):
     """Clusters, workers and schedules."""
 
@@ -87,7 +114,8 @@ class Worker(TypedDict):
             description="Paused by an operator: new records are accepted and stay pending until the stream is resumed."
         ),
     ]
-    paused_providers: list[str]
+    paused_providers: Annotated[list[str], Field(description="Paused by an operator: their lookups stay open.")]
+    providers: Annotated[list[Provider], Field(description="Outside services, in order of name.")]
     schedules: list[Schedule]
 
 
@@ -103,6 +131,27 @@ NUMBERS: dict[str, Any] = {
     "rate_per_second": 3.327,
     "latency_p50_seconds": 0.18,
     "latency_p95_seconds": 0.9,
+}
+PROVIDER: dict[str, Any] = {
+    "name": "oracle",
+    "label": "The oracle",
+    "on": True,
+    "why": "",
+    "waiting_for": None,
+    "since": None,
+    "paused": False,
+    "open": 12,
+    "found": 1540,
+    "not_found": 7,
+    "ambiguous": 3,
+    "failed": 0,
+    "oldest": "2025-03-01T22:09:58Z",
+    "asked_last_minute": 228,
+    "limit": "40/10",
+    "last_error": "",
+    "last_error_at": None,
+    "last_run": "2025-03-01T22:09:55Z",
+    "next_run": "2025-03-01T22:10:05Z",
 }
 STATS_ANSWER = Answer(
     Stats,
@@ -135,6 +184,7 @@ WORKER_ANSWER = Answer(
         "workers": 2,
         "paused_streams": [],
         "paused_providers": [],
+        "providers": [PROVIDER],
         "schedules": [],
     },
 )

@@ -100,30 +100,26 @@ def _held(lookups: Iterable[Lookup]) -> list[Lookup]:
     return [row for row in rows if row.claim == claims[row.pk]]
 
 
-def store(provider: Provider, outcomes: Sequence[Outcome], counts: Counter[str]) -> None:
-    """Stores what came of these, each with what follows from it, and adds up and empties the counts.
+def store(provider: Provider, outcomes: Sequence[Outcome], counts: Counter[str]) -> Counter[str]:
+    """Stores what came of these, each with what follows from it; empties the counts, and returns all that it counted.
 
     All in one transaction; if that fails, one by one, so that a bug concerns its own question alone. Raises
     OperationalError and InterfaceError: then nothing, or not all, has been stored, and it may be called again.
     """
     try:
-        _store(provider, outcomes, counts)
-        counts.clear()
+        return _store(provider, outcomes, counts)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
         if len(outcomes) > 1:
-            for outcome in outcomes:
-                store(provider, [outcome], counts)
-        elif outcomes and outcomes[0].result is not error:
+            return sum((store(provider, [outcome], counts) for outcome in outcomes), Counter[str]())
+        if outcomes and outcomes[0].result is not error:
             logger.exception("What follows from an answer of %s failed.", provider.name)
-            _store(provider, [Outcome(outcomes[0].lookup, error)], counts)
-            counts.clear()
-        else:
-            raise
+            return _store(provider, [Outcome(outcomes[0].lookup, error)], counts)
+        raise
 
 
-def _store(provider: Provider, outcomes: Sequence[Outcome], counts: Mapping[str, int]) -> None:
+def _store(provider: Provider, outcomes: Sequence[Outcome], counts: Counter[str]) -> Counter[str]:
     with transaction.atomic(durable=True):
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
@@ -136,6 +132,8 @@ def _store(provider: Provider, outcomes: Sequence[Outcome], counts: Mapping[str,
         if numbers.total():
             LookupMinute.objects.add(provider.name, state.now, numbers)
         _note(provider, state, outcomes, state.now)
+    counts.clear()
+    return numbers
 
 
 def _settle(

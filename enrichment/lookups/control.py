@@ -17,6 +17,8 @@ from ingestion.text import strip_unstorable
 
 PATIENCE = timedelta(seconds=10)
 """A provider that wants to be left alone for no longer is not called away."""
+INTERVAL = timedelta(seconds=10)
+"""How often a runner notes that it has looked for work, which it does once a second."""
 NEVER_PAUSED = {"paused_at": None, "paused_by": "", "paused_reason": ""}
 NEVER_STOPPED = {"stopped_at": None, "stopped_key": ""}
 

@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from django.db import Error, InterfaceError, OperationalError, connection
@@ -30,8 +30,6 @@ LOOK = 1.0
 """Seconds between two looks for work, while there is none."""
 GATHER = 0.02
 """Seconds for which what happens is gathered, to be stored together."""
-REPORT = 10.0
-"""Seconds: how old the time of the last look, in the provider's row, may be."""
 RENEW = 15.0
 """Seconds between two renewals of the claims."""
 GRACE = 2.0
@@ -182,7 +180,7 @@ class Runner:
         if not desk.unsaved:
             return
         stored = list(desk.unsaved)
-        claims.store(desk.provider, stored, desk.counts)
+        self.counts += claims.store(desk.provider, stored, desk.counts)
         desk.unsaved.clear()
         for outcome in stored:
             desk.claimed.pop(outcome.lookup.pk, None)
@@ -226,7 +224,7 @@ class Runner:
         )
         control.try_new_keys(declared)
         ProviderState.objects.filter(provider__in=self._desks).update(last_run_at=Now())
-        self._next_report = time.monotonic() + REPORT
+        self._next_report = time.monotonic() + control.INTERVAL.total_seconds()
 
     def _is_idle(self) -> bool:
         """Nothing is being asked, and nothing will be due within a lease: of what others have claimed, neither."""
@@ -254,9 +252,32 @@ class Runner:
                 self._changed.clear()
             for desk in self._desks.values():
                 claims.release(desk.claimed.values())
-                claims.store(desk.provider, [], desk.counts)
+                if desk.counts:
+                    self.counts += claims.store(desk.provider, [], desk.counts)
         except Error as error:
             _log(error, 0)
+
+
+@contextlib.contextmanager
+def in_background() -> Iterator[None]:
+    """A runner in a thread of its own, which ends within seconds with the block. None where there is nobody to ask."""
+    runner = Runner()
+    thread = threading.Thread(target=_run, args=(runner,), name="lookups", daemon=True)
+    if providers.names():
+        thread.start()
+    try:
+        yield
+    finally:
+        runner.stop()
+        if thread.is_alive():
+            thread.join(2 * GRACE)
+
+
+def _run(runner: Runner) -> None:
+    try:
+        runner.run()
+    finally:
+        connection.close()
 
 
 def _states(desks: Iterable[Desk]) -> list[tuple[Desk, ProviderState, datetime]]:

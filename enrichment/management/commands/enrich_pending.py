@@ -4,6 +4,7 @@ import signal
 import time
 from argparse import ArgumentParser
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -73,6 +74,9 @@ class CtrlC:
 
     pressed = False
 
+    def __init__(self, on_press: Callable[[], object] = lambda: None) -> None:
+        self.on_press = on_press
+
     def __enter__(self) -> Self:
         self.before = signal.signal(signal.SIGINT, self.press)
         return self
@@ -81,6 +85,7 @@ class CtrlC:
         if self.pressed:
             raise KeyboardInterrupt
         self.pressed = True
+        self.on_press()
         os.write(STDERR, b"\nStopping after this round; press Ctrl-C again to stop at once.\n")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django_q.cluster import Cluster
 from django_q.management.commands.qcluster import Command as QClusterCommand
 
+from enrichment.lookups import runner
 from enrichment.sweep import sweep
 from ingestion import doorbell
 
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Command(QClusterCommand):  # type: ignore[misc]
-    help = "Runs the workers (django-q2) with the sweep and the watchdog. Stop with SIGTERM to this process only."
+    help = "Runs the workers (django-q2) with sweep, lookups and watchdog. Stop with SIGTERM to this process only."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options.get("cluster_name"):
@@ -29,7 +30,8 @@ class Command(QClusterCommand):  # type: ignore[misc]
         cluster.start()
         if options.get("run_once"):
             cluster.stop()
-        watch(cluster)
+        with runner.in_background():  # here, for a task that waits for a provider would hold a worker
+            watch(cluster)
 
 
 def watch(cluster: Cluster) -> None:
