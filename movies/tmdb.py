@@ -13,12 +13,14 @@ from typing import Any
 
 from django.conf import settings
 
-from enrichment.lookups import Answer, Provider, Question, Rate, http
+from enrichment.lookups import Answer, Description, Provider, Question, Rate, http
 from enrichment.lookups.providers import Apply
 from movies import matching
 from movies.candidates import Candidate, Kind, Tmdb, candidate, directors_of
 from movies.matching import Asked, Verdict
 
+PAGES = "https://www.themoviedb.org"
+PICTURES = "https://image.tmdb.org"
 NAME = "tmdb"
 MATCH = "match"
 VERSION = "/3"
@@ -38,6 +40,12 @@ def provider(apply: Apply) -> Provider:
         expiry=expiry,
         why_off=why_off,
         secret=lambda: str(settings.TMDB_API_KEY),
+        kinds=(MATCH, "movie", "tv"),
+        describe=describe,
+        describe_question=describe_question,
+        parse_choice=parse_choice,
+        choice_help=f"Address of a film or series at TMDB, such as {PAGES}/movie/603-the-matrix",
+        picture_hosts=lambda: (PICTURES,) if settings.POSTERS else (),
     )
 
 
@@ -104,14 +112,14 @@ def match_answer(verdict: Verdict, tmdb: Tmdb) -> Answer:
         return Answer(status="found", data=data, also=also, score=matching.SCORES[verdict.how], how=verdict.how)
     detailed = matching.MAX_DETAILED if verdict.status == "ambiguous" else 0
     candidates = [
-        describe(film, tmdb.details(film.kind, film.id) if place < detailed else None)
+        to_choose(film, tmdb.details(film.kind, film.id) if place < detailed else None)
         for place, film in enumerate(verdict.candidates)
     ]
     return Answer(status=verdict.status, candidates=candidates, how=verdict.how)
 
 
-def describe(film: Candidate, details: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A candidate as people compare it with others; without details neither directors nor runtime."""
+def to_choose(film: Candidate, details: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A candidate as it is stored; without details neither directors nor runtime are known."""
     return {
         "kind": film.kind,
         "id": film.id,
@@ -123,6 +131,50 @@ def describe(film: Candidate, details: Mapping[str, Any] | None) -> dict[str, An
         "directors": directors_of(details or {}),
         "runtime": _runtime(details or {}),
     }
+
+
+def describe(stored: Any) -> Description:
+    """A candidate, what was found, or what is kept of a film."""
+    kind, number = stored.get("kind"), stored.get("tmdb_id") or stored.get("id")
+    date, original = stored.get("date") or stored.get("release_date") or "", stored.get("original_title")
+    title = stored.get("title") or original or f"{kind} {number}"
+    facts = {
+        "Original title": original if original != title else "",
+        "Kind": "Series" if kind == "tv" else "Film",
+        "Director": ", ".join(stored.get("directors") or ()),
+        "Runtime": f"{stored['runtime']} min" if stored.get("runtime") else "",
+        "Votes": f"{stored['votes']:,}" if stored.get("votes") else "",
+    }
+    poster = stored.get("poster_path")
+    return Description(
+        title=title,
+        year=date[:4],
+        facts={name: fact for name, fact in facts.items() if fact},
+        picture=f"{PICTURES}/t/p/w185{poster}" if poster and settings.POSTERS else "",
+        link=f"{PAGES}/{kind}/{number}",
+        answer={"kind": kind, "id": number},
+    )
+
+
+def describe_question(question: Question) -> Description:
+    asked = Asked.of(question.data)
+    link = str(question.data.get("letterboxd_uri") or "")
+    facts = {"Director": ", ".join(asked.directors), "Added": asked.date, "IMDb": asked.imdb_id}
+    return Description(
+        title=asked.title or f"{question.kind} {question.key}",
+        year=str(asked.year or ""),
+        facts={name: fact for name, fact in facts.items() if fact},
+        link=link if link.startswith("https://") else "",
+    )
+
+
+def parse_choice(pasted: str) -> dict[str, Any]:
+    """ValueError, unless it is the address of a film or series at TMDB, or the end of one: movie/603."""
+    address = r"\s*(?:(?:https?://)?(?:www\.)?themoviedb\.org/)?(movie|tv)/([1-9][0-9]{0,8})(?:[-/?#]\S*)?\s*"
+    found = re.fullmatch(address, pasted, re.ASCII)
+    if not found:
+        raise ValueError(f"This is no address of a film or series at TMDB, such as {PAGES}/movie/603-the-matrix.")
+    return {"kind": found[1], "id": int(found[2])}
 
 
 def reduce_details(kind: Kind, details: Mapping[str, Any]) -> dict[str, Any]:
