@@ -201,9 +201,10 @@ def unescape(cell: str) -> tuple[str, bool]:
 
 
 def text_cell(text: str, escape: Callable[[str], str] = escape_formula) -> str:
-    """A text as a cell from which it is read again exactly; marked where tidy() would change it."""
+    """A text as a cell from which it is read again exactly; marked where a cell with it would be read otherwise."""
     escaped = escape(text)
-    return escaped if escaped.startswith(MARK) or tidy(text) == text != "" else f"{MARK}{escaped}"
+    is_plain = tidy(text) == text != "" and text not in SPREADSHEET_ERRORS
+    return escaped if is_plain or escaped.startswith(MARK) else f"{MARK}{escaped}"
 
 
 def tidy(text: str) -> str:

@@ -165,7 +165,8 @@ class TestFormats:
             "a;b|c",
         ]
         send("students", *(student(student_id=f"{index:02}", name=name) for index, name in enumerate(odd)))
-        assert [row["name"] for row in table(client.get("/api/students?format=csv"))] == odd
+        marked = ["¬null" if name == "null" else name for name in odd]  # an import takes null for no value
+        assert [row["name"] for row in table(client.get("/api/students?format=csv"))] == marked
         response = client.get("/api/students?format=ndjson")
         raw = text(response)
         assert raw.isascii()

@@ -16,7 +16,7 @@ from rest_framework.renderers import BaseRenderer
 
 from enrichment.rows.listing import Item, Listing
 from ingestion import capacity
-from ingestion.cells import cell_of, escape_mark, text_of
+from ingestion.cells import cell_of, escape_mark, text_cell, text_of
 from ingestion.payloads import ascii_json
 from ingestion.text import strip_unstorable
 
@@ -71,8 +71,8 @@ def _csv(rows: Iterable[Iterable[Any]]) -> str:
 def cell(value: Any) -> Any:
     """null is empty, true and false are JSON's; a list has its items separated, or is JSON where that is not plain.
 
-    A text is left as it is, be it a formula to some spreadsheet: the file is data for programs. One that looks as if we
-    had escaped it is escaped, so that it is read back as it was.
+    A text is left as it is, be it a formula to some spreadsheet: the file is data for programs. One that our reader
+    would take for something else (NULL, what looks as if we had escaped it) is escaped, so that it is read back.
     """
     write = CELLS.get(type(value))
     return write(value) if write else value
@@ -82,7 +82,7 @@ CELLS: dict[type, Callable[[Any], str]] = {
     bool: {True: "true", False: "false"}.__getitem__,
     dict: ascii_json,
     list: lambda items: escape_mark(text_of(items)),
-    str: escape_mark,
+    str: lambda text: text_cell(text, escape_mark),
     datetime: _time,
 }
 
