@@ -7,8 +7,10 @@ from console.control.streams import ControlAdmin
 from console.deliveries import DeliveryAdmin
 from console.held.admin import DeadLetterAdmin, HeldRecordAdmin, WaitingRecordAdmin
 from console.keys import ApiKeyAdmin
+from console.lookups.admin import AmbiguousLookupAdmin, LookupAdmin
 from console.retention import RetentionAdmin
 from console.uploads.admin import UploadAdmin
+from enrichment.lookups.models import AmbiguousLookup, Lookup
 from enrichment.models import BulkAction, DeadLetter, HeldRecord, Pruning, WaitingRecord
 from ingestion.models import ApiKey, Delivery, PausedStream, Upload
 
@@ -16,6 +18,8 @@ admin.site.register(DeadLetter, DeadLetterAdmin)
 admin.site.register(WaitingRecord, WaitingRecordAdmin)
 admin.site.register(HeldRecord, HeldRecordAdmin)
 admin.site.register(BulkAction, BulkActionAdmin)
+admin.site.register(AmbiguousLookup, AmbiguousLookupAdmin)
+admin.site.register(Lookup, LookupAdmin)
 admin.site.register(Upload, UploadAdmin)
 admin.site.register(Delivery, DeliveryAdmin)
 admin.site.register(PausedStream, ControlAdmin)

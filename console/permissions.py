@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils.text import capfirst
 
 from console.base import ReadOnlyAdmin
-from console.site import APP_NAMES, APP_ORDER, MODEL_NAMES, MODEL_ORDER
+from console.site import HEADINGS, MODEL_NAMES, MODEL_ORDER, heading_of, place_of
 
 NAMES = {
     "add_delivery": "Upload files and post records",
@@ -22,6 +22,9 @@ NAMES = {
     "fix": "Fix failed records",
     "refresh": "Refresh derived fields of stored records",
     "prune": "Delete completed deliveries now",
+    "choose_answers": "Choose among ambiguous answers",
+    "ask_again": "Ask lookups again",
+    "control_providers": "Pause, resume and run providers",
     "control_streams": "Pause, resume and run streams",
 }
 """Permissions of more than one page, or of a button."""
@@ -66,7 +69,8 @@ def offered(request: HttpRequest) -> Iterator[tuple[tuple[int, str, int, str, in
         permissions.setdefault((kind.app_label, kind.model), []).append(permission)
     for model in filter(admin.site.is_registered, apps.get_models()):
         model_admin, meta = admin.site.get_model_admin(model), model._meta
-        app_name = APP_NAMES.get(meta.app_label, str(meta.app_config.verbose_name))
+        heading = heading_of(meta.app_label, meta.object_name or "")
+        app_name = HEADINGS.get(heading, str(meta.app_config.verbose_name))
         name = MODEL_NAMES.get(meta.object_name or "", str(meta.verbose_name_plural))
         asked = dict(asked_for(request, model_admin))
         for permission in permissions.get((meta.app_label, str(meta.model_name)), []):
@@ -74,7 +78,7 @@ def offered(request: HttpRequest) -> Iterator[tuple[tuple[int, str, int, str, in
             word = asked.get(code.removesuffix(f"_{meta.model_name}"))
             label = NAMES.get(code) or (f"{word} {_in_sentence(name)}" if word and code not in UNUSED else "")
             if label:
-                app_place, model_place = APP_ORDER.get(meta.app_label, 1), MODEL_ORDER.get(meta.object_name or "", 9)
+                app_place, model_place = place_of(heading), MODEL_ORDER.get(meta.object_name or "", 9)
                 yield (app_place, capfirst(app_name), model_place, name, permission.pk), permission, label
 
 

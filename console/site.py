@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import wraps
 from typing import Any
 
@@ -25,18 +26,37 @@ APP_NAMES = {
     "axes": "Login history",
 }
 """In the menu and in breadcrumbs; the apps of domains have names of their own."""
-APP_ORDER = {"enrichment": 0, "ingestion": 2, "auth": 3, "django_q": 4, "axes": 5}
-"""What operators need comes first; domains are at 1."""
-MODEL_NAMES = {"HeldRecord": "All failed records", "PausedStream": "Streams", "ApiKey": "API keys"}
+HEADINGS = {**APP_NAMES, "lookups": "Lookups"}
+"""Of the menu, by app or by what `heading_of` makes of one."""
+APP_ORDER = {"enrichment": 0, "lookups": 1, "ingestion": 3, "auth": 4, "django_q": 5, "axes": 6}
+"""What operators need comes first; domains are at 2."""
+MODEL_NAMES = {
+    "HeldRecord": "All failed records",
+    "Lookup": "All lookups",
+    "PausedStream": "Streams",
+    "ApiKey": "API keys",
+}
 """In the menu, where they differ from the models' own."""
+OF_LOOKUPS = ("AmbiguousLookup", "Lookup", "ProviderState")
+"""Models of the app enrichment that have a heading of their own in the menu."""
 MODEL_ORDER = {
     name: place
     for names in (
         ("DeadLetter", "WaitingRecord", "HeldRecord", "BulkAction", "Pruning"),
+        OF_LOOKUPS,
         ("Upload", "Delivery", "PausedStream", "ApiKey"),
     )
     for place, name in enumerate(names)
 }
+
+
+def heading_of(app_label: str, model: str) -> str:
+    """Under which label of HEADINGS and APP_ORDER the menu has a model."""
+    return "lookups" if app_label == "enrichment" and model in OF_LOOKUPS else app_label
+
+
+def place_of(heading: str) -> int:
+    return APP_ORDER.get(heading, 2)
 
 
 def check_selection(view: Any) -> Any:
@@ -99,12 +119,12 @@ class TutorMaxAdminSite(AdminSite):
         return super().admin_view(check_selection(view), cacheable)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        apps = super().get_app_list(request, app_label)
+        apps = [part for app in super().get_app_list(request, app_label) for part in _by_heading(app)]
         for app in apps:
             for model in app["models"]:
                 model["name"] = MODEL_NAMES.get(model["object_name"], model["name"])
             app["models"].sort(key=lambda model: MODEL_ORDER.get(model["object_name"], 9))
-        return sorted(apps, key=lambda app: APP_ORDER.get(app["app_label"], 1))
+        return sorted(apps, key=lambda app: place_of(app["app_label"]))
 
     @no_append_slash
     def catch_all_view(self, request: HttpRequest, url: str) -> HttpResponse:
@@ -117,3 +137,12 @@ class TutorMaxAdminSite(AdminSite):
             if getattr(found.func, "should_append_slash", True):  # this view itself matches everything
                 return HttpResponsePermanentRedirect(request.get_full_path(force_append_slash=True))
         raise Http404
+
+
+def _by_heading(app: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The models of one app, by the headings that the menu has for them."""
+    found: dict[str, list[Any]] = {}
+    for model in app["models"]:
+        found.setdefault(heading_of(app["app_label"], model["object_name"]), []).append(model)
+    for heading, models in found.items():
+        yield {**app, "app_label": heading, "name": HEADINGS.get(heading, app["name"]), "models": models}

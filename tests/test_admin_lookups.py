@@ -17,6 +17,7 @@ from console.base import RestrictedLookupAdmin
 from ingestion.models import ApiKey
 from tests.admin_pages import _name, reversed_as
 from tests.held import hold
+from tests.lookups import doubt
 from tests.people import browser_of, person
 from tests.records import send, work_off
 from tutoring.tests.factories import tutor
@@ -34,6 +35,7 @@ def root() -> Client:
     send("tutors", tutor())
     work_off()
     hold()
+    doubt()
     ApiKey.objects.create_key(name="platform")
     AccessAttempt.objects.create(username="ada", attempt_time=timezone.now(), failures_since_start=1)
     return browser_of(person(superuser=True))
@@ -90,6 +92,7 @@ def test_no_value_of_a_filter_is_a_mistake_of_ours(root: Client) -> None:
         "/admin/ingestion/delivery/?body__contains=x",
         "/admin/ingestion/apikey/?hashed_key__startswith=pbkdf2",
         "/admin/ingestion/apikey/?id__startswith=a",
+        "/admin/enrichment/lookup/?answer__contains=x",
         "/admin/auth/user/?password__startswith=pbkdf2",
         "/admin/auth/user/?username__regex=%5B",
         "/admin/tutoring/tutor/?stored_at__year=0",
@@ -106,6 +109,7 @@ def test_what_is_no_filter_of_the_list_is_refused(root: Client, address: str) ->
         "/admin/tutoring/tutor/?status__exact=active",
         "/admin/tutoring/tutor/?is_new_tutor__exact=1&warnings=none",
         "/admin/ingestion/apikey/?status=valid&q=platform",
+        "/admin/enrichment/lookup/?provider=oracle&kind=age&tries=1&age=7d&how=x&upload=1",
         "/admin/auth/user/?is_staff__exact=1&groups__id__exact=1",
         "/admin/axes/accessattempt/?attempt_time__gte=2025-01-01+00:00:00%2B00:00",
     ],

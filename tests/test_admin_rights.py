@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from enrichment.models import HeldRecord
 from ingestion.payloads import ascii_json
 from tests.admin_pages import _name, addresses, reversed_as
 from tests.held import hold, valid, wait
+from tests.lookups import doubt, oracle, person_of, registered
 from tests.people import browser_of, person
 from tests.records import send, work_off
 from tutoring.tests.factories import session, student, tutor
@@ -36,6 +38,8 @@ ACTIONS = (
     "resume",
     "run",
     "prune",
+    "ask_again",
+    "accept",
 )
 OF_LOG_INS = "cleanup_expired_attempts"
 FORM = ""
@@ -43,6 +47,10 @@ FORM = ""
 LISTS = ("deadletter", "waitingrecord", "heldrecord")
 EFFECTIVE = [
     *((f"enrichment_{name}_changelist", action) for name in LISTS for action in ("reprocess", "fix", "discard")),
+    ("enrichment_lookup_changelist", "ask_again"),
+    *(("enrichment_ambiguouslookup_changelist", action) for action in ("ask_again", "accept")),
+    ("enrichment_lookup_choose", FORM),
+    ("enrichment_ambiguouslookup_choose", FORM),
     ("tutoring_subject_changelist", "delete_selected"),
     ("enrichment_deadletter_fix", FORM),
     ("enrichment_heldrecord_fix", FORM),
@@ -94,6 +102,8 @@ def forged(user: User, action: str) -> dict[str, Any]:
         "username": "forged",
         "password1": "a forged password",
         "password2": "a forged password",
+        "_reject": "1",
+        "state": "ambiguous ",
     }
     of_list = {
         "action": action,
@@ -110,7 +120,7 @@ def forged(user: User, action: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def rows() -> None:
+def rows() -> Iterator[None]:
     """A row of everything that a page is about."""
     send("tutors", tutor(tutor_id="T-1"))
     send("students", student(student_id="S-1"))
@@ -118,6 +128,9 @@ def rows() -> None:
     work_off()
     hold(), wait(), hold(valid("tutors"))
     person("administrator")
+    doubt(person_of(1))
+    with registered(oracle()):
+        yield
 
 
 def test_there_is_a_page_for_every_way_to_change_something(rows: None) -> None:

@@ -9,6 +9,8 @@ from django.db import connections
 from django.db.models import Q
 
 PRUNE_TASK = "enrichment.tasks.prune"
+OPERATION = ("reprocess", "discard", "fix", "refresh", "choose_answers", "ask_again", "control_providers")
+"""What operators may do to failed records, lookups and providers."""
 
 
 def complete_installation(using: str, **kwargs: Any) -> None:
@@ -40,7 +42,7 @@ def make_groups(using: str) -> None:
     ours = Q(content_type__app_label__in={"ingestion", "enrichment", *domains})
     keys = Q(content_type__app_label="ingestion", content_type__model="apikey")
     reading = ours & ~keys & Q(codename__startswith="view_")
-    actions = Q(content_type__app_label="enrichment", codename__in=["reprocess", "discard", "fix", "refresh"])
+    actions = Q(content_type__app_label="enrichment", codename__in=OPERATION)
     actions |= Q(content_type__app_label="ingestion", codename="control_streams")
     actions |= Q(content_type__app_label="ingestion", codename="add_delivery")  # to post in the browsable API
     edits = Q(codename__startswith="add_") | Q(codename__startswith="change_")

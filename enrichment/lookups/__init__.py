@@ -3,7 +3,7 @@
 A domain declares a `Provider`, registers it, and asks by `want`.
 """
 
-from enrichment.lookups.choices import ask_again, choose, reject_all, undo_choice
+from enrichment.lookups.choices import ask_again, choose, choose_each, reject_all, undo_choice
 from enrichment.lookups.providers import Answer, Description, Provider, Question, Rate, Want, register
 from enrichment.lookups.questions import want
 
@@ -16,6 +16,7 @@ __all__ = [
     "Want",
     "ask_again",
     "choose",
+    "choose_each",
     "register",
     "reject_all",
     "undo_choice",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
@@ -18,6 +19,22 @@ CHOSEN = "chosen"
 def choose(lookup: Lookup, by: str, data: Any) -> Lookup:
     """This is the answer, whatever the provider says. Returns the row as it is stored now."""
     return _decide(lookup, Lookup.Status.FOUND, by, data)
+
+
+def choose_each(chosen: Mapping[int, Any], by: str) -> int:
+    """Likewise for several (id → answer) in one transaction, leaving out those that are ambiguous no longer.
+
+    Returns how many.
+    """
+    with transaction.atomic():
+        locked = Lookup.objects.lock(chosen)
+        rows = [row for row in locked if row.status == Lookup.Status.AMBIGUOUS]
+        for row in rows:
+            _set(row, Lookup.Status.FOUND, by, chosen[row.pk])
+            row.save()
+        for provider in sorted({row.provider for row in rows}):
+            answers.apply([row for row in rows if row.provider == provider])
+    return len(rows)
 
 
 def reject_all(lookup: Lookup, by: str) -> Lookup:
@@ -44,14 +61,18 @@ def _decide(lookup: Lookup, status: Lookup.Status, by: str, answer: Any = None) 
     """Stores the decision and what follows from it. The claim ends: an answer under way comes to nothing."""
     with transaction.atomic():
         (row,) = Lookup.objects.lock([lookup.pk])
-        row.status, row.answer, row.score = status, answer, 1.0 if by and answer is not None else None
-        row.how, row.chosen_by, row.chosen_at = (CHOSEN, by, timezone.now()) if by else ("", "", None)
-        row.answered_at = timezone.now() if row.is_settled else None
-        row.due_at, row.asked_again = (None, False) if by else (timezone.now(), True)
-        row.claim, row.gone_at, row.next = "", None, None
-        row.tries = row.misses = row.failures = 0
-        row.fault = row.last_error = ""
-        row.failed_at = None
+        _set(row, status, by, answer)
         row.save()
         answers.apply([row])
     return row
+
+
+def _set(row: Lookup, status: Lookup.Status, by: str, answer: Any) -> None:
+    row.status, row.answer, row.score = status, answer, 1.0 if by and answer is not None else None
+    row.how, row.chosen_by, row.chosen_at = (CHOSEN, by, timezone.now()) if by else ("", "", None)
+    row.answered_at = timezone.now() if row.is_settled else None
+    row.due_at, row.asked_again = (None, False) if by else (timezone.now(), True)
+    row.claim, row.gone_at, row.next = "", None, None
+    row.tries = row.misses = row.failures = 0
+    row.fault = row.last_error = ""
+    row.failed_at = None
