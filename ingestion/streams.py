@@ -161,6 +161,8 @@ class Stream(Readable):
     """Called with the rows about to be stored, in their transaction: locks, in order, what they belong to, so that two
     batches for which `stored` changes the same rows take turns.
     """
+    kept: tuple[str, ...] = ()
+    """Columns that storing a record leaves as they are, empty at first: only `stored` changes them."""
     stored: Callable[[Sequence[StoredRow], Context], None] = nothing_more
     """Called with the rows just stored, sorted by key, in their transaction: computes what depends on them, and asks
     what has to be asked about them. Locks what it changes in order of key.

@@ -71,6 +71,7 @@ INSTALLED_APPS = [
     "ingestion",
     "enrichment",  # before django_q: its qcluster is the one that runs
     "tutoring",
+    "movies",
     "django_q",
 ]
 MIDDLEWARE = [

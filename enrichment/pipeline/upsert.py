@@ -98,8 +98,9 @@ def upsert(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
 
 @cache
 def columns(stream: Stream) -> list[models.Field[Any, Any]]:
-    """The columns of a row; stored_at is set by the database."""
-    return [field for field in stream.model._meta.concrete_fields if field.name != "stored_at"]
+    """The columns of a row that storing it writes; stored_at is set by the database."""
+    others = {"stored_at", *stream.kept}
+    return [field for field in stream.model._meta.concrete_fields if field.attname not in others]
 
 
 @cache
