@@ -1,5 +1,6 @@
+import os
 from argparse import ArgumentParser
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +12,33 @@ from tqdm import tqdm
 from enrichment import stats
 from enrichment.uploads import progress_of
 from ingestion.backlog import BacklogFull, raise_if_full
-from ingestion.files.mappings import read_mapping, require_mapped
-from ingestion.files.record_file import RecordFile, inspect_file
+from ingestion.files.sets import Options, SentFile, Uploadable, inspect_sent
+from ingestion.files.spool import TemporaryFiles
 from ingestion.files.uploads import AlreadyUploaded, WouldClearFields, ingest_files, preview
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import RequestRejected
-from ingestion.streams import get, names
+from ingestion.streams import get, kinds, names, upload_fields
 
 CLIENT = "command"
 
 
 class Command(BaseCommand):
     help = (
-        "Imports a file of records (CSV, Excel, NDJSON or JSON, also gzipped). After a crash, run it again to resume."
+        "Imports files of records (CSV, Excel, NDJSON or JSON, also gzipped), or the export of another system (a ZIP "
+        "archive, or its files). After a crash, run it again to resume."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("path", type=Path, metavar="PATH")
-        parser.add_argument("--stream", choices=names(), required=True, help="stream that the rows belong to")
+        parser.add_argument("paths", type=Path, nargs="+", metavar="PATH")
+        parser.add_argument(
+            "--stream", choices=names(), help="stream that the rows belong to, if the columns do not tell"
+        )
+        parser.add_argument(
+            "--kind", choices=kinds(), default="", help="kind of an exported file, if its name does not tell"
+        )
+        for name in upload_fields():
+            parser.add_argument(f"--{name.replace('_', '-')}", help=f"{name} of all records")
         parser.add_argument("--again", action="store_true", help="import even if this file was imported before")
         parser.add_argument("--sheet", default="", help="sheet of an Excel file; default: the first")
         parser.add_argument(
@@ -47,26 +56,20 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="check all rows, import nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        path: Path = options["path"]
         try:
-            with ExitStack() as opened:
-                stream, content = get(options["stream"]), opened.enter_context(open(path, "rb"))
-                mapping = read_mapping(options["map"], stream)
-                file = inspect_file(content, path.name, stream, opened, sheet=options["sheet"], mapping=mapping)
-                require_mapped(file, mapping)
+            with TemporaryFiles() as opened:
+                files = inspect_sent(self.open(options["paths"], opened), self.read_options(options), opened)
                 if options["dry_run"]:
-                    self.print_preview(preview(file))
+                    for file in files:
+                        self.print_preview(preview(file))
                 else:
                     choices = {"again": options["again"], "clear_missing": options["missing"] == "clear"}
-                    self.print_result(self.take_in(file, **choices))
+                    for upload in self.take_in(files, **choices):
+                        self.print_result(upload)
         except AlreadyUploaded as refusal:
             raise CommandError(f"{refusal.reason} Use --again to import it again.") from None
         except WouldClearFields as refusal:
             raise CommandError(f"{refusal.reason} Use --missing clear to clear it.") from None
-        except FileNotFoundError:
-            raise CommandError(f"File not found: {path}") from None
-        except OSError as error:
-            raise CommandError(f"{path} cannot be read: {error.strerror or error}.") from None
         except (ParseError, TooLarge, BacklogFull, RequestRejected) as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
@@ -74,12 +77,40 @@ class Command(BaseCommand):
         except Error as error:
             raise CommandError(f"The database failed: {error} Run it again to resume.") from error
 
-    def take_in(self, file: RecordFile, **choices: bool) -> Upload:
+    def open(self, paths: Sequence[Path], opened: TemporaryFiles) -> list[SentFile]:
+        """Several files are called by their paths below the folder that they have in common, which tell their kinds."""
+        folder = Path(os.path.commonpath([path.absolute().parent for path in paths]))
+        sent = []
+        for path in paths:
+            try:
+                file = opened.enter_context(path.open("rb"))
+            except FileNotFoundError:
+                raise CommandError(f"File not found: {path}") from None
+            except OSError as error:
+                raise CommandError(f"{path} cannot be read: {error.strerror or error}.") from None
+            sent.append(SentFile(file=file, name=path.absolute().relative_to(folder).as_posix()))
+        return sent
+
+    def read_options(self, options: dict[str, Any]) -> Options:
+        return Options(
+            stream=get(options["stream"]) if options["stream"] else None,
+            kind=options["kind"],
+            sheet=options["sheet"],
+            mapping=options["map"],
+            fields={name: options[name] for name in upload_fields() if options[name] is not None},
+        )
+
+    def take_in(self, files: Sequence[Uploadable], **choices: bool) -> list[Upload]:
         raise_if_full()
-        with tqdm(total=file.size, unit="B", unit_scale=True, disable=None) as bar:
-            [upload] = ingest_files([file], CLIENT, **choices, on_progress=lambda offset: bar.update(offset - bar.n))
-            bar.update(file.size - bar.n)
-        return upload
+        last = 0
+        with tqdm(total=sum(file.size for file in files), unit="B", unit_scale=True, disable=None) as bar:
+
+            def advance(offset: int) -> None:
+                nonlocal last
+                bar.update(offset - last if offset >= last else offset)  # less than before: of the next file
+                last = offset
+
+            return ingest_files(files, CLIENT, **choices, on_progress=advance)
 
     def print_result(self, upload: Upload) -> None:
         progress = progress_of([upload])[upload.pk]
@@ -88,14 +119,30 @@ class Command(BaseCommand):
             f"{progress.updated} updated, {progress.stale} stale, {progress.waiting} waiting, {progress.dead} dead, "
             f"{progress.pending} pending."
         )
-        for note in upload.reading.get("file_warnings", []):
-            self.stdout.write(note)
+        for part in progress.parts:
+            self.stdout.write(f"  {part.upload.name} ({part.upload.kind}): {part.total} rows")
+        for name, value in upload.given.items():
+            if name in upload_fields():
+                self.stdout.write(f"{name}: {value}")
+        self.print_notes(upload.reading.get("file_warnings", []))
         page = reverse("admin:ingestion_upload_change", args=[upload.pk])
         self.stdout.write(f"Progress and rejected rows: {page}")
         if progress.pending and not stats.cluster_alive():
             self.stdout.write("No workers are running: start qcluster, or process the records with enrich_pending.")
 
     def print_preview(self, found: dict[str, Any]) -> None:
+        for part in found.get("parts", [found]):
+            if part is not found:
+                self.stdout.write(f"{part['name']} ({part['kind']}):")
+            self.print_columns(part)
+            self.print_check(part)
+        self.print_notes(found["file_warnings"])
+
+    def print_notes(self, notes: Sequence[str]) -> None:
+        for note in notes:
+            self.stdout.write(note)
+
+    def print_columns(self, found: dict[str, Any]) -> None:
         for column in found["columns"]:
             fits = f"→ field {column['field']}" if column["field"] else "is not mapped"
             if column["suggestion"]:
@@ -103,8 +150,8 @@ class Command(BaseCommand):
             self.stdout.write(f"Column {column['column']} {fits}")
         if found["missing_fields"]:
             self.stdout.write(f"Cannot import: required columns are missing: {', '.join(found['missing_fields'])}")
-        for note in found["file_warnings"]:
-            self.stdout.write(note)
+
+    def print_check(self, found: dict[str, Any]) -> None:
         if found["cleared_records"]:
             fields = ", ".join(found["cleared_fields"])
             self.stdout.write(f"{found['cleared_records']} stored records would lose {fields}: see --missing.")
