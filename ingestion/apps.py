@@ -29,9 +29,9 @@ def commit_to_disk(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 
 
 def create_doorbell_row(using: str, **kwargs: Any) -> None:
-    from ingestion.models import Doorbell
+    from ingestion import doorbell
 
-    Doorbell.objects.using(using).bulk_create([Doorbell(pk=1)], ignore_conflicts=True)
+    doorbell.hang(using)
 
 
 def make_throttle_unlogged(using: str, **kwargs: Any) -> None:

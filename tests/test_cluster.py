@@ -183,6 +183,44 @@ def test_an_idle_worker_killed_hangs_nothing_for_long(system: tuple[str, Client]
         wait_until(recovered, "the record is stored all the same")
 
 
+@pytest.mark.parametrize("number", [0, 1], ids=["worker", "monitor"])
+def test_a_process_that_cannot_be_replaced_ends_its_cluster(system: tuple[str, Client], number: int) -> None:
+    """Beside another cluster, whose heartbeat hides that this one is deaf: at once, not after WATCH_PATIENCE."""
+    url, client = system
+    with Cluster(url, WORKERS="1"), Cluster(url, WORKERS="1") as cluster:
+        wait_until(lambda: client("/health")["cluster"], "a cluster has answered")
+
+        def processes() -> list[psutil.Process]:
+            """The idle worker, monitor and pusher, in the order of their start."""
+            [sentinel] = psutil.Process(cluster.pid).children() or [psutil.Process(cluster.pid)]
+            found = sorted(sentinel.children(), key=lambda each: (each.create_time(), each.pid))
+            return found if len(found) == 3 else []
+
+        wait_until(processes, "the processes are there")
+        time.sleep(1)  # the worker has come to the queue
+        processes()[number].kill()
+        assert cluster.popen.wait(PATIENCE) == 1
+        client.post("tutors", tutor())
+        wait_until(lambda: stored(url)["tutors"] == 1, "the other cluster works")
+
+
+def test_an_outage_longer_than_the_watch_s_patience_ends_no_cluster(postgres: PostgreSQL) -> None:
+    with postgres.connect() as connection:
+        connection.execute("CREATE DATABASE run")
+    url = postgres.url("run")
+    manage("migrate", "--verbosity=0", database_url=url)
+    patient = {**QUICK, "WATCH_PATIENCE": "5"}
+    with WebServer(url) as web, Cluster(url, **patient) as cluster:
+        client = Client(web, url)
+        wait_until(lambda: client("/health")["cluster"], "the cluster has answered")
+        postgres.stop("fast")
+        time.sleep(9)
+        postgres.start()
+        client.post("tutors", tutor())
+        wait_until(lambda: stored(url)["tutors"] == 1, "the record is stored")
+        assert cluster.popen.poll() is None, cluster.log()
+
+
 def test_what_was_answered_202_survives_a_crash_of_everything(postgres: PostgreSQL) -> None:
     """P1: web server and database are killed while clients post."""
     with postgres.connect() as connection:

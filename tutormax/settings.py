@@ -143,6 +143,7 @@ Q_CLUSTER = {
     "name": "tutormax",
     "label": "Task queue",
     "orm": "default",
+    "broker_class": "enrichment.cluster.Broker",
     "workers": WORKERS,
     "timeout": 120,
     "retry": 720,

@@ -1,11 +1,10 @@
 """The warnings on top of the dashboard: each there when there is something to do, and gone when there is not."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-import time_machine
 from django.conf import LazySettings
 from django.contrib.auth.models import Permission
 from django.test import Client
@@ -74,8 +73,7 @@ def test_no_workers_are_running(viewer: Client, minutes: int | None, last: str) 
         assert part in alarm
 
 
-@pytest.mark.parametrize(("seconds", "is_late"), [(85, False), (95, True)])
-@time_machine.travel(datetime.now(UTC), tick=False)
+@pytest.mark.parametrize(("seconds", "is_late"), [(60, False), (95, True)])
 def test_workers_are_late_while_records_are_pending(viewer: Client, seconds: int, is_late: bool) -> None:
     Doorbell.objects.update(answered_at=timezone.now() - timedelta(seconds=seconds))
     assert warnings(viewer) == []  # nothing is pending
@@ -84,7 +82,9 @@ def test_workers_are_late_while_records_are_pending(viewer: Client, seconds: int
     assert ("Workers healthy" in dashboard) is not is_late
     assert viewer.get("/health").json()["status"] == "healthy"  # a cluster is alive
     for text in (dashboard, streams):
-        assert (f"<strong>Workers are late:</strong> last task {seconds} s ago" in text) is is_late
+        found = re.search(r"<strong>Workers are late:</strong> last task (\d+) s ago", text)
+        assert bool(found) is is_late
+        assert found is None or seconds <= int(found[1]) < seconds + 25
     assert ('role="status" id="alarms-summary" data-refresh="5">1 warning: Workers are late.<' in dashboard) is is_late
     PausedStream.objects.create(stream=delivery.stream, by="user:ann")
     assert "late" not in only(viewer)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+import time_machine
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
 from django_q.models import OrmQ
 
 from enrichment import sweep, tasks
+from enrichment.cluster import Broker
 from enrichment.held import revival
+from enrichment.models import MinuteStat
 from enrichment.pipeline import batch
 from ingestion import doorbell, streams
 from ingestion.models import Delivery, Doorbell
@@ -47,6 +54,87 @@ def test_a_mistake_in_a_step_of_the_sweep_stops_no_other(monkeypatch: pytest.Mon
     monkeypatch.setitem(streams._streams, "broken", None)  # every step that goes through the streams trips over it
     sweep.sweep()
     assert OrmQ.objects.count() == 1
+
+
+def test_a_missing_row_is_made_anew_by_whoever_misses_it(silent_bell: None) -> None:
+    Doorbell.objects.all().delete()
+    deliver("tutors", tutor())
+    assert rings() == 1
+    Doorbell.objects.all().delete()
+    doorbell.acknowledge()
+    assert doorbell.heartbeat()
+
+
+@pytest.mark.parametrize("minutes", [-2, 2])
+def test_no_clock_but_the_database_s_counts(silent_bell: None, minutes: int) -> None:
+    doorbell.acknowledge()
+    with time_machine.travel(timezone.now() + timedelta(minutes=minutes)):
+        deliver("tutors", tutor())
+        assert doorbell.is_rung()
+        assert abs(timezone.now() - (doorbell.heartbeat() or timezone.now() - timedelta(days=1))) < timedelta(seconds=9)
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("minutes", [-2, 2])
+def test_a_task_is_due_at_once_whatever_the_clock_of_who_queued_it(silent_bell: None, minutes: int) -> None:
+    with time_machine.travel(timezone.now() + timedelta(minutes=minutes)):
+        doorbell.enqueue_drain()
+    broker = Broker(list_key=OrmQ.objects.get().key)
+    assert broker.queue_size() == 1
+    assert len(broker.dequeue() or []) == 1
+    assert broker.dequeue() is None, "it is locked for the one that has it"
+    assert (broker.queue_size(), broker.lock_size()) == (0, 1)
+
+
+@pytest.mark.postgresql
+def test_a_cut_connection_to_the_queue_is_a_pause_not_an_error(silent_bell: None) -> None:
+    doorbell.enqueue_drain()
+    broker = Broker(list_key=OrmQ.objects.get().key)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        pid = cursor.fetchone()[0]
+
+    def cut() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+    elsewhere(cut)
+    assert [len(broker.dequeue() or []) for _ in range(2)] in ([0, 1], [1, 0])
+
+
+@pytest.mark.postgresql
+def test_a_step_of_the_sweep_that_waits_for_a_lock_holds_up_no_other(
+    silent_bell: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "LOCK_TIMEOUT", 0.2)
+    old = timezone.now() - timedelta(days=9)
+    for minute in range(2):
+        MinuteStat.objects.add("tutors", old + timedelta(minutes=minute), {"inserted": 1})
+    locked, done = threading.Event(), threading.Event()
+
+    def lock() -> None:
+        with transaction.atomic():
+            list(MinuteStat.objects.select_for_update())
+            locked.set()
+            done.wait(30)
+        connection.close()
+
+    thread = threading.Thread(target=lock)
+    thread.start()
+    try:
+        assert locked.wait(30)
+        Doorbell.objects.update(rung_at=None)
+        started = time.monotonic()
+        sweep.sweep()
+        assert time.monotonic() - started < 20, "it did not wait for the lock"
+        assert rings() >= 1
+        assert MinuteStat.objects.count() == 2
+    finally:
+        done.set()
+        thread.join()
+        connection.close()  # its lock_timeout is that of the sweep
+    sweep.sweep()
+    assert MinuteStat.objects.count() == 1
 
 
 def test_it_rings_when_others_can_see_the_delivery(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:

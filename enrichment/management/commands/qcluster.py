@@ -10,9 +10,11 @@ import psutil
 from django.conf import settings
 from django.db import Error, connection
 from django.utils import timezone
+from django_q import cluster as django_q_cluster
 from django_q.cluster import Cluster
 from django_q.management.commands.qcluster import Command as QClusterCommand
 
+from enrichment.cluster import Sentinel
 from enrichment.lookups import runner
 from enrichment.sweep import sweep
 from ingestion import doorbell
@@ -26,19 +28,22 @@ class Command(QClusterCommand):  # type: ignore[misc]
     def handle(self, *args: Any, **options: Any) -> None:
         if options.get("cluster_name"):
             os.environ["Q_CLUSTER_NAME"] = options["cluster_name"]
+        django_q_cluster.Sentinel = Sentinel  # Cluster.start() has no parameter for it
         cluster = Cluster()
         cluster.start()
         if options.get("run_once"):
             cluster.stop()
         with runner.in_background():  # here, for a task that waits for a provider would hold a worker
             watch(cluster)
+        if cluster.sentinel.exitcode:
+            sys.exit(1)
 
 
 def watch(cluster: Cluster) -> None:
     """Sweeps every SWEEP_INTERVAL while the cluster lives; ends the process when no task ran for WATCH_PATIENCE.
 
-    A worker killed while it holds the lock of the task queue leaves the cluster hanging forever, deaf to SIGTERM:
-    then the children are killed and the exit code 1 asks the supervisor for a new one.
+    A cluster that hangs is deaf to SIGTERM: its children are killed, and the exit code 1 asks the supervisor for a new
+    one. While the database is away no task can run: patience begins anew when it is back.
     """
     next_sweep = time.monotonic()
     next_check = next_sweep + settings.WATCH_PATIENCE
@@ -50,8 +55,9 @@ def watch(cluster: Cluster) -> None:
             sweeper.start()
             next_sweep = now + settings.SWEEP_INTERVAL
         if now >= next_check:
-            next_check = now + settings.SWEEP_INTERVAL
-            if _hangs():
+            hangs = _hangs()
+            next_check = now + (settings.WATCH_PATIENCE if hangs is None else settings.SWEEP_INTERVAL)
+            if hangs:
                 logger.critical("No task has run for %s s: the workers hang and are killed.", settings.WATCH_PATIENCE)
                 _kill_children()
                 sys.stderr.flush()
@@ -68,13 +74,13 @@ def _sweep() -> None:
         connection.close()
 
 
-def _hangs() -> bool:
-    """Nobody has answered the sweep's rings. False when the database is away: then no task can run."""
+def _hangs() -> bool | None:
+    """Whether nobody has answered the sweep's rings. None when the database is away."""
     try:
         heartbeat = doorbell.heartbeat()
     except Error:
         connection.close()
-        return False
+        return None
     return heartbeat is None or timezone.now() - heartbeat > timedelta(seconds=settings.WATCH_PATIENCE)
 
 
