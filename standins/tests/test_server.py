@@ -128,10 +128,10 @@ def test_as_a_child_process(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         url = child.stdout.readline().strip()
-        with urllib.request.urlopen(f"{url}/3/movie/603?api_key=any", timeout=10) as answer:
-            assert json.load(answer)["title"] == "The Matrix"
+        with urllib.request.urlopen(f"{url}/3/movie/900000001?api_key=any", timeout=10) as answer:
+            assert json.load(answer)["title"] == "A Trip to the Moon"
         at, status, path, query = json.loads(log.read_text())
-        assert (status, path, query) == (200, "/3/movie/603", {"api_key": "any"})
+        assert (status, path, query) == (200, "/3/movie/900000001", {"api_key": "any"})
         assert 0 < time.monotonic() - at < 10
         child.send_signal(signal.SIGTERM)
         assert child.wait(10) == 0
