@@ -6,6 +6,7 @@ from movies.models import Kind
 FILM = ("Date", "Name", "Year", "Letterboxd URI")
 VIEWING = (*FILM, "Rating", "Rewatch", "Tags", "Watched Date")
 REVIEW = (*FILM, "Rating", "Rewatch", "Review", "Tags", "Watched Date")
+COMMENTS, LIKES, LIST = ("Date", "Content", "Comment"), ("Date", "Content"), ("Letterboxd list export v7",)
 COLUMNS = {
     "Date": "added_on",
     "Name": "title",
@@ -48,15 +49,15 @@ def export_file(kind: Kind, header: tuple[str, ...], order: int, path: str = "",
     )
 
 
-def left_out(kind: str, reason: str, *paths: str) -> Layout:
-    return Layout(kind=kind, paths=paths, left_out=reason)
+def left_out(kind: str, reason: str, *paths: str, header: tuple[str, ...] = ()) -> Layout:
+    return Layout(kind=kind, paths=paths, header=header, left_out=reason)
 
 
 # In this order, films come before the lines that join them, and what was deleted comes last.
 LAYOUTS = (
     export_file(Kind.WATCHED, FILM, 1),
     export_file(Kind.RATINGS, (*FILM, "Rating"), 2),
-    export_file(Kind.LIKES, FILM, 3, r"likes/films\.csv"),
+    export_file(Kind.LIKES, FILM, 3, r"(likes/)?films\.csv"),
     export_file(Kind.WATCHLIST, FILM, 4),
     export_file(Kind.DIARY, VIEWING, 5),
     export_file(Kind.REVIEWS, REVIEW, 6),
@@ -74,8 +75,8 @@ LAYOUTS = (
         dated=("updated_at",),
         order=11,
     ),
-    left_out("comments", "comments are not imported", r"((deleted|orphaned)/)?comments\.csv"),
+    left_out("comments", "comments are not imported", r"((deleted|orphaned)/)?comments\.csv", header=COMMENTS),
     left_out("profile", "the profile is not imported", r"profile\.csv"),
-    left_out("likes", "likes of reviews and lists are not imported", r"likes/(reviews|lists)\.csv"),
-    left_out("lists", "lists are not imported", r"((deleted|orphaned)/)?lists/.*\.csv"),
+    left_out("likes", "likes of reviews and lists are not imported", r"likes/(reviews|lists)\.csv", header=LIKES),
+    left_out("lists", "lists are not imported", r"((deleted|orphaned)/)?lists/.*\.csv", header=LIST),
 )

@@ -22,6 +22,7 @@ ENTRIES = Stream(
     stored=entries.stored,
     file_completed=entries.file_completed,
     progress=entries.progress,
+    counts=("films",),
     providers=(tmdb.NAME,),
     upload_link=libraries.link_of,
     upload_fields={"library": libraries.new_name},
