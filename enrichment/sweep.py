@@ -6,6 +6,7 @@ from typing import cast
 
 from django.db import connection
 
+from enrichment import previews
 from enrichment.held import revival
 from enrichment.lookups.models import LookupMinute
 from enrichment.models import MinuteStat
@@ -30,6 +31,7 @@ def sweep() -> None:
         refresh_daily,
         MinuteStat.objects.merge_days,
         LookupMinute.objects.merge_days,
+        previews.delete_expired,
     )
     for step in (doorbell.ring, *steps, doorbell.ring):
         try:

@@ -7,7 +7,7 @@ from functools import partial
 
 from django.conf import settings
 
-from enrichment import completion, retention
+from enrichment import completion, previews, retention
 from enrichment.held import bulk_actions
 from enrichment.models import BulkAction
 from enrichment.pipeline.batch import process_batch
@@ -29,7 +29,8 @@ def drain(seconds: float = DRAIN_SECONDS) -> None:
         acted = _attempt("a bulk action", lambda: bulk_actions.run_next_step(BulkAction.objects.all()))
         batches = [process_batch(stream) for stream in all_streams()]  # streams take turns
         completed = _attempt("the completion of an upload", completion.run_next_step)
-        is_busy = acted or completed or any(batches)
+        checked = _attempt("a preview", previews.run_next_step)
+        is_busy = acted or completed or checked or any(batches)
         pruned = _attempt("retention", partial(retention.run_next_step, rest=not is_busy))
         if not is_busy and not pruned:
             return

@@ -280,8 +280,8 @@ class Upload(models.Model):
 
 
 class UploadPreview(models.Model):
-    """A file that a person has chosen and not yet uploaded: kept in parts, for a few hours, until all of its rows have
-    been checked and the person has decided. Workers check it in steps; `offset` is how far they are.
+    """A file that a person has chosen and not yet uploaded: kept for a few hours, until all of its rows have been
+    checked and the person has decided. The workers check it in steps; the chunks that are left are still to be checked.
     """
 
     stream = models.CharField(max_length=64)
@@ -292,23 +292,22 @@ class UploadPreview(models.Model):
     sha256 = models.CharField(max_length=64)
     encoding = models.CharField(max_length=20, blank=True)
     source_notes = models.JSONField(default=list)
+    given = models.JSONField(default=dict, help_text="As in an upload.")
+    named_fields = models.JSONField(default=dict, help_text="Of these, what the person has named.")
     mapping = models.JSONField(default=dict, help_text="column → field, besides the columns mapped by their names.")
     first_look = models.JSONField(default=dict, help_text="Columns, first rows and notes, for the page.")
+    rows = models.PositiveBigIntegerField(default=0)
 
     created_at = models.DateTimeField(db_default=Now())
-    ready_at = models.DateTimeField(null=True, help_text="When all parts were stored.")
-    round = models.PositiveIntegerField(default=0, help_text="Counts the mappings: a check of an earlier one is void.")
-    claimed_at = models.DateTimeField(null=True, help_text="Since when a worker has been checking it.")
-    attempts = models.PositiveIntegerField(default=0, help_text="Claims in a row from which nothing came back.")
-    offset = models.PositiveBigIntegerField(default=0, help_text="Bytes checked.")
+    ready_at = models.DateTimeField(null=True, help_text="When all of it was saved.")
     result = models.JSONField(default=dict, help_text="What the check has found so far.")
-    checked_at = models.DateTimeField(null=True, help_text="When the check was done, or given up.")
+    finished_at = models.DateTimeField(null=True, help_text="When the check was done, or given up.")
     error = models.TextField(blank=True, help_text="Why it was given up.")
 
     class Meta:
         indexes = [
             models.Index(fields=["client", "id"], name="preview_client"),
-            models.Index(fields=["id"], name="preview_unchecked", condition=Q(checked_at=None)),
+            models.Index(fields=["id"], name="preview_unfinished", condition=Q(finished_at=None)),
         ]
 
     def __str__(self) -> str:
@@ -327,6 +326,17 @@ class PreviewPart(models.Model):
 
     def __str__(self) -> str:
         return f"part {self.number} of preview {self.preview_id}"
+
+
+class PreviewChunk(models.Model):
+    """Records of a previewed file that are still to be checked."""
+
+    preview = models.ForeignKey(UploadPreview, models.CASCADE, related_name="chunks")
+    body = models.BinaryField(help_text="NDJSON, compressed.")
+    rows = models.TextField(help_text="JSON: the row of each record.")
+
+    def __str__(self) -> str:
+        return f"chunk {self.pk} of preview {self.preview_id}"
 
 
 class ColumnMapping(models.Model):

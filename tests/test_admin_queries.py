@@ -89,7 +89,7 @@ QUERIES = {
     "ingestion_delivery_changelist": 5,
     "ingestion_delivery_history": 5,
     "ingestion_pausedstream_changelist": 10,
-    "ingestion_upload_add": 2,
+    "ingestion_upload_add": 4,
     "ingestion_upload_change": 7,
     "ingestion_upload_changelist": 6,
     "ingestion_upload_history": 5,

@@ -31,6 +31,7 @@ CREATE_MISSING_STUDENTS = env.boolean("CREATE_MISSING_STUDENTS", False)
 MAX_BATCH_RECORDS = env.integer("MAX_BATCH_RECORDS", 10_000, minimum=1)
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 32_000_000, minimum=1)
 MAX_UPLOAD_BYTES = env.integer("MAX_UPLOAD_BYTES", 10_000_000_000, minimum=1)
+MAX_PREVIEW_BYTES = env.integer("MAX_PREVIEW_BYTES", 1_000_000_000)
 MAX_PENDING_RECORDS = env.integer("MAX_PENDING_RECORDS", 1_000_000, minimum=1)
 RETENTION = env.integer("RETENTION", 2_592_000, maximum=3_153_600_000)  # a hundred years
 CLAIM_LEASE = env.integer("CLAIM_LEASE", 60, minimum=1)

@@ -127,28 +127,6 @@ def test_dead_letters_and_deliveries_are_filtered_by_upload(operator: Client) ->
     assert f"upload {second.pk}</a>" in text_of(operator.get(f"{deliveries}{delivery.pk}/change/"))
 
 
-def test_a_preview_stores_nothing(operator: Client) -> None:
-    text = text_of(send(operator, people(3, bad=1), _preview="1"))
-    assert "<html" in text and "choose the file again" in text
-    assert "2 valid, 1 invalid" in text
-    assert "<details> <summary>Column mapping</summary>" in " ".join(text.split())
-    assert not Upload.objects.exists()
-
-
-def test_a_preview_shows_columns_that_are_ignored(operator: Client) -> None:
-    text = text_of(send(operator, csv_of([valid() | {"Shoe": "42", "Hat": "L"}]), _preview="1", _part="1"))
-    assert "<details open> <summary>Column mapping (2 ignored)</summary>" in " ".join(text.split())
-
-
-def test_a_script_is_given_the_preview_alone(operator: Client) -> None:
-    text = text_of(send(operator, people(3, bad=1), _preview="1", _part="1"))
-    assert "<html" not in text and "2 valid" in text and "choose the file again" not in text
-    text = text_of(send(operator, b"\xff\xfe\0\0", _preview="1", _part="1"))
-    assert "UTF-32" in text
-    text = text_of(operator.post(ADD, {"stream": "", "_preview": "1", "_part": "1"}))
-    assert "This field is required" in text
-
-
 def test_a_rejected_file_says_why(operator: Client, settings: Settings) -> None:
     uploaded(operator)
     assert "was already imported as upload" in text_of(send(operator, people(3)))
@@ -162,10 +140,7 @@ def test_a_rejected_file_says_why(operator: Client, settings: Settings) -> None:
 def test_names_in_files_are_no_markup(operator: Client) -> None:
     body = csv_of([valid(age=7) | {"<b>column</b>": "<i>cell</i>"}])
     file = SimpleUploadedFile("<u>name</u>.csv", body, "text/csv")
-    sent = {"stream": "tutors", "file": file}
-    assert "<b>" not in text_of(operator.post(ADD, {**sent, "_preview": "1"}))
-    file.seek(0)
-    operator.post(ADD, sent)
+    operator.post(ADD, {"stream": "tutors", "file": file})
     for page in (LIST, f"{LIST}{Upload.objects.get().pk}/change/"):
         text = text_of(operator.get(page))
         assert "<b>" not in text and "<u>" not in text
@@ -216,16 +191,6 @@ def test_before_a_file_is_chosen_the_page_names_its_columns(operator: Client, vi
     assert send(operator, header + row).status_code == 302
     work_off()
     assert stored("tutors", valid()["tutor_id"])
-
-
-def test_of_a_file_that_cannot_be_imported_the_preview_says_only_that(operator: Client) -> None:
-    body = csv_of([{"tutor_id": "T-1", "name": "Ada"}])
-    for fields in ({"_preview": "1"}, {"_preview": "1", "_part": "1"}):
-        text = " ".join(text_of(send(operator, body, **fields)).split())
-        assert "Cannot import: required columns <code>" in text
-        assert "are missing." in text
-        for word in ("0 valid", "invalid", "Nothing saved", "would lose"):
-            assert word not in text, word
 
 
 def test_warnings_and_ignored_columns_are_named(operator: Client) -> None:

@@ -1,61 +1,35 @@
-"""Uploads in the admin: their list and pages with progress, and a form to upload a file, with a preview."""
+"""Uploads in the admin: their list, and pages with progress."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Any, cast
 
-from django import forms
 from django.contrib import admin
-from django.contrib.admin.models import ADDITION
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.messages import SUCCESS
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from console.base import NewestPaginator, ReadOnlyAdmin
-from console.field_rules import rules
 from console.filters import StreamFilter
-from console.history import log
 from console.stored.page import list_page
 from console.templatetags.formatting import age, badge
+from console.uploads.form import forget_mapping, upload_page
+from console.uploads.preview import preview_page
 from enrichment.models import Pruning
 from enrichment.retention import retention_hint
 from enrichment.uploads import Progress, csv_of_rejected, progress_of, stored_with_warnings
 from ingestion import streams
-from ingestion.backlog import BacklogFull, raise_if_full
-from ingestion.files.record_file import RecordFile, inspect_file
-from ingestion.files.spool import TemporaryFiles
-from ingestion.files.uploads import AlreadyUploaded, WouldClearFields, ingest_files, preview
 from ingestion.models import Upload
-from ingestion.payloads import ParseError, TooLarge
-from ingestion.refusals import RequestRejected
-from ingestion.text import plain, strip_unstorable, thousands
+from ingestion.text import plain, thousands
 
 LABELS = {"enriching": "processing"}
 """Statuses under another name than in the API."""
 BADGES = {"receiving": "pending", "enriching": "pending", "completed": "processed", "failed": "failing"}
-
-
-class UploadForm(forms.Form):
-    stream = forms.ChoiceField(
-        choices=lambda: [("", "choose …"), *((name, name) for name in streams.names())], label="Record type"
-    )
-    file = forms.FileField(
-        allow_empty_file=True,
-        help_text="CSV or Excel (.xlsx) with a header row, NDJSON or JSON; optionally gzipped (.gz)",
-    )
-    sheet = forms.CharField(
-        required=False, max_length=100, help_text="For Excel files with several sheets. Empty = first sheet."
-    )
-    clear_missing = forms.BooleanField(required=False, label="Clear fields that are missing from the file")
-    again = forms.BooleanField(required=False, label="Import again even if already imported")
 
 
 class UploadAdmin(ReadOnlyAdmin):
@@ -123,7 +97,11 @@ class UploadAdmin(ReadOnlyAdmin):
             self.admin_site.admin_view(self.template_view),
             name="ingestion_upload_template",
         )
-        return [rejected, template, *super().get_urls()]
+        preview = path(
+            "preview/<int:pk>/", self.admin_site.admin_view(self.preview_view), name="ingestion_upload_preview"
+        )
+        forget = path("forget/", self.admin_site.admin_view(self.forget_view), name="ingestion_upload_forget")
+        return [rejected, template, preview, forget, *super().get_urls()]
 
     def find(self, request: HttpRequest, pk: str) -> Upload:
         if not self.has_view_permission(request):
@@ -176,49 +154,17 @@ class UploadAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = UploadForm(request.POST or None, request.FILES or None, label_suffix="")
-        found = None
-        if request.method == "POST" and form.is_valid():
-            with TemporaryFiles() as opened:
-                try:
-                    file = _examine(form, opened)
-                    if "_preview" not in request.POST:
-                        return self.ingest(request, file, form.cleaned_data)
-                    found = preview(file)
-                except AlreadyUploaded as refusal:
-                    form.add_error("again", f"{refusal.reason} Tick to import it again.")
-                except WouldClearFields as refusal:
-                    form.add_error("clear_missing", f"{refusal.reason} Tick to clear them, or add them to the file.")
-                except (ParseError, TooLarge, BacklogFull, RequestRejected) as error:
-                    form.add_error("file", str(error))
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Upload a file",
-            "opts": self.opts,
-            "form": form,
-            "guides": [(each, rules(each)) for each in streams.all_streams()],
-            "preview": found,
-            "ignored": sum(column["field"] is None for column in found["columns"]) if found else 0,
-        }
-        # The script asks for the preview alone, so that the form keeps its file.
-        part = "upload_preview" if "_part" in request.POST else "upload_form"
-        return TemplateResponse(request, f"admin/enrichment/{part}.html", context)
+        return upload_page(self, request)
 
-    def ingest(self, request: HttpRequest, file: RecordFile, options: Mapping[str, Any]) -> HttpResponse:
-        raise_if_full()
-        client = f"user:{request.user.get_username()}"
-        again, clear_missing = options["again"], options["clear_missing"]
-        [upload] = ingest_files([file], client, again=again, clear_missing=clear_missing)
-        log(request, upload, f"Uploaded {upload.name}.", ADDITION)
-        self.message_user(request, f"Uploaded {upload.name}.", SUCCESS)
-        return HttpResponseRedirect(reverse("admin:ingestion_upload_change", args=[upload.pk]))
+    def preview_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        return preview_page(self, request, pk)
 
-
-def _examine(form: UploadForm, opened: ExitStack) -> RecordFile:
-    sent = form.cleaned_data["file"]
-    stream = streams.get(form.cleaned_data["stream"])
-    name, sheet = strip_unstorable(sent.name, 255), form.cleaned_data["sheet"]
-    return inspect_file(sent.file, name, stream, opened, sent.content_type or "", sheet=sheet)
+    def forget_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_add_permission(request) or request.method != "POST":
+            raise PermissionDenied
+        return forget_mapping(request)
 
 
 def _rows_with_warnings(request: HttpRequest, upload: Upload) -> str:

@@ -18,10 +18,10 @@ from django.utils import timezone
 from ingestion import pending, streams
 from ingestion.cells import text_of
 from ingestion.files.csv_reader import Chunk
-from ingestion.files.losses import KEYS_AT_ONCE, LossCounter, Losses
+from ingestion.files.losses import KEYS_AT_ONCE, LossCounter, Losses, may_lose
 from ingestion.files.record_file import RecordFile
 from ingestion.messages import without_position
-from ingestion.streams import Context, Reference
+from ingestion.streams import Context, Reference, Stream
 from ingestion.text import cut_short, plain
 from ingestion.validation import check_item, key_of
 
@@ -89,6 +89,12 @@ class Check:
     missing: Groups = field(default_factory=Groups)
     warnings: Groups = field(default_factory=Groups)
     losses: Losses = field(default_factory=Losses)
+    may_lose: list[str] = field(default_factory=list)
+    """The fields of stored records that are looked at for losses."""
+
+    @classmethod
+    def begin(cls, file: RecordFile) -> Self:
+        return cls(may_lose=may_lose(file))
 
     @property
     def stored(self) -> int:
@@ -115,11 +121,12 @@ class Check:
 
     def as_json(self) -> dict[str, Any]:
         lists = {name: [asdict(group) for group in getattr(self, name)] for name in LISTS}
-        return {name: getattr(self, name) for name in NUMBERS} | lists | {"losses": asdict(self.losses)}
+        numbers = {name: getattr(self, name) for name in NUMBERS}
+        return {**numbers, **lists, "losses": asdict(self.losses), "may_lose": self.may_lose}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Self:
-        check = cls(losses=Losses(**saved.get("losses", {})))
+        check = cls(losses=Losses(**saved.get("losses", {})), may_lose=saved.get("may_lose", []))
         for name in NUMBERS:
             setattr(check, name, saved.get(name, 0))
         for name in LISTS:
@@ -133,7 +140,7 @@ NUMBERS = ("rows", "inserted", "updated", "stale", "waiting", "rejected", "with_
 
 def check_file(file: RecordFile, arriving: Mapping[str, Collection[str]] = _no_keys) -> Check:
     """All rows. `arriving` are the keys, by stream, of what is stored before this file, as the files of a set are."""
-    checker = Checker(file, arriving=arriving)
+    checker = Checker(file.stream, Check.begin(file), arriving)
     for chunk in file.chunks():
         checker.add(chunk)
     return checker.check
@@ -149,11 +156,9 @@ class Valid:
 class Checker:
     """Adds rows of a file to its check, chunk by chunk."""
 
-    def __init__(
-        self, file: RecordFile, check: Check | None = None, arriving: Mapping[str, Collection[str]] = _no_keys
-    ) -> None:
-        self.stream, self.check, self.arriving = file.stream, check or Check(), arriving
-        self._losses = LossCounter(file, self.check.losses)
+    def __init__(self, stream: Stream, check: Check, arriving: Mapping[str, Collection[str]] = _no_keys) -> None:
+        self.stream, self.check, self.arriving = stream, check, arriving
+        self._losses = LossCounter(stream, check.may_lose, check.losses)
         self._pending: dict[str, Collection[str]] = {}
 
     def add(self, chunk: Chunk) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import islice
@@ -35,23 +35,26 @@ class Losses:
 
 def losses_of(file: RecordFile) -> Losses:
     """Counts the stored records of the file's keys that have a field which no record of the file has."""
-    counter = LossCounter(file)
+    counter = LossCounter(file.stream, may_lose(file), Losses())
     if counter.may_find_any:
         for keys in _together(file.keys(), file.stream):
             counter.add(keys)
     return counter.losses
 
 
+def may_lose(file: RecordFile) -> list[str]:
+    """The fields that no record of the file has. A file with a layout has all that there is to say of its records."""
+    if file.layout:
+        return []
+    return [name for name in file.absent_fields if name not in (VERSION, *file.missing_fields)]
+
+
 class LossCounter:
-    def __init__(self, file: RecordFile, losses: Losses | None = None) -> None:
-        """A file with a layout has all that there is to say of its records."""
-        absent = [name for name in file.absent_fields if name not in (VERSION, *file.missing_fields)]
-        self.losses = losses or Losses()
-        self._has = {name: _has(file.stream, name) for name in absent}
-        self._rows = file.stream.model._default_manager
-        self.may_find_any = (
-            bool(self._has) and not file.layout and self._rows.filter(reduce(or_, self._has.values())).exists()
-        )
+    def __init__(self, stream: Stream, fields: Sequence[str], losses: Losses) -> None:
+        self.losses = losses
+        self._has = {name: _has(stream, name) for name in fields}
+        self._rows = stream.model._default_manager
+        self.may_find_any = bool(fields) and self._rows.filter(reduce(or_, self._has.values())).exists()
 
     def add(self, keys: Collection[str]) -> None:
         """Of at most KEYS_AT_ONCE records of the file."""

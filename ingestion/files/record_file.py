@@ -241,12 +241,21 @@ def header_of(source: SourceFile) -> list[str]:
 
 
 def inspect_source(
-    source: SourceFile, stream: Stream, mapping: Mapping[str, str] = NO_MAPPING, layout: Layout | None = None
+    source: SourceFile,
+    stream: Stream,
+    mapping: Mapping[str, str] = NO_MAPPING,
+    layout: Layout | None = None,
+    *,
+    is_mapped_later: bool = False,
 ) -> RecordFile:
-    """The second half of inspect_file(). A file with a layout may have no rows."""
+    """The second half of inspect_file(). A file with a layout may have no rows; one that a person will map, no column
+    that is a field.
+    """
     csv = None
     if source.format in (Format.CSV, Format.XLSX):
         csv = CsvFile(source.file, stream, "," if source.format == Format.XLSX else "", mapping, layout)
+    if csv and not is_mapped_later:
+        _reject_unknown_columns(csv)
     members = _members_of_csv(csv, source.size) if csv else _members(source.file, source.format, stream)
     inspected = RecordFile(
         **{each.name: getattr(source, each.name) for each in fields(SourceFile)},
@@ -273,13 +282,16 @@ def _workbook(file: BinaryIO, sheet: str, opened: ExitStack) -> Sheet | None:
     return None
 
 
-def _members_of_csv(csv: CsvFile, size: int) -> Members:
+def _reject_unknown_columns(csv: CsvFile) -> None:
     if not any(column.field for column in csv.columns):
         fields = ", ".join(csv.stream.schema.model_fields)
         header = ", ".join(f"“{column.name}”" for column in csv.columns[:20])
         raise ParseError(
             f"No column matches a field of {csv.stream.name}. The header reads {header}. Fields: {fields}."
         )
+
+
+def _members_of_csv(csv: CsvFile, size: int) -> Members:
     csv.survey(size)
     named = {column.field for column in csv.columns if column.field}
     return Members(named, [column.name for column in csv.own_columns if not column.field], csv.shared_keys)

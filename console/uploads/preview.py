@@ -1,0 +1,134 @@
+"""The preview of a file: how its columns are mapped, what would become of all its rows, and what to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from console.base import ReadOnlyAdmin
+from console.uploads.form import DecisionForm, RefusalsIn, client_of, ingest
+from enrichment import previews, stats
+from ingestion import capacity, streams
+from ingestion.files import mappings
+from ingestion.files.spool import TemporaryFiles
+from ingestion.models import UploadPreview
+from ingestion.payloads import ParseError
+from ingestion.text import duration
+
+COLUMN = "column-"
+"""With the position of a column: the form's name for the field that it is mapped to."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column on the page. Those that are not mapped by their names are mapped by the person."""
+
+    position: int
+    name: str
+    field: str
+    """Empty where it is not mapped."""
+    suggestion: str
+    is_free: bool
+    """Whether the person may map it."""
+
+    @property
+    def input_name(self) -> str:
+        return f"{COLUMN}{self.position}"
+
+
+def preview_page(admin: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpResponse:
+    preview = _find(request, pk)
+    form = DecisionForm(request.POST if "_upload" in request.POST else None, label_suffix="")
+    mapping_error = ""
+    if request.method == "POST":
+        if "_discard" in request.POST:
+            preview.delete()
+            return HttpResponseRedirect(reverse("admin:ingestion_upload_add"))
+        if "_map" in request.POST or "_suggested" in request.POST:
+            try:
+                return _map(request, preview)
+            except ParseError as error:
+                mapping_error = str(error)
+        elif form.is_valid():
+            with TemporaryFiles() as opened, capacity.heavy_request(), RefusalsIn(form):
+                response = ingest(admin, request, previews.reopen(preview, opened), form.cleaned_data)
+                preview.delete()
+                return response
+    context = {
+        **admin.admin_site.each_context(request),
+        "title": f"Preview of {preview.name}",
+        "opts": admin.opts,
+        "form": form,
+        "mapping_error": mapping_error,
+        **_context(preview),
+    }
+    return TemplateResponse(request, "admin/enrichment/upload_preview.html", context)
+
+
+def _find(request: HttpRequest, pk: int) -> UploadPreview:
+    """Of this person alone."""
+    own = UploadPreview.objects.filter(client=client_of(request), stream__in=streams.names())
+    preview = own.exclude(ready_at=None).filter(pk=pk).first()
+    if preview is None:
+        hours = duration(previews.LIFETIME.total_seconds())
+        raise Http404(f"There is no preview {pk}: it was uploaded or discarded, or has expired after {hours}.")
+    return preview
+
+
+def _context(preview: UploadPreview) -> dict[str, Any]:
+    look = preview.first_look
+    columns = columns_of(preview)
+    taken = {column.field for column in columns}
+    found = previews.check_of(preview)
+    is_checking = preview.finished_at is None and not look["missing_fields"]
+    return {
+        "preview": preview,
+        "look": look,
+        "columns": columns,
+        "ignored": sum(not column.field for column in columns),
+        "fields": [name for name in streams.get(preview.stream).schema.model_fields if name not in taken],
+        "has_suggestions": any(column.suggestion and not column.field for column in columns),
+        "found": found,
+        "stored": found["inserted"] + found["updated"],
+        "is_checking": is_checking,
+        "percent": 100 * found["checked"] // preview.rows if preview.rows else 0,
+        "workers_alive": not is_checking or stats.cluster_alive(),
+        "can_map": any(column.is_free for column in columns),
+        "expires_at": preview.created_at + previews.LIFETIME,
+    }
+
+
+def columns_of(preview: UploadPreview) -> list[Column]:
+    found = []
+    for position, column in enumerate(preview.first_look["columns"]):
+        name, field = column["column"], column["field"] or ""
+        is_free = not field or preview.mapping.get(name) == field
+        found.append(Column(position, name, field, column["suggestion"] or "", is_free))
+    return found
+
+
+def _map(request: HttpRequest, preview: UploadPreview) -> HttpResponse:
+    """Has the columns mapped as chosen, or as suggested where nothing is chosen, and remembers that."""
+    free = [column for column in columns_of(preview) if column.is_free]
+    chosen = {column.name: request.POST.get(column.input_name, "") for column in free}
+    if "_suggested" in request.POST:
+        chosen = _with_suggestions(free, chosen)
+    mapping = {name: field for name, field in chosen.items() if field}
+    with capacity.heavy_request():
+        other = previews.remap(preview, mapping)
+    mappings.remember(other.client, other.stream, list(chosen), other.mapping)
+    return HttpResponseRedirect(reverse("admin:ingestion_upload_preview", args=[other.pk]))
+
+
+def _with_suggestions(free: list[Column], chosen: Mapping[str, str]) -> dict[str, str]:
+    """No field twice: of two columns with the same suggestion the first has it."""
+    found = dict(chosen)
+    for column in free:
+        if not found[column.name] and column.suggestion not in found.values():
+            found[column.name] = column.suggestion
+    return found
