@@ -295,7 +295,7 @@ def test_the_bytes_of_previews_are_bounded(operator: Client, settings: Settings)
     first = previewed(operator, body)
     second = previewed(operator, body.replace(b"T-", b"U-"))  # the first makes room
     assert [operator.get(page).status_code for page in (first, second)] == [404, 200]
-    groups = ([], ["viewer"], ["viewer", "operator"])
+    groups: list[list[str]] = [[], ["viewer"], ["viewer", "operator"]]
     others = [browser_of(person("administrator", *more)) for more in groups]
     assert [choose(other, body).status_code for other in others[:2]] == [302, 302]
     text = text_of(choose(others[2], body))
