@@ -104,12 +104,21 @@ def whole(value: Any) -> int | None:
 
 
 def other_titles(details: Mapping[str, Any]) -> list[str]:
-    """Alternative and translated titles."""
+    """Alternative titles, and those in English."""
     alternative = details.get("alternative_titles") or {}
     named = [each.get("title") for each in alternative.get("titles") or alternative.get("results") or ()]
+    return [title for title in named if title] + _translations(details, english=True)
+
+
+def translated_titles(details: Mapping[str, Any]) -> list[str]:
+    """Those in other languages."""
+    return _translations(details, english=False)
+
+
+def _translations(details: Mapping[str, Any], english: bool) -> list[str]:
     translations = (details.get("translations") or {}).get("translations") or ()
-    data = [each.get("data") or {} for each in translations]
-    return [title for title in (*named, *(each.get("title") or each.get("name") for each in data)) if title]
+    data = [each.get("data") or {} for each in translations if (each.get("iso_639_1") == "en") is english]
+    return [title for each in data if (title := each.get("title") or each.get("name"))]
 
 
 def directors_of(details: Mapping[str, Any]) -> list[str]:

@@ -10,14 +10,32 @@ a film whose primary date is earlier was only shown again in that year.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Any, Literal
 
-from movies.candidates import Candidate, Kind, Tmdb, candidate, directors_of, other_titles, release_days, whole
-from movies.titles import Closeness, closeness, equal_without_article, fold, moved_article, spaced, without_article
+from movies.candidates import (
+    Candidate,
+    Kind,
+    Tmdb,
+    candidate,
+    directors_of,
+    other_titles,
+    release_days,
+    translated_titles,
+    whole,
+)
+from movies.titles import (
+    Closeness,
+    closeness,
+    equal_without_article,
+    fold,
+    moved_article,
+    spaced,
+    spellings,
+    without_article,
+)
 
 KNOWN_VOTES = 100
 """With as many votes, a film is known; with fewer, a series of that title and year may be meant."""
@@ -136,7 +154,8 @@ def _numbered(kind: Kind, number: int, asked: Asked, tmdb: Tmdb) -> Candidate | 
 
 
 def _has_title(film: Candidate, asked: Asked, tmdb: Tmdb) -> bool:
-    titles = [*film.titles, *other_titles(tmdb.details(film.kind, film.id) or {})]
+    details = tmdb.details(film.kind, film.id) or {}
+    titles = [*film.titles, *other_titles(details), *translated_titles(details)]
     return closeness(asked.title, titles) is not None or equal_without_article(asked.title, titles)
 
 
@@ -182,7 +201,7 @@ def _hits_of_year(asked: Asked, year: int, tmdb: Tmdb) -> list[Candidate]:
 def _hits(asked: Asked, year: int | None, tmdb: Tmdb) -> list[Candidate]:
     """Further pages until a title is equal; the title spelled otherwise, if nothing is found at all."""
     hits: list[Candidate] = []
-    for query in _queries(asked):
+    for query in spellings(_query(asked)):
         for page in range(1, MAX_PAGES + 1):
             found, pages = tmdb.movies(query, year, page)
             hits += found
@@ -212,11 +231,14 @@ def _beside(films: Sequence[Candidate], hits: Sequence[Candidate]) -> Sequence[C
 
 def _of_other_title(asked: Asked, hits: Iterable[Candidate], tmdb: Tmdb) -> list[Candidate]:
     """Those that have the title asked for among their alternative or translated ones."""
-    return [
-        replace(hit, closeness=Closeness.OTHER_TITLE)
-        for hit in hits
-        if closeness(asked.title, other_titles(tmdb.details(hit.kind, hit.id) or {})) is not None
-    ]
+    found = []
+    for hit in hits:
+        details = tmdb.details(hit.kind, hit.id) or {}
+        if closeness(asked.title, other_titles(details)) is not None:
+            found.append(replace(hit, closeness=Closeness.OTHER_TITLE))
+        elif closeness(asked.title, translated_titles(details)) is not None:
+            found.append(replace(hit, closeness=Closeness.TRANSLATED))
+    return found
 
 
 def _equal_without_article(asked: Asked, year: int, hits: Sequence[Candidate], tmdb: Tmdb) -> list[Candidate]:
@@ -241,15 +263,21 @@ def _doubt(asked: Asked, year: int, verdict: Verdict, tmdb: Tmdb) -> Verdict:
     exact = found.closeness < Closeness.OTHER_TITLE
     if exact and found.kind == "movie" and found.votes >= HARDLY_KNOWN_VOTES:
         return verdict
-    beside = [film for film in _equal(asked, _hits(asked, None, tmdb)) if _near(film, year, 1)]
-    rivals = [film for film in beside if film.id != found.id or found.kind == "tv"]
-    if exact and found.kind == "movie":
-        rivals = [film for film in rivals if film.votes >= FAMOUS_BESIDE * max(found.votes, 1)]
-    elif exact and found.votes < KNOWN_VOTES:
-        rivals = [film for film in rivals if film.votes * FAR_BETTER_KNOWN > found.votes]
-    else:
-        rivals = [film for film in rivals if film.votes >= found.votes]
+    least = _votes_of_a_rival(found, exact)
+    namesakes = [film for film in _equal(asked, _hits(asked, None, tmdb)) if _near(film, year, 1)]
+    rivals = [film for film in namesakes if film.votes >= least and (film.kind, film.id) != (found.kind, found.id)]
     return Verdict("ambiguous", "namesake a year away", (found, *rivals)) if rivals else verdict
+
+
+def _votes_of_a_rival(found: Candidate, exact: bool) -> float:
+    """How well a namesake must be known to cast doubt: the less sure what was found is, the less."""
+    if found.closeness is Closeness.TRANSLATED:
+        return 0
+    if exact and found.kind == "movie":
+        return FAMOUS_BESIDE * max(found.votes, 1)
+    if exact and found.votes < KNOWN_VOTES:
+        return found.votes / FAR_BETTER_KNOWN
+    return found.votes
 
 
 # The title alone, for a row whose year leads nowhere.
@@ -350,7 +378,7 @@ def _decide(asked: Asked, candidates: list[Candidate], tmdb: Tmdb, how: str = ""
 
 
 def _how(film: Candidate) -> str:
-    if film.closeness is Closeness.OTHER_TITLE:
+    if film.closeness in (Closeness.OTHER_TITLE, Closeness.TRANSLATED):
         return "other title"
     if film.closeness is Closeness.WITHOUT_ARTICLE:
         return "without article"
@@ -401,14 +429,6 @@ def _near(film: Candidate, year: int | None, years: int) -> bool:
 
 def _query(asked: Asked) -> str:
     return moved_article(asked.title)
-
-
-def _queries(asked: Asked) -> list[str]:
-    """How a search may spell the title: as it is, with `&` for `and` or the other way round, with plain digits."""
-    query = _query(asked)
-    swapped = re.sub(r"\band\b", "&", query) if re.search(r"\band\b", query) else re.sub(r"\s*[&+]\s*", " and ", query)
-    plain = re.sub("[⁰¹²³⁴-⁹₀-₉]+", lambda digits: f" {unicodedata.normalize('NFKC', digits[0])}", query)
-    return list(dict.fromkeys(spelling.strip() for spelling in (query, swapped, plain)))
 
 
 def _nothing(asked: Asked, hits: Iterable[Candidate]) -> Verdict:

@@ -14,8 +14,10 @@ class Closeness(IntEnum):
     SAME_WORDS = 1
     SAME_LETTERS = 2
     OTHER_TITLE = 3
-    """The title asked for is an alternative or translated title of the film."""
-    WITHOUT_ARTICLE = 4
+    """The title asked for is an alternative or English title of the film."""
+    TRANSLATED = 4
+    """It is the film's title in a language that exports do not have."""
+    WITHOUT_ARTICLE = 5
 
 
 _ARTICLES = ("the", "a", "an", "le", "la", "les", "el", "los", "las", "il", "der", "das")
@@ -39,6 +41,10 @@ _LETTERS = str.maketrans(  # what Unicode does not decompose
         "\N{FRACTION SLASH}": "",
     }
 )
+
+
+_TYPED = str.maketrans({"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": "-", "‑": "-", "…": "..."})
+_RAISED = re.compile("[⁰¹²³⁴-⁹₀-₉]+")
 
 
 def tidy(title: str) -> str:
@@ -93,3 +99,10 @@ def _closeness(asked: str, title: str) -> Closeness | None:
 def equal_without_article(asked: str, titles: Iterable[str]) -> bool:
     wanted = without_article(moved_article(asked)).replace(" ", "")
     return any(without_article(title).replace(" ", "") == wanted for title in titles if tidy(title))
+
+
+def spellings(title: str) -> list[str]:
+    """How a search may spell the title: as it is, with `&` for `and` or the other way round, as it is typed."""
+    swapped = re.sub(r"\band\b", "&", title) if re.search(r"\band\b", title) else re.sub(r"\s*[&+]\s*", " and ", title)
+    typed = _RAISED.sub(lambda digits: f" {unicodedata.normalize('NFKC', digits[0])}", title.translate(_TYPED))
+    return list(dict.fromkeys(spelling.strip() for spelling in (title, swapped, typed)))

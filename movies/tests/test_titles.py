@@ -2,7 +2,7 @@
 
 import pytest
 
-from movies.titles import Closeness, closeness, equal_without_article, fold, moved_article, tidy
+from movies.titles import Closeness, closeness, equal_without_article, fold, moved_article, spellings, tidy
 
 
 @pytest.mark.parametrize(
@@ -87,3 +87,19 @@ def test_articles() -> None:
     assert equal_without_article("Matrix", ["The Matrix"])
     assert not equal_without_article("The", ["A"])
     assert not equal_without_article("Die Hard", ["Hard"])
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("Heat", ["Heat"]),
+        ("Thelma & Louise", ["Thelma & Louise", "Thelma and Louise"]),
+        ("Pride and Prejudice", ["Pride and Prejudice", "Pride & Prejudice"]),
+        ("Romeo + Juliet", ["Romeo + Juliet", "Romeo and Juliet"]),
+        ("Alien³", ["Alien³", "Alien 3"]),
+        ("Don’t…", ["Don’t…", "Don't..."]),
+        ("Sandstorm", ["Sandstorm"]),
+    ],
+)
+def test_spellings(title: str, expected: list[str]) -> None:
+    assert spellings(title) == expected
