@@ -21,12 +21,12 @@ CLOCKS = {
 }
 # Each request makes its key due 1/THROTTLE s later; a key that is due a second ahead has had its share. The row's lock
 # sees to it that no two requests judge by the same state. (A tenth of a step is for rounding. Nothing is ever due more
-# than 3 s ahead, unless the clock was put back: then it begins anew.)
+# than 3 s ahead, unless the clock was put back: then it begins anew.) Other limits have longer windows than a second.
 TAKE = """
     INSERT INTO ingestion_throttle AS kept (key, due) VALUES (%(key)s, {clock} + %(step)s)
     ON CONFLICT (key) DO UPDATE
-    SET due = CASE WHEN kept.due BETWEEN {clock} AND {clock} + 3 THEN kept.due ELSE {clock} END + %(step)s
-    WHERE kept.due NOT BETWEEN {clock} + 1 - 0.9 * %(step)s AND {clock} + 3
+    SET due = CASE WHEN kept.due BETWEEN {clock} AND {clock} + 3 * %(window)s THEN kept.due ELSE {clock} END + %(step)s
+    WHERE kept.due NOT BETWEEN {clock} + %(window)s - 0.9 * %(step)s AND {clock} + 3 * %(window)s
     RETURNING due
 """
 
@@ -42,12 +42,13 @@ class PerKey(BaseThrottle):
         return True
 
 
-def take(key: str, per_second: int) -> bool:
-    """Whether one more request is allowed; only then is it counted.
+def take(key: str, requests: int, seconds: float = 1.0) -> bool:
+    """Whether one more request is allowed, of so many in so many seconds; only then is it counted.
 
-    After a second without requests a key may send a second's worth at once.
+    After so long without requests a key may send all of them at once. A key has at most 8 characters: those of API keys
+    are letters and digits.
     """
     statement = TAKE.format(clock=CLOCKS[connection.vendor])
     with connection.cursor() as cursor:
-        cursor.execute(statement, {"key": key, "step": 1 / per_second})
+        cursor.execute(statement, {"key": key, "step": seconds / requests, "window": seconds})
         return cursor.fetchone() is not None

@@ -10,6 +10,8 @@ from typing import Any
 from django.http import HttpRequest
 
 MAX_PATH = 200
+SECRET_PATH = re.compile(r"(?<=^/uploads/)[^/]+")
+"""Who knows it sees a person's page."""
 # Nothing that looks like an API key: ids are logged.
 VALID_ID = re.compile(r"(?![A-Za-z0-9]{8}\.[A-Za-z0-9]{32}$)[A-Za-z0-9._-]{1,128}")
 logger = logging.getLogger("tutormax.requests")
@@ -39,7 +41,9 @@ def log_request(**kwargs: Any) -> None:
     """Receives request_finished, which is sent after the whole response, streamed ones included."""
     if served := current.get():
         level = logging.WARNING if served.status >= 500 else logging.INFO
-        path = served.request.path[:MAX_PATH]  # without the query string, which may contain secrets
+        path = SECRET_PATH.sub(
+            "…", served.request.path[:MAX_PATH]
+        )  # without the query string: it may have secrets, too
         took = (time.perf_counter() - served.started) * 1000
         logger.log(level, "%s %s %d %.0f ms %s", served.request.method, path, served.status, took, served.client)
         current.set(None)

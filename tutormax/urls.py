@@ -16,6 +16,7 @@ urlpatterns = [
     re_path(r"^docs/?$", DocsView.as_view(), name="docs"),
     re_path(r"^guide/?$", GuideView.as_view(), name="guide"),
     re_path(r"^redoc/?$", RedocView.as_view(), name="redoc"),
+    path("", include("movies.urls")),
     path("api/", include("api.urls")),
     re_path(r"^api(?:/|$)", unknown_path),
     path("admin", RedirectView.as_view(pattern_name="admin:index", query_string=True)),

@@ -1,0 +1,125 @@
+"""How far a library is: its uploads, its films, and why they stand still, in a handful of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Count, QuerySet
+
+from enrichment.lookups import control, providers
+from enrichment.lookups.control import Obstacle
+from enrichment.uploads import Progress, progress_of
+from ingestion.models import Upload
+from movies import tmdb
+from movies.models import Library, LibraryFilm, Match
+from movies.pages.rows import COLUMNS, film_row
+from movies.pages.statistics import FilmRow
+
+STREAM = "entries"
+RECENT_UPLOADS = 5
+RECENT_FILMS = 12
+MAX_UNMATCHED = 50
+"""Of each kind on the overview; the grid has the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stand:
+    uploads: Sequence[Progress] = ()
+    """The latest ones, newest first."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Match → films."""
+    obstacle: Obstacle | None = None
+    """Why open films are not being looked up."""
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def open(self) -> int:
+        return self.counts.get(Match.OPEN, 0)
+
+    @property
+    def settled(self) -> int:
+        return self.total - self.open
+
+    @property
+    def running(self) -> list[Progress]:
+        return [progress for progress in self.uploads if progress.status != "completed"]
+
+    @property
+    def is_done(self) -> bool:
+        """Nothing will change by itself: an upload that broke off does not go on."""
+        return not self.open and all(progress.status == "failed" for progress in self.running)
+
+    @property
+    def percent(self) -> float:
+        """Of the upload that is farthest behind."""
+        films = 100 * self.settled / self.total if self.total else 0.0
+        return min((progress.percent for progress in self.running), default=films)
+
+
+def uploads_of(library: Library) -> QuerySet[Upload]:
+    """Those that somebody sent: of a set the whole."""
+    return Upload.objects.filter(stream=STREAM, part_of=None, given__library=library.name).order_by("-pk")
+
+
+def stand_of(library: Library) -> Stand:
+    uploads = list(uploads_of(library)[:RECENT_UPLOADS])
+    progress = progress_of(uploads)
+    films = LibraryFilm.objects.filter(library=library.name).order_by().values_list("match")
+    counts = dict(films.annotate(number=Count("pk")))
+    asks = counts.get(Match.OPEN, 0) > 0
+    return Stand(
+        uploads=[progress[upload.pk] for upload in uploads],
+        counts=counts,
+        obstacle=obstacle() if asks else None,
+    )
+
+
+def obstacle() -> Obstacle | None:
+    """Why TMDB is not being asked."""
+    return control.obstacle(providers.get(tmdb.NAME), control.state_of(tmdb.NAME))
+
+
+def latest_films(library: Library) -> list[FilmRow]:
+    """Found last."""
+    rows = LibraryFilm.objects.filter(library=library.name, match=Match.FOUND, tmdb_film__isnull=False)
+    found = rows.order_by("-stored_at", "film_id").values_list(*COLUMNS.values())[:RECENT_FILMS]
+    return [film_row(dict(zip(COLUMNS, values, strict=True))) for values in found]
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    film: FilmRow
+    lookup: int | None
+    candidates: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Films of one verdict that a person can do something about."""
+
+    match: str
+    number: int
+    films: Sequence[Unmatched]
+
+    @property
+    def hidden(self) -> int:
+        return self.number - len(self.films)
+
+
+def problems_of(library: Library, counts: Mapping[str, int]) -> list[Problem]:
+    verdicts = [match for match in (Match.AMBIGUOUS, Match.NOT_FOUND, Match.FAILED) if counts.get(match)]
+    return [Problem(match.value, counts[match], unmatched(library, match)) for match in verdicts]
+
+
+def unmatched(library: Library, match: Match) -> list[Unmatched]:
+    rows = LibraryFilm.objects.filter(library=library.name, match=match).order_by("title", "year", "film_id")
+    names = [*COLUMNS.values(), "lookup", "lookup__candidates"]
+    return [
+        Unmatched(film_row(dict(zip(COLUMNS, values, strict=False))), values[-2], values[-1] or [])
+        for values in rows.values_list(*names)[:MAX_UNMATCHED]
+    ]

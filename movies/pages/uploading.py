@@ -1,0 +1,98 @@
+"""The form by which a person uploads an export, and is led to the page of their films."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Sum
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods
+
+from api.auth import is_staff
+from ingestion import backlog, streams
+from ingestion.files.record_file import RecordFile
+from ingestion.files.sets import Options, SentFile, inspect_sent
+from ingestion.files.spool import TemporaryFiles
+from ingestion.files.uploads import find_earlier, ingest_files
+from ingestion.models import Upload
+from ingestion.payloads import ParseError, TooLarge
+from ingestion.refusals import RequestRejected
+from ingestion.text import strip_unstorable
+from movies import libraries
+from movies.libraries import DAYS_KEPT
+from movies.models import Library
+from movies.pages.private import find_library, is_demo, may_upload, private_page
+from movies.pages.progress import STREAM
+
+CLIENT = "public"
+"""As whom everybody who is not logged in uploads."""
+MAX_UNPACKED = 200_000_000
+"""Bytes of the files of such an upload."""
+MAX_A_DAY = 2_000_000_000
+"""Bytes of all such uploads of a day."""
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@private_page(referrer="same-origin")
+def upload(request: HttpRequest) -> HttpResponse:
+    """For everybody where PUBLIC_UPLOADS says so, else for staff; others are told that there is no such page. `to` is
+    the token of a library whose newer export it is.
+    """
+    if not may_upload(request):
+        raise Http404
+    token = request.POST.get("to") or request.GET.get("to", "")
+    library = find_library(token) if token else None
+    error, status = "", 200
+    if request.method == "POST":
+        try:
+            return HttpResponseRedirect(store(request, library))
+        except (RequestRejected, ParseError, TooLarge, backlog.BacklogFull) as refusal:
+            error, status = str(refusal), status_of(refusal)
+    context = {"library": library, "is_demo": is_demo(), "error": error, "days_kept": DAYS_KEPT}
+    return render(request, "movies/upload.html", context, status=status)
+
+
+def status_of(refusal: Exception) -> int:
+    if isinstance(refusal, backlog.BacklogFull):
+        return 503
+    return refusal.status if isinstance(refusal, RequestRejected) else 422
+
+
+def store(request: HttpRequest, library: Library | None) -> str:
+    """Stores what was sent; answers the address of the library, which is a new one if none is given."""
+    backlog.raise_if_full()
+    client = f"user:{request.user.get_username()}" if is_staff(request.user) else CLIENT
+    if client == CLIENT:
+        check_quota()
+    with TemporaryFiles() as opened:
+        if client == CLIENT:
+            opened.left = min(opened.left, MAX_UNPACKED)
+        sent = [sent_file(file) for file in request.FILES.getlist("file")]
+        if not sent:
+            raise RequestRejected(422, "Choose a file first.")
+        fields = {"library": library.name} if library else {}
+        files = inspect_sent(sent, Options(stream=streams.get(STREAM), fields=fields), opened)
+        if len(files) != 1:
+            raise RequestRejected(422, "Send one export at a time.")
+        if isinstance(files[0], RecordFile) and not files[0].layout:
+            raise RequestRejected(422, f"{files[0].name} is no file of a Letterboxd export.")  # may name any library
+        earlier = find_earlier(files, client)
+        (upload,) = earlier.values() or ingest_files(files, client, clear_missing=True)
+    return reverse("library", args=[library.token]) if library else libraries.link_of(upload)
+
+
+def sent_file(file: UploadedFile[Any]) -> SentFile:
+    opened: Any = file.file  # by ingestion.files.spool
+    return SentFile(file=opened, name=strip_unstorable(file.name or "", 255), content_type=file.content_type or "")
+
+
+def check_quota() -> None:
+    """Raises RequestRejected when people who are not logged in have sent enough for a day."""
+    day = Upload.objects.filter(client=CLIENT, part_of=None, created_at__gt=timezone.now() - timedelta(days=1))
+    if day.aggregate(bytes=Sum("size", default=0))["bytes"] > MAX_A_DAY:
+        raise RequestRejected(503, "This server has received as much as it takes in a day. Try again tomorrow.")
