@@ -158,7 +158,7 @@ class UploadsView(ListView):
         read_choice(query, "missing", schema.MISSING_CHOICES)
         if not dry_run:
             backlog.raise_if_full()
-        with capacity.heavy_request():
+        with capacity.heavy_request(request.META):
             return self.ingest(request, query, again=again, dry_run=dry_run)
 
     def ingest(self, request: Request, query: dict[str, str], *, again: bool, dry_run: bool) -> Response:

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -43,6 +44,9 @@ def measure(server: WebServer, key: str) -> None:
     upload = f"{server.url}/api/uploads?stream=students"
     batch = f"{server.url}/api/students/batch"
     show("1 MB of blank lines", server, lambda: post(upload, head + b"\n" * MB, "text/csv", key))
+    for name, row in (("blank rows", b",\n"), ("rows of one cell", b"a\n"), ("rows of an ID", b"a,\n")):
+        check = partial(post, f"{upload}&dry_run=true", head + row * (MB // len(row)), "text/csv", key)
+        show(f"1 MB of {name}, checked", server, check)
     packed = gzip.compress(head + b"\n" * 30 * MB)
     show("ten gzip files of 30 MB of blank lines", server, lambda: post(*form(server, packed, 10), key))
     show("31 MB of [],", server, lambda: post(batch, b"[" + b"[]," * (10 * MB) + b"[]]", "application/json", key))

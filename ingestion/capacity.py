@@ -1,4 +1,4 @@
-"""What a request may take of a web server: slots for heavy ones, and a time limit for each statement.
+"""What a request may take of a web server: slots and computing time for heavy ones, a time limit for each statement.
 
 Uploads and downloads take at most half of a process's threads: a thread is held as long as the client sends or reads,
 and with all of them held nobody else is answered. A search without an index must not hold one either.
@@ -6,9 +6,13 @@ and with all of them held nobody else is answered. A search without an index mus
 
 from __future__ import annotations
 
+import select
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from socket import MSG_PEEK
 from typing import Any
 from weakref import WeakSet
 
@@ -17,8 +21,17 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from ingestion.payloads import TooLarge
+from ingestion.refusals import RequestRejected
+
 RETRY_AFTER = 10
 """Seconds until a client should try again when no slot is free."""
+MIN_COMPUTING, COMPUTING_PER_MB = 60, 10
+"""Seconds of a processor that checking files may take: of a request, and more for each megabyte that it brought. A file
+that packs to next to nothing can have billions of rows.
+"""
+LOOK_EVERY = 1.0
+"""Seconds between two looks whether the client is still there."""
 
 _lock = threading.Lock()
 taken: WeakSet[Slot] = WeakSet()
@@ -51,12 +64,67 @@ class Slot:
 
 
 @contextmanager
-def heavy_request() -> Iterator[None]:
+def heavy_request(meta: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Holds a slot; with the request's META, what it does is given up at check_effort() once it takes too much."""
     slot = Slot()
+    token = _effort.set(Effort(meta) if meta is not None else None)
     try:
         yield
     finally:
+        _effort.reset(token)
         slot.release()
+
+
+class Effort:
+    """What a request has taken so far, and whether anybody waits for its answer."""
+
+    def __init__(self, meta: Mapping[str, Any]) -> None:
+        length = str(meta.get("CONTENT_LENGTH") or "")
+        self.limit = MIN_COMPUTING + COMPUTING_PER_MB * (int(length) if length.isdecimal() else 0) / 1_000_000
+        self.began, self.looked = time.thread_time(), time.monotonic()
+        self.socket = meta.get("gunicorn.socket")
+
+    def check(self) -> None:
+        if time.thread_time() - self.began > self.limit:
+            seconds = f"{self.limit:.0f} seconds"
+            raise TooLarge(f"Checking the file takes more than {seconds}: split it, or send it unpacked.")
+        if self.socket is not None and time.monotonic() - self.looked > LOOK_EVERY:
+            self.looked = time.monotonic()
+            if has_left(self.socket):
+                raise RequestRejected(400, "The client has closed the connection.")
+
+
+_effort: ContextVar[Effort | None] = ContextVar("effort", default=None)
+
+
+def check_effort() -> None:
+    """To be called now and then while a file is read. Raises TooLarge, and RequestRejected where nobody waits for it
+    any more. Outside of heavy requests it does nothing.
+    """
+    if effort := _effort.get():
+        effort.check()
+
+
+@contextmanager
+def to_the_end() -> Iterator[None]:
+    """What is begun here is done whatever it takes, and whoever leaves."""
+    token = _effort.set(None)
+    try:
+        yield
+    finally:
+        _effort.reset(token)
+
+
+def has_left(sock: Any) -> bool:
+    """Whether the client has closed the connection (of TLS it is not known: a proxy in front ends it)."""
+    ready = select.poll()
+    ready.register(sock, select.POLLIN)
+    try:
+        return bool(ready.poll(0)) and sock.recv(1, MSG_PEEK) == b""
+    except ValueError:
+        return False
+    except OSError:
+        return True
 
 
 class Download(Iterator[str]):

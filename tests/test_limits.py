@@ -12,6 +12,8 @@ from django.test import Client
 from pytest_django import Settings
 
 from ingestion import capacity
+from ingestion.files import csv_reader
+from ingestion.payloads import TooLarge
 from tests.api import api, new_key, refusal
 from tests.people import browser_of, person, text_of
 from tutoring.tests.factories import student
@@ -209,11 +211,59 @@ class TestPackedFiles:
         error = refusal(api().post("/api/uploads?stream=students", data, content_type="application/gzip"), 413)
         assert "200 times" in error["message"]
 
-    @pytest.mark.parametrize("blank", [b"\n", b"\r\n"])
+    @pytest.mark.parametrize("blank", [b"\n", b"\r\n", b",\n", b" ,\t\n", b",,,,\n", b'"",""\n'])
     def test_a_file_of_empty_lines_is_refused_at_once(self, blank: bytes) -> None:
-        data = gzip.compress(self.HEAD + blank * 1_000_000)
-        error = refusal(api().post("/api/uploads?stream=students", data, content_type="application/gzip"), 413)
-        assert "empty lines" in error["message"]
+        error = refusal(self.sent(self.HEAD + blank * 1_000_000), 413)
+        assert "more than 100000 empty" in error["message"]
+
+    @pytest.mark.parametrize(
+        ("name", "row"),
+        [("f.csv", b"a\n"), ("f.csv", b"a,b,c\n"), ("f.csv", b'a"b"\n'), ("f.ndjson", b"x\n"), ("f.ndjson", b"{}\n")],
+    )
+    def test_a_file_of_rows_that_are_none_is_refused_at_once(self, name: str, row: bytes) -> None:
+        head = self.HEAD if name == "f.csv" else b'{"student_id": "S1", "name": "Kim"}\n'
+        error = refusal(self.sent(head + row * 500_000, name), 413)
+        assert "More than 100000 rows" in error["message"]
+
+    def test_many_bad_rows_among_more_good_ones_are_no_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(csv_reader, "MAX_UNREADABLE", 10)
+        rows = [f"S{number},Kim" if number % 3 else f"S{number}" for number in range(100)]
+        assert self.sent(self.HEAD + "\n".join(rows).encode()).status_code == 201
+
+    def sent(self, data: bytes, name: str = "f.csv") -> Any:
+        path = f"/api/uploads?stream=students&name={name}"
+        return api().post(path, gzip.compress(data), content_type="application/gzip")
+
+
+@pytest.mark.django_db
+class TestEffort:
+    ROWS = b"student_id,name\n" + b"".join(b"S%d,Kim\n" % number for number in range(20_000))
+
+    def test_checking_a_file_takes_a_bounded_time_of_the_processor(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(capacity, "MIN_COMPUTING", 0)
+        monkeypatch.setattr(capacity, "COMPUTING_PER_MB", 0)
+        for query in ("", "&dry_run=true"):
+            path = f"/api/uploads?stream=students{query}"
+            error = refusal(api().post(path, gzip.compress(self.ROWS), content_type="application/gzip"), 413)
+            assert "takes more than 0 seconds" in error["message"]
+        operator = browser_of(person("operator"))
+        fields = {"stream": "students", "file": SimpleUploadedFile("s.csv", self.ROWS), "_preview": "1"}
+        assert "takes more than" in operator.post("/admin/ingestion/upload/add/", fields).content.decode()
+
+    def test_what_a_request_brings_counts(self) -> None:
+        small, large = (capacity.Effort({"CONTENT_LENGTH": size}).limit for size in ("1000", "100000000"))
+        assert (round(small), large) == (60, 1060)
+
+    def test_a_command_takes_as_long_as_it_takes(self) -> None:
+        capacity.check_effort()
+
+    def test_storing_is_not_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(capacity, "MIN_COMPUTING", -1)
+        with capacity.heavy_request({}):
+            with pytest.raises(TooLarge):
+                capacity.check_effort()
+            with capacity.to_the_end():
+                capacity.check_effort()
 
 
 @pytest.mark.postgresql

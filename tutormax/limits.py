@@ -48,7 +48,7 @@ class LimitBodies:
         if not has_files:
             return self.get_response(request)
         try:
-            with capacity.heavy_request():
+            with capacity.heavy_request(request.META):
                 return self.get_response(request)
         except capacity.Busy as error:
             return self.process_exception(request, error) or error_response(503, str(error))

@@ -24,7 +24,7 @@ from ingestion.files.csv_rows import CONFLICT_MARKS, MAX_ROW, MalformedRow, Row,
 from ingestion.files.local_dates import DateStyle, LocalDates
 from ingestion.files.originals import Comparison, Place
 from ingestion.files.shared_keys import SharedKeys
-from ingestion.payloads import RESERVED_MEMBERS, ParseError, ascii_json, unreadable_record
+from ingestion.payloads import RESERVED_MEMBERS, ParseError, TooLarge, ascii_json, unreadable_record
 from ingestion.streams import Layout, Stream
 
 MAX_REREAD_BYTES = 4 * MAX_ROW
@@ -36,6 +36,10 @@ CHUNK_BYTES = 1_000_000
 """Of the file; as JSON it is about twice as much."""
 CHUNK_NAMES = 2_000_000
 """Characters of the columns' names, which the JSON repeats in each row."""
+MAX_BLANK_LINES = 100_000
+"""Lines without anything, or with separators alone."""
+MAX_UNREADABLE = 100_000
+"""Rows that are no records, in a file that has more of them than of others."""
 DECIMAL_COMMA = (";", "\t")
 """The delimiters of spreadsheets whose decimal mark may be the comma."""
 REPORT_COLUMNS = ("row", "error")
@@ -222,13 +226,16 @@ class CsvFile:
     def survey(self, size: int) -> None:
         """Reads the rows once: counts those that share a key, and sees how the dates of each column are written.
 
-        Raises ParseError if unclosed quotation marks would make a file of `size` bytes be read more than twice: each
-        costs up to MAX_ROW, and a file may consist of them.
+        Raises TooLarge for a file of little else than blank or unreadable rows, and ParseError if unclosed quotation
+        marks would make a file of `size` bytes be read more than twice: each costs up to MAX_ROW, and a file may
+        consist of them.
         """
-        left, first = size + MAX_REREAD_BYTES, 0
+        left, first, shape = size + MAX_REREAD_BYTES, 0, _Shape(len(self.columns))
         with ExitStack() as opened:
             notes = _Notes(self, opened)
             for row, end in self.rows(self.first_row):
+                if shape.is_blank(row):
+                    continue
                 if isinstance(row, list):
                     notes.see(row)
                 elif row.reread_bytes:
@@ -392,6 +399,34 @@ def _note_of_restored(cells: Mapping[str, str]) -> str:
 
 def _and_more(number: int) -> str:
     return f" (and {number} more)" if number else ""
+
+
+def reject_unreadable(unreadable: int, rows: int) -> None:
+    """Raises TooLarge for a file of little else than rows that are no records."""
+    if unreadable > MAX_UNREADABLE and 2 * unreadable > rows:
+        raise TooLarge(f"More than {MAX_UNREADABLE} rows, most of the file, cannot be read. Check its format.")
+
+
+class _Shape:
+    """Counts the rows that are no records of their header. Raises TooLarge where a file has little else: they cost as
+    much as others, and compress to nothing.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.rows = self.blank = self.unreadable = 0
+
+    def is_blank(self, row: Row) -> bool:
+        if isinstance(row, list) and _is_blank(row):
+            self.blank += 1
+            if self.blank > MAX_BLANK_LINES:
+                raise TooLarge(f"The file has more than {MAX_BLANK_LINES} empty rows.")
+            return True
+        self.rows += 1
+        if not isinstance(row, list) or len(row) < self.width or any(row[self.width :]):
+            self.unreadable += 1
+            reject_unreadable(self.unreadable, self.rows)
+        return False
 
 
 class _Notes:

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
+from ingestion.capacity import check_effort
 from ingestion.cells import unescape
 from ingestion.files.encodings import MAX_LINE
 from ingestion.payloads import ParseError
 
 MAX_ROW = MAX_LINE
 """Bytes of one row."""
+CHECK_EVERY = 1000
+"""Rows between two looks at what the request has taken."""
 DELIMITERS = (",", ";", "\t")
 CONFLICT_MARKS = ("<<<<<<<", "=======", ">>>>>>>")
 """What git leaves in a file that two people have changed."""
@@ -84,7 +87,9 @@ def read_rows(file: BinaryIO, start: int, delimiter: str) -> Iterator[tuple[Row,
     while True:
         reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
         try:
-            for row in reader:
+            for number, row in enumerate(reader):
+                if not number % CHECK_EVERY:
+                    check_effort()
                 yield row, lines.end
                 lines.next_row()
         except csv.Error as error:

@@ -12,7 +12,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
-from ingestion.files.csv_reader import Chunk, gaps_of
+from ingestion.capacity import check_effort
+from ingestion.files.csv_reader import Chunk, gaps_of, reject_unreadable
+from ingestion.files.csv_rows import CHECK_EVERY
 from ingestion.files.shared_keys import SharedKeys
 from ingestion.payloads import ParseError, ascii_json, parse_json, reject_reserved_members, unreadable_record
 from ingestion.streams import Stream
@@ -73,12 +75,14 @@ def survey(items: Iterable[Any], stream: Stream, opened: ExitStack) -> Members:
     """Looks at all records. Raises ParseError where none of them has a field of the stream."""
     fields, found, others = stream.schema.model_fields.keys(), Members(), dict[str, None]()
     keys, wrapper = SharedKeys(opened), ""
-    is_empty = True
-    for item in items:
-        is_empty = False
+    rows = unreadable = 0
+    for rows, item in enumerate(items, start=1):
+        if type(item) is not dict or not (has := fields & item.keys()):
+            unreadable += 1
+            reject_unreadable(unreadable, rows)
         if type(item) is not dict:
             continue
-        found.fields |= fields & item.keys()
+        found.fields |= has
         if key := _key_in(item, stream):
             keys.add(key)
         if item.keys() - fields - others.keys() and len(others) < MAX_NAMES:
@@ -86,7 +90,7 @@ def survey(items: Iterable[Any], stream: Stream, opened: ExitStack) -> Members:
         wrapper = wrapper or _list_in(item)
     found.shared_keys = keys.count()
     found.others = list(others)
-    if not is_empty and not found.fields:
+    if rows and not found.fields:
         raise ParseError(_another_file(stream, wrapper, found.others))
     return found
 
@@ -122,7 +126,9 @@ def _key_in(item: dict[str, Any], stream: Stream) -> str:
 
 def ndjson_items(file: BinaryIO) -> Iterator[Any]:
     """What its lines hold; of a line that is no JSON nothing."""
-    for line in _lines_from(file, 0):
+    for number, line in enumerate(_lines_from(file, 0)):
+        if not number % CHECK_EVERY:
+            check_effort()
         try:
             yield json.loads(line)
         except (ValueError, RecursionError):

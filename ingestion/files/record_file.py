@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from django.conf import settings
 
-from ingestion.files.csv_reader import MAX_COLUMN_NAME, MAX_COLUMNS, NO_MAPPING, Chunk, Column, CsvFile
+from ingestion.files.csv_reader import MAX_BLANK_LINES, MAX_COLUMN_NAME, MAX_COLUMNS, NO_MAPPING, Chunk, Column, CsvFile
 from ingestion.files.csv_rows import read_header
 from ingestion.files.encodings import MAX_LINE, UTF8, as_utf8
 from ingestion.files.json_reader import (
@@ -43,8 +43,6 @@ from ingestion.validation import key_of
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 64_000_000
 """A gzip file may unpack to so many times its size, and to so many bytes in any case."""
-MAX_BLANK_LINES = 100_000
-"""Pairs of line ends without anything between them."""
 CHUNK_ROWS = 2000
 MAX_NAMED = 20
 """Ignored columns that a note names."""

@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from ingestion import backlog, doorbell
+from ingestion.capacity import to_the_end
 from ingestion.files.checking import check_file
 from ingestion.files.csv_reader import Chunk
 from ingestion.files.losses import Losses, losses_of
@@ -79,9 +80,10 @@ def ingest_files(
     if not clear_missing:
         for file in files:
             _reject_losses(file, client, is_known=file.fingerprint in known)
-    return [
-        known.get(file.fingerprint) or _ingest(file, client, again=again, on_progress=on_progress) for file in files
-    ]
+    with to_the_end():
+        return [
+            known.get(file.fingerprint) or _ingest(file, client, again=again, on_progress=on_progress) for file in files
+        ]
 
 
 def find_earlier(files: Sequence[Uploadable], client: str) -> dict[str, Upload]:

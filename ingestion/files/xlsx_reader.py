@@ -27,6 +27,8 @@ from openpyxl.worksheet._reader import DATA_TAG, FORMULA_TAG, ROW_TAG, WorkSheet
 from openpyxl.xml.constants import ARC_CONTENT_TYPES, ARC_STYLE, SHARED_STRINGS
 from openpyxl.xml.functions import fromstring, iterparse
 
+from ingestion.capacity import check_effort
+from ingestion.files.csv_rows import CHECK_EVERY
 from ingestion.files.encodings import MAX_LINE
 from ingestion.files.spool import anonymous_tempfile
 from ingestion.payloads import ParseError, TooLarge
@@ -255,6 +257,8 @@ def _as_csv(rows: Iterable[tuple[int, list[str]]]) -> Iterator[Iterable[list[str
     """The rows with the empty ones before each, all as wide as the first, which is the header."""
     last = width = 0
     for number, cells in rows:
+        if not number % CHECK_EVERY:
+            check_effort()
         width = width or len(cells)
         yield repeat([], number - last - 1)
         yield [[*cells, *[""] * (width - len(cells))]]
