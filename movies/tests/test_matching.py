@@ -1,16 +1,18 @@
 """Which film a row means: rows of every kind that is difficult, and what must never be."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from movies.candidates import Tmdb as Asking
-from movies.matching import Asked, Verdict, match
+from movies.matching import SCORES, Asked, Verdict, match
 from movies.tests.cases import Case, all_cases
 from movies.tests.service import Service
 from standins.server import Request, Response
 from standins.tmdb import Film, Tmdb
+from tests.servers import ROOT
 
 
 def matched(row: dict[str, Any], *films: Film) -> Verdict:
@@ -45,6 +47,15 @@ def test_no_wrong_film_however_loosely_tmdb_searches(case: Case) -> None:
     verdict = match(Asked.of(case.row), Service(case.films, Loose(case.films)).asking())
     result = case.result(verdict)
     assert result == case.right or result in case.accept
+
+
+def test_every_reason_is_in_the_reference() -> None:
+    """With its score, where something is found."""
+    verdicts = [match(Asked.of(case.row), Service(case.films).asking()) for case in all_cases()]
+    reference = (ROOT / "docs" / "reference.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z ]+)` \|[^|]*\|(?: ([0-9.]+) \|)?$", reference, re.MULTILINE))
+    assert {verdict.how for verdict in verdicts} - {""} <= set(rows)
+    assert {how: float(rows[how]) for how in SCORES} == SCORES
 
 
 def test_a_plain_film_takes_one_search() -> None:
