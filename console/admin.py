@@ -3,6 +3,7 @@
 from django.contrib import admin
 
 from console.bulk_actions.admin import BulkActionAdmin
+from console.control.providers import ProviderAdmin
 from console.control.streams import ControlAdmin
 from console.deliveries import DeliveryAdmin
 from console.held.admin import DeadLetterAdmin, HeldRecordAdmin, WaitingRecordAdmin
@@ -10,7 +11,7 @@ from console.keys import ApiKeyAdmin
 from console.lookups.admin import AmbiguousLookupAdmin, LookupAdmin
 from console.retention import RetentionAdmin
 from console.uploads.admin import UploadAdmin
-from enrichment.lookups.models import AmbiguousLookup, Lookup
+from enrichment.lookups.models import AmbiguousLookup, Lookup, ProviderState
 from enrichment.models import BulkAction, DeadLetter, HeldRecord, Pruning, WaitingRecord
 from ingestion.models import ApiKey, Delivery, PausedStream, Upload
 
@@ -20,6 +21,7 @@ admin.site.register(HeldRecord, HeldRecordAdmin)
 admin.site.register(BulkAction, BulkActionAdmin)
 admin.site.register(AmbiguousLookup, AmbiguousLookupAdmin)
 admin.site.register(Lookup, LookupAdmin)
+admin.site.register(ProviderState, ProviderAdmin)
 admin.site.register(Upload, UploadAdmin)
 admin.site.register(Delivery, DeliveryAdmin)
 admin.site.register(PausedStream, ControlAdmin)

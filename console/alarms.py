@@ -21,6 +21,8 @@ from ingestion.models import EXPIRES_SOON, ApiKey, Delivery, PausedStream
 from ingestion.text import cut, duration, plain, thousands
 
 MAX_PENDING_AGE = timedelta(hours=1)
+MAX_TIME_AWAY = timedelta(minutes=10)
+"""Of a provider, before there is an alarm."""
 MAX_TIME_WITHOUT_PRUNING = timedelta(days=3)
 MAX_NAMED = 5
 """Keys or bulk actions named in one alarm."""
@@ -56,10 +58,14 @@ def alarms(
         *paused_streams(user, paused, pending),
         *retention_overdue(user),
     ]
+    if user.has_perm("enrichment.view_lookup"):
+        found += provider_alarms(user, work["providers"])
     if user.has_perm("enrichment.view_bulkaction"):
         found += failing_bulk_actions()
     if user.has_perm("ingestion.view_apikey"):
         found += expiring_keys()
+    if user.has_perm("enrichment.view_ambiguouslookup"):
+        found += ambiguous_lookups(work["providers"])
     return found
 
 
@@ -188,6 +194,64 @@ def retention_overdue(user: Any) -> Iterator[Alarm]:
             advice=format_html("Check its schedule, or start it now with {}.", _code("python manage.py prune")),
             page=reverse("admin:enrichment_pruning_changelist") if user.has_perm("enrichment.view_pruning") else "",
             link_text="Retention",
+        )
+
+
+def provider_alarms(user: Any, providers: Sequence[Mapping[str, Any]]) -> Iterator[Alarm]:
+    """Those that are not being asked. One without a key only while questions wait for it."""
+    page = (
+        reverse("admin:enrichment_providerstate_changelist") if user.has_perm("enrichment.view_providerstate") else ""
+    )
+    for each in providers:
+        found = _provider_alarm(user, each)
+        if found:
+            title, advice, kind = found
+            since = format_html(" Since {}.", moment(each["since"])) if each["since"] else ""
+            yield Alarm(
+                kind=kind,
+                title=f"{each['label']} {title}",
+                detail=format_html(
+                    "{}{} {} open.",
+                    cut(plain(_sentence(each["why"])), 300),
+                    since,
+                    _count(each["open"], "lookup is", "lookups are"),
+                ),
+                advice=advice,
+                page=page,
+                link_text="Providers",
+            )
+
+
+def _provider_alarm(user: Any, provider: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """(the rest of the title, advice, colour)."""
+    match provider["waiting_for"]:
+        case "key_refused":
+            advice = "Set a valid key and restart, or resume when the present one is valid again."
+            return "refuses the key.", advice, "dead"
+        case "away" if provider["since"] and provider["since"] < timezone.now() - MAX_TIME_AWAY:
+            return "is unavailable.", "Retrying automatically; check its status page if this lasts.", "dead"
+        case "paused":
+            may_resume = user.has_perm("enrichment.control_providers")
+            return "is paused.", "Resume when ready." if may_resume else "An operator can resume it.", "waiting"
+        case "no_key" if provider["open"]:
+            return "is off.", "Set the key and restart: open lookups are asked then.", "waiting"
+    return None
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def ambiguous_lookups(providers: Sequence[Mapping[str, Any]]) -> Iterator[Alarm]:
+    numbers = {each["label"]: each["ambiguous"] for each in providers if each["ambiguous"]}
+    if numbers:
+        yield Alarm(
+            kind="waiting",
+            title=f"{_count(sum(numbers.values()), 'lookup is', 'lookups are')} ambiguous.",
+            detail=", ".join(f"{label}: {thousands(number)}" for label, number in numbers.items()) + ".",
+            advice="Choose the right candidate of each.",
+            page=reverse("admin:enrichment_ambiguouslookup_changelist"),
+            link_text="Ambiguous lookups",
         )
 
 

@@ -16,8 +16,10 @@ from django.utils.safestring import SafeString
 from console import senders
 from console.alarms import Alarm, alarms
 from console.charts import Series, stacked_bars
+from console.control.providers import badge_of
 from console.held.filters import AgeFilter
 from enrichment import stats, workers
+from enrichment.lookups.models import Lookup
 from enrichment.models import MinuteStat
 from ingestion.text import plain, thousands
 
@@ -69,6 +71,25 @@ class StreamRow:
         return not (self.pending.number or self.waiting.number or self.dead.number or is_working)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProviderRow:
+    label: str
+    badge: tuple[str, str]
+    """(colour, text)."""
+    oldest: datetime | None
+    asked: int
+    """Requests of the last minute."""
+    open: Cell
+    found: Cell
+    not_found: Cell
+    ambiguous: Cell
+    failed: Cell
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self.open.number or self.ambiguous.number or self.failed.number or self.asked)
+
+
 @dataclass(frozen=True)
 class MissingRow:
     stream: str
@@ -118,6 +139,7 @@ def dashboard(user: Any) -> dict[str, Any]:
         "senders": top_senders(),
         "hour": hour,
         "day": day,
+        "providers": provider_rows(work["providers"]) if user.has_perm("enrichment.view_lookup") else [],
         "work": work,
         "now": timezone.now(),
         "processed_page": page_of("ingestion_delivery", status="processed"),
@@ -211,6 +233,31 @@ def top_senders() -> list[SenderRow]:
         )
         for each in found
     ]
+
+
+def provider_rows(statuses: Sequence[Mapping[str, Any]]) -> list[ProviderRow]:
+    """None while no provider has anything to do with this installation: without a key, and without a lookup."""
+    rows = [
+        ProviderRow(
+            label=each["label"],
+            badge=badge_of(each),
+            oldest=each["oldest"],
+            asked=each["asked_last_minute"],
+            open=_lookups(each, "open"),
+            found=_lookups(each, "found"),
+            not_found=_lookups(each, "not_found"),
+            ambiguous=Cell(each["ambiguous"], page_of("enrichment_ambiguouslookup", provider=each["name"])),
+            failed=_lookups(each, "failed", "bad"),
+        )
+        for each in statuses
+    ]
+    is_used = any(each["on"] or any(each[status] for status in Lookup.Status.values) for each in statuses)
+    return rows if is_used else []
+
+
+def _lookups(provider: Mapping[str, Any], status: str, kind: str = "") -> Cell:
+    page = page_of("enrichment_lookup", provider=provider["name"], status=status)
+    return Cell(provider[status], page, kind)
 
 
 def charts() -> tuple[SafeString, SafeString]:

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.db.models import Count, Min, Q, Sum
@@ -21,26 +18,14 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from console.base import ReadOnlyAdmin
+from console.control.base import PauseForm, control_history, log_control
 from enrichment import stats, workers
 from enrichment.pipeline.batch import BATCH_RECORDS
 from ingestion import control, streams
 from ingestion.models import PENDING, Delivery, PausedStream
-from ingestion.text import duration, plain, strip_unstorable, thousands
+from ingestion.text import duration, plain, thousands
 
-MAX_HISTORY = 20
 MODEL = "ingestion_pausedstream"
-
-
-class PauseForm(forms.Form):
-    reason = forms.CharField(
-        max_length=1000,
-        strip=True,
-        widget=forms.Textarea(attrs={"rows": 2, "autofocus": True}),
-        help_text="Shown to all staff while paused, and in the history.",
-    )
-
-    def clean_reason(self) -> str:
-        return strip_unstorable(self.cleaned_data["reason"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +79,7 @@ class ControlAdmin(ReadOnlyAdmin):
             "work": work,
             "late_by": stats.late_by(work["last_run"], pending),
             "settings": worker_settings(states, work),
-            "history": history(),
+            "history": control_history(PausedStream),
             "may_control": may_control(request),
         }
         return TemplateResponse(request, "admin/enrichment/control.html", context)
@@ -106,7 +91,7 @@ class ControlAdmin(ReadOnlyAdmin):
         if form.is_valid():
             reason = form.cleaned_data["reason"]
             if control.pause(stream, by=f"user:{request.user.get_username()}", reason=reason):
-                _log(request, stream, f"Paused: {reason}")
+                log_control(request, PausedStream, stream, f"Paused: {reason}")
                 self.message_user(request, f"{stream} paused. New records are accepted and queued until it is resumed.")
             else:
                 self.message_user(request, f"{stream} is already paused.", messages.WARNING)
@@ -126,7 +111,7 @@ class ControlAdmin(ReadOnlyAdmin):
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         if control.resume(stream):
-            _log(request, stream, "Resumed.")
+            log_control(request, PausedStream, stream, "Resumed.")
             self.message_user(request, f"{stream} resumed; workers notified.")
         else:
             self.message_user(
@@ -140,7 +125,7 @@ class ControlAdmin(ReadOnlyAdmin):
             return HttpResponseNotAllowed(["POST"])
         freed = control.run_now(stream)
         retried = f" Retrying {_deliveries(freed)} at once." if freed else ""
-        _log(request, stream, f"Run now.{retried}")
+        log_control(request, PausedStream, stream, f"Run now.{retried}")
         self.message_user(request, f"Workers notified to run {stream}.{retried}")
         return _to_page()
 
@@ -169,23 +154,6 @@ def _deliveries(number: int) -> str:
 
 def _refers(stream: streams.Stream, to: str) -> bool:
     return any(reference.stream == to for reference in stream.references)
-
-
-def _log(request: HttpRequest, stream: str, text: str) -> None:
-    """Writes into the history; the row itself exists only while the stream is paused."""
-    LogEntry.objects.create(
-        user_id=request.user.id,  # type: ignore[misc]  # of a person who is logged in
-        content_type=ContentType.objects.get_for_model(PausedStream),
-        object_id=stream,
-        object_repr=stream,
-        action_flag=CHANGE,
-        change_message=text,
-    )
-
-
-def history() -> list[LogEntry]:
-    of_streams = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(PausedStream))
-    return list(of_streams.select_related("user").order_by("-pk")[:MAX_HISTORY])
 
 
 def stream_states() -> list[StreamState]:

@@ -1,6 +1,7 @@
 """The warnings on top of the dashboard: each there when there is something to do, and gone when there is not."""
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,11 +11,14 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
-from console.alarms import MAX_NAMED
+from console.alarms import MAX_NAMED, MAX_TIME_AWAY
+from enrichment.lookups import control, providers
+from enrichment.lookups.models import ProviderState
 from enrichment.models import BulkAction, MinuteStat, Pruning
 from enrichment.stats import MAX_NEW_DEAD_LETTERS, MAX_NEW_DEAD_SHARE
 from ingestion.models import ApiKey, Delivery, Doorbell, PausedStream
 from tests.held import hold, valid
+from tests.lookups import ask, doubt, oracle, registered
 from tests.people import browser_of, person, text_of
 from tests.records import deliver
 from tests.servers import ROOT
@@ -244,3 +248,62 @@ def test_the_worst_stands_first() -> None:
     alarms = warnings(browser_of(person("administrator")))
     for alarm, part in zip(alarms, ["No workers", "failing", "an hour", "paused", "keys expire"], strict=True):
         assert part in alarm
+
+
+class TestProviders:
+    """The oracle is the only one, and is asked."""
+
+    @pytest.fixture(autouse=True)
+    def oracle(self) -> Iterator[None]:
+        with registered(oracle()):
+            yield
+
+    def test_a_provider_that_is_asked_is_no_alarm(self, viewer: Client) -> None:
+        ask(), ask(status="failed")
+        state(away_since=timezone.now() - MAX_TIME_AWAY + timedelta(minutes=1))
+        assert warnings(viewer) == []
+
+    def test_a_refused_key(self, viewer: Client) -> None:
+        ask()
+        control.state_of("oracle")
+        control.stop(providers.get("oracle"), "401: <b>invalid</b> key")
+        alarm = only(viewer)
+        assert "The Oracle refuses the key." in alarm and "401: &lt;b&gt;invalid&lt;/b&gt; key." in alarm
+        assert "1 lookup is open." in alarm
+        assert "/admin/enrichment/providerstate/" in alarm
+
+    def test_a_provider_away_for_ten_minutes(self, viewer: Client) -> None:
+        state(away_since=timezone.now() - MAX_TIME_AWAY - timedelta(minutes=1), last_error="503 from the Oracle")
+        alarm = only(viewer)
+        assert "The Oracle is unavailable." in alarm and "503 from the Oracle. Since" in alarm
+
+    def test_a_paused_provider(self, viewer: Client, operator: Client) -> None:
+        control.pause("oracle", by="user:ann", reason="their maintenance")
+        for client, advice in ((viewer, "An operator can resume it."), (operator, "Resume when ready.")):
+            alarm = only(client)
+            assert "The Oracle is paused." in alarm and "Paused by ann: their maintenance." in alarm
+            assert advice in alarm
+
+    def test_a_provider_without_key_that_lookups_wait_for(self, viewer: Client) -> None:
+        with registered(oracle(why_off=lambda: "ORACLE_KEY is not set.")):
+            assert warnings(viewer) == []
+            ask()
+            alarm = only(viewer)
+        assert "The Oracle is off." in alarm and "ORACLE_KEY is not set." in alarm
+
+    def test_ambiguous_lookups(self, viewer: Client) -> None:
+        doubt(), doubt(), ask(status="found", answer={})
+        alarm = only(viewer)
+        assert "2 lookups are ambiguous." in alarm and "The Oracle: 2." in alarm
+        assert listed(viewer, alarm) == 2
+
+    def test_who_may_not_see_lookups_has_no_such_alarm(self) -> None:
+        doubt()
+        control.pause("oracle", by="user:ann", reason="x")
+        user = person()
+        user.user_permissions.set(Permission.objects.filter(codename__in=["view_delivery", "view_heldrecord"]))
+        assert warnings(browser_of(user)) == []
+
+
+def state(**fields: Any) -> None:
+    ProviderState.objects.update_or_create(provider="oracle", defaults=fields)

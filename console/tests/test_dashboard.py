@@ -17,7 +17,8 @@ from console.held.filters import AgeFilter
 from enrichment.models import HeldRecord, MinuteStat
 from ingestion.models import ApiKey, Doorbell
 from tests.held import hold, valid, wait
-from tests.people import browser_of, person, text_of
+from tests.lookups import ask, doubt, oracle, registered
+from tests.people import browser_of, person, text_of, words_of
 from tests.records import deliver, send
 
 pytestmark = pytest.mark.django_db
@@ -271,3 +272,25 @@ def test_who_may_not_see_all_of_it_sees_no_numbers(right: str) -> None:
     assert "dead letters" not in text
     assert ("Find a record" in text) is (right != "")
     assert ("You don’t have permission to view or edit anything." in text) is (right == "")
+
+
+def test_lookups_are_counted_by_provider(viewer: Client) -> None:
+    with registered(oracle(), oracle(name="sibyl", label="Sibyl", why_off=lambda: "SIBYL_KEY is not set.")):
+        ask(), ask(), doubt(), ask(status="failed"), ask(status="not_found")
+        text = words_of(viewer.get("/admin/"))
+        for query, number in {
+            "lookup/?provider=oracle&amp;status=open": 2,
+            "ambiguouslookup/?provider=oracle": 1,
+            "lookup/?provider=oracle&amp;status=failed": 1,
+            "lookup/?provider=oracle&amp;status=not_found": 1,
+        }.items():
+            assert re.search(rf'/admin/enrichment/{re.escape(query)}">{number}</a>', text), query
+        assert 'The Oracle <span class="badge is-pending">in progress</span>' in text
+        assert 'Sibyl <span class="badge is-discarded">off</span>' in text
+
+
+def test_providers_without_a_key_and_without_lookups_take_no_room(viewer: Client) -> None:
+    with registered(oracle(why_off=lambda: "ORACLE_KEY is not set.")):
+        assert "Lookups by provider" not in text_of(viewer.get("/admin/"))
+        ask()
+        assert "Lookups by provider" in text_of(viewer.get("/admin/"))
