@@ -93,7 +93,7 @@ class TaskResultAdmin(ReadOnlyAdmin):
 
     ordering = ["-stopped"]
     list_display = ("name", "func", "cluster", "started", "stopped")
-    fields = ("name", "func", "cluster", "started", "stopped", "attempt_count", "result")
+    fields = ("name", "func", "cluster", "started", "stopped", "attempt_count")
 
 
 class SuperusersOnly(RestrictedLookupAdmin):

@@ -1,4 +1,6 @@
-"""django-q2's cluster, made safe against processes that are killed, clocks that differ, and a database that is away."""
+"""django-q2's cluster, made safe against processes that are killed, clocks that differ, a database that is away, and
+rows that a stranger has written: nothing in the database makes a process run code.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,20 @@ from django.utils import timezone
 from django_q import cluster
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
+from django_q.models import Task
+from django_q.signing import BadSignature, SignedPackage
+
+from enrichment.models import ClusterStatus
+from ingestion.doorbell import DRAIN_TASK
 
 IDLE = -1
 """What a worker's timer says while it waits at the task queue."""
+
+PRUNE_TASK = "enrichment.tasks.prune"
+TASKS = (DRAIN_TASK, PRUNE_TASK)
+"""All that a worker runs, whatever a schedule or a row of the queue names."""
+LIFETIME = timedelta(seconds=15)
+"""After it a cluster that says nothing more of itself is gone."""
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +42,10 @@ class Sentinel(cluster.Sentinel):  # type: ignore[misc]
     the monitor goes the lock of the results: no task is acknowledged any more, and SIGTERM ends nothing. A worker that
     was at work holds neither, and is replaced.
     """
+
+    def start(self) -> None:
+        ClusterStatus.objects.using(Conf.ORM).filter(expires_at__lt=Now()).delete()
+        super().start()
 
     def reincarnate(self, process: Any) -> None:
         if (signal := killed_by(process)) and getattr(getattr(process, "timer", None), "value", IDLE) == IDLE:
@@ -65,7 +82,7 @@ class Broker(ORM):  # type: ignore[misc]
         """
         try:
             due = self.get_connection().filter(key=self.list_key, lock__lt=self.now()).order_by("pk")[: Conf.BULK]
-            tasks = [(task.pk, task.payload) for task in due if self.lock(task)]
+            tasks = [(task.pk, task.payload) for task in due if self.lock(task) and self.may_run(task)]
         except Error:
             logger.warning("The queue cannot be read; it is tried again.", exc_info=True)
             connections[Conf.ORM].close()
@@ -80,8 +97,41 @@ class Broker(ORM):  # type: ignore[misc]
         same = self.get_connection().filter(id=task.id, lock=task.lock)
         return bool(same.update(lock=self.now() + timedelta(seconds=Conf.RETRY)))
 
+    def may_run(self, row: Any) -> bool:
+        """Whether it is one of our own tasks; any other is deleted. Only what is signed is unpacked."""
+        try:
+            task = SignedPackage.loads(row.payload)
+            if task["func"] in TASKS and not (task["args"] or task["kwargs"] or task.get("hook") or task.get("chain")):
+                return True
+        except (BadSignature, LookupError, TypeError):
+            pass
+        logger.critical("The task queue has a task that is none of ours: it is deleted, not run.")
+        self.delete(row.pk)
+        return False
+
     def queue_size(self) -> int:
         return int(self.get_connection().filter(key=self.list_key, lock__lte=self.now()).count())
 
     def lock_size(self) -> int:
         return int(self.get_connection().filter(key=self.list_key, lock__gt=self.now()).count())
+
+    # What clusters say of themselves: in a table of ours, not in the cache, which would unpickle whatever is in it.
+
+    def set_stat(self, key: str, value: str, timeout: int) -> None:
+        changes = {"status": value, "expires_at": self.now() + LIFETIME}
+        ClusterStatus.objects.using(Conf.ORM).update_or_create(key=key, defaults=changes)
+
+    def get_stat(self, key: str) -> str | None:
+        return next(iter(self.statuses().filter(key=key)), None)
+
+    def get_stats(self, pattern: str) -> list[str]:
+        return list(self.statuses().order_by("key"))
+
+    def statuses(self) -> Any:
+        return ClusterStatus.objects.using(Conf.ORM).filter(expires_at__gt=self.now()).values_list("status", flat=True)
+
+
+def never_unpickle_tasks() -> None:
+    """Arguments and results of finished tasks are pickled, and not signed: nobody reads them, so they read as None."""
+    for name in ("args", "kwargs", "result"):
+        Task._meta.get_field(name).from_db_value = lambda value, expression, connection: None  # type: ignore[union-attr]

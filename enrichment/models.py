@@ -349,6 +349,17 @@ class MinuteStat(Minutes):
         return sum(getattr(self, name) for name in self.OUTCOMES)
 
 
+class ClusterStatus(models.Model):
+    """What a running cluster says of itself every half second, signed by django-q2 (enrichment/cluster.py)."""
+
+    key = models.CharField(max_length=200, primary_key=True)
+    status = models.TextField()
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.key
+
+
 def range_check(model: str, field: str, minimum: float, maximum: float) -> models.CheckConstraint:
     """A constraint of a stored record: the field lies between the two."""
     return models.CheckConstraint(

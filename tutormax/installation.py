@@ -1,27 +1,24 @@
-"""What `migrate` creates besides our tables: the cache table, the groups and the daily schedule of retention."""
+"""What `migrate` creates besides our tables: the groups and the daily schedule of retention."""
 
 from datetime import timedelta
 from typing import Any
 
 from django.apps import apps
-from django.core.management import call_command
 from django.db import connections
 from django.db.models import Q
 
-PRUNE_TASK = "enrichment.tasks.prune"
 OPERATION = ("reprocess", "discard", "fix", "refresh", "choose_answers", "ask_again", "control_providers")
 """What operators may do to failed records, lookups and providers."""
 
 
 def complete_installation(using: str, **kwargs: Any) -> None:
-    """Creates the cache table, the groups and the daily schedule, so that `migrate` is the whole installation.
+    """Creates the groups and the daily schedule, so that `migrate` is the whole installation.
 
     Receives post_migrate; harmless when repeated. Does not depend on the order of the apps: the permissions that the
     groups are given are created here, where Django has not done so yet.
     """
     from django.contrib.auth.management import create_permissions
 
-    call_command("createcachetable", database=using, verbosity=0)
     tables = set(connections[using].introspection.table_names())
     if {"auth_group", "auth_permission", "django_content_type"} <= tables:
         for app in apps.get_app_configs():
@@ -67,6 +64,8 @@ def schedule_pruning(using: str) -> None:
     """Daily at 3 o'clock, unless there is one: it stays as the administrators have set it."""
     from django.utils import timezone
     from django_q.models import Schedule
+
+    from enrichment.cluster import PRUNE_TASK
 
     three_o_clock = (timezone.localtime() + timedelta(days=1)).replace(hour=3, minute=0, second=0, microsecond=0)
     first = {"name": "retention", "schedule_type": Schedule.DAILY, "next_run": three_o_clock}

@@ -136,7 +136,7 @@ def database(url: str) -> dict[str, Any]:
 
 DATABASES = {"default": database(env.string("DATABASE_URL", f"sqlite:///{RUN_DIR / 'db.sqlite3'}"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "tutormax_cache"}}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}  # nothing of ours is cached
 
 # Tasks are doorbells and carry no data; retries live in the deliveries. retry >= timeout * (2 + ceil((queue_limit +
 # bulk) / workers)), or tasks still waiting in memory run twice.

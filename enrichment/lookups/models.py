@@ -180,17 +180,21 @@ class ProviderState(models.Model):
     blocked_until = models.DateTimeField(null=True, help_text="As the provider asked for (429, Retry-After).")
 
     paused_at = models.DateTimeField(null=True)
-    paused_by = models.CharField(max_length=200, blank=True, db_default="", help_text="user:<name> or command.")
-    paused_reason = models.TextField(blank=True, db_default="")
+    paused_by = models.CharField(
+        max_length=200, blank=True, default="", db_default="", help_text="user:<name> or command."
+    )
+    paused_reason = models.TextField(blank=True, default="", db_default="")
 
     stopped_at = models.DateTimeField(null=True, help_text="When it refused the key (401, 403).")
-    stopped_key = models.CharField(max_length=64, blank=True, db_default="", help_text="A hash of the refused key.")
+    stopped_key = models.CharField(
+        max_length=64, blank=True, default="", db_default="", help_text="A hash of the refused key."
+    )
 
     away_since = models.DateTimeField(null=True, help_text="The first error of the provider without a success since.")
     away_until = models.DateTimeField(null=True, help_text="When it is tried again.")
     away_count = models.PositiveIntegerField(default=0, db_default=0, help_text="Such errors in a row.")
 
-    last_error = models.TextField(blank=True, db_default="")
+    last_error = models.TextField(blank=True, default="", db_default="")
     last_error_at = models.DateTimeField(null=True)
     last_success_at = models.DateTimeField(null=True, help_text="When it last answered a question.")
     last_run_at = models.DateTimeField(null=True, help_text="When a runner last looked for work for it.")

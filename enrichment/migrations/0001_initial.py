@@ -15,20 +15,28 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='ClusterStatus',
+            fields=[
+                ('key', models.CharField(max_length=200, primary_key=True, serialize=False)),
+                ('status', models.TextField()),
+                ('expires_at', models.DateTimeField()),
+            ],
+        ),
+        migrations.CreateModel(
             name='ProviderState',
             fields=[
                 ('provider', models.CharField(max_length=32, primary_key=True, serialize=False)),
                 ('next_slot', models.FloatField(db_default=0, default=0, help_text="Unix time, by the database's clock.")),
                 ('blocked_until', models.DateTimeField(help_text='As the provider asked for (429, Retry-After).', null=True)),
                 ('paused_at', models.DateTimeField(null=True)),
-                ('paused_by', models.CharField(blank=True, db_default='', help_text='user:<name> or command.', max_length=200)),
-                ('paused_reason', models.TextField(blank=True, db_default='')),
+                ('paused_by', models.CharField(blank=True, db_default='', default='', help_text='user:<name> or command.', max_length=200)),
+                ('paused_reason', models.TextField(blank=True, db_default='', default='')),
                 ('stopped_at', models.DateTimeField(help_text='When it refused the key (401, 403).', null=True)),
-                ('stopped_key', models.CharField(blank=True, db_default='', help_text='A hash of the refused key.', max_length=64)),
+                ('stopped_key', models.CharField(blank=True, db_default='', default='', help_text='A hash of the refused key.', max_length=64)),
                 ('away_since', models.DateTimeField(help_text='The first error of the provider without a success since.', null=True)),
                 ('away_until', models.DateTimeField(help_text='When it is tried again.', null=True)),
                 ('away_count', models.PositiveIntegerField(db_default=0, default=0, help_text='Such errors in a row.')),
-                ('last_error', models.TextField(blank=True, db_default='')),
+                ('last_error', models.TextField(blank=True, db_default='', default='')),
                 ('last_error_at', models.DateTimeField(null=True)),
                 ('last_success_at', models.DateTimeField(help_text='When it last answered a question.', null=True)),
                 ('last_run_at', models.DateTimeField(help_text='When a runner last looked for work for it.', null=True)),

@@ -1,17 +1,15 @@
-"""migrate is the whole installation: the cache table and the groups come with it."""
+"""migrate is the whole installation: the groups and the schedule come with it."""
 
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission
-from django.core.cache import cache
 from django.core.management import call_command
-from django.db import connection
 from django.db.models.signals import post_migrate
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from django_q.models import Schedule
 
-from tutormax.installation import complete_installation
+from tutormax.installation import OPERATION, complete_installation
 
 pytestmark = pytest.mark.django_db
 
@@ -21,19 +19,13 @@ def rights(name: str) -> set[str]:
     return {f"{app}.{codename}" for app, codename in permissions}
 
 
-def test_there_is_a_cache() -> None:
-    cache.set("a", 1)
-    assert cache.get("a") == 1
-    assert "tutormax_cache" in connection.introspection.table_names()
-
-
 def test_viewers_read_operators_act_administrators_manage() -> None:
     viewer, operator, administrator = rights("viewer"), rights("operator"), rights("administrator")
     assert viewer < operator < administrator
     assert {right.split(".")[1].split("_")[0] for right in viewer} == {"view"}
     assert {"ingestion.view_delivery", "enrichment.view_deadletter", "enrichment.view_bulkaction"} <= viewer
     assert {"tutoring.view_tutor", "tutoring.view_tutoringsession", "tutoring.view_feedback"} <= viewer
-    actions = {f"enrichment.{action}" for action in ("reprocess", "discard", "fix", "refresh")}
+    actions = {f"enrichment.{action}" for action in OPERATION}
     assert operator - viewer == {*actions, "ingestion.add_delivery", "ingestion.control_streams"}
     more = administrator - operator
     assert {"ingestion.view_apikey", "ingestion.add_apikey", "ingestion.change_apikey", "auth.change_user"} <= more
