@@ -29,6 +29,8 @@ from ingestion.text import cut, plain
 MAX_HELD = 10
 """Failed records with its ID, and as many that wait for it."""
 MAX_HISTORY = 50
+MIN_GROUPED = 10_000
+"""Whole numbers from here on have their thousands separated."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ def display_value(field: models.Field[Any, Any], value: Any) -> SafeString | str
             return "yes" if value else "no"
         case datetime():
             return moment(value)
+        case int() if abs(value) < MIN_GROUPED:  # it may be a year
+            return str(value)
         case int() | float():
             return f"{value:,}"
         case list():

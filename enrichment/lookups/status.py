@@ -13,6 +13,8 @@ from django.utils import timezone
 from enrichment.lookups import control, providers
 from enrichment.lookups.models import Lookup, LookupMinute, ProviderState
 
+NEVER_ASKED: dict[str, Any] = {"paused_by": "", "paused_reason": "", "stopped_key": "", "last_error": ""}
+"""Of a provider without a row yet, which is what the database fills in."""
 ALIVE = timedelta(seconds=30)
 """A runner that has not looked for work for so long has ended."""
 
@@ -24,7 +26,7 @@ def provider_statuses() -> list[dict[str, Any]]:
     numbers, oldest, minute = by_status(), oldest_open(), asked_last_minute(now)
     found = []
     for provider in providers.all_providers():
-        state = states.get(provider.name) or ProviderState(provider=provider.name)
+        state = states.get(provider.name) or ProviderState(provider=provider.name, **NEVER_ASKED)
         obstacle = control.obstacle(provider, state, now)
         is_running = state.last_run_at is not None and now - state.last_run_at < ALIVE
         found.append(

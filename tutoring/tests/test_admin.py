@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape
 
-from console.stored.admin import RecordPaginator
+from console.stored.rows import RecordPaginator
 from ingestion.streams import all_streams, get
 from tests.people import browser_of, person
 from tests.records import send
@@ -70,7 +70,7 @@ def test_everyone_reads_and_nobody_writes(group: str, model: str) -> None:
 
 @pytest.mark.usefixtures("records")
 def test_every_column_is_shown(administrator: Client) -> None:
-    for stream, model in zip(all_streams(), MODELS, strict=True):
+    for stream, model in zip(map(get, ("tutors", "students", "sessions", "feedback")), MODELS, strict=True):
         text = page(administrator, model)
         for field in stream.model._meta.concrete_fields:
             if field.name not in ("warnings", "delivery", "position"):
