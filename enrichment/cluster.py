@@ -134,4 +134,4 @@ class Broker(ORM):  # type: ignore[misc]
 def never_unpickle_tasks() -> None:
     """Arguments and results of finished tasks are pickled, and not signed: nobody reads them, so they read as None."""
     for name in ("args", "kwargs", "result"):
-        Task._meta.get_field(name).from_db_value = lambda value, expression, connection: None  # type: ignore[union-attr]
+        Task._meta.get_field(name).from_db_value = lambda value, expression, connection: None
