@@ -15,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import APIException, MethodNotAllowed, NotAuthenticated, UnsupportedMediaType
 from rest_framework.response import Response
 
+from api.headers import why_no_key
 from ingestion.backlog import BacklogFull
 from ingestion.capacity import RETRY_AFTER as RETRY_WHEN_BUSY
 from ingestion.capacity import Busy
@@ -120,7 +121,7 @@ def _message(exc: APIException, context: Mapping[str, Any]) -> str:
         accepted = [parser.media_type for parser in context["view"].parser_classes]
         return f"Unsupported media type: send {' or '.join(accepted)}."
     if isinstance(exc, NotAuthenticated):
-        return "Send an API key: Authorization: Api-Key <prefix>.<secret>."
+        return why_no_key(context["request"])
     if isinstance(exc, MethodNotAllowed):
         return f"Method not allowed: use {' or '.join(context['view'].allowed_methods)}."
     return str(exc.detail)

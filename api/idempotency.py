@@ -13,13 +13,11 @@ from django.db import IntegrityError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
+from api.headers import IDEMPOTENCY_KEY as HEADER
 from ingestion.models import Delivery
 from ingestion.refusals import RequestRejected
 from ingestion.services import Acceptance, accept
 from ingestion.streams import Stream
-from ingestion.text import plain
-
-HEADER = "Idempotency-Key"
 
 _key = re.compile(r"[\x20-\x7e]{1,255}")
 
@@ -97,12 +95,3 @@ def read_idempotency_key(request: Request, client: str, body: bytes) -> Idempote
     digest = hashlib.sha256(json.dumps(head).encode() + b"\n")
     digest.update(body)
     return IdempotentRequest(client, key, digest.hexdigest())
-
-
-def misspelt_header(request: Request) -> str:
-    """A warning about a header that looks like Idempotency-Key: who sends it believes to be safe. Empty without one."""
-    if HEADER in request.headers:
-        return ""
-    wrong = next((name for name in request.META if name.startswith("HTTP_") and "IDEMPOTEN" in name), "")
-    name = "-".join(word.capitalize() for word in wrong.removeprefix("HTTP_").split("_"))
-    return f"unknown header: {plain(name[:60])}; did you mean {HEADER}?" if wrong else ""

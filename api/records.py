@@ -12,7 +12,8 @@ from rest_framework.response import Response
 from api.auth import client_of
 from api.base import ApiView, JsonBody, NdjsonBody, read_body
 from api.deliveries import own_deliveries
-from api.idempotency import IdempotentRequest, misspelt_header, read_idempotency_key
+from api.headers import warning_of_misspelt
+from api.idempotency import IdempotentRequest, read_idempotency_key
 from api.lists import ListView
 from api.schema.ingest import DRY_RUN_ANSWER, post_many, post_one
 from api.schema.rows import get_row, list_rows
@@ -65,8 +66,8 @@ class IngestView(ApiView):
                 answer = self.accept(request, items, body, idempotent, fmt=fmt, keep_invalid=keep_invalid)
         except NoValidRecords as error:
             raise self.rejection(error) from None
-        if misspelt := misspelt_header(request):
-            answer["warnings"] = [*answer["warnings"], *self.header_warnings(misspelt)]
+        if warning := warning_of_misspelt(request):
+            answer["warnings"] = [*answer["warnings"], *self.header_warnings(warning)]
         return Response(answer, status=200 if dry_run else 202)
 
     def accept(

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.test import Client
 from pytest_django import Settings
 
-from tests.api import api, post, refusal
+from tests.api import api, new_key, post, refusal
 from tests.records import stored, work_off
 from tutoring.models import Student, Tutor, TutoringSession
 from tutoring.tests.factories import session, student, tutor
@@ -78,6 +78,43 @@ class TestUnknownMembers:
         batch = post(client, "/api/students/batch?dry_run=true", [student()]).json()
         assert "X-Idempotency-Key" in str(batch["warnings"])
         assert post(api(**{"Idempotency-Key": "abc"}), "/api/students", student()).json()["warnings"] == []
+
+    @pytest.mark.parametrize(
+        "name",
+        ["Idempotent-Key", "Idempotency", "IdempotencyKey", "X-Idempotence-Key", "Idempontency-Key", "Idempotency-Kye"],
+    )
+    def test_so_is_one_misspelt(self, name: str) -> None:
+        [warning] = post(api(**{name: "abc"}), "/api/students", student()).json()["warnings"]
+        assert warning.lower() == f"unknown header: {name.lower()}; did you mean idempotency-key?"
+
+    @pytest.mark.parametrize("name", ["X-Request-ID", "If-Match", "X-Forwarded-For", "X-Correlation-Key", "Identity"])
+    def test_another_header_is_none_of_ours(self, name: str) -> None:
+        assert post(api(**{name: "abc"}), "/api/students", student()).json()["warnings"] == []
+
+    @pytest.mark.parametrize(
+        ("name", "value", "says"),
+        [
+            ("X-Api-Key", "{}", "Unknown header X-Api-Key."),
+            ("Api-Key", "{}", "Unknown header Api-Key."),
+            ("Authorisation", "Api-Key {}", "Unknown header Authorisation."),
+            ("X-Authorization", "Api-Key {}", "Unknown header X-Authorization."),
+            ("X-Auth-Token", "{}", "Unknown header X-Auth-Token."),
+            ("Authorization", "Bearer {}", "The scheme of Authorization is Bearer, not Api-Key."),
+            ("Authorization", "{}", "Authorization has no scheme that is known here."),
+            ("Proxy-Authorization", "Basic {}", "Send an API key"),
+        ],
+    )
+    def test_where_a_key_was_looked_for_in_vain_is_said(self, name: str, value: str, says: str) -> None:
+        key = new_key()
+        client = Client(headers={name: value.format(key)})
+        for response in (client.get("/api/students"), post(client, "/api/students", student())):
+            message = refusal(response, 401)["message"]
+            assert message.startswith(says) and "Authorization: Api-Key <prefix>.<secret>" in message
+            assert key not in response.content.decode() and key.partition(".")[2] not in response.content.decode()
+
+    def test_a_key_in_the_address_is_not_read(self) -> None:
+        message = refusal(Client().get(f"/api/students?api_key={new_key()}"), 401)["message"]
+        assert message.startswith("A key in the address is not read.")
 
 
 class TestTexts:
