@@ -21,6 +21,10 @@ SEARCH_LANGUAGE = "en-US"
 """The exports have English titles."""
 
 
+MAX_NUMBER = 2**31 - 1
+"""What columns of whole numbers take."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     kind: Kind
@@ -67,9 +71,8 @@ class Tmdb:
 
     def _search(self, kind: Kind, title: str, params: dict[str, str], page: int) -> tuple[list[Candidate], int]:
         common = {"query": title[:MAX_QUERY], "include_adult": "false", "language": SEARCH_LANGUAGE, "page": str(page)}
-        answer = self.ask(f"/search/{kind}", **common, **params) or {}
-        found = [candidate(kind, result) for result in answer.get("results") or ()]
-        return found, whole(answer.get("total_pages")) or 1
+        answer = self.ask(f"/search/{kind}", **common, **params)
+        return candidates(kind, answer, "results"), whole(inside(answer, "total_pages")) or 1
 
     def details(self, kind: Kind, number: int) -> dict[str, Any] | None:
         parts = MOVIE_PARTS if kind == "movie" else TV_PARTS
@@ -85,29 +88,59 @@ class Tmdb:
         return found if isinstance(found, dict) else {}
 
 
+# Answers may lack anything, and have anything in its place: what is not as documented counts as absent.
+
+
+def inside(answer: Any, *path: str) -> Any:
+    """The member at this path; None, if there is none."""
+    for name in path:
+        answer = answer.get(name) if isinstance(answer, dict) else None
+    return answer
+
+
+def members(answer: Any, *path: str) -> list[dict[str, Any]]:
+    """The objects in the list at this path."""
+    found = inside(answer, *path)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def whole(value: Any) -> int | None:
+    """None, if it is no whole number from 0 on that a column takes."""
+    return value if type(value) is int and 0 <= value <= MAX_NUMBER else None
+
+
+def texts(answer: Any, name: str, *path: str) -> list[str]:
+    """Of the objects in the list at this path, the texts of that name, each once."""
+    return list(dict.fromkeys(found for each in members(answer, *path) if (found := text(each.get(name)))))
+
+
+def candidates(kind: Kind, answer: Any, *path: str) -> list[Candidate]:
+    """From the results of a search."""
+    return [film for result in members(answer, *path) if (film := candidate(kind, result)).id]
+
+
 def candidate(kind: Kind, result: Mapping[str, Any]) -> Candidate:
     """From a result of a search, or from details."""
     film = kind == "movie"
     return Candidate(
         kind=kind,
         id=whole(result.get("id")) or 0,
-        title=str(result.get("title" if film else "name") or ""),
-        original_title=str(result.get("original_title" if film else "original_name") or ""),
-        date=str(result.get("release_date" if film else "first_air_date") or ""),
+        title=text(result.get("title" if film else "name")),
+        original_title=text(result.get("original_title" if film else "original_name")),
+        date=text(result.get("release_date" if film else "first_air_date")),
         votes=whole(result.get("vote_count")) or 0,
-        poster_path=result.get("poster_path") or None,
+        poster_path=text(result.get("poster_path")) or None,
     )
-
-
-def whole(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
 
 
 def other_titles(details: Mapping[str, Any]) -> list[str]:
     """Alternative titles, and those in English."""
-    alternative = details.get("alternative_titles") or {}
-    named = [each.get("title") for each in alternative.get("titles") or alternative.get("results") or ()]
-    return [title for title in named if title] + _translations(details, english=True)
+    of_film, of_series = (texts(details, "title", "alternative_titles", name) for name in ("titles", "results"))
+    return [*of_film, *of_series, *_translations(details, english=True)]
 
 
 def translated_titles(details: Mapping[str, Any]) -> list[str]:
@@ -116,27 +149,23 @@ def translated_titles(details: Mapping[str, Any]) -> list[str]:
 
 
 def _translations(details: Mapping[str, Any], english: bool) -> list[str]:
-    translations = (details.get("translations") or {}).get("translations") or ()
-    data = [each.get("data") or {} for each in translations if (each.get("iso_639_1") == "en") is english]
-    return [title for each in data if (title := each.get("title") or each.get("name"))]
+    there = members(details, "translations", "translations")
+    of_language = [inside(each, "data") for each in there if (each.get("iso_639_1") == "en") is english]
+    found = [text(inside(data, "title")) or text(inside(data, "name")) for data in of_language]
+    return [title for title in found if title]
 
 
 def directors_of(details: Mapping[str, Any]) -> list[str]:
     """All directors; of a series its creators, else who directed its episodes."""
-    named = [person.get("name") for person in details.get("created_by") or ()]
-    if not any(named):
-        crew = (details.get("credits") or details.get("aggregate_credits") or {}).get("crew") or ()
-        named = [person.get("name") for person in crew if _directed(person)]
-    return list(dict.fromkeys(str(name) for name in named if name))
-
-
-def _directed(person: Mapping[str, Any]) -> bool:
-    jobs = [job.get("job") for job in person.get("jobs") or ()]
-    return "Director" in (person.get("job"), *jobs)
+    if creators := texts(details, "name", "created_by"):
+        return creators
+    crew = members(details, "credits", "crew") or members(details, "aggregate_credits", "crew")
+    directed = [person for person in crew if "Director" in (person.get("job"), *texts(person, "job", "jobs"))]
+    return texts({"crew": directed}, "name", "crew")
 
 
 def release_days(details: Mapping[str, Any]) -> list[str]:
     """Of all releases that TMDB knows, festivals too."""
-    countries = (details.get("release_dates") or {}).get("results") or ()
-    releases = [release for country in countries for release in country.get("release_dates") or ()]
-    return sorted({str(release.get("release_date") or "")[:10] for release in releases} - {""})
+    countries = members(details, "release_dates", "results")
+    days = {day[:10] for country in countries for day in texts(country, "release_date", "release_dates")}
+    return sorted(days)

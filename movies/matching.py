@@ -20,7 +20,9 @@ from movies.candidates import (
     Kind,
     Tmdb,
     candidate,
+    candidates,
     directors_of,
+    members,
     other_titles,
     release_days,
     translated_titles,
@@ -79,12 +81,12 @@ class Asked:
         year, number = question.get("year"), question.get("tmdb_id")
         return cls(
             title=str(question.get("title") or ""),
-            year=year if isinstance(year, int) else None,
+            year=whole(year) or None,
             date=str(question.get("date") or ""),
             seen=bool(question.get("seen")),
             orphaned=bool(question.get("orphaned")),
             directors=tuple(name.strip() for name in names if name.strip()),
-            tmdb_id=number if isinstance(number, int) else None,
+            tmdb_id=whole(number) or None,
             imdb_id=str(question.get("imdb_id") or ""),
         )
 
@@ -161,12 +163,11 @@ def _has_title(film: Candidate, asked: Asked, tmdb: Tmdb) -> bool:
 
 def _by_imdb_number(asked: Asked, tmdb: Tmdb) -> Verdict | None:
     answer = tmdb.by_imdb(asked.imdb_id)
-    found = [candidate("movie", result) for result in answer.get("movie_results") or ()]
-    found += [candidate("tv", result) for result in answer.get("tv_results") or ()]
+    found = [*candidates("movie", answer, "movie_results"), *candidates("tv", answer, "tv_results")]
     how = "number"
     if not found:
         how = "episode"
-        shows = {whole(episode.get("show_id")) for episode in answer.get("tv_episode_results") or ()} - {None, 0}
+        shows = {whole(episode.get("show_id")) for episode in members(answer, "tv_episode_results")}
         found = [series for show in shows if show and (series := _numbered("tv", show, asked, tmdb))]
     if len(found) > 1:
         found = [film for film in found if closeness(asked.title, film.titles) is not None] or found

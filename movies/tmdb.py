@@ -16,7 +16,7 @@ from django.conf import settings
 from enrichment.lookups import Answer, Description, Provider, Question, Rate, http
 from enrichment.lookups.providers import Apply
 from movies import matching
-from movies.candidates import Candidate, Kind, Tmdb, candidate, directors_of
+from movies.candidates import Candidate, Kind, Tmdb, candidate, directors_of, inside, members, text, texts, whole
 from movies.matching import Asked, Verdict
 
 PAGES = "https://www.themoviedb.org"
@@ -26,7 +26,6 @@ MATCH = "match"
 VERSION = "/3"
 MAX_CAST = 10
 MAX_TITLE = 500
-MAX_NUMBER = 2**31 - 1
 
 
 def provider(apply: Apply) -> Provider:
@@ -179,7 +178,7 @@ def parse_choice(pasted: str) -> dict[str, Any]:
 
 def reduce_details(kind: Kind, details: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept of a film or series. Numbers that TMDB does not know are 0 there, and None here."""
-    cast = sorted(_cast(details), key=lambda person: person.get("order") or 0)[:MAX_CAST]
+    cast = _cast(details)
     film = candidate(kind, details)
     return {
         "kind": kind,
@@ -189,33 +188,33 @@ def reduce_details(kind: Kind, details: Mapping[str, Any]) -> dict[str, Any]:
         "original_title": film.original_title[:MAX_TITLE],
         "release_date": _day(film.date),
         "runtime": _runtime(details),
-        "genres": _names(details.get("genres")),
+        "genres": texts(details, "name", "genres"),
         "directors": directors_of(details),
-        "cast": [str(person.get("name") or "") for person in cast],
+        "cast": [person["name"] for person in cast],
         "characters": [_character(person) for person in cast],
-        "countries": _names(details.get("production_countries")),
-        "languages": _names(details.get("spoken_languages"), "english_name"),
+        "countries": texts(details, "name", "production_countries"),
+        "languages": texts(details, "english_name", "spoken_languages"),
         "budget": _known(details.get("budget")),
         "revenue": _known(details.get("revenue")),
         "popularity": _number(details.get("popularity")),
         "vote_average": _number(details.get("vote_average")) if film.votes else None,
-        "vote_count": min(film.votes, MAX_NUMBER),
+        "vote_count": film.votes,
         "poster_path": _poster(film.poster_path),
     }
 
 
-def _cast(details: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    people = details.get("aggregate_credits") or details.get("credits") or {}
-    return [person for person in people.get("cast") or () if person.get("name")]
+def _cast(details: Mapping[str, Any]) -> list[dict[str, Any]]:
+    people = members(details, "aggregate_credits", "cast") or members(details, "credits", "cast")
+    named = [person for person in people if text(person.get("name"))]
+    return sorted(named, key=lambda person: whole(person.get("order")) or 0)[:MAX_CAST]
 
 
 def _character(person: Mapping[str, Any]) -> str:
-    roles = [role.get("character") for role in person.get("roles") or ()]
-    return str(next((name for name in (person.get("character"), *roles) if name), ""))
+    return next((name for name in (text(person.get("character")), *texts(person, "character", "roles")) if name), "")
 
 
 def _imdb_id(details: Mapping[str, Any]) -> str | None:
-    found = details.get("imdb_id") or (details.get("external_ids") or {}).get("imdb_id") or ""
+    found = text(details.get("imdb_id")) or text(inside(details, "external_ids", "imdb_id"))
     return found if re.fullmatch("tt[0-9]{1,12}", found) else None
 
 
@@ -224,22 +223,19 @@ def _poster(path: str | None) -> str | None:
     return path if path and re.fullmatch(r"/[\w-]{1,80}\.\w{1,5}", path, re.ASCII) else None
 
 
-def _names(members: Sequence[Mapping[str, Any]] | None, name: str = "name") -> list[str]:
-    return list(dict.fromkeys(str(member.get(name) or member.get("name") or "") for member in members or ()))
-
-
 def _runtime(details: Mapping[str, Any]) -> int | None:
     """Minutes; of a series those of an episode."""
-    minutes = _known(details.get("runtime")) or _known(next(iter(details.get("episode_run_time") or ()), None))
-    return minutes if minutes and minutes <= MAX_NUMBER else None
+    of_episodes = details.get("episode_run_time")
+    first = of_episodes[0] if isinstance(of_episodes, list) and of_episodes else None
+    return whole(details.get("runtime")) or whole(first) or None
 
 
 def _known(value: Any) -> int | None:
-    return value if isinstance(value, int) and 0 < value < 2**63 else None
+    return value if type(value) is int and 0 < value < 2**63 else None
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e15 else None
 
 
 def _day(text: str) -> str | None:

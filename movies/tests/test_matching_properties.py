@@ -1,17 +1,26 @@
 """Rules that no verdict breaks, whatever rows and films there are."""
 
+import itertools
 import os
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from movies.candidates import Kind, Tmdb
 from movies.matching import FAR_BETTER_KNOWN, MAX_YEARS_AWAY, Asked, match
 from movies.tests.service import Service
 from movies.titles import closeness, equal_without_article, fold
+from movies.tmdb import reduce_details
 from standins.tmdb import Film
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "200"))
 TITLES = ["Leo", "Léo", "Leo!", "The Leo", "Leo Two", "Leo & Co", "Leo and Co", "Leo, The", "★", "A Rather Long Title"]
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=5,
+)
 YEARS = st.integers(2015, 2021)
 DAYS = st.builds("{:04}-{:02}-15".format, YEARS, st.integers(1, 12))
 VOTES = st.sampled_from([0, 1, 3, 15, 19, 20, 60, 99, 100, 400, 2000, 9000])
@@ -112,3 +121,44 @@ def test_the_order_of_results_decides_nothing(asked: Asked, there: list[Film], r
     assert (one.status, one.how) == (other.status, other.how)
     if one.status == "found":
         assert (one.film.kind, one.film.id) == (other.film.kind, other.film.id)
+
+
+NAMES = [
+    *("id", "title", "name", "original_title", "release_date", "first_air_date", "vote_count", "vote_average"),
+    *(
+        "runtime",
+        "genres",
+        "credits",
+        "aggregate_credits",
+        "cast",
+        "crew",
+        "job",
+        "jobs",
+        "roles",
+        "character",
+        "order",
+    ),
+    *("results", "alternative_titles", "titles", "translations", "data", "iso_639_1", "release_dates", "external_ids"),
+    *("imdb_id", "created_by", "episode_run_time", "spoken_languages", "poster_path", "budget", "popularity"),
+    *("total_pages", "movie_results", "tv_results", "tv_episode_results", "show_id"),
+]
+ODD = st.recursive(
+    st.one_of(JSON, st.sampled_from(TITLES), DAYS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(NAMES), inner, max_size=9)),
+    max_leaves=30,
+)
+ANSWERS = st.dictionaries(st.sampled_from(NAMES), ODD)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.sampled_from(["movie", "tv"]), ANSWERS)
+def test_details_may_be_anything(kind: Kind, answer: dict[str, Any]) -> None:
+    assert set(reduce_details(kind, answer)) == set(reduce_details("movie", {}))
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(ROWS, st.lists(ANSWERS, min_size=1, max_size=5))
+def test_answers_may_be_anything(asked: Asked, answers: list[dict[str, Any]]) -> None:
+    coming = itertools.cycle(answers)
+    verdict = match(asked, Tmdb(lambda path, params: next(coming)))
+    assert verdict.status in ("found", "ambiguous", "not_found")
