@@ -89,6 +89,18 @@ def _counts(screen: str) -> dict[str, int]:
     return {name: int(number) for name, number in re.findall(r"^  (\w+) +(\d+)$", screen, re.MULTILINE)}
 
 
+def _films(screen: str) -> str:
+    """The address of the library of the demo."""
+    found = re.search(r"^  Films +(http://127.0.0.1:\d+/uploads/\S+)$", screen, re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def _page(url: str) -> str:
+    with urllib.request.urlopen(url) as response:
+        return str(response.read().decode())
+
+
 def _shell(script: str, directory: Path) -> str:
     return subprocess.run(["sh", "-ec", script], cwd=directory, capture_output=True, text=True, check=True).stdout
 
@@ -98,6 +110,7 @@ def test_the_first_start_shows_the_demo_and_the_second_keeps_it(
     start: Start, directory: Path, new_database: NewDatabase, database: str
 ) -> None:
     environment = {"PORT": str(free_port()), "DATABASE_URL": new_database() if database == "PostgreSQL" else ""}
+    environment["TMDB_RATE"] = "50/1"  # the stand-in's
     first = start(**environment, DEMO="yes")
     screen = _running(first)
     counts = _counts(screen)
@@ -127,6 +140,10 @@ def test_the_first_start_shows_the_demo_and_the_second_keeps_it(
     get = f"{post.splitlines()[0]}\n{get}"  # in the same terminal
     assert '"delivery"' in _shell(post, directory)
     wait_until(lambda: '"experience_level"' in _shell(get, directory), "the README's tutor is enriched")
+    films = _films(screen)
+    wait_until(lambda: "All films have been looked up" in _page(films), "the films of the demo are looked up")
+    assert "Demo data, not from TMDB." in _page(films)
+    assert _page(films).count('id="ambiguous"') == _page(films).count('id="not_found"') == 1
     _end(first, signal.SIGINT)
     assert first.log().endswith("Stopped.\n")
 
@@ -134,11 +151,28 @@ def test_the_first_start_shows_the_demo_and_the_second_keeps_it(
     screen = _running(second)
     assert "Posting" not in screen
     assert _credentials(directory) == login
+    assert _films(screen) == films
     kept = _counts(screen)
     assert (kept["posted"], kept["inserted"]) == (counts["posted"] + 2, counts["inserted"] + 1)
     assert kept["updated"] + kept["stale"] == counts["updated"] + counts["stale"] + 1  # the same tutor twice
     assert (kept["waiting"], kept["dead"]) == (counts["waiting"], counts["dead"])
     _end(second, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("environment", [{"DEMO": "no"}, {"DEMO": "yes", "TMDB_API_KEY": "0123456789abcdef" * 2}])
+def test_nothing_stands_in_for_tmdb_unasked(
+    start: Start, new_database: NewDatabase, environment: dict[str, str]
+) -> None:
+    database = new_database()
+    with psycopg.connect(database) as connection:  # so that no demo is posted
+        connection.execute(
+            "INSERT INTO ingestion_delivery (stream, client, body, count, inserted, processed_at, refused, gaps)"
+            " VALUES ('tutors', 'x', '', 1, 1, now(), '[]', '[]')"
+        )
+    process = start(PORT=str(free_port()), DATABASE_URL=database, **environment)
+    assert "  Films " not in _running(process)
+    assert not any("standins" in " ".join(each.cmdline()) for each in _family(process))
+    _end(process, signal.SIGTERM)
 
 
 @pytest.mark.parametrize("name", ["qcluster", "gunicorn"])

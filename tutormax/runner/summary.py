@@ -57,13 +57,13 @@ def counts() -> Counts:
     return counts
 
 
-def screen(login: Credentials, counts: Counts) -> str:
-    return "\n".join(
-        ["", "TutorMax is running.", "", *_places(login), "", *_table(counts), "", "Press Ctrl-C to stop.", ""]
-    )
+def screen(login: Credentials, counts: Counts, films: str) -> str:
+    """`films` is the address of the demo's library; empty: there is none."""
+    lines = ["", "TutorMax is running.", "", *_places(login, films), "", *_table(counts), ""]
+    return "\n".join([*lines, "Press Ctrl-C to stop.", ""])
 
 
-def _places(login: Credentials) -> list[str]:
+def _places(login: Credentials, films: str) -> list[str]:
     password = login.admin_password if login.password_is_valid() else "changed by you"
     post = ("curl", "-H", f"Authorization: Api-Key {login.api_key}", "-H", "Content-Type: application/json")
     return [
@@ -71,6 +71,7 @@ def _places(login: Credentials) -> list[str]:
         f"            user {login.admin_user}, password {password}",
         f"  API       {login.url}/api/sessions (in a browser: log in to the admin first)",
         f"            key {login.api_key}",
+        *([f"  Films     {films}"] if films else []),
         f"  Docs      {login.url}/guide, API reference at {login.url}/docs",
         f"  Files     data and logs in {settings.RUN_DIR}: credentials.env, web.log, qcluster.log",
         "",

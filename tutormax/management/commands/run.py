@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ingestion.models import Delivery
 from tutormax import env
-from tutormax.runner import credentials
+from tutormax.runner import credentials, films
 from tutormax.runner.credentials import Credentials
 from tutormax.runner.summary import counts, progress, screen
 from tutormax.runner.supervisor import Child, stop
@@ -55,15 +55,18 @@ class Command(BaseCommand):
         check_port(settings.PORT)
         self.say("Preparing the database …")
         login = prepare(f"http://127.0.0.1:{settings.PORT}")
-        children = [web_server(), cluster()]
+        tmdb = films.stand_in() if is_demo() and not settings.TMDB_API_KEY else None
+        environment = tmdb.environment if tmdb else {}
+        web = web_server(environment)
+        children = [web, cluster(environment), *([tmdb.child] if tmdb else [])]
         try:
             for child in children:
                 child.start()
-            wait_for_web(children[0], login.url)
+            wait_for_web(web, login.url)
             if demo_is_wanted(login):
                 self.post_demo(login)
             self.wait_for_work(children)
-            self.say(screen(login, counts()))
+            self.say(screen(login, counts(), films.link(login.url)))
             connection.close()
             while True:
                 self.restart_dead(children)
@@ -89,6 +92,8 @@ class Command(BaseCommand):
             if line.startswith("Posted ") or " faulty on purpose: " in line:
                 self.say(line)
         self.say(f"The faults are listed in {report}.")
+        self.say("Uploading a made-up export of films …")
+        films.upload_export(login)
         demo_marker().unlink()
 
     def wait_for_work(self, children: list[Child]) -> None:
@@ -147,7 +152,7 @@ def prepare(url: str) -> Credentials:
     return login
 
 
-def web_server() -> Child:
+def web_server(environment: Mapping[str, str]) -> Child:
     command = (
         *(sys.executable, "-m", "gunicorn", "tutormax.wsgi", f"--bind=127.0.0.1:{settings.PORT}"),
         *(
@@ -159,12 +164,12 @@ def web_server() -> Child:
         ),
     )
     hosts = ",".join({*settings.ALLOWED_HOSTS, "127.0.0.1", "localhost"})
-    return Child("The web server", command, settings.RUN_DIR / "web.log", {"ALLOWED_HOSTS": hosts})
+    return Child("The web server", command, settings.RUN_DIR / "web.log", {"ALLOWED_HOSTS": hosts, **environment})
 
 
-def cluster() -> Child:
+def cluster(environment: Mapping[str, str]) -> Child:
     command = (sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster")
-    return Child("qcluster", command, settings.RUN_DIR / "qcluster.log", {})
+    return Child("qcluster", command, settings.RUN_DIR / "qcluster.log", environment)
 
 
 def wait_for_web(child: Child, url: str) -> None:
@@ -183,10 +188,13 @@ def demo_marker() -> Path:
 
 def demo_is_wanted(login: Credentials) -> bool:
     """On the first start, and again if it was interrupted: the same records end in the same rows."""
+    interrupted = demo_marker().exists() and demo_marker().read_text() == login.key_prefix
+    return is_demo() and (interrupted or not Delivery.objects.exists())
+
+
+def is_demo() -> bool:
+    """Unless DEMO=no."""
     wanted = env.string("DEMO", "yes").lower()
     if wanted not in ("yes", "no"):
         raise CommandError(f"DEMO must be yes or no, not {wanted!r}.")
-    if wanted == "no":
-        return False
-    interrupted = demo_marker().exists() and demo_marker().read_text() == login.key_prefix
-    return interrupted or not Delivery.objects.exists()
+    return wanted == "yes"
