@@ -254,6 +254,8 @@ def status_of(request: Request, progress: Progress) -> Any:
         "progress_percent": progress.percent,
         "eta_seconds": progress.eta_seconds,
         "message": progress.message,
+        "waiting_for": progress.obstacle.reason if progress.obstacle else None,
+        "since": progress.obstacle.since if progress.obstacle else None,
         "encoding": upload.reading.get("encoding", ""),
         "ignored_columns": upload.reading.get("ignored_columns", []),
         "mapped_columns": upload.reading.get("mapped_columns", {}),
@@ -265,7 +267,13 @@ def status_of(request: Request, progress: Progress) -> Any:
         "link": link_of(request, upload),
     }
     status |= {name: upload.given.get(name) for name in streams.upload_fields()}
-    return status | {name: progress.questions.get(name) for name in schema.COUNTS}
+    return status | {name: numbers_of(progress, name) for name in schema.COUNTS}
+
+
+def numbers_of(progress: Progress, name: str) -> dict[str, int] | None:
+    """How many of its questions there are, by what they came to."""
+    numbers = progress.questions.get(name)
+    return {key: number for key, number in numbers.items() if key != "recent"} if numbers else None
 
 
 def part_status(part: Progress) -> PartStatus:

@@ -58,6 +58,8 @@ class Table:
     """Which of these are deleted; `before` is the cutoff."""
     deletable_after: Callable[[Keys, datetime], Keys] | None = None
     """Which of these will be deleted once the tables before this one in TABLES have been walked through."""
+    delete: Callable[[Any], Mapping[str, int]] | None = None
+    """Deletes one of these with what belongs to it; kind of row → how many. None: the row alone."""
 
 
 def deletable_deliveries(keys: Keys, before: datetime) -> Keys:
@@ -114,6 +116,12 @@ TABLES: dict[str, Table] = {
 }
 """In this order: deliveries before their uploads."""
 
+
+def register(name: str, table: Table) -> None:
+    """Adds a domain's table, behind all others; called when its app is ready."""
+    TABLES[name] = table
+
+
 # A run, step by step.
 
 
@@ -158,7 +166,7 @@ def _step(run: Pruning) -> int:
     table = TABLES[name]
     window = _window(table, before, run.reached.get("after"))
     keys = table.deletable(window.keys, before)
-    for what, number in _delete(name, table.rows(before), keys).items():
+    for what, number in _delete(name, table, before, keys).items():
         run.deleted[what] = run.deleted.get(what, 0) + number
     if window.is_last:
         later = [*TABLES][[*TABLES].index(name) + 1 :]
@@ -196,11 +204,16 @@ def _window(table: Table, before: datetime, after: Any) -> Window:
     return Window(keys, found[taken - 1][0] if taken else after, is_last=young or taken == len(found) < STEP)
 
 
-def _delete(name: str, rows: QuerySet[Any], keys: Keys) -> dict[str, int]:
+def _delete(name: str, table: Table, before: datetime, keys: Keys) -> dict[str, int]:
     """Deletes the rows without reading them (a body may have 32 MB); kind of row → how many."""
     if not keys:
         return {}
     deleted: Counter[str] = Counter()
+    if table.delete:
+        for key in keys:
+            deleted.update(table.delete(key))
+        return dict(deleted)
+    rows = table.rows(before)
     if rows.model is Delivery:
         deleted.update(HeldRecord.objects.filter(delivery__in=keys).only("pk").delete()[1])
     deleted.update(rows.model._default_manager.filter(pk__in=keys).only("pk").delete()[1])

@@ -17,6 +17,8 @@ from django.db.models import Count, Q, QuerySet, Sum
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 
+from enrichment.lookups import control
+from enrichment.lookups.control import Obstacle
 from enrichment.models import HeldRecord
 from enrichment.rows.writers import BYTE_ORDER_MARK, Csv, download
 from ingestion import streams
@@ -45,10 +47,6 @@ MAX_QUOTED = 1000
 INTERRUPTED = "Interrupted before the whole file was saved. Send the same file again: it resumes where it stopped."
 
 
-SHARE_OF_ROWS = 0.1
-"""Of the progress, where records raise questions: these take far longer than the rows."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """Records of one upload: total = pending + inserted + updated + stale + waiting + dead + resolved + discarded.
@@ -70,6 +68,8 @@ class Progress:
     """As in Stream.progress."""
     asks: bool = False
     """Its records raise questions."""
+    obstacle: Obstacle | None = None
+    """Why its open questions are not being asked."""
     at: datetime
     parts: tuple[Progress, ...] = ()
     """Of a set."""
@@ -125,7 +125,9 @@ class Progress:
 
     @property
     def message(self) -> str:
-        return INTERRUPTED if self.status == "failed" else ""
+        if self.status == "failed":
+            return INTERRUPTED
+        return self.obstacle.message if self.obstacle else ""
 
     @property
     def expected(self) -> float:
@@ -154,7 +156,7 @@ class Progress:
         if self.status == "completed":
             return 0
         seconds = min(RECENT, self.at - self.upload.created_at).total_seconds()
-        if self.status == "failed" or seconds <= 0:
+        if self.status == "failed" or self.obstacle or seconds <= 0:
             return None
         left, recent = self.expected - self.processed, self.recent
         if self.asks and self.is_settled:
@@ -182,10 +184,11 @@ def progress_of(uploads: Sequence[Upload]) -> dict[int, Progress]:
         if upload.is_set
     }
     found, questions = {**of_file, **of_set}, questions_of(uploads)
-    return {
+    asking = {
         upload.pk: replace(found[upload.pk], questions=questions.get(upload.pk, {}), asks=_asks(upload) is not None)
         for upload in uploads
     }
+    return _with_obstacles(asking, now)
 
 
 def _parts_of(sets: Sequence[int]) -> dict[int, list[Upload]]:
@@ -229,6 +232,20 @@ def questions_of(uploads: Sequence[Upload]) -> Mapping[int, Mapping[str, Mapping
     found: dict[int, Mapping[str, Mapping[str, int]]] = {}
     for stream, of_stream in by_stream.items():
         found |= stream.progress(of_stream) if stream.progress else {}
+    return found
+
+
+def _with_obstacles(found: dict[int, Progress], now: datetime) -> dict[int, Progress]:
+    """Says of uploads with open questions why these are not being asked."""
+    providers_of = {
+        pk: stream.providers
+        for pk, each in found.items()
+        if each.count("open") and (stream := _asks(each.upload)) is not None
+    }
+    obstacles = control.obstacles({name for names in providers_of.values() for name in names}, now)
+    for pk, names in providers_of.items():
+        if standing := [obstacles[name] for name in names if name in obstacles]:
+            found[pk] = replace(found[pk], obstacle=standing[0])
     return found
 
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from enrichment.models import HeldRecord
+from enrichment.retention import STEP, Table
 from ingestion.models import Delivery, Upload
 from movies.models import Entry, Library, LibraryFilm
 
 DAYS_KEPT = 30
 """A library whose address somebody was given is deleted so many days after the last look at it."""
-BATCH = 1000
+PATIENCE = 25
+"""Seconds to wait for the lock of a library: below the limit of a statement."""
 
 
 def new_name() -> str:
@@ -37,9 +40,27 @@ def lock_for_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     lock(clients)
 
 
-def lock(names: Any) -> list[Library]:
-    """In order of name; those that do not exist are left out."""
-    return list(Library.objects.filter(pk__in=list(names)).order_by("pk").select_for_update(no_key=True))
+def lock(names: Iterable[str]) -> list[Library]:
+    """In order of name; those that do not exist are left out.
+
+    Batches about one library take turns: that somebody holds the lock for a while is no failure.
+    """
+    with _lock_timeout(PATIENCE):
+        return list(Library.objects.filter(pk__in=list(names)).order_by("pk").select_for_update(no_key=True))
+
+
+@contextmanager
+def _lock_timeout(seconds: int) -> Iterator[None]:
+    """Another lock_timeout in the present transaction, and then the one before."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)", [f"{seconds}s"])
+        before = cursor.fetchone()[0]
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [before])
 
 
 def of_upload(upload: Upload) -> Library | None:
@@ -91,3 +112,10 @@ def delete(name: str) -> dict[str, int]:
         whole.only("pk").delete()
         Library.objects.filter(pk=name).delete()
     return {"libraries": 1, "entries": entries, "library films": films}
+
+
+RETENTION = Table(
+    rows=lambda before: expired(timezone.now()),
+    weight=Value(STEP),  # one in a step: it may have thousands of entries
+    delete=delete,
+)

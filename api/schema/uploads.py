@@ -71,7 +71,17 @@ class _UploadStatus(UploadHead, Outcomes):
     discarded: Annotated[Count, Field(description="Were held; a person has discarded them.")]
     progress_percent: Annotated[float, Field(ge=0, le=100)]
     eta_seconds: Annotated[int | None, Field(description="Estimate by the speed of the last minute; null if idle.")]
-    message: Annotated[str, Field(description="What to do if it failed; else empty.")]
+    message: Annotated[str, Field(description="What to do if it failed, or why it stands still; else empty.")]
+    waiting_for: Annotated[
+        Literal["no_key", "key_refused", "paused", "away"] | None,
+        Field(
+            description=(
+                "Why its open questions are not being asked: the outside service has no key here, refuses it, is paused"
+                " by an operator, or does not answer. Null: nothing stands in the way."
+            )
+        ),
+    ]
+    since: Annotated[datetime | None, Field(description="Since when, if that is known.")]
     encoding: Encoding
     ignored_columns: Ignored
     mapped_columns: Mapped
@@ -276,6 +286,8 @@ EXAMPLE: dict[str, Any] = {
     "progress_percent": 80.0,
     "eta_seconds": 1,
     "message": "",
+    "waiting_for": None,
+    "since": None,
     "encoding": "UTF-8",
     "ignored_columns": [],
     "mapped_columns": {},

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from enrichment.lookups import providers
 from enrichment.lookups.models import Lookup, ProviderState
 from enrichment.lookups.providers import Provider
 from ingestion.text import strip_unstorable
@@ -82,6 +83,14 @@ def try_new_keys(declared: Iterable[Provider]) -> None:
 def fingerprint(provider: Provider) -> str:
     """Tells whether the key is still the same; the key cannot be read from it."""
     return salted_hmac("enrichment.lookups", provider.secret(), algorithm="sha256").hexdigest()
+
+
+def obstacles(names: Iterable[str], now: datetime) -> dict[str, Obstacle]:
+    """Of those of these providers that are not being asked."""
+    wanted = [providers.get(name) for name in sorted(set(names) & set(providers.names()))]
+    states = ProviderState.objects.in_bulk([provider.name for provider in wanted])
+    found = {each.name: obstacle(each, states.get(each.name) or ProviderState(), now) for each in wanted}
+    return {name: each for name, each in found.items() if each}
 
 
 def obstacle(provider: Provider, state: ProviderState, now: datetime | None = None) -> Obstacle | None:
