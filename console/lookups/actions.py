@@ -9,7 +9,6 @@ from typing import Any, Self
 from django.contrib import messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import transaction
 from django.db.models import Count, Max
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -24,9 +23,9 @@ from enrichment.lookups.models import Lookup, LookupQuerySet
 from ingestion.text import thousands
 
 ASK_AGAIN, ACCEPT = "ask_again", "accept"
-STEP = 200
+STEP = 500
 """Lookups of one transaction."""
-MAX_SECONDS = 10.0
+MAX_SECONDS = 15.0
 """An action takes no further step after so long: the page has to answer."""
 MAX_ENTRIES = 100
 """Of ticked lookups that get an entry each in the history."""
@@ -133,9 +132,7 @@ def run(proposal: Proposal, by: str) -> tuple[int, bool]:
 
 
 def _ask_again(pks: list[int], by: str) -> int:
-    with transaction.atomic():
-        Lookup.objects.lock(pks)  # in order: an update locks in any
-        return lookups.ask_again(Lookup.objects.filter(pk__in=pks), by)
+    return lookups.ask_again(Lookup.objects.filter(pk__in=pks), by)
 
 
 def _accept(pks: list[int], by: str) -> int:

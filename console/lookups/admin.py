@@ -41,7 +41,7 @@ MAX_ERROR = 240
 MAX_NAMED = 4
 """Candidates named in the list."""
 MAX_BULK_ACTIONS = 5
-MAX_COUNTED = 100_000
+MAX_COUNTED = 10_000
 PERMISSIONS = {ASK_AGAIN: "ask_again", ACCEPT: "choose_answers"}
 
 

@@ -10,10 +10,20 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from enrichment.lookups import answers
-from enrichment.lookups.models import Lookup, LookupQuerySet
+from enrichment.lookups.models import KEYS_AT_ONCE, Lookup, LookupQuerySet, batched
 
 CHOSEN = "chosen"
 """`Lookup.how` of what a person has decided."""
+ASKED_AGAIN: dict[str, Any] = {
+    "due_at": Now(),
+    "asked_again": True,
+    "claim": "",
+    "tries": 0,
+    "failures": 0,
+    "failed_at": None,
+    "fault": "",
+    "last_error": "",
+}
 
 
 def choose(lookup: Lookup, by: str, data: Any) -> Lookup:
@@ -52,9 +62,13 @@ def ask_again(lookups: LookupQuerySet, by: str) -> int:
 
     Returns how many. (`by` is for the history, which is the caller's.)
     """
-    return lookups.filter(chosen_at=None).update(
-        due_at=Now(), asked_again=True, claim="", tries=0, failures=0, failed_at=None, fault="", last_error=""
-    )
+    count = 0
+    with transaction.atomic():
+        # Locked in order, as by everybody who locks several: an update locks in any.
+        free = lookups.filter(chosen_at=None).order_by("pk").select_for_update(no_key=True, of=("self",))
+        for pks in batched(list(free.values_list("pk", flat=True)), KEYS_AT_ONCE):
+            count += Lookup.objects.filter(pk__in=pks).update(**ASKED_AGAIN)
+    return count
 
 
 def _decide(lookup: Lookup, status: Lookup.Status, by: str, answer: Any = None) -> Lookup:
