@@ -9,19 +9,21 @@ import time
 import zlib
 from collections.abc import Mapping
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import Error, connection
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from enrichment import steps
 from ingestion import doorbell, streams
 from ingestion.files.checking import Check, Checker
+from ingestion.files.layouts import layout_of
 from ingestion.files.record_file import RecordFile, SourceFile, inspect_source
+from ingestion.files.sets import FileSet, LeftOut, Uploadable
 from ingestion.files.spool import anonymous_tempfile
 from ingestion.files.uploads import first_look
 from ingestion.models import PreviewChunk, PreviewPart, Upload, UploadPreview
@@ -45,16 +47,30 @@ def max_size() -> int:
     return settings.MAX_PREVIEW_BYTES // 2
 
 
-def keep(file: RecordFile, client: str) -> UploadPreview:
-    """Keeps the file until it has been checked and uploaded. Raises NoRoom."""
+def keep(file: Uploadable, client: str) -> UploadPreview:
+    """Keeps the file, or the set, until it has been checked and uploaded. Raises NoRoom."""
     if file.size > max_size():
         raise NoRoom(f"{file.name} is too large for a preview of all rows.")
     delete_expired()
     _make_room(client, file.size)
-    preview = _create(file, client)
-    if (UploadPreview.objects.aggregate(size=Sum("size"))["size"] or 0) > settings.MAX_PREVIEW_BYTES:
+    preview = _create_set(file, client) if isinstance(file, FileSet) else _create(file, client)
+    if (_wholes().aggregate(size=Sum("size"))["size"] or 0) > settings.MAX_PREVIEW_BYTES:
         preview.delete()
         raise NoRoom("Too many files are being previewed at the moment.")
+    if not isinstance(file, FileSet):
+        return _fill(preview, file)
+    for part in file.parts:
+        _fill(_create(part, client, preview), part)
+    UploadPreview.objects.filter(pk=preview.pk).update(ready_at=Now())
+    return preview
+
+
+def _wholes() -> QuerySet[UploadPreview]:
+    """The previews of files and sets, without the files of sets."""
+    return UploadPreview.objects.filter(part_of=None)
+
+
+def _fill(preview: UploadPreview, file: RecordFile) -> UploadPreview:
     file.file.seek(0)
     number = 0
     while piece := file.file.read(PART_BYTES):
@@ -66,15 +82,38 @@ def keep(file: RecordFile, client: str) -> UploadPreview:
 def _make_room(client: str, size: int) -> None:
     """Deletes this person's oldest previews, as far as the new one needs."""
     left, number = max_size() - size, 1
-    for pk, used in UploadPreview.objects.filter(client=client).order_by("-pk").values_list("pk", "size"):
+    own = _wholes().filter(client=client)
+    for pk, used in own.order_by("-pk").values_list("pk", "size"):
         left, number = left - used, number + 1
         if left < 0 or number > MAX_FILES:
-            UploadPreview.objects.filter(client=client, pk__lte=pk).delete()
+            own.filter(pk__lte=pk).delete()
             return
 
 
-def _create(file: RecordFile, client: str) -> UploadPreview:
+def _create_set(files: FileSet, client: str) -> UploadPreview:
+    """Whose files are checked, and not itself."""
     return UploadPreview.objects.create(
+        stream=files.stream.name,
+        client=client,
+        name=files.name[:255],
+        format=Upload.Format.SET,
+        size=files.size,
+        sha256=files.fingerprint,
+        given=dict(files.given),
+        named_fields=dict(files.named_fields),
+        first_look={
+            "missing_fields": files.missing_fields,
+            "left_out": [[each.path, each.reason] for each in files.left_out],
+            "exported_at": files.exported_at.isoformat() if files.is_dated else None,
+        },
+        finished_at=timezone.now(),
+    )
+
+
+def _create(file: RecordFile, client: str, part_of: UploadPreview | None = None) -> UploadPreview:
+    return UploadPreview.objects.create(
+        part_of=part_of,
+        kind=file.kind,
         stream=file.stream.name,
         client=client,
         name=file.name[:255],
@@ -103,6 +142,21 @@ def _make_ready(preview: UploadPreview, file: RecordFile) -> UploadPreview:
     return preview
 
 
+def reopen_set(preview: UploadPreview, opened: ExitStack) -> FileSet:
+    """The set, whose files stay open as long as `opened`."""
+    look = preview.first_look
+    return FileSet(
+        name=preview.name,
+        stream=streams.get(preview.stream),
+        parts=tuple(reopen(part, opened) for part in preview.files.order_by("pk")),
+        left_out=tuple(LeftOut(path, reason) for path, reason in look["left_out"]),
+        given=preview.given,
+        named_fields=preview.named_fields,
+        exported_at=datetime.fromisoformat(look["exported_at"]) if look["exported_at"] else timezone.now(),
+        is_dated=bool(look["exported_at"]),
+    )
+
+
 def reopen(preview: UploadPreview, opened: ExitStack, mapping: Mapping[str, str] | None = None) -> RecordFile:
     """The file, with this mapping or its own; it stays open as long as `opened`. Raises ParseError."""
     file = anonymous_tempfile(opened)
@@ -120,7 +174,9 @@ def reopen(preview: UploadPreview, opened: ExitStack, mapping: Mapping[str, str]
         source_notes=tuple(preview.source_notes),
     )
     chosen = preview.mapping if mapping is None else mapping
-    inspected = inspect_source(source, streams.get(preview.stream), chosen, is_mapped_later=True)
+    stream = streams.get(preview.stream)
+    layout = layout_of(stream, preview.kind, preview.given) if preview.kind else None
+    inspected = inspect_source(source, stream, chosen, layout, is_mapped_later=True)
     return inspected.with_given(preview.given, preview.named_fields)
 
 

@@ -284,6 +284,7 @@ class UploadPreview(models.Model):
     checked and the person has decided. The workers check it in steps; the chunks that are left are still to be checked.
     """
 
+    part_of = models.ForeignKey("self", models.CASCADE, null=True, related_name="files")
     stream = models.CharField(max_length=64)
     client = models.CharField(max_length=200, help_text="Who chose it, as in a delivery: nobody else sees it.")
     name = models.CharField(max_length=255)
@@ -292,6 +293,7 @@ class UploadPreview(models.Model):
     sha256 = models.CharField(max_length=64)
     encoding = models.CharField(max_length=20, blank=True)
     source_notes = models.JSONField(default=list)
+    kind = models.CharField(max_length=64, blank=True, help_text="As in an upload.")
     given = models.JSONField(default=dict, help_text="As in an upload.")
     named_fields = models.JSONField(default=dict, help_text="Of these, what the person has named.")
     mapping = models.JSONField(default=dict, help_text="column → field, besides the columns mapped by their names.")
@@ -312,6 +314,10 @@ class UploadPreview(models.Model):
 
     def __str__(self) -> str:
         return f"preview {self.pk}"
+
+    @property
+    def is_set(self) -> bool:
+        return self.format == Upload.Format.SET
 
 
 class PreviewPart(models.Model):

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -37,6 +38,12 @@ class UploadAdmin(ReadOnlyAdmin):
     list_filter = (StreamFilter,)
     paginator = NewestPaginator
     change_list_template = "admin/enrichment/upload_list.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Upload]:
+        """A set is in the list, and its parts on its page."""
+        uploads: QuerySet[Upload] = super().get_queryset(request)
+        match = request.resolver_match
+        return uploads.filter(part_of=None) if match and match.url_name == "ingestion_upload_changelist" else uploads
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("ingestion.add_delivery")
@@ -126,6 +133,8 @@ class UploadAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "upload": upload,
             "progress": progress,
+            "parts": [(part, status_badge(part)) for part in progress.parts],
+            "given": {name: upload.given[name] for name in streams.upload_fields() if name in upload.given},
             "badge": status_badge(progress),
             "kind": badge_of(progress),
             "is_active": is_active(progress),

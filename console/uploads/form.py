@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib.admin.models import ADDITION
-from django.contrib.messages import SUCCESS
+from django.contrib.messages import INFO, SUCCESS
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -21,9 +22,10 @@ from enrichment import previews
 from ingestion import streams
 from ingestion.backlog import BacklogFull, raise_if_full
 from ingestion.files import mappings
-from ingestion.files.record_file import RecordFile, inspect_source, read_source
+from ingestion.files.layouts import UnknownKind
+from ingestion.files.sets import FileSet, Options, SentFile, Uploadable, inspect_sent
 from ingestion.files.spool import TemporaryFiles
-from ingestion.files.uploads import AlreadyUploaded, WouldClearFields, first_look, ingest_files
+from ingestion.files.uploads import AlreadyUploaded, WouldClearFields, find_earlier, first_look, ingest_files
 from ingestion.models import ColumnMapping, UploadPreview
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import RequestRejected
@@ -37,18 +39,53 @@ class DecisionForm(forms.Form):
     again = forms.BooleanField(required=False, label="Import again even if already imported")
 
 
+class FilesInput(forms.FileInput):
+    allow_multiple_selected = True
+
+
+class FilesField(forms.FileField):
+    """One file or several."""
+
+    widget = FilesInput
+
+    def clean(self, data: Any, initial: Any = None) -> list[Any]:
+        return [super(FilesField, self).clean(each, initial) for each in data or [None]]
+
+
 class UploadForm(DecisionForm):
-    stream = forms.ChoiceField(
-        choices=lambda: [("", "choose …"), *((name, name) for name in streams.names())], label="Record type"
-    )
-    file = forms.FileField(
+    file = FilesField(
         allow_empty_file=True,
-        help_text="CSV or Excel (.xlsx) with a header row, NDJSON or JSON; optionally gzipped (.gz)",
+        help_text="CSV or Excel (.xlsx) with a header row, NDJSON or JSON; optionally gzipped (.gz). "
+        "Or the export of another system: its ZIP archive, or its files together.",
+    )
+    stream = forms.ChoiceField(
+        choices=lambda: [("", "as the columns tell"), *((name, name) for name in streams.names())],
+        required=False,
+        label="Record type",
+    )
+    kind = forms.ChoiceField(
+        choices=lambda: [("", "choose …"), *((name, name) for name in streams.kinds())], required=False
     )
     sheet = forms.CharField(
         required=False, max_length=100, help_text="For Excel files with several sheets. Empty = first sheet."
     )
-    field_order = ("stream", "file", "sheet", "clear_missing", "again")
+    field_order = ("file", "stream", "kind", "sheet")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in streams.upload_fields():
+            text = "Of all records of an exported file. Empty = a new one."
+            self.fields[name] = forms.CharField(required=False, max_length=64, help_text=text)
+        self.order_fields([*self.field_order, *streams.upload_fields(), "clear_missing", "again"])
+        self.hide_kind()
+
+    def hide_kind(self) -> None:
+        """It is asked only where a file does not tell it."""
+        self.fields["kind"].widget = forms.HiddenInput()
+
+    def ask_for_kind(self, error: UnknownKind) -> None:
+        self.fields["kind"].widget = forms.Select(choices=[("", "choose …"), *((name, name) for name in error.kinds)])
+        self.add_error("kind", f"{error.about} Choose its kind, and the file again.")
 
 
 def client_of(request: HttpRequest) -> str:
@@ -60,13 +97,15 @@ def upload_page(admin: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
     found, why_not_kept = None, ""
     if request.method == "POST" and form.is_valid():
         with TemporaryFiles() as opened, RefusalsIn(form):
-            file = _examine(request, form, opened)
+            files = _examine(request, form, opened)
             if "_preview" not in request.POST:
-                return ingest(admin, request, file, form.cleaned_data)
+                return ingest(admin, request, files, form.cleaned_data)
             try:
-                return _to_preview(previews.keep(file, client_of(request)))
+                return _to_preview([previews.keep(file, client_of(request)) for file in files])
             except previews.NoRoom as reason:
-                found, why_not_kept = first_look(file), str(reason)
+                first = files[0]
+                found = first_look(first.parts[0] if isinstance(first, FileSet) else first)
+                why_not_kept = str(reason)
     client = client_of(request)
     context = {
         **admin.admin_site.each_context(request),
@@ -84,31 +123,51 @@ def upload_page(admin: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
 
 
 def _previews_of(client: str) -> QuerySet[UploadPreview]:
-    own = UploadPreview.objects.filter(client=client).exclude(ready_at=None).order_by("-pk")
+    own = UploadPreview.objects.filter(client=client, part_of=None).exclude(ready_at=None).order_by("-pk")
     return own.only("name", "stream", "created_at")
 
 
-def _to_preview(preview: UploadPreview) -> HttpResponse:
-    return HttpResponseRedirect(reverse("admin:ingestion_upload_preview", args=[preview.pk]))
+def _to_preview(kept: Sequence[UploadPreview]) -> HttpResponse:
+    """Of several the list of them."""
+    if len(kept) == 1:
+        return HttpResponseRedirect(reverse("admin:ingestion_upload_preview", args=[kept[0].pk]))
+    return HttpResponseRedirect(f"{reverse('admin:ingestion_upload_add')}#previews-heading")
 
 
-def _examine(request: HttpRequest, form: UploadForm, opened: ExitStack) -> RecordFile:
-    """With the columns mapped as this person has mapped them before. Raises ParseError and TooLarge."""
-    sent = form.cleaned_data["file"]
-    stream = streams.get(form.cleaned_data["stream"])
-    name, sheet = strip_unstorable(sent.name, 255), form.cleaned_data["sheet"]
-    source = read_source(sent.file, name, opened, sent.content_type or "", sheet=sheet)
-    mapping = mappings.remembered(client_of(request), stream.name)
-    return inspect_source(source, stream, mapping, is_mapped_later="_preview" in request.POST)
+def _examine(request: HttpRequest, form: UploadForm, opened: ExitStack) -> list[Uploadable]:
+    """With the columns mapped as this person has mapped them before. Raises ParseError, TooLarge, RequestRejected."""
+    chosen, client = form.cleaned_data, client_of(request)
+    options = Options(
+        stream=streams.get(chosen["stream"]) if chosen["stream"] else None,
+        kind=chosen["kind"],
+        sheet=chosen["sheet"],
+        fields={name: chosen[name] for name in streams.upload_fields() if chosen[name]},
+        remembered=partial(mappings.remembered, client),
+        is_mapped_later="_preview" in request.POST,
+    )
+    sent = [
+        SentFile(file=file.file, name=strip_unstorable(file.name, 255), content_type=file.content_type or "")
+        for file in chosen["file"]
+    ]
+    return inspect_sent(sent, options, opened)
 
 
-def ingest(admin: ReadOnlyAdmin, request: HttpRequest, file: RecordFile, decided: Mapping[str, Any]) -> HttpResponse:
+def ingest(
+    admin: ReadOnlyAdmin, request: HttpRequest, files: Sequence[Uploadable], decided: Mapping[str, Any]
+) -> HttpResponse:
     raise_if_full()
-    again, clear_missing = decided["again"], decided["clear_missing"]
-    [upload] = ingest_files([file], client_of(request), again=again, clear_missing=clear_missing)
-    log(request, upload, f"Uploaded {upload.name}.", ADDITION)
-    admin.message_user(request, f"Uploaded {upload.name}.", SUCCESS)
-    return HttpResponseRedirect(reverse("admin:ingestion_upload_change", args=[upload.pk]))
+    client, again, clear_missing = client_of(request), decided["again"], decided["clear_missing"]
+    known = {} if again else find_earlier(files, client)
+    uploads = ingest_files(files, client, again=again, clear_missing=clear_missing)
+    for upload in uploads:
+        if upload.pk in {earlier.pk for earlier in known.values()}:
+            admin.message_user(request, f"Already imported: {upload.name}.", INFO)
+            continue
+        log(request, upload, f"Uploaded {upload.name}.", ADDITION)
+        admin.message_user(request, f"Uploaded {upload.name}.", SUCCESS)
+    if len(uploads) > 1:
+        return HttpResponseRedirect(reverse("admin:ingestion_upload_changelist"))
+    return HttpResponseRedirect(reverse("admin:ingestion_upload_change", args=[uploads[0].pk]))
 
 
 class RefusalsIn:
@@ -127,6 +186,8 @@ class RefusalsIn:
             case WouldClearFields():
                 message = f"{error.reason} Tick to clear them, or add them to the file."
                 self.form.add_error("clear_missing", message)
+            case UnknownKind() if isinstance(self.form, UploadForm):
+                self.form.ask_for_kind(error)
             case ParseError() | TooLarge() | BacklogFull() | RequestRejected():
                 self.form.add_error("file" if "file" in self.form.fields else None, str(error))
             case _:

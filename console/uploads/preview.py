@@ -15,6 +15,7 @@ from console.uploads.form import DecisionForm, RefusalsIn, client_of, ingest
 from enrichment import previews, stats
 from ingestion import capacity, streams
 from ingestion.files import mappings
+from ingestion.files.sets import LeftOut, named
 from ingestion.files.spool import TemporaryFiles
 from ingestion.models import UploadPreview
 from ingestion.payloads import ParseError
@@ -56,7 +57,8 @@ def preview_page(admin: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpRes
                 mapping_error = str(error)
         elif form.is_valid():
             with TemporaryFiles() as opened, capacity.heavy_request(), RefusalsIn(form):
-                response = ingest(admin, request, previews.reopen(preview, opened), form.cleaned_data)
+                file = previews.reopen_set(preview, opened) if preview.is_set else previews.reopen(preview, opened)
+                response = ingest(admin, request, [file], form.cleaned_data)
                 preview.delete()
                 return response
     context = {
@@ -65,14 +67,16 @@ def preview_page(admin: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpRes
         "opts": admin.opts,
         "form": form,
         "mapping_error": mapping_error,
-        **_context(preview),
+        "expires_at": preview.created_at + previews.LIFETIME,
+        **(_context_of_set(preview) if preview.is_set else _context(preview)),
     }
-    return TemplateResponse(request, "admin/enrichment/upload_preview.html", context)
+    template = "upload_preview_set" if preview.is_set else "upload_preview"
+    return TemplateResponse(request, f"admin/enrichment/{template}.html", context)
 
 
 def _find(request: HttpRequest, pk: int) -> UploadPreview:
     """Of this person alone."""
-    own = UploadPreview.objects.filter(client=client_of(request), stream__in=streams.names())
+    own = UploadPreview.objects.filter(client=client_of(request), stream__in=streams.names(), part_of=None)
     preview = own.exclude(ready_at=None).filter(pk=pk).first()
     if preview is None:
         hours = duration(previews.LIFETIME.total_seconds())
@@ -103,11 +107,31 @@ def _context(preview: UploadPreview) -> dict[str, Any]:
     }
 
 
+def _context_of_set(preview: UploadPreview) -> dict[str, Any]:
+    parts = [{"preview": part, **_context(part)} for part in preview.files.order_by("pk")]
+    is_checking = any(part["is_checking"] for part in parts)
+    names = ("checked", "invalid", "inserted", "updated", "stale", "waiting", "with_warnings")
+    found = {name: sum(part["found"][name] for part in parts) for name in names}
+    rows = sum(part["preview"].rows for part in parts)
+    return {
+        "preview": preview,
+        "look": preview.first_look,
+        "parts": parts,
+        "left_out": named(LeftOut(path, reason) for path, reason in preview.first_look["left_out"]),
+        "found": found,
+        "rows": rows,
+        "stored": found["inserted"] + found["updated"],
+        "is_checking": is_checking,
+        "percent": 100 * found["checked"] // rows if rows else 0,
+        "workers_alive": not is_checking or stats.cluster_alive(),
+    }
+
+
 def columns_of(preview: UploadPreview) -> list[Column]:
     found = []
     for position, column in enumerate(preview.first_look["columns"]):
         name, field = column["column"], column["field"] or ""
-        is_free = not field or preview.mapping.get(name) == field
+        is_free = not preview.kind and (not field or preview.mapping.get(name) == field)
         found.append(Column(position, name, field, column["suggestion"] or "", is_free))
     return found
 

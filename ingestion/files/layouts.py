@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ingestion.files.csv_reader import MAX_COLUMN_NAME, normalized_name
 from ingestion.refusals import RequestRejected
@@ -30,6 +31,12 @@ class Candidate:
 
 def candidates_of(streams: Iterable[Stream]) -> list[Candidate]:
     return [Candidate(stream, layout) for stream in streams for layout in stream.layouts]
+
+
+def layout_of(stream: Stream, kind: str, given: Mapping[str, Any]) -> Layout | None:
+    """The layout of that kind which gives the most of these members: that of a file that has been recognised."""
+    fitting = [each for each in stream.layouts if each.kind == kind and each.given.items() <= given.items()]
+    return max(fitting, key=lambda each: len(each.given), default=None)
 
 
 def kinds_of(candidates: Iterable[Candidate]) -> list[str]:
@@ -134,7 +141,8 @@ class UnknownKind(RequestRejected):
     def __init__(self, path: str, candidates: Iterable[Candidate]) -> None:
         self.kinds = kinds_of(candidates)
         named = ", ".join(self.kinds)
-        message = f"{path} may be any of these kinds of file: {named}. Say which (kind=), or give it its original name."
+        self.about = f"{path} may be any of these kinds of file: {named}."
+        message = f"{self.about} Say which (kind=), or give it its original name."
         super().__init__(422, message, fields={"kind": [f"must be one of: {named}"]})
 
 

@@ -5,8 +5,9 @@ A set is a ZIP archive, or several files that were sent at once and have layouts
 
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -63,6 +64,10 @@ class SentFile:
     content_type: str = ""
 
 
+def _nothing(stream: str) -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What the sender says of all files."""
@@ -75,6 +80,10 @@ class Options:
     """Values of Stream.upload_fields."""
     mapping: str = ""
     """Of a single file's columns, as read_mapping() takes it."""
+    remembered: Callable[[str], Mapping[str, str]] = _nothing
+    """Stream → column → field, for the columns of a single file that have these names."""
+    is_mapped_later: bool = False
+    """As in inspect_source()."""
 
     @cached_property
     def candidates(self) -> list[Candidate]:
@@ -200,7 +209,8 @@ def _plain(source: SourceFile, stream: Stream, options: Options) -> RecordFile:
     if options.kind:
         raise RequestRejected(422, f"{source.name} has no kind.", fields={"kind": ["is not used for this file"]})
     mapping = read_mapping(options.mapping, stream)
-    file = inspect_source(source, stream, mapping)
+    all_mapped = {**options.remembered(stream.name), **mapping}
+    file = inspect_source(source, stream, all_mapped, is_mapped_later=options.is_mapped_later)
     require_mapped(file, mapping)
     chosen = _check_fields(options.fields, stream)
     made = {name: _make(stream, name) for name in stream.upload_fields if name not in (*chosen, *file.members.fields)}
@@ -360,7 +370,7 @@ def _is_blank(file: BinaryIO) -> bool:
     """Whether there is nothing in it but blanks and NULs, as in some files of real exports."""
     file.seek(0)
     head = file.read(MAX_BLANK)
-    return not head.strip(b"\0 \t\r\n") and len(head) < MAX_BLANK
+    return not head.removeprefix(codecs.BOM_UTF8).strip(b"\0 \t\r\n") and len(head) < MAX_BLANK
 
 
 def _is_compressed(file: BinaryIO) -> bool:

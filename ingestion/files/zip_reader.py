@@ -19,7 +19,7 @@ from openpyxl.xml.constants import ARC_CONTENT_TYPES
 
 from ingestion.files.spool import READ_SIZE, TemporaryFiles, anonymous_tempfile
 from ingestion.payloads import ParseError, TooLarge
-from ingestion.text import cut_short, plain, strip_unstorable
+from ingestion.text import plain, strip_unstorable
 
 ZIP, EMPTY_ZIP = b"PK\x03\x04", b"PK\x05\x06"
 MAX_ENTRIES = 10_000
@@ -31,7 +31,7 @@ MAX_MEMBERS = 200
 MAX_RATIO, RATIO_COUNTS_FROM = 200, 64_000_000
 """To how many times its size an archive may unpack, if that is more than so many bytes."""
 MAX_PATH = 200
-"""Characters of a member's path that are shown."""
+"""Characters of a member's path that are kept, from its end, which tells what it is."""
 NO_TIME = 1980
 """The year that programs write who keep no time."""
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -102,7 +102,8 @@ class Member:
         """Its name in the archive, as a label: without a root, a drive, or steps upwards."""
         parts = re.split(r"[/\\]+", self.entry.filename)
         kept = [part for part in parts if part not in ("", ".", "..") and not re.fullmatch("[A-Za-z]:", part)]
-        return cut_short(plain(strip_unstorable("/".join(kept))), MAX_PATH)
+        path = plain(strip_unstorable("/".join(kept)))
+        return path if len(path) <= MAX_PATH else f"…{path[1 - MAX_PATH :]}"
 
     @property
     def is_clutter(self) -> bool:

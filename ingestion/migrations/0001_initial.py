@@ -149,6 +149,7 @@ class Migration(migrations.Migration):
                 ('sha256', models.CharField(max_length=64)),
                 ('encoding', models.CharField(blank=True, max_length=20)),
                 ('source_notes', models.JSONField(default=list)),
+                ('kind', models.CharField(blank=True, help_text='As in an upload.', max_length=64)),
                 ('given', models.JSONField(default=dict, help_text='As in an upload.')),
                 ('named_fields', models.JSONField(default=dict, help_text='Of these, what the person has named.')),
                 ('mapping', models.JSONField(default=dict, help_text='column → field, besides the columns mapped by their names.')),
@@ -159,6 +160,7 @@ class Migration(migrations.Migration):
                 ('result', models.JSONField(default=dict, help_text='What the check has found so far.')),
                 ('finished_at', models.DateTimeField(help_text='When the check was done, or given up.', null=True)),
                 ('error', models.TextField(blank=True, help_text='Why it was given up.')),
+                ('part_of', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='files', to='ingestion.uploadpreview')),
             ],
             options={
                 'indexes': [models.Index(fields=['client', 'id'], name='preview_client'), models.Index(condition=models.Q(('finished_at', None)), fields=['id'], name='preview_unfinished')],

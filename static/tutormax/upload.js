@@ -4,8 +4,8 @@
 const form = document.getElementById("upload-form");
 
 form.addEventListener("submit", (event) => {
-  const file = form.elements.file.files[0];
-  const isTooLarge = event.submitter?.name === "_preview" && file?.size > Number(form.dataset.maxPreview);
+  const size = [...form.elements.file.files].reduce((sum, file) => sum + file.size, 0);
+  const isTooLarge = event.submitter?.name === "_preview" && size > Number(form.dataset.maxPreview);
   document.getElementById("too-large").hidden = !isTooLarge;
   document.getElementById("sending").hidden = isTooLarge;
   if (isTooLarge) {
