@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 
@@ -26,6 +27,7 @@ MATCH = "match"
 VERSION = "/3"
 MAX_CAST = 10
 MAX_TITLE = 500
+THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 def provider(apply: Apply) -> Provider:
@@ -45,6 +47,7 @@ def provider(apply: Apply) -> Provider:
         parse_choice=parse_choice,
         choice_help=f"Address of a film or series at TMDB, such as {PAGES}/movie/603-the-matrix",
         picture_hosts=lambda: (PICTURES,) if settings.POSTERS else (),
+        notice=notice,
     )
 
 
@@ -55,6 +58,20 @@ def expiry(kind: str) -> timedelta | None:
 
 def why_off() -> str:
     return "" if settings.TMDB_API_KEY else "TMDB_API_KEY is not set."
+
+
+def is_demo() -> bool:
+    """Whether this machine stands in for TMDB: what it says of films is no data of TMDB's."""
+    return urlsplit(settings.TMDB_URL).hostname in THIS_MACHINE
+
+
+def notice() -> str:
+    """As TMDB's terms want it."""
+    return (
+        "Demo data, not from TMDB."
+        if is_demo()
+        else "This product uses the TMDB API but is not endorsed or certified by TMDB."
+    )
 
 
 def ask(questions: Sequence[Question]) -> dict[str, Answer]:

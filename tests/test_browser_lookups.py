@@ -139,7 +139,7 @@ def test_an_operator_decides_what_is_ambiguous(system: System, page: Page) -> No
 def test_an_operator_pauses_and_resumes_a_provider(system: System, page: Page) -> None:
     system.log_in(page, "operator")
     page.goto(f"{system.url}/admin/enrichment/providerstate/")
-    row = page.get_by_role("row", name=re.compile("^TMDB"))
+    row = page.get_by_role("region", name=re.compile("^TMDB"))
     expect(row).to_contain_text("idle")
     row.get_by_role("link", name="Pause").click()
     page.get_by_label("Reason").fill("their maintenance")

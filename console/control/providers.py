@@ -46,8 +46,9 @@ class ProviderRow:
     numbers: dict[str, Any]
     """As `provider_statuses` has them."""
     key: str
-    limit: float
-    """Requests a minute."""
+    limit: str
+    used: int
+    """Percent of the limit, in the last minute."""
     answers: int
     """Of the last full minute."""
     throttled: int
@@ -61,12 +62,7 @@ class ProviderRow:
 
     @property
     def can_resume(self) -> bool:
-        return self.numbers["waiting_for"] in ("paused", "key_refused")
-
-    @property
-    def used(self) -> int:
-        """Percent of the limit, in the last minute."""
-        return round(100 * int(self.numbers["asked_last_minute"]) / self.limit)
+        return bool(self.numbers["paused"]) or self.numbers["waiting_for"] == "key_refused"
 
 
 class ProviderAdmin(ReadOnlyAdmin):
@@ -167,7 +163,8 @@ def provider_rows() -> list[ProviderRow]:
             ProviderRow(
                 numbers=numbers,
                 key="missing" if provider.why_off() else "set" if provider.secret() else "none needed",
-                limit=limit.requests / limit.seconds * 60,
+                limit=f"{thousands(limit.requests)} in {limit.seconds:g} s",
+                used=round(100 * numbers["asked_last_minute"] * limit.seconds / (60 * limit.requests)),
                 answers=answers.get(name, 0),
                 throttled=throttled.get(name, 0),
                 until=max((at for at in (state.blocked_until, state.away_until) if at and at > now), default=None),

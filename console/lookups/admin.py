@@ -103,11 +103,11 @@ class LookupAdmin(LookupListAdmin):
             if self.may(request, PERMISSIONS[action]):
                 of_action = matches if action == ASK_AGAIN else single_candidates(matches)
                 number = of_action[:MAX_COUNTED].count()
-                shown = f" {thousands(number)}" if number < MAX_COUNTED else ""
+                shown = " all" if number == MAX_COUNTED else " 1" if number == 1 else f" all {thousands(number)}"
                 found += [(action, text.format(shown))] if number else []
         return found
 
-    on_all = {ASK_AGAIN: "Ask all{} again…"}
+    on_all = {ASK_AGAIN: "Ask{} again…"}
     """Actions on all matches, and their buttons."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -181,7 +181,7 @@ class LookupAdmin(LookupListAdmin):
 class AmbiguousLookupAdmin(LookupAdmin):
     status = Lookup.Status.AMBIGUOUS
     actions = (ASK_AGAIN, ACCEPT)
-    on_all = {ACCEPT: "Accept all{} with one candidate…", ASK_AGAIN: "Ask all{} again…"}
+    on_all = {ACCEPT: "Accept{} with one candidate…", ASK_AGAIN: "Ask{} again…"}
     list_display = ["question_", "kind_", "candidates_", "rule", "asked"]
     list_filter = [ProviderFilter, KindFilter, AskedFilter, HowFilter, OfUploadFilter]
     empty_text = "Nothing to decide: no lookup has more than one likely answer."

@@ -50,6 +50,7 @@ def lookup_page(
         "lookup": lookup,
         "provider": provider or lookup.provider,
         "choice_help": provider.choice_help if provider else "",
+        "notice": provider.notice() if provider else "",
         "can_paste": bool(provider and provider.parse_choice),
         "may_choose": provider is not None and model_admin.may(request, "choose_answers"),
         "may_ask_again": provider is not None and not lookup.is_chosen and model_admin.may(request, "ask_again"),

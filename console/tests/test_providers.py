@@ -109,16 +109,16 @@ def test_the_page_shows_numbers_and_no_key(operator: Client) -> None:
     for part in (
         "The Oracle",
         "503 Service Unavailable",
-        "Next try",
+        "next try",
         'provider=oracle&amp;status=open">2</a>',
         'provider=oracle&amp;status=failed">1</a>',
         'ambiguouslookup/?provider=oracle">1</a>',
-        '<td data-label="answers/min">9</td>',
-        '25 % <span class="quiet">of 40/10 s</span>',
-        '<td data-label="429s">3</td>',
-        '<td class="text" data-label="key">set</td>',
+        "<dt>Answers/min</dt><dd>9</dd>",
+        '<dt>Limit used</dt><dd>25 % <span class="quiet">of 40 in 10 s</span>',
+        "<dt>Status 429, last hour</dt><dd>3</dd>",
+        "<dt>API key</dt><dd>set</dd>",
         "SIBYL_KEY is not set.",
-        '<td class="text" data-label="key">missing</td>',
+        "<dt>API key</dt><dd>missing</dd>",
     ):
         assert part in text, part
     assert SECRET not in text

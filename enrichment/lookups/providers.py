@@ -103,6 +103,10 @@ def no_secret() -> str:
     return ""
 
 
+def no_notice() -> str:
+    return ""
+
+
 def no_hosts() -> Sequence[str]:
     return ()
 
@@ -160,6 +164,9 @@ class Provider:
     """What may be pasted, with an example."""
     picture_hosts: Callable[[], Sequence[str]] = no_hosts
     """The origins of pictures, as in https://images.example.org: pages with candidates load from there, too."""
+
+    notice: Callable[[], str] = no_notice
+    """A sentence that its terms want where people see its data; empty: none."""
 
     def __str__(self) -> str:
         return self.label or self.name

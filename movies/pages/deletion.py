@@ -12,8 +12,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from movies import libraries
 from movies.models import Entry
-from movies.pages.private import find_library, is_demo, private_page
+from movies.pages.private import find_library, private_page
 from movies.pages.progress import stand_of
+from movies.tmdb import is_demo
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

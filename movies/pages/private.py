@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate
-from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 from csp.decorators import csp
@@ -16,8 +15,6 @@ from django.http.response import HttpResponseBase
 from api.auth import is_staff
 from movies import libraries, tmdb
 from movies.models import Library
-
-THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 View = Callable[Concatenate[HttpRequest, ...], HttpResponseBase]
 
@@ -62,11 +59,6 @@ def find_library(token: str) -> Library:
         raise Http404
     libraries.seen(library)
     return library
-
-
-def is_demo() -> bool:
-    """Whether this machine stands in for TMDB: what it says of films is no data of TMDB's."""
-    return urlsplit(settings.TMDB_URL).hostname in THIS_MACHINE
 
 
 def may_upload(request: HttpRequest) -> bool:

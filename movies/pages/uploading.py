@@ -26,8 +26,9 @@ from ingestion.text import strip_unstorable
 from movies import libraries
 from movies.libraries import DAYS_KEPT
 from movies.models import Library
-from movies.pages.private import find_library, is_demo, may_upload, private_page
+from movies.pages.private import find_library, may_upload, private_page
 from movies.pages.progress import STREAM
+from movies.tmdb import is_demo
 
 CLIENT = "public"
 """As whom everybody who is not logged in uploads."""

@@ -15,9 +15,10 @@ from movies.libraries import DAYS_KEPT
 from movies.models import Library
 from movies.pages.filters import ORDERS, PAGE_SIZE, Selection, choices
 from movies.pages.overview import Overview
-from movies.pages.private import find_library, is_demo, may_upload, private_page
+from movies.pages.private import find_library, may_upload, private_page
 from movies.pages.progress import latest_films, problems_of, stand_of
 from movies.pages.rows import read_library
+from movies.tmdb import is_demo
 
 MAX_OFFERED = 6
 """Candidates of one film."""

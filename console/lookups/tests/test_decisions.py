@@ -219,6 +219,11 @@ def test_further_candidates_are_counted(operator: Client) -> None:
     assert text.count('class="card"') == 20 and "5 more are not shown" in text
 
 
+def test_the_notice_of_the_provider_is_on_the_page(viewer: Client) -> None:
+    with registered(oracle(notice=lambda: "The Oracle <is> not us.")):
+        assert "The Oracle &lt;is&gt; not us." in text_of(viewer.get(page_of(doubt())))
+
+
 def test_what_led_to_what_is_linked(viewer: Client) -> None:
     following = ask(kind="city", key="of 1")
     lookup = ask(status="found", answer=person_of(1), next=following, score=0.875, how="exact")
