@@ -134,6 +134,7 @@ def test_the_filter_is_kept_from_record_to_record(system: System, page: Page) ->
 
 def test_times_are_the_readers_and_ages_grow(system: System, browser: Browser) -> None:
     system.post(tutor(tutor_id="T-1", age=7))
+    manage("shell", "-v0", "-c", ROOT, database_url=system.database_url)
     there = browser.new_context(timezone_id="Asia/Kolkata", viewport={"width": 1280, "height": 900})
     page = there.new_page()
     system.log_in(page, "operator")
@@ -142,6 +143,12 @@ def test_times_are_the_readers_and_ages_grow(system: System, browser: Browser) -
     exact = failed.get_attribute("title") or ""
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+05:30", exact)
     assert failed.inner_text() == exact.removesuffix(" +05:30")
+    page.goto(f"{system.url}/admin/auth/user/")
+    page.locator("#result_list").get_by_role("link", name="operator", exact=True).click()
+    joined = page.locator(".field-date_joined time")  # a page of Django's
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", joined.inner_text())
+    assert (joined.get_attribute("title") or "") == f"{joined.inner_text()} +05:30"
+    page.goto(f"{system.url}/admin/enrichment/deadletter/1/change/")
     age = page.locator("time[data-show=age]").first
     before = age.inner_text()
     expect(age).not_to_have_text(before, timeout=70_000)

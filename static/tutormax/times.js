@@ -40,8 +40,24 @@ function show(time) {
   }
 }
 
+// What Django writes by itself: in fields that are only shown, and in its history of an object.
+const PLAIN = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) ([+-]\d\d)(\d\d)$/;
+
+function markPlainTimes(root) {
+  for (const place of root.querySelectorAll(".readonly, #change-history th")) {
+    const [, date, clock, hours, minutes] = PLAIN.exec(place.textContent.trim()) ?? [];
+    if (date) {
+      const time = document.createElement("time");
+      time.dateTime = `${date}T${clock}${hours}:${minutes}`;
+      time.dataset.show = "time";
+      place.replaceChildren(time);
+    }
+  }
+}
+
 // Also called by refresh.js, for the parts of a page that it has fetched.
 function showTimes(root) {
+  markPlainTimes(root);
   for (const time of root.querySelectorAll("time[data-show]")) {
     const at = new Date(time.dateTime);
     time.title = `${day(at)} ${second(at)} ${offset(at)}`;
