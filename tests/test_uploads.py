@@ -350,8 +350,9 @@ def test_a_preview_tells_how_columns_fit_and_what_is_wrong(client: Client) -> No
     rows = [tutor(), tutor(tutor_id="T-2", age=7), tutor(tutor_id="T-3", age=99)]
     body = csv_of([{"Tutor ID" if name == "tutor_id" else name: row[name] for name in row} | {"x": 1} for row in rows])
     told = previewed(client, body)
-    assert {"column": "Tutor ID", "field": "tutor_id", "suggestion": None} in told["columns"]
-    assert {"column": "x", "field": None, "suggestion": None} in told["columns"]
+    ids = ["T-1001", "T-2"]
+    assert {"column": "Tutor ID", "field": "tutor_id", "suggestion": None, "samples": ids} in told["columns"]
+    assert {"column": "x", "field": None, "suggestion": None, "samples": ["1"]} in told["columns"]
     assert (told["checked"], told["valid"], told["invalid"]) == (3, 2, 1)
     assert [(row["row"], row["id"], row["valid"]) for row in told["rows"]] == [
         (2, "T-1001", True),

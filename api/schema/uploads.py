@@ -124,6 +124,7 @@ class PreviewColumn(TypedDict):
     column: Annotated[str, Field(description="The column's name in the file.")]
     field: Annotated[str | None, Field(description="The field it is mapped to; null: not mapped, and so ignored.")]
     suggestion: Annotated[str | None, Field(description="A field with a similar name, for `map`.")]
+    samples: Annotated[list[str], Field(description="Its first values, cut.")]
 
 
 class PreviewSample(TypedDict):
@@ -305,8 +306,13 @@ PREVIEW_EXAMPLE: dict[str, Any] = {
     "kind": None,
     "format": "csv",
     "columns": [
-        {"column": FIRST.key.replace("_", " ").title(), "field": FIRST.key, "suggestion": None},
-        {"column": "Note", "field": None, "suggestion": None},
+        {
+            "column": FIRST.key.replace("_", " ").title(),
+            "field": FIRST.key,
+            "suggestion": None,
+            "samples": [EXAMPLE_ID],
+        },
+        {"column": "Note", "field": None, "suggestion": None, "samples": ["late"]},
     ],
     "missing_fields": [],
     "cleared_fields": {},

@@ -50,7 +50,7 @@ def test_all_rows_are_checked_by_the_workers_and_then_uploaded(operator: Client)
     assert not Upload.objects.exists()
     text = text_of(operator.get(page))
     assert 'data-refresh="2"' in text and "0 of 5,000 rows checked" in text
-    assert "T-99" in text and "must be at least 18; got 7" in text  # the first rows, at once
+    assert "T-19" in text and "must be at least 18; got 7" in text  # the first rows, at once
     drain()
     text = text_of(operator.get(page))
     assert "data-refresh" not in text

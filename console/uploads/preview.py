@@ -34,6 +34,7 @@ class Column:
     field: str
     """Empty where it is not mapped."""
     suggestion: str
+    samples: list[str]
     is_free: bool
     """Whether the person may map it."""
 
@@ -103,7 +104,6 @@ def _context(preview: UploadPreview) -> dict[str, Any]:
         "percent": 100 * found["checked"] // preview.rows if preview.rows else 0,
         "workers_alive": not is_checking or stats.cluster_alive(),
         "can_map": any(column.is_free for column in columns),
-        "expires_at": preview.created_at + previews.LIFETIME,
     }
 
 
@@ -132,7 +132,7 @@ def columns_of(preview: UploadPreview) -> list[Column]:
     for position, column in enumerate(preview.first_look["columns"]):
         name, field = column["column"], column["field"] or ""
         is_free = not preview.kind and (not field or preview.mapping.get(name) == field)
-        found.append(Column(position, name, field, column["suggestion"] or "", is_free))
+        found.append(Column(position, name, field, column["suggestion"] or "", column["samples"], is_free))
     return found
 
 

@@ -186,7 +186,7 @@ class Checker:
         self.check.rejected += 1
         for name, messages in errors.items():
             general = getattr(messages[0], "general", messages[0])
-            self.check.errors.add(without_position(name), general, {**sample, "value": _shown(_value_at(item, name))})
+            self.check.errors.add(without_position(name), general, {**sample, "value": shown(_value_at(item, name))})
 
     def _warn(self, warnings: Sequence[str], sample: Mapping[str, Any]) -> None:
         self.check.with_warnings += bool(warnings)
@@ -262,5 +262,6 @@ def _value_at(item: Any, name: str) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """As in a cell, cut."""
     return "" if value is None else cut_short(plain(text_of(value)), MAX_VALUE)

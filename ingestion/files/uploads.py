@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -17,7 +18,7 @@ from django.utils import timezone
 
 from ingestion import backlog, doorbell
 from ingestion.capacity import to_the_end
-from ingestion.files.checking import check_file
+from ingestion.files.checking import check_file, shown
 from ingestion.files.csv_reader import Chunk
 from ingestion.files.losses import Losses, losses_of
 from ingestion.files.record_file import RecordFile, fingerprint_of, first_records
@@ -31,6 +32,7 @@ DELIVERY_RECORDS = {"postgresql": 2000, "sqlite": 200}
 """As many as the pipeline processes together."""
 PREVIEW_ROWS = 100
 """Rows that a preview shows."""
+MAX_COLUMN_SAMPLES = 2
 NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
 
 
@@ -311,7 +313,12 @@ def first_look(file: RecordFile) -> dict[str, Any]:
         "kind": file.kind or None,
         "format": file.format,
         "columns": [
-            {"column": column.name, "field": column.field or None, "suggestion": file.suggestion(column)}
+            {
+                "column": column.name,
+                "field": column.field or None,
+                "suggestion": file.suggestion(column),
+                "samples": _samples(records, column.key),
+            }
             for column in (file.csv.own_columns if file.csv else [])
         ],
         "missing_fields": file.missing_fields,
@@ -327,3 +334,9 @@ def first_look(file: RecordFile) -> dict[str, Any]:
             for index, record in enumerate(records)
         ],
     }
+
+
+def _samples(records: Sequence[Any], name: str) -> list[str]:
+    """The first different values of the member."""
+    values = (shown(record.get(name)) for record in records if isinstance(record, dict))
+    return list(islice(dict.fromkeys(filter(None, values)), MAX_COLUMN_SAMPLES))
