@@ -6,7 +6,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tempfile
+import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +17,10 @@ import django
 from playwright.sync_api import Error, Page, sync_playwright
 
 from conftest import find_chromium
+from standins import tmdb
+from standins.export import write_export
+from standins.films import FILMS
+from tests.api import ask
 from tests.servers import ROOT, Cluster, PostgreSQL, WebServer, manage
 
 TARGET = ROOT / "docs" / "screenshots"
@@ -73,6 +80,18 @@ def fix_all(page: Page, url: str) -> None:
     page.get_by_role("button", name="Preview").click()
 
 
+def films(where: str, heading: str = "") -> Callable[[Page, str], None]:
+    """Opens a page of the library of the demo, at this heading or at its top."""
+
+    def go(page: Page, url: str) -> None:
+        uploads = page.request.get(f"{url}/api/uploads").json()["results"]
+        page.goto(f"{next(upload['link'] for upload in uploads if upload['link'])}{where}")
+        if heading:
+            page.get_by_role("heading", name=heading).first.evaluate("heading => heading.scrollIntoView()")
+
+    return go
+
+
 PAGES: dict[str, Callable[[Page, str], None]] = {
     "dashboard": path(""),
     "find": path("find/?q=tutor+T7-x0021"),
@@ -92,6 +111,9 @@ PAGES: dict[str, Callable[[Page, str], None]] = {
     "api-keys": path("ingestion/apikey/"),
     "control": path("ingestion/pausedstream/"),
     "retention": path("enrichment/pruning/"),
+    "films": films(""),
+    "films-calendar": films("", "Viewings in"),
+    "films-grid": films("/films?sort=rating"),
 }
 
 
@@ -99,18 +121,22 @@ def take(names: list[str], target: Path = TARGET) -> None:
     from tests.system import System
 
     target.mkdir(parents=True, exist_ok=True)
-    with PostgreSQL() as server, sync_playwright() as playwright:
+    with PostgreSQL() as server, sync_playwright() as playwright, ExitStack() as stack:
         server.start()
         server.connect().execute("CREATE DATABASE demo")
         database_url = server.url("demo")
         manage("migrate", "--verbosity=0", database_url=database_url)
-        with WebServer(database_url) as web, Cluster(database_url):
+        service = stack.enter_context(tmdb.start(FILMS))
+        environment = {"TMDB_URL": service.url, "TMDB_API_KEY": "any", "TMDB_RATE": "50/1"}
+        with WebServer(database_url, **environment) as web, Cluster(database_url, **environment):
             system = System(web, database_url)
             manage("shell", "-v0", "-c", SUPERUSER, database_url=database_url)
             manage(*DEMO, f"--post={web.url}", f"--key={system.key}", database_url=database_url)
             system.until(lambda: not any(system.stats()["queues"].values()), "the demo data is processed")
+            upload_films(web.url, system.key)
             manage("reprocess", "--stream=sessions", database_url=database_url)
             system.until(lambda: not any(system.stats()["queues"].values()), "what was reprocessed is processed")
+            system.until(lambda: films_are_done(web.url, system.key), "the films are looked up")
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
             for look, width, height, scheme in LOOKS:
                 context = browser.new_context(
@@ -122,6 +148,19 @@ def take(names: list[str], target: Path = TARGET) -> None:
                     PAGES[name](page, web.url)
                     shoot(page, target / f"{name}-{look}.png")
                 context.close()
+
+
+def upload_films(url: str, key: str) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        export = write_export(Path(directory) / "letterboxd-demo.zip").read_bytes()
+    headers = {"Authorization": f"Api-Key {key}", "Content-Type": "application/octet-stream"}
+    request = urllib.request.Request(f"{url}/api/uploads?name=letterboxd-demo.zip&library=demo", export, headers)
+    with urllib.request.urlopen(request):
+        pass
+
+
+def films_are_done(url: str, key: str) -> bool:
+    return all(upload["status"] == "completed" for upload in ask(f"{url}/api/uploads", key)[2]["results"])
 
 
 def shoot(page: Page, file: Path) -> None:

@@ -103,7 +103,7 @@ def test_from_the_file_chooser_to_the_films(site: Site, page: Page, export: Path
     for name in ("Release years", "Ratings", "Decades"):
         expect(page.locator("figcaption", has_text=name)).to_be_visible()
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         assert faults(page) == []
 
     # A bar leads to its films, as does the table below it, and a day of the calendar.

@@ -89,10 +89,11 @@ def _context(request: HttpRequest, library: Library, here: str) -> dict[str, Any
 
 def _progress(library: Library) -> dict[str, Any]:
     stand = stand_of(library)
+    problems = problems_of(library, stand.counts)
     return {
         "stand": stand,
         "latest": [] if stand.is_done else latest_films(library),
-        "problems": problems_of(library, stand.counts),
+        "problems": problems,
         "most_offered": MAX_OFFERED,
-        "few": FEW,
+        "are_few": sum(problem.number for problem in problems) <= FEW,
     }
