@@ -30,6 +30,13 @@ def export(suffix: str = "") -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def records_of(n: int) -> list[dict[str, Any]]:
+    of_film = {"library": "anna", "title": f"Film {n}", "year": 1900 + n, "letterboxd_uri": f"https://boxd.it/f{n}"}
+    liked = [{**of_film, "kind": "likes"}] if n % 2 else []
+    line = {**of_film, "kind": "diary", "letterboxd_uri": f"https://boxd.it/v{n}", "watched_on": "2025-01-01"}
+    return [{**of_film, "kind": "watched"}, {**of_film, "kind": "ratings", "rating": 3.5}, *liked, line]
+
+
 def check(suffix: str = "") -> None:
     rows = {row.title: row for row in LibraryFilm.objects.all()}
     assert sorted(rows) == sorted(f"Film {n}{suffix}" for n in range(FILMS))
@@ -41,16 +48,7 @@ def check(suffix: str = "") -> None:
 
 def test_records_of_one_library_by_four_workers() -> None:
     """As clients post them: one by one, of all kinds, in any order."""
-    records = [
-        {"library": "anna", "kind": kind, "title": f"Film {n}", "year": 1900 + n, **own}
-        for n in range(FILMS)
-        for kind, own in [
-            ("watched", {"letterboxd_uri": f"https://boxd.it/f{n}"}),
-            ("ratings", {"letterboxd_uri": f"https://boxd.it/f{n}", "rating": 3.5}),
-            *([("likes", {"letterboxd_uri": f"https://boxd.it/f{n}"})] if n % 2 else []),
-            ("diary", {"letterboxd_uri": f"https://boxd.it/v{n}", "watched_on": "2025-01-01"}),
-        ]
-    ]
+    records = [record for n in range(FILMS) for record in records_of(n)]
     random.Random(1).shuffle(records)
     for start in range(0, len(records), 5):
         deliver("entries", *records[start : start + 5])
