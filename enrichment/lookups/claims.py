@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from enrichment.lookups import answers, control
@@ -39,9 +42,10 @@ class Outcome:
     """Of an error: no other question was answered while this one was being asked."""
 
 
-def claim(provider: Provider, number: int) -> list[Lookup]:
-    """Up to so many lookups that are due: new ones in their turn, then those that a person has asked again, then those
-    that were not found or failed, then refreshes. Commits; they carry their claim.
+def claim(provider: Provider, batches: int) -> list[Lookup]:
+    """Up to so many batches of lookups that are due: new ones in their turn, then those that a person has asked again,
+    then those that were not found or failed, then refreshes. Whatever shares a batch with one whose turn it is comes
+    with it. Commits; they carry their claim.
     """
     due = Lookup.objects.due().filter(provider=provider.name, chosen_at=None)
     settled = due.exclude(status=Lookup.Status.OPEN).order_by("due_at", "id")
@@ -49,14 +53,24 @@ def claim(provider: Provider, number: int) -> list[Lookup]:
     with transaction.atomic(durable=True):
         found: dict[int, Lookup] = {}
         for queue in queues:
-            rest = number - len(found)
-            if rest > 0:
-                found |= {row.pk: row for row in queue.select_for_update(skip_locked=True, no_key=True)[:rest]}
+            while batches > 0 and (rows := _next_of_one_kind(provider, queue.exclude(pk__in=found), batches)):
+                found |= {row.pk: row for row in rows}
+                batches -= math.ceil(len(rows) / provider.batch_of(rows[0].kind))
         return _take(found)
 
 
+def _next_of_one_kind(provider: Provider, queue: QuerySet[Lookup], batches: int) -> list[Lookup]:
+    """So many batches, locked. Questions answered singly are taken as they come, whatever their kind."""
+    rows = queue.select_for_update(skip_locked=True, no_key=True)
+    first = list(rows[:batches])
+    if not first or provider.batch_of(first[0].kind) == 1:
+        return list(itertools.takewhile(lambda row: provider.batch_of(row.kind) == 1, first))
+    kind = first[0].kind
+    return list(rows.filter(kind=kind)[: batches * provider.batch_of(kind)])
+
+
 def claim_trial(provider: Provider) -> list[Lookup]:
-    """One question, to see whether a provider that was away is back. If it is one that has failed before, one that was
+    """One batch, to see whether a provider that was away is back. If it has failed before, one that was
     answered before comes with it, so that it turns out whose fault the failures are.
     """
     trial = claim(provider, 1)

@@ -31,4 +31,8 @@ class RunnerStopped(ProviderUnavailable):
 
 
 class KeyRefused(ProviderError):
-    """401, 403: the provider stops until there is another key, or a person resumes it."""
+    """401, 403: the provider stops until there is another key, or a person resumes it. `ask` may catch it."""
+
+    def __init__(self, message: str, status: int = 401) -> None:
+        super().__init__(message)
+        self.status = status

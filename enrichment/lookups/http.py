@@ -10,7 +10,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from http.client import HTTPException
 from typing import Any
@@ -27,7 +27,7 @@ from enrichment.lookups.limits import Slots
 from enrichment.lookups.providers import MAX_THREADS, Provider
 from ingestion.text import cut_short, strip_unstorable
 
-__all__ = ["KeyRefused", "ProviderError", "ProviderUnavailable", "QuestionError", "Throttled", "get_json"]
+__all__ = ["KeyRefused", "ProviderError", "ProviderUnavailable", "QuestionError", "Throttled", "get_json", "post_form"]
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
@@ -61,18 +61,30 @@ def get_json(
 
     For `ask` alone: waits for a slot, and after a 429 for another one. Raises ProviderError.
     """
-    asked, slots = providers.get(provider), limits.slots_for(provider)
     query = {
         name: str(value).lower() if value is True or value is False else str(value)
         for name, value in (params or {}).items()
     }
-    sent = {"User-Agent": f"TutorMax/{settings.VERSION}", "Accept": "application/json", "Accept-Encoding": "gzip"}
-    url = urljoin(f"{asked.base_url}/", path_or_url if "://" in path_or_url else path_or_url.lstrip("/"))
+    url = urljoin(
+        f"{providers.get(provider).base_url}/", path_or_url if "://" in path_or_url else path_or_url.lstrip("/")
+    )
     if query:
         url += ("&" if "?" in url else "?") + urlencode(query, errors="replace")
+    return _json(provider, url, headers or {}, None, list(query.values()))
+
+
+def post_form(provider: str, url: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Any:
+    """The JSON answered to a form, as services give out tokens. As `get_json` otherwise; `url` is a whole address."""
+    sent = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
+    return _json(provider, url, sent, urlencode(form).encode(), list(form.values()))
+
+
+def _json(provider: str, url: str, headers: Mapping[str, str], form: bytes | None, secrets: Sequence[str]) -> Any:
+    asked, slots = providers.get(provider), limits.slots_for(provider)
+    sent = {"User-Agent": f"TutorMax/{settings.VERSION}", "Accept": "application/json", "Accept-Encoding": "gzip"}
     try:
-        answered = _answer(asked, slots, url, {**sent, **(headers or {})})
-        found = _read(asked, answered, [*query.values(), *(headers or {}).values()])
+        answered = _answer(asked, slots, url, {**sent, **headers}, form)
+        found = _read(asked, answered, [*secrets, *headers.values()])
     except Throttled:
         raise
     except ProviderError:
@@ -82,18 +94,18 @@ def get_json(
     return found
 
 
-def _answer(provider: Provider, slots: Slots, url: str, headers: Mapping[str, str]) -> Answered:
+def _answer(provider: Provider, slots: Slots, url: str, headers: Mapping[str, str], form: bytes | None) -> Answered:
     """The first answer that is neither 429 nor a redirect to the same host."""
     redirects = refusals = 0
     while True:
         slots.take()
-        answered = _request(provider, url, headers)
+        answered = _request(provider, url, headers, form)
         if answered.status == 429:
             slots.block(_retry_after(provider, answered))
             refusals += 1
             if refusals == MAX_REFUSALS:
                 raise Throttled(f"{provider} answered 429 {MAX_REFUSALS} times in a row.")
-        elif answered.status in (301, 302, 303, 307, 308):
+        elif form is None and answered.status in (301, 302, 303, 307, 308):
             target = urljoin(url, answered.headers.get("Location", ""))
             redirects += 1
             if redirects > MAX_REDIRECTS:
@@ -123,7 +135,7 @@ def _read(provider: Provider, answered: Answered, secrets: Iterable[str]) -> Any
         raise ProviderUnavailable(f"{provider} answered something that is no JSON.")
     message = f"{provider} answered {status}{_quoted(answered.body, secrets)}"
     if status in (401, 403):
-        raise KeyRefused(message)
+        raise KeyRefused(message, status)
     if 400 <= status < 500 and status not in (408, 425):
         raise QuestionError(message, status)
     raise ProviderUnavailable(message)
@@ -150,13 +162,13 @@ def _quoted(body: bytes, secrets: Iterable[str]) -> str:
     return f": {cut_short(' '.join(strip_unstorable(said).split()), MAX_QUOTED)}"
 
 
-def _request(provider: Provider, url: str, headers: Mapping[str, str]) -> Answered:
+def _request(provider: Provider, url: str, headers: Mapping[str, str], form: bytes | None) -> Answered:
     """One request. ProviderUnavailable without a complete answer in time: raised where no other error is being handled,
     so that no traceback shows the address.
     """
     _of_thread.deadline = time.monotonic() + TOTAL_TIMEOUT
     try:
-        return _send(url, headers)
+        return _send(url, headers, form)
     except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
         why = _why(error)
     finally:
@@ -164,10 +176,17 @@ def _request(provider: Provider, url: str, headers: Mapping[str, str]) -> Answer
     raise ProviderUnavailable(f"{provider} {why}.")
 
 
-def _send(url: str, headers: Mapping[str, str]) -> Answered:
+def _send(url: str, headers: Mapping[str, str], form: bytes | None) -> Answered:
     timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)
     response = _manager(_proxy(url)).urlopen(
-        "GET", url, headers=headers, redirect=False, retries=False, timeout=timeout, preload_content=False
+        "GET" if form is None else "POST",
+        url,
+        body=form,
+        headers=headers,
+        redirect=False,
+        retries=False,
+        timeout=timeout,
+        preload_content=False,
     )
     try:
         body = _body(response)

@@ -123,8 +123,8 @@ def describe_key(question: Question) -> Description:
 class Provider:
     """An outside service: how often it may be asked, how, and what follows from its answers.
 
-    `ask` gets up to `batch` questions of one kind and returns key → answer; a key that is absent was not found. It runs
-    in a thread and does HTTP alone, by `http.get_json`: never a query.
+    `ask` gets up to `batch` questions, all of one kind, and returns key → answer; a key that is absent was not found.
+    It runs in a thread and does HTTP alone, by `http.get_json`: never a query.
 
     `apply` gets lookups just answered, with their rows locked, in the transaction that stores the answers; and those a
     person has decided. What it raises undoes that transaction. It gets answers again when they are refreshed, and an
@@ -140,7 +140,8 @@ class Provider:
     """As pages call it; empty: the name."""
     url: str | Callable[[], str] = ""
     """What relative addresses in `get_json` begin with."""
-    batch: int = 1
+    batch: int | Callable[[str], int] = 1
+    """How many questions one request answers; or by kind."""
     max_retry_after: float = 600
     """Seconds: the longest Retry-After that is believed."""
     expiry: Callable[[str], timedelta | None] = after_30_days
@@ -174,6 +175,9 @@ class Provider:
     @property
     def limit(self) -> Rate:
         return Rate(*(self.rate() if callable(self.rate) else self.rate))
+
+    def batch_of(self, kind: str) -> int:
+        return self.batch(kind) if callable(self.batch) else self.batch
 
     @property
     def base_url(self) -> str:

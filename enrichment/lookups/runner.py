@@ -69,16 +69,19 @@ class Desk:
         free = min(threads - self.batches, waiting - self.slots.waiting)
         return free if 4 * free >= waiting else 0
 
-    def ask(self, lookups: Sequence[Lookup]) -> None:
-        """Has the threads ask these, in batches of one kind."""
+    def ask(self, lookups: Sequence[Lookup]) -> int:
+        """Has the threads ask these, in batches of one kind; returns how many batches."""
+        before = self.batches
         self.claimed |= {lookup.pk: lookup for lookup in lookups}
         for kind in dict.fromkeys(lookup.kind for lookup in lookups):
-            for batch in batched((lookup for lookup in lookups if lookup.kind == kind), self.provider.batch):
+            of_kind = (lookup for lookup in lookups if lookup.kind == kind)
+            for batch in batched(of_kind, self.provider.batch_of(kind)):
                 self.batches += 1
                 self._todo.put(batch)
         while self._threads < min(self.batches, self.provider.threads, MAX_THREADS):
             self._threads += 1
             threading.Thread(target=self._work, name=f"lookups-{self.provider.name}", daemon=True).start()
+        return self.batches - before
 
     def gather(self) -> None:
         """Takes over what the threads have done."""
@@ -203,16 +206,15 @@ class Runner:
         for desk in looking:
             desk.next_look = now + LOOK
         for desk, state, clock in _states(looking):
-            wanted = desk.wanted * desk.provider.batch
+            wanted = desk.wanted
             if (
                 not _may_be_asked(desk, state, clock)
                 or not Lookup.objects.due().filter(provider=desk.provider.name).exists()
             ):
                 continue
             found = claims.claim_trial(desk.provider) if state.away_since else claims.claim(desk.provider, wanted)
-            if len(found) == wanted:
+            if desk.ask(found) >= wanted:
                 desk.next_look = 0.0
-            desk.ask(found)
 
     def _report(self) -> None:
         """Every few seconds, for people, when this was; and a new key ends the stop after a refused one."""
