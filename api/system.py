@@ -43,8 +43,8 @@ DOWN = {
 }
 ENDPOINTS = (
     *("/api/deliveries", "/api/deliveries/{id}", "/api/dead-letters"),
-    *("/api/uploads", "/api/uploads/{id}", "/api/uploads/{id}/errors"),
-    *("/api/queue/stats", "/api/stats", "/api/worker", "/metrics", "/health", "/health/live"),
+    *("/api/uploads", "/api/uploads/{id}", "/api/uploads/{id}/errors", "/api/upload", "/api/session/{id}/status"),
+    *("/api/queue/stats", "/api/stats", "/api/worker", "/worker/status", "/metrics", "/health", "/health/live"),
     *("/guide", "/docs", "/redoc", "/openapi.json", "/admin/"),
 )
 """Besides those of the streams."""

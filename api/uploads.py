@@ -89,8 +89,8 @@ class XGzipFileBody(FileBody):
     media_type = "application/x-gzip"
 
 
-class UploadsView(ListView):
-    """Files of records."""
+class FilesView(ApiView):
+    """Takes files in."""
 
     model = Upload
     parser_classes = [
@@ -101,6 +101,31 @@ class UploadsView(ListView):
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         with TemporaryFiles() as self.opened:  # the temporary files of this request
             return super().dispatch(request, *args, **kwargs)
+
+    def take_in(self, request: Request) -> Response:
+        query = read_query(request.query_params, [*SAID, *streams.upload_fields(), "name", *OPTIONS])
+        again, dry_run = (read_flag(query, name) for name in ("again", "dry_run"))
+        read_choice(query, "missing", schema.MISSING_CHOICES)
+        if not dry_run:
+            backlog.raise_if_full()
+        with capacity.heavy_request(request.META):
+            return self.ingest(request, query, again=again, dry_run=dry_run)
+
+    def ingest(self, request: Request, query: dict[str, str], *, again: bool, dry_run: bool) -> Response:
+        files = read_files(request, query, self.opened)
+        if dry_run:
+            previews = [preview(file) for file in files]
+            return Response({"success": True, "dry_run": True, "uploads": previews, "timestamp": timezone.now()})
+        client = client_of(request)
+        is_known = not again and len(find_earlier(files, client)) == len(files)
+        clear_missing = query.get("missing") == "clear"
+        uploads = ingest_files(files, client, again=again, clear_missing=clear_missing)
+        answer = {"success": True, "uploads": statuses_of(request, uploads), "timestamp": timezone.now()}
+        return Response(answer, status=200 if is_known else 201)
+
+
+class UploadsView(FilesView, ListView):
+    """Files of records."""
 
     @property
     def any_scope(self) -> bool:
@@ -153,25 +178,7 @@ class UploadsView(ListView):
         A record replaces the stored one as a whole. So a file that lacks a field which stored records of its keys have
         is rejected (409, with their number and the fields), unless `missing=clear` says that they are to be cleared.
         """
-        query = read_query(request.query_params, [*SAID, *streams.upload_fields(), "name", *OPTIONS])
-        again, dry_run = (read_flag(query, name) for name in ("again", "dry_run"))
-        read_choice(query, "missing", schema.MISSING_CHOICES)
-        if not dry_run:
-            backlog.raise_if_full()
-        with capacity.heavy_request(request.META):
-            return self.ingest(request, query, again=again, dry_run=dry_run)
-
-    def ingest(self, request: Request, query: dict[str, str], *, again: bool, dry_run: bool) -> Response:
-        files = read_files(request, query, self.opened)
-        if dry_run:
-            previews = [preview(file) for file in files]
-            return Response({"success": True, "dry_run": True, "uploads": previews, "timestamp": timezone.now()})
-        client = client_of(request)
-        is_known = not again and len(find_earlier(files, client)) == len(files)
-        clear_missing = query.get("missing") == "clear"
-        uploads = ingest_files(files, client, again=again, clear_missing=clear_missing)
-        answer = {"success": True, "uploads": statuses_of(request, uploads), "timestamp": timezone.now()}
-        return Response(answer, status=200 if is_known else 201)
+        return self.take_in(request)
 
 
 class UploadView(ApiView):

@@ -1,6 +1,7 @@
 from django.urls import re_path
 
 from api.deliveries import DeadLettersView, DeliveriesView, DeliveryView
+from api.earlier import EarlierUploadView, SessionView
 from api.records import BatchView, RecordsView, RecordView, RowsView, RowView
 from api.status import QueueStatsView, StatsView, WorkerView
 from api.uploads import RejectedRowsView, UploadsView, UploadView
@@ -13,6 +14,8 @@ fixed_paths = [
     re_path(r"^uploads/?$", UploadsView.as_view(), name="uploads"),
     re_path(r"^uploads/(?P<id>[0-9]{1,18})/?$", UploadView.as_view(), name="upload"),
     re_path(r"^uploads/(?P<id>[0-9]{1,18})/errors/?$", RejectedRowsView.as_view(), name="upload-errors"),
+    re_path(r"^upload/?$", EarlierUploadView.as_view(), name="earlier-upload"),
+    re_path(r"^session/(?P<id>[0-9]{1,18})/status/?$", SessionView.as_view(), name="session"),
     re_path(r"^queue/stats/?$", QueueStatsView.as_view(), name="queue-stats"),
     re_path(r"^stats/?$", StatsView.as_view(), name="stats"),
     re_path(r"^worker/?$", WorkerView.as_view(), name="worker"),

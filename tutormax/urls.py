@@ -3,6 +3,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from api.docs import DocsView, GuideView, RedocView, SchemaView
+from api.earlier import WorkerStatusView
 from api.errors import unknown_path
 from api.metrics import MetricsView
 from api.system import HealthView, HomeView, LiveView
@@ -12,6 +13,7 @@ urlpatterns = [
     re_path(r"^health/?$", HealthView.as_view(), name="health"),
     re_path(r"^health/live/?$", LiveView.as_view(), name="health-live"),
     re_path(r"^metrics/?$", MetricsView.as_view(), name="metrics"),
+    re_path(r"^worker/status/?$", WorkerStatusView.as_view(), name="worker-status"),
     re_path(r"^openapi\.json/?$", SchemaView.as_view(), name="schema"),
     re_path(r"^docs/?$", DocsView.as_view(), name="docs"),
     re_path(r"^guide/?$", GuideView.as_view(), name="guide"),

@@ -354,9 +354,9 @@ CREATED = Answer(
     example={"success": True, "uploads": [EXAMPLE], "timestamp": "2025-03-01T22:10:02Z"},
 )
 DRY_RUN_ANSWER = Answer(
-    Previewed,
+    Previewed | Uploaded,
     200,
-    "How it would be imported (`dry_run`).",
+    "How it would be imported (`dry_run`); or the upload of an export that was imported before.",
     example={"success": True, "dry_run": True, "uploads": [PREVIEW_EXAMPLE], "timestamp": "2025-03-01T22:10:02Z"},
 )
 HEADER = f"{FIRST.key},{EXAMPLE_FIELD}"
