@@ -131,6 +131,27 @@ def test_from_the_file_chooser_to_the_films(site: Site, page: Page, export: Path
     assert not said
 
 
+def test_from_an_operators_file_chooser_to_the_persons_page(
+    site: Site, page: Page, export: Path, said: list[str]
+) -> None:
+    site.system.log_in(page, "operator")
+    page.get_by_role("link", name="Uploads").click()
+    page.get_by_role("link", name="Upload a file").click()
+    with page.expect_file_chooser() as chooser:
+        page.get_by_label("File", exact=True).click()
+    chooser.value.set_files(export)
+    page.get_by_label("Library").fill("anna")
+    page.get_by_role("button", name="Upload", exact=True).click()
+    expect(page.get_by_role("heading", name="Progress")).to_be_visible()
+    with site.cluster():
+        expect(page.get_by_text("100.0%")).to_be_visible()  # nobody reloads
+    expect(page.locator("dd", has_text=re.compile(r"^112, of these \d+ found"))).to_be_visible()
+    page.get_by_role("link", name="Open the page").click()
+    expect(page.get_by_role("heading", name=DONE)).to_be_visible()
+    expect(page.get_by_text("anna", exact=True)).to_be_visible()
+    assert not said
+
+
 def test_from_to_be_chosen_to_chosen(site: Site, page: Page, export: Path, said: list[str]) -> None:
     with site.cluster():
         upload(page, site, export)

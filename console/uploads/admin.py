@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from django.contrib import admin
@@ -31,6 +32,8 @@ from ingestion.text import plain, thousands
 LABELS = {"enriching": "processing"}
 """Statuses under another name than in the API."""
 BADGES = {"receiving": "pending", "enriching": "pending", "completed": "processed", "failed": "failing"}
+QUESTIONS = {"found": "found", "ambiguous": "to choose", "not_found": "not found", "failed": "failed", "open": "open"}
+"""What the questions that records raise come to, as pages call it."""
 
 
 class UploadAdmin(ReadOnlyAdmin):
@@ -135,6 +138,8 @@ class UploadAdmin(ReadOnlyAdmin):
             "progress": progress,
             "parts": [(part, status_badge(part)) for part in progress.parts],
             "given": {name: upload.given[name] for name in streams.upload_fields() if name in upload.given},
+            "questions": [(name, in_words(numbers)) for name, numbers in progress.questions.items()],
+            "link": link_of(upload),
             "badge": status_badge(progress),
             "kind": badge_of(progress),
             "is_active": is_active(progress),
@@ -181,6 +186,18 @@ def _rows_with_warnings(request: HttpRequest, upload: Upload) -> str:
     if upload.stream not in streams.names():
         return ""
     return list_page(request, streams.get(upload.stream).model, upload=upload.pk, warnings="some")
+
+
+def link_of(upload: Upload) -> str:
+    """The page of the upload for the person who sent it; empty: there is none."""
+    stream = streams.get(upload.stream) if upload.stream in streams.names() else None
+    return stream.upload_link(upload) if stream and stream.upload_link else ""
+
+
+def in_words(numbers: Mapping[str, int]) -> str:
+    """Of the questions that the records raised: "9, of these 6 found, 1 ambiguous, 2 open"."""
+    parts = [f"{thousands(numbers[name])} {label}" for name, label in QUESTIONS.items() if numbers.get(name)]
+    return ", of these ".join([thousands(numbers.get("total", 0)), *([", ".join(parts)] if parts else [])])
 
 
 def status_badge(progress: Progress) -> SafeString:
