@@ -42,6 +42,7 @@ def provider(apply: Apply) -> Provider:
         why_off=why_off,
         secret=lambda: str(settings.TMDB_API_KEY),
         kinds=(MATCH, "movie", "tv"),
+        decided_kinds=(MATCH,),
         describe=describe,
         describe_question=describe_question,
         parse_choice=parse_choice,

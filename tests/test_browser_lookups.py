@@ -106,7 +106,7 @@ def test_an_operator_decides_what_is_ambiguous(system: System, page: Page) -> No
     right.get_by_role("button", name="Choose").click()
 
     # The next one comes by itself: of this one the film is pasted, the last one is not there.
-    expect(page.get_by_text("Chosen: The Promise (2016)")).to_be_visible()
+    expect(page.get_by_text("chosen: The Promise (2016)")).to_be_visible()
     while not page.get_by_role("heading", name="Leo (2023)").is_visible():
         page.get_by_role("link", name=re.compile("Older|Newer")).first.click()
     address = page.get_by_label("Another one")
@@ -128,7 +128,7 @@ def test_an_operator_decides_what_is_ambiguous(system: System, page: Page) -> No
     # A decision is undone by a person alone.
     page.goto(f"{system.url}/admin/enrichment/lookup/?how=chosen")
     page.get_by_role("link", name="Leo (2023)").click()
-    expect(page.get_by_text("Decided by user:operator")).to_be_visible()
+    expect(page.get_by_text("Decided by operator")).to_be_visible()
     expect(page.get_by_role("button", name="Ask again…")).to_have_count(0)
     page.get_by_role("button", name="Undo, and ask again").click()
     expect(page.get_by_role("button", name="Ask again…")).to_be_visible()

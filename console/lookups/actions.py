@@ -9,7 +9,7 @@ from typing import Any, Self
 from django.contrib import messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Count, Max
+from django.db.models import Count, Max, Q
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
@@ -58,7 +58,12 @@ def affected(kind: str, selection: Mapping[str, Any]) -> LookupQuerySet:
 
 
 def single_candidates(found: LookupQuerySet) -> LookupQuerySet:
-    return found.filter(status=Lookup.Status.AMBIGUOUS, candidates__0__isnull=False, candidates__1__isnull=True)
+    """Of these the ambiguous ones with exactly one candidate, which a person may choose."""
+    decided = Q(pk__in=[])
+    for provider in providers.all_providers():
+        decided |= Q(provider=provider.name, kind__in=provider.decided_kinds)
+    one = {"candidates__0__isnull": False, "candidates__1__isnull": True}
+    return found.filter(decided, status=Lookup.Status.AMBIGUOUS, **one)
 
 
 def confirm_and_run(model_admin: LookupListAdmin, request: HttpRequest, kind: str) -> HttpResponseBase:
@@ -79,6 +84,7 @@ def confirm_and_run(model_admin: LookupListAdmin, request: HttpRequest, kind: st
     context = {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,
+        "list_title": model_admin.list_title,
         "title": TITLES[kind].format(counted(count)),
         "kind": kind,
         "verb": VERBS[kind],

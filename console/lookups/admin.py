@@ -53,6 +53,8 @@ class LookupAdmin(LookupListAdmin):
     search_help_text = "Exact key"
     change_list_template = "admin/lookups/list.html"
     paginator = NewestPaginator
+    empty_value_display = ""
+    list_title = "All lookups"
     empty_text = "No lookups: no record has raised a question to a provider yet."
 
     # Permissions and actions.
@@ -86,7 +88,7 @@ class LookupAdmin(LookupListAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changes: Any = super().get_changelist_instance(request)
-        changes.result_list = list(changes.result_list.defer("answer"))
+        changes.result_list = list(changes.result_list.select_related("next"))
         for lookup in changes.result_list:
             lookup.described = page.question_of(lookup)
             lookup.of_kind = changes.get_query_string({"provider": lookup.provider, "kind": lookup.kind})
@@ -116,7 +118,11 @@ class LookupAdmin(LookupListAdmin):
             raise PermissionDenied  # Django would only say that there is no such action
         if not all(re.fullmatch("[0-9]{1,18}", pk) for pk in request.POST.getlist(ACTION_CHECKBOX_NAME)):
             raise BadRequest("Invalid selection of lookups.")
-        context = {"empty_text": self.empty_text, "bulk_history": page.bulk_history(MAX_BULK_ACTIONS)}
+        context = {
+            "title": self.list_title,
+            "empty_text": self.empty_text,
+            "bulk_history": page.bulk_history(MAX_BULK_ACTIONS),
+        }
         return super().changelist_view(request, context | (extra_context or {}))
 
     @admin.display(description="question")
@@ -137,8 +143,9 @@ class LookupAdmin(LookupListAdmin):
         if lookup.last_error:
             return cut_short(plain(lookup.last_error), MAX_ERROR)
         rule = format_html('<a href="{}">{}</a>', lookup.of_rule, plain(lookup.how)) if lookup.how else ""
-        named = self.candidates_(lookup) if lookup.status == Lookup.Status.AMBIGUOUS else ""
-        return format_html_join(SafeString("<br>"), "{}", [[part] for part in (rule, named) if part])
+        answer = page.answer_card(lookup)
+        named = cut_short(answer.name, MAX_ERROR) if answer else self.candidates_(lookup)
+        return format_html_join(SafeString("<br>"), "{}", [[part] for part in (named, rule) if part])
 
     @admin.display(description="candidates")
     def candidates_(self, lookup: Lookup) -> str:
@@ -184,6 +191,7 @@ class AmbiguousLookupAdmin(LookupAdmin):
     on_all = {ACCEPT: "Accept{} with one candidate…", ASK_AGAIN: "Ask{} again…"}
     list_display = ["question_", "kind_", "candidates_", "rule", "asked"]
     list_filter = [ProviderFilter, KindFilter, AskedFilter, HowFilter, OfUploadFilter]
+    list_title = "Ambiguous lookups"
     empty_text = "Nothing to decide: no lookup has more than one likely answer."
 
     @admin.display(description="rule")

@@ -20,6 +20,7 @@ BADGES = {"open": "pending", "found": "processed", "not_found": "discarded", "am
 class LookupListAdmin(ReadOnlyAdmin):
     status: Lookup.Status | None = None
     """Of the lookups that it lists; None for all."""
+    list_title: str
 
     def may(self, request: HttpRequest, action: str) -> bool:
         return request.user.has_perm(f"enrichment.{action}")

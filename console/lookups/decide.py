@@ -52,13 +52,15 @@ def lookup_page(
         "choice_help": provider.choice_help if provider else "",
         "notice": provider.notice() if provider else "",
         "can_paste": bool(provider and provider.parse_choice),
-        "may_choose": provider is not None and model_admin.may(request, "choose_answers"),
+        "may_choose": page.can_be_decided(lookup) and model_admin.may(request, "choose_answers"),
         "may_ask_again": provider is not None and not lookup.is_chosen and model_admin.may(request, "ask_again"),
+        "decided_by": lookup.chosen_by.removeprefix("user:"),
         "state": state_of(lookup),
         "status_badge": status_badge(lookup),
         "is_due": lookup.due_at is not None and lookup.due_at <= timezone.now(),
         "choose_page": model_admin.url("choose", lookup.pk, query=preserved),
         "list_page": model_admin.url("changelist", query=request.GET.get("_changelist_filters", "")),
+        "list_title": model_admin.list_title,
         "preserved": preserved,
         "newer": newer,
         "older": older,
@@ -76,7 +78,7 @@ def find(model_admin: LookupListAdmin, request: HttpRequest, object_id: str) -> 
         raise PermissionDenied
     pk, lookup = unquote(object_id), None
     if pk.isascii() and pk.isdecimal() and len(pk) < 19:
-        lookup = Lookup.objects.select_related("next").defer("next__answer", "next__candidates").filter(pk=pk).first()
+        lookup = Lookup.objects.select_related("next").filter(pk=pk).first()
     if lookup is None:
         raise Http404("No such lookup.")
     return lookup
@@ -97,8 +99,8 @@ def decide(model_admin: LookupListAdmin, request: HttpRequest, object_id: str) -
         raise PermissionDenied
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    if page.provider_of(lookup) is None:
-        raise BadRequest("The provider of this lookup is not registered.")
+    if not page.can_be_decided(lookup):
+        raise BadRequest("This lookup cannot be decided by a person.")
     try:
         text = _decide(request, lookup)
     except Refused as refusal:
@@ -167,7 +169,8 @@ def _go_on(model_admin: LookupListAdmin, request: HttpRequest, lookup: Lookup, t
         model_admin.message_user(request, text, messages.SUCCESS)
         return HttpResponseRedirect(here)
     name = page.question_of(lookup).name
-    message = format_html('{}: {} <a href="{}">Change or undo</a>', cut_short(name, 100), text, here)
+    what = f"{cut_short(name, 100)}: {text[:1].lower()}{text[1:]}"
+    message = format_html('{} <a href="{}">Change or undo</a>', what, here)
     model_admin.message_user(request, message, messages.SUCCESS)
     if following:
         return HttpResponseRedirect(model_admin.url("change", following, query=preserved))

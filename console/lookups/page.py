@@ -59,6 +59,12 @@ def provider_of(lookup: Lookup) -> Provider | None:
     return providers.get(lookup.provider) if lookup.provider in providers.names() else None
 
 
+def can_be_decided(lookup: Lookup) -> bool:
+    """By a person, who may do so."""
+    provider = provider_of(lookup)
+    return provider is not None and lookup.kind in provider.decided_kinds
+
+
 def question_of(lookup: Lookup) -> Card:
     provider = provider_of(lookup)
     question = Question(lookup.provider, lookup.kind, lookup.key, lookup.question)
@@ -93,9 +99,11 @@ def _candidate(lookup: Lookup, candidate: Any) -> Card:
 
 
 def answer_card(lookup: Lookup) -> Card | None:
-    if lookup.answer is None:
+    """Of its answer, or rather of the lookup it led to, which says more."""
+    answered = lookup.next if lookup.next and lookup.next.answer is not None else lookup
+    if answered.answer is None:
         return None
-    return _card(description_of(lookup, lookup.answer), provider_of(lookup))
+    return _card(description_of(answered, answered.answer), provider_of(answered))
 
 
 def digest_of(candidate: Any) -> str:

@@ -154,6 +154,8 @@ class Provider:
 
     kinds: Sequence[str] = ()
     """Of its questions: lists in the admin are filtered by them."""
+    decided_kinds: Sequence[str] = ()
+    """Of its questions: those that a person may answer, by a candidate, an address, or that it is not there."""
     describe: Callable[[Json], Description] = describe_as_json
     """A candidate, or an answer, as stored; nothing is asked for it."""
     describe_question: Callable[[Question], Description] = describe_key

@@ -93,7 +93,7 @@ def test_a_candidate_is_chosen_and_the_next_one_comes(operator: Client, applied:
     assert row.due_at is None and row.is_chosen
     assert [row.pk for rows in applied for row in rows] == [lookup.pk]
     text = words_of(operator.get(response["Location"]))
-    assert f"Chosen: Ada 2 (1902), {PAGES}2." in text and page_of(lookup, query=filters) in text
+    assert f"chosen: Ada 2 (1902), {PAGES}2." in text and page_of(lookup, query=filters) in text
 
     response = choose(operator, older, "Ada 1 (1901)", query=filters)
     assert response["Location"] == page_of(newer, query=filters)  # the newest of those passed over
@@ -108,7 +108,7 @@ def test_a_decision_is_locked_and_in_the_history_until_a_person_undoes_it(operat
     choose(operator, lookup, "Ada 2 (1902)")
     assert lookups.ask_again(Lookup.objects.all(), "user:ann") == 0
     text = words_of(viewer.get(page_of(lookup)))
-    assert "Decided by user:operator" in text and "No later run changes that" in text
+    assert "Decided by operator" in text and "No later run changes that" in text
     assert f"Chosen: Ada 2 (1902), {PAGES}2." in text and '<span class="badge is-processed">chosen</span>' in text
     assert "Undo" not in text
 
@@ -130,7 +130,7 @@ def test_not_there(operator: Client, applied: list[Sequence[Lookup]]) -> None:
     assert (row.status, row.answer, row.chosen_by, row.due_at) == ("not_found", None, "user:operator", None)
     assert applied
     text = words_of(operator.get(page_of(lookup)))
-    assert "Decided: not there by user:operator" in text
+    assert "Decided: not there by operator" in text
     assert 'name="_reject"' not in text and 'name="_undo"' in text
     assert "Decided: not there." in text  # the history
 
@@ -199,6 +199,15 @@ def test_a_viewer_decides_nothing(viewer: Client, field: str) -> None:
     assert Lookup.objects.get().status == "ambiguous"
 
 
+def test_what_only_the_provider_knows_is_decided_by_nobody(operator: Client) -> None:
+    lookup = ask(kind="fact", status="ambiguous", candidates=[person_of(1)])
+    text = text_of(operator.get(page_of(lookup)))
+    assert "Choose" not in text and "Not there" not in text and "Ask again…" in text
+    assert operator.post(f"{AMBIGUOUS}{lookup.pk}/choose/", {"_reject": "1", "state": "ambiguous "}).status_code == 400
+    assert "with one candidate" not in text_of(operator.get(AMBIGUOUS))
+    assert Lookup.objects.get().status == "ambiguous"
+
+
 def test_nothing_is_decided_by_a_get(operator: Client) -> None:
     lookup = doubt()
     assert operator.get(f"{AMBIGUOUS}{lookup.pk}/choose/?_reject=1").status_code == 405
@@ -225,9 +234,12 @@ def test_the_notice_of_the_provider_is_on_the_page(viewer: Client) -> None:
 
 
 def test_what_led_to_what_is_linked(viewer: Client) -> None:
-    following = ask(kind="city", key="of 1")
+    following = ask(kind="fact", key="of 1")
     lookup = ask(status="found", answer=person_of(1), next=following, score=0.875, how="exact")
     text = words_of(viewer.get(page_of(lookup, ALL)))
-    assert "city of 1" in text and page_of(following, ALL) in text and "exact, 0.88" in text
+    assert "fact of 1" in text and page_of(following, ALL) in text and "exact, 0.88" in text
     assert f'<a href="{PAGES}1"' in text  # the answer
+    Lookup.objects.filter(pk=following.pk).update(status="found", answer=person_of(1, name="Ada Lovelace"))
+    for page in (page_of(lookup, ALL), ALL):
+        assert "Ada Lovelace (1901)" in words_of(viewer.get(page))  # what is known of it by now
     assert page_of(lookup, ALL) in text_of(viewer.get(page_of(following, ALL)))
