@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from enrichment.lookups import providers
-from enrichment.lookups.limits import MAX_PAUSE
+from enrichment.lookups.limits import pause
 from enrichment.lookups.models import Lookup
 from enrichment.lookups.providers import Answer, Provider
 from enrichment.lookups.questions import raise_wants
@@ -69,16 +69,15 @@ def question_failed(lookup: Lookup, message: str, now: datetime) -> None:
     _fail(lookup, message, Lookup.Fault.QUESTION, now)
 
 
-def provider_failed(lookup: Lookup, message: str, now: datetime, last_success: datetime | None) -> None:
+def provider_failed(lookup: Lookup, message: str, now: datetime, *, others_answered: bool) -> None:
     """The provider did not answer: the question's own fault only if others have been answered since it last failed."""
-    if lookup.failed_at and last_success and last_success > lookup.failed_at:
-        lookup.tries += 1
+    lookup.tries += others_answered
     _fail(lookup, message, Lookup.Fault.PROVIDER, now)
 
 
 def code_failed(lookup: Lookup, message: str, now: datetime) -> None:
     """`ask` or `apply` has a bug: asked again, ever more rarely, until it is mended."""
-    _fail(lookup, message, Lookup.Fault.CODE, now, longest=MAX_CODE_PAUSE)
+    _fail(lookup, message, Lookup.Fault.CODE, now)
 
 
 def apply(lookups: Sequence[Lookup]) -> None:
@@ -118,12 +117,13 @@ def _forget_errors(lookup: Lookup) -> None:
     lookup.fault = lookup.last_error = ""
 
 
-def _fail(lookup: Lookup, message: str, fault: Lookup.Fault, now: datetime, longest: float = MAX_PAUSE) -> None:
-    pause = min(longest, 2.0 ** min(lookup.failures, 20))
+def _fail(lookup: Lookup, message: str, fault: Lookup.Fault, now: datetime) -> None:
+    is_code = fault == Lookup.Fault.CODE
+    seconds = pause(lookup.failures, MAX_CODE_PAUSE) if is_code else pause(max(0, lookup.tries - 1))
     lookup.claim, lookup.failed_at, lookup.fault = "", now, fault
+    lookup.due_at = now + timedelta(seconds=seconds)
     lookup.failures = min(lookup.failures + 1, 1000)
     lookup.last_error = strip_unstorable(message, MAX_ERROR)
-    lookup.due_at = now + timedelta(seconds=pause)
     if lookup.tries < MAX_TRIES:
         return
     lookup.asked_again = False

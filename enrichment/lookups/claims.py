@@ -9,22 +9,22 @@ import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from enrichment.lookups import answers, control
 from enrichment.lookups.errors import KeyRefused, ProviderError, QuestionError, RunnerStopped, Throttled
-from enrichment.lookups.limits import MAX_PAUSE
+from enrichment.lookups.limits import pause
 from enrichment.lookups.models import Lookup, LookupMinute, ProviderState
 from enrichment.lookups.providers import Answer, Provider
 from enrichment.lookups.questions import create
 from ingestion.text import strip_unstorable
 
-LEASE = timedelta(seconds=60)
-"""A claim that is not renewed for so long is of a process that has died."""
 LOCK_TIMEOUT = "2s"
 """So long the storing of an answer waits for a row; then it is tried again."""
 
@@ -40,6 +40,11 @@ class Outcome:
     result: Answer | Exception
     alone: bool = False
     """Of an error: no other question was answered while this one was being asked."""
+
+
+def lease() -> timedelta:
+    """A claim that is not renewed for so long is of a process that has died."""
+    return timedelta(seconds=settings.CLAIM_LEASE)
 
 
 def claim(provider: Provider, batches: int) -> list[Lookup]:
@@ -87,7 +92,7 @@ def _take(found: Mapping[int, Lookup]) -> list[Lookup]:
     if not found:
         return []
     mark = secrets.token_hex(16)
-    Lookup.objects.filter(pk__in=found).update(claim=mark, due_at=Now() + LEASE, asked_at=Now())
+    Lookup.objects.filter(pk__in=found).update(claim=mark, due_at=Now() + lease(), asked_at=Now())
     for row in found.values():
         row.claim = mark
     return list(found.values())
@@ -97,7 +102,7 @@ def renew(lookups: Iterable[Lookup]) -> None:
     """Another lease for those that still have the claim they have here."""
     with transaction.atomic():
         kept = [row.pk for row in _held(lookups)]
-        Lookup.objects.filter(pk__in=kept).update(due_at=Now() + LEASE)
+        Lookup.objects.filter(pk__in=kept).update(due_at=Now() + lease())
 
 
 def release(lookups: Iterable[Lookup]) -> None:
@@ -139,51 +144,59 @@ def _store(provider: Provider, outcomes: Sequence[Outcome], counts: Counter[str]
             with connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
         state = ProviderState.objects.annotate(now=Now()).get(provider=provider.name)
-        changed = _settle(provider, outcomes, state.now, state.last_success_at)
+        changed, at_fault = _settle(provider, state, outcomes)
         answers.apply(changed)
         numbers = Counter(counts)
         numbers.update(str(row.status) for row in changed if row.answered_at == state.now)
         if numbers.total():
             LookupMinute.objects.add(provider.name, state.now, numbers)
-        _note(provider, state, outcomes, state.now)
+        own = [outcome.result for outcome in outcomes if outcome.lookup.pk in at_fault]
+        others = [outcome for outcome in outcomes if outcome.lookup.pk not in at_fault]
+        _note(provider, state, others, any(isinstance(error, QuestionError) for error in own))
     counts.clear()
     return numbers
 
 
-def _settle(
-    provider: Provider, outcomes: Sequence[Outcome], now: datetime, last_success: datetime | None
-) -> list[Lookup]:
-    """Changes and saves the rows whose claim still holds, and those whose answers came along with others; returns
-    those that `apply` has to know of.
+def _settle(provider: Provider, state: Any, outcomes: Sequence[Outcome]) -> tuple[list[Lookup], set[int]]:
+    """Changes and saves the rows whose claim still holds, and those whose answers came along with others.
+
+    Returns those that `apply` has to know of, and the ids of those that were not answered by their own fault.
     """
     also = _create_also(provider, outcomes)
+    # One that was asked beside it has shown that the provider is back (see claim_trial).
+    others_answered = bool(state.away_since) and any(isinstance(outcome.result, Answer) for outcome in outcomes)
     claimed = {outcome.lookup.pk: outcome for outcome in outcomes}
-    changed = []
+    changed: list[Lookup] = []
+    at_fault: set[int] = set()
     for row in Lookup.objects.lock({*claimed, *also}):
-        outcome, status = claimed.get(row.pk), row.status
+        outcome, status, tries = claimed.get(row.pk), row.status, row.tries
         result = outcome.result if outcome and row.claim == outcome.lookup.claim else None
         if row.pk in also and not isinstance(result, Answer):
             result = also[row.pk]
         if result is None or row.is_chosen:
             continue  # claimed anew, or decided by a person
         if isinstance(result, Answer):
-            answers.settle(row, result, provider, now)
+            answers.settle(row, result, provider, state.now)
         else:
-            _take_error(row, result, now, last_success)
+            _take_error(row, result, state, others_answered)
+            if row.tries != tries:
+                at_fault.add(row.pk)
         row.save(update_fields=answers.SAVED_FIELDS)
         if isinstance(result, Answer) or row.status != status:
             changed.append(row)
-    return changed
+    return changed, at_fault
 
 
-def _take_error(row: Lookup, error: Exception, now: datetime, last_success: datetime | None) -> None:
+def _take_error(row: Lookup, error: Exception, state: Any, others_answered: bool) -> None:
+    now, last_success = state.now, state.last_success_at
     match error:
         case RunnerStopped() | Throttled() | KeyRefused():
             row.claim, row.due_at = "", now
         case QuestionError():
             answers.question_failed(row, str(error), now)
         case ProviderError():
-            answers.provider_failed(row, str(error), now, last_success)
+            others_answered |= bool(row.failed_at and last_success and last_success >= row.failed_at)
+            answers.provider_failed(row, str(error), now, others_answered=others_answered)
         case _:
             answers.code_failed(row, f"{type(error).__name__}: {error}", now)
 
@@ -202,9 +215,11 @@ def _create_also(provider: Provider, outcomes: Sequence[Outcome]) -> dict[int, A
     }
 
 
-def _note(provider: Provider, state: ProviderState, outcomes: Sequence[Outcome], now: datetime) -> None:
-    """Whether the provider is there. Last: who books slots waits for this row."""
-    row = ProviderState.objects.filter(provider=provider.name)
+def _note(provider: Provider, state: Any, outcomes: Sequence[Outcome], has_refused: bool) -> None:
+    """Whether the provider is there; it is, too, if it has refused a question. (Last: who books slots waits for the
+    row.)
+    """
+    row, now = ProviderState.objects.filter(provider=provider.name), state.now
     errors = [outcome for outcome in outcomes if isinstance(outcome.result, ProviderError)]
     errors = [outcome for outcome in errors if not isinstance(outcome.result, RunnerStopped | Throttled)]
     if errors:
@@ -212,11 +227,11 @@ def _note(provider: Provider, state: ProviderState, outcomes: Sequence[Outcome],
         row.update(last_error=message, last_error_at=now)
     if refused := [outcome.result for outcome in errors if isinstance(outcome.result, KeyRefused)]:
         control.stop(provider, str(refused[0]))
-    elif any(isinstance(outcome.result, Answer | QuestionError) for outcome in outcomes):
+    elif has_refused or any(isinstance(outcome.result, Answer) for outcome in outcomes):
         row.update(last_success_at=now, away_since=None, away_until=None, away_count=0)
     elif any(outcome.alone for outcome in errors) and (state.away_until is None or state.away_until <= now):
         row.filter(away_count=state.away_count).update(  # of several processes one counts it
             away_since=Coalesce("away_since", now),
-            away_until=now + timedelta(seconds=min(MAX_PAUSE, 2.0 ** min(state.away_count, 10))),
+            away_until=now + timedelta(seconds=pause(state.away_count)),
             away_count=state.away_count + 1,
         )

@@ -32,12 +32,15 @@ SPACING = 1.05
 AHEAD = 0.5
 """Seconds: slots are booked no further ahead, so that little is lost with a process, or used after a 429."""
 MIN_RETRY_AFTER = 1.0
+FIRST_PAUSE = 1.0
 MAX_PAUSE = 60.0
-"""Seconds; pauses double from 1 s up to it."""
+"""Seconds: pauses after errors double from the one up to the other."""
 MAX_WAIT = 10.0
 """Seconds that a thread waits, in the middle of a question, for the end of a Retry-After."""
 POLL = 0.1
 """Seconds until booking is tried again, when all slots are taken for the time being."""
+
+WANTS_PEACE = "{} asks to be left alone for a while (429)."
 
 CLOCKS = {
     "postgresql": "extract(epoch FROM clock_timestamp())::float8",
@@ -57,6 +60,11 @@ BLOCK = """
         ELSE {clock} + %(seconds)s END
     WHERE provider = %(provider)s
 """
+
+
+def pause(errors: int, longest: float = MAX_PAUSE) -> float:
+    """Seconds until something is tried again that has had so many errors in a row before this one."""
+    return min(longest, FIRST_PAUSE * 2.0 ** min(errors, 20))
 
 
 def spacing(provider: Provider) -> float:
@@ -168,8 +176,8 @@ class Slots:
         """A 429: nobody gets a slot for so long; None: the provider did not say how long, and pauses grow."""
         with self.changed:
             if seconds is None:
-                seconds = min(MAX_PAUSE, 2.0**self._refusals, self.provider.max_retry_after)
-                self._refusals = min(self._refusals + 1, 10)
+                seconds = min(pause(self._refusals), self.provider.max_retry_after)
+                self._refusals += 1
             self._to_block = max(self._to_block, seconds)
             self._blocked_until = max(self._blocked_until, time.monotonic() + seconds)
             self.counts["throttled"] += 1
@@ -224,7 +232,7 @@ class Slots:
         if self._closing.is_set():
             raise RunnerStopped("The process is ending.")
         if self._blocked_until - time.monotonic() > MAX_WAIT:
-            raise Throttled(f"{self.provider} asks to be left alone for a while (429).")
+            raise Throttled(WANTS_PEACE.format(self.provider))
 
 
 class _OfThread(threading.local):
@@ -246,8 +254,10 @@ class _OwnSlots(Slots):
     """For a thread that may speak to the database."""
 
     def _next(self) -> float:
-        ProviderState.objects.get_or_create(provider=self.provider.name)
         while not (slots := book(self.provider, 1)):
+            state, _ = ProviderState.objects.get_or_create(provider=self.provider.name)
+            if state.blocked_until and state.blocked_until - timezone.now() > timedelta(seconds=MAX_WAIT):
+                raise Throttled(WANTS_PEACE.format(self.provider))
             time.sleep(POLL)
         return slots[0]
 

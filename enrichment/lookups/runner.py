@@ -20,9 +20,9 @@ from django.db import Error, InterfaceError, OperationalError, connection
 from django.db.models.functions import Now
 
 from enrichment.lookups import answers, claims, control, http, providers
-from enrichment.lookups.claims import LEASE, Outcome
+from enrichment.lookups.claims import Outcome, lease
 from enrichment.lookups.errors import ProviderError, QuestionError
-from enrichment.lookups.limits import MAX_PAUSE, POLL, Slots, of_thread
+from enrichment.lookups.limits import POLL, Slots, of_thread, pause
 from enrichment.lookups.models import Lookup, ProviderState, batched
 from enrichment.lookups.providers import MAX_THREADS, Answer, Provider, Question
 
@@ -30,8 +30,6 @@ LOOK = 1.0
 """Seconds between two looks for work, while there is none."""
 GATHER = 0.02
 """Seconds for which what happens is gathered, to be stored together."""
-RENEW = 15.0
-"""Seconds between two renewals of the claims."""
 GRACE = 2.0
 """Seconds that a stop waits for answers that are on their way."""
 
@@ -144,7 +142,7 @@ class Runner:
         self._changed.set()
 
     def run(self, until_idle: bool = False) -> None:
-        """Until `stop`, or until nothing is due within the next LEASE. Errors of the database are waited for."""
+        """Until `stop`, or until nothing is due within the next lease. Errors of the database are waited for."""
         failures = 0
         while not self._stopping.is_set():
             self._changed.clear()
@@ -154,8 +152,8 @@ class Runner:
                 if until_idle and self._is_idle():
                     break
             except Exception as error:
+                rest = pause(failures)
                 failures += 1
-                rest = min(MAX_PAUSE, 2.0 ** min(failures, 10) / 4)
                 _log(error, rest)
             self._changed.wait(rest)
             self._stopping.wait(GATHER)
@@ -194,7 +192,7 @@ class Runner:
         for desk in self._desks.values():
             if desk.claimed:
                 claims.renew(desk.claimed.values())
-        self._next_renewal = time.monotonic() + RENEW
+        self._next_renewal = time.monotonic() + lease().total_seconds() / 4
 
     def _look(self) -> None:
         """Claims what is due, of the providers that have room for it and may be asked."""
@@ -232,7 +230,7 @@ class Runner:
         """Nothing is being asked, and nothing will be due within a lease: of what others have claimed, neither."""
         if any(desk.claimed for desk in self._desks.values()):
             return False
-        soon = Lookup.objects.filter(chosen_at=None, due_at__lte=Now() + LEASE)
+        soon = Lookup.objects.filter(chosen_at=None, due_at__lte=Now() + lease())
         return not any(
             soon.filter(provider=desk.provider.name).exists()
             for desk, state, now in _states(self._desks.values())
@@ -307,7 +305,7 @@ def _may_be_asked(desk: Desk, state: ProviderState, now: datetime) -> bool:
 def _is_gone(state: ProviderState, now: datetime) -> bool:
     """It is not worth to wait for."""
     blocked, away = state.blocked_until, state.away_since
-    return bool((blocked and blocked > now + LEASE) or (away and away < now - LEASE))
+    return bool((blocked and blocked > now + lease()) or (away and away < now - lease()))
 
 
 def _log(error: Exception, rest: float) -> None:
