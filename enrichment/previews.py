@@ -198,8 +198,8 @@ def delete_expired() -> None:
 
 
 def run_next_step() -> bool:
-    """Checks rows of the oldest preview that no other process is checking; False if there is none."""
-    unfinished = UploadPreview.objects.filter(finished_at=None).exclude(ready_at=None).order_by("pk")
+    """Checks rows of the smallest file that no other process is checking; False if there is none."""
+    unfinished = UploadPreview.objects.filter(finished_at=None).exclude(ready_at=None).order_by("rows", "pk")
     end = time.monotonic() + STEP_SECONDS[connection.vendor]
     return bool(steps.run_next_step(unfinished, lambda preview: _step(preview, end), _give_up))
 

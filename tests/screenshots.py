@@ -20,7 +20,6 @@ from conftest import find_chromium
 from standins import tmdb
 from standins.export import write_export
 from standins.films import FILMS
-from tests.api import ask
 from tests.servers import ROOT, Cluster, PostgreSQL, WebServer, manage
 
 TARGET = ROOT / "docs" / "screenshots"
@@ -92,6 +91,21 @@ def films(where: str, heading: str = "") -> Callable[[Page, str], None]:
     return go
 
 
+def preview(page: Page, url: str) -> None:
+    """Of a file with a column that nobody has mapped, and 15 rows that will be rejected."""
+    header = "Tutor ID,Name,Email,Subjects,Onboarding Date,Age,Level\r\n"
+    rows = [
+        f"T-{i:03},Zoë Müller,zoe{i}@example.org,Algebra;Physics,2024-05-01,{7 if i % 13 == 5 else 30},Master\r\n"
+        for i in range(200)
+    ]
+    page.goto(f"{url}/admin/ingestion/upload/add/")
+    page.get_by_label("Record type").select_option("tutors")
+    file = page.get_by_label("File", exact=True)
+    file.set_input_files({"name": "tutors.csv", "mimeType": "text/csv", "buffer": (header + "".join(rows)).encode()})
+    page.get_by_role("button", name="Preview", exact=True).click()
+    page.get_by_text("185 will be stored, 15 rejected").wait_for()
+
+
 PAGES: dict[str, Callable[[Page, str], None]] = {
     "dashboard": path(""),
     "find": path("find/?q=tutor+T7-x0021"),
@@ -108,6 +122,7 @@ PAGES: dict[str, Callable[[Page, str], None]] = {
     "session": first_of("tutoring/tutoringsession/"),
     "deliveries": path("ingestion/delivery/"),
     "uploads": path("ingestion/upload/"),
+    "preview": preview,
     "api-keys": path("ingestion/apikey/"),
     "control": path("ingestion/pausedstream/"),
     "retention": path("enrichment/pruning/"),
@@ -160,6 +175,8 @@ def upload_films(url: str, key: str) -> None:
 
 
 def films_are_done(url: str, key: str) -> bool:
+    from tests.api import ask
+
     return all(upload["status"] == "completed" for upload in ask(f"{url}/api/uploads", key)[2]["results"])
 
 
