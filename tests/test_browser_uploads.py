@@ -139,8 +139,7 @@ def corrected(rejected: bytes, path: Path, encoding: str) -> Path:
     return path / "corrected.csv"
 
 
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("kind", ["excel", "windows"])
+@pytest.mark.parametrize(("kind", "size"), [("excel", PHONE), ("windows", WIDE)])
 def test_from_the_chooser_to_all_rows_stored(
     web: tuple[System, str], page: Page, tmp_path: Path, kind: str, size: ViewportSize
 ) -> None:

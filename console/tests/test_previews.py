@@ -54,6 +54,7 @@ def people(number: int, bad: int = 0) -> bytes:
 
 def test_all_rows_are_checked_by_the_workers_and_then_uploaded(operator: Client) -> None:
     page = previewed(operator, people(5000, bad=300))
+    assert "already imported" not in words_of(operator.get(page)).replace("even if already imported", "")
     assert not Upload.objects.exists()
     text = text_of(operator.get(page))
     assert 'data-refresh="2"' in text and "0 of 5,000 rows checked" in text
@@ -148,6 +149,7 @@ def test_what_stored_records_would_lose_is_said_and_decided(operator: Client) ->
 def test_a_file_that_was_imported_already_is_decided_on_its_preview(operator: Client) -> None:
     operator.post(ADD, {"stream": "tutors", "file": SimpleUploadedFile("a.csv", people(3))})
     page = previewed(operator, people(3))
+    assert "This file was already imported as upload" in words_of(operator.get(page))
     assert "Tick to import it again" in text_of(operator.post(page, {"_upload": "1"}))
     assert operator.post(page, {"_upload": "1", "again": "on"}).status_code == 302
 

@@ -17,7 +17,7 @@ from ingestion import capacity, streams
 from ingestion.files import mappings
 from ingestion.files.sets import LeftOut, named
 from ingestion.files.spool import TemporaryFiles
-from ingestion.models import UploadPreview
+from ingestion.models import Upload, UploadPreview
 from ingestion.payloads import ParseError
 from ingestion.text import duration
 
@@ -104,7 +104,16 @@ def _context(preview: UploadPreview) -> dict[str, Any]:
         "percent": 100 * found["checked"] // preview.rows if preview.rows else 0,
         "workers_alive": not is_checking or stats.cluster_alive(),
         "can_map": any(column.is_free for column in columns),
+        "earlier": _earlier(preview),
     }
+
+
+def _earlier(preview: UploadPreview) -> Upload | None:
+    """The upload of the same file; not looked for where more than its bytes decides which file is the same."""
+    if preview.kind or preview.named_fields:
+        return None
+    same = Upload.objects.filter(client=preview.client, stream=preview.stream, fingerprint=preview.sha256)
+    return same.exclude(finished_at=None).order_by("-pk").first()
 
 
 def _context_of_set(preview: UploadPreview) -> dict[str, Any]:
