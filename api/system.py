@@ -83,7 +83,8 @@ class HomeView(OpenView):
             "status": "running",
             "endpoints": [*streams, *ENDPOINTS],
         }
-        return Response({**home, "streams": readable_names()} if is_html(request) else home, template_name="home.html")
+        for_people = {"streams": readable_names(), "public_uploads": settings.PUBLIC_UPLOADS}
+        return Response({**home, **for_people} if is_html(request) else home, template_name="home.html")
 
 
 class Health(TypedDict):

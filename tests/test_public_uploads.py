@@ -179,3 +179,9 @@ def test_a_full_queue_takes_nothing(settings: Settings) -> None:
 def test_a_form_of_elsewhere_is_refused() -> None:
     assert send(Client(enforce_csrf_checks=True), zipped()).status_code == 403
     assert Upload.objects.count() == 0
+
+
+def test_the_home_page_leads_to_the_form(settings: Settings) -> None:
+    for is_public in (False, True):
+        settings.PUBLIC_UPLOADS = is_public
+        assert ("Upload your films" in words_of(Client().get("/", headers=HTML))) is is_public

@@ -11,6 +11,9 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.core.management.base import CommandError
 
+from enrichment.lookups import ask_again
+from enrichment.lookups.models import Lookup
+from movies import tmdb
 from movies.models import Library
 from standins.export import name_of_export, write_export
 from tutormax.runner.credentials import Credentials
@@ -36,6 +39,14 @@ def stand_in() -> StandIn:
         "The stand-in for TMDB", command, settings.RUN_DIR / "tmdb.log", {"PYTHONPATH": str(settings.BASE_DIR)}
     )
     return StandIn(child, {"TMDB_URL": f"http://127.0.0.1:{port}", "TMDB_API_KEY": ANY_KEY})
+
+
+def note_source(name: str) -> None:
+    """Has all films asked for again where the last start asked somebody else: data of the two must not mix."""
+    marker = settings.RUN_DIR / "tmdb"
+    if marker.exists() and marker.read_text() != name:
+        ask_again(Lookup.objects.filter(provider=tmdb.NAME), by="command")
+    marker.write_text(name)
 
 
 def free_port() -> int:

@@ -56,6 +56,8 @@ class Command(BaseCommand):
         self.say("Preparing the database …")
         login = prepare(f"http://127.0.0.1:{settings.PORT}")
         tmdb = films.stand_in() if is_demo() and not settings.TMDB_API_KEY else None
+        if tmdb or settings.TMDB_API_KEY:
+            films.note_source("stand-in" if tmdb else "TMDB")
         environment = tmdb.environment if tmdb else {}
         web = web_server(environment)
         children = [web, cluster(environment), *([tmdb.child] if tmdb else [])]
