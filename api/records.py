@@ -143,14 +143,16 @@ class BatchView(IngestView):
         return fmt, items
 
     def answer(self, items: list[Any], checked: ValidationReport) -> dict[str, Any]:
+        rejected = len(items) - checked.count
+        message = f"{checked.count} accepted, {rejected} rejected: see errors."
         return {
             "success": True,
-            "message": f"{checked.count} of {len(items)} records accepted.",
+            "message": message if rejected else f"{checked.count} of {len(items)} records accepted.",
             "count": checked.count,
             "queued": True,
             "timestamp": checked.at,
             "errors": checked.errors,
-            "warnings": checked.warnings,
+            "warnings": with_shared_keys(self.stream, items, checked.warnings),
         }
 
     def header_warnings(self, warning: str) -> list[Any]:
@@ -159,6 +161,18 @@ class BatchView(IngestView):
 
     def rejection(self, error: NoValidRecords) -> RequestRejected:
         return RequestRejected(422, "No record is valid.", more={"errors": error.errors})
+
+
+def with_shared_keys(stream: Stream, items: list[Any], warnings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The warnings, and one for each record whose ID an earlier one of the batch has: only one of them is stored."""
+    first: dict[str, int] = {}
+    by_index = {each["index"]: each for each in warnings}
+    for index, item in enumerate(items):
+        if (key := key_of(stream, item)) and (earlier := first.setdefault(key, index)) != index:
+            text = f"has the ID of record {earlier}, too: the newest of them is stored"
+            known = by_index.get(index, {"index": index, "id": key, "warnings": []})
+            by_index[index] = {**known, "warnings": [*known["warnings"], text]}
+    return [by_index[index] for index in sorted(by_index)]
 
 
 def read_options(query: QueryDict) -> tuple[bool, bool]:

@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.admin import AdminSite
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
+from django.db.models import BigIntegerField
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.template.response import TemplateResponse
 from django.urls import Resolver404, path, resolve
@@ -69,15 +70,21 @@ def check_selection(view: Any) -> Any:
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if request.method == "POST":
             for value in request.POST.getlist(ACTION_CHECKBOX_NAME):
-                try:
-                    is_valid = "\0" not in value and model._meta.pk.to_python(value) is not None
-                except ValidationError:
-                    is_valid = False
-                if not is_valid:
+                if not _may_be_key(model, value):
                     raise BadRequest("One of the selected rows does not exist.")
         return view(request, *args, **kwargs)
 
     return checked
+
+
+def _may_be_key(model: Any, value: str) -> bool:
+    try:
+        key = model._meta.pk.to_python(value)
+    except ValidationError:
+        return False
+    if isinstance(key, int):
+        return abs(key) <= BigIntegerField.MAX_BIGINT
+    return key is not None and "\0" not in value
 
 
 class TutorMaxAdminSite(AdminSite):

@@ -249,3 +249,28 @@ def test_search_finds_in_any_case_beyond_ascii() -> None:
     assert found("X1") == ["x1"]
     assert found("åsa öBERG") == ["x1"]  # the tests' own PostgreSQL is one without a language, too
     assert found("ИВАН") == ["x2"]
+
+
+class TestSharedKeys:
+    @pytest.mark.parametrize("content_type", ["application/json", "application/x-ndjson"])
+    def test_records_of_a_batch_that_share_an_id_are_named(self, content_type: str) -> None:
+        keys = ["Zo\u00e9", "b", "Zoe\u0301", "c", "b", "b"]
+        records = [student(student_id=key, name=str(number)) for number, key in enumerate(keys)]
+        lines = "\n".join(map(json.dumps, records)) if "ndjson" in content_type else json.dumps(records)
+        for query in ("?dry_run=true", ""):
+            answer = post(api(), f"/api/students/batch{query}", lines.encode(), content_type).json()
+            found = {each["index"]: each["warnings"][-1] for each in answer["warnings"]}
+            assert sorted(found) == [2, 4, 5]
+            assert found[2].startswith("has the ID of record 0") and found[5].startswith("has the ID of record 1")
+
+    def test_of_a_file_those_in_another_form_of_unicode_are_counted(self) -> None:
+        body = "student_id,name\nZo\u00e9,a\nZoe\u0301,b\n".encode()
+        [preview] = post(api(), "/api/uploads?stream=students&dry_run=true", body, "text/csv").json()["uploads"]
+        assert preview["shared_keys"] == 2
+
+    def test_the_message_counts_both(self) -> None:
+        records = [student(student_id="a"), student(student_id="b", age="x")]
+        answer = post(api(), "/api/students/batch", records).json()
+        assert answer["success"] and answer["message"] == "1 accepted, 1 rejected: see errors."
+        answer = post(api(), "/api/students/batch?invalid=dead-letter", records).json()
+        assert answer["count"] == 2 and "rejected" not in answer["message"]

@@ -108,7 +108,7 @@ def example_of_one(stream: Stream) -> dict[str, Any]:
 
 def example_of_many(stream: Stream) -> dict[str, Any]:
     invalid = {"index": 1, "id": "", "errors": errors_without(stream, first_required(stream))}
-    head = {"success": True, "message": "1 of 2 records accepted.", "count": 1, "queued": True}
+    head = {"success": True, "message": "1 accepted, 1 rejected: see errors.", "count": 1, "queued": True}
     return {**head, "timestamp": ANSWERED_AT, "errors": [invalid], "warnings": [], **PLACE}
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import ExitStack
 from typing import BinaryIO
 
+from ingestion.fields import normalized
 from ingestion.files.spool import anonymous_tempfile
 
 MAX_IN_MEMORY = 1_000_000
@@ -26,7 +27,7 @@ class SharedKeys:
         """part → (byte, bytes) of what was put on the disk."""
 
     def add(self, key: str) -> None:
-        number = hash(key) & 0xFFFFFFFFFFFFFFFF
+        number = hash(normalized(key)) & 0xFFFFFFFFFFFFFFFF
         self._parts[number % PARTS].append(number)
         self._number += 1
         if self._number >= MAX_IN_MEMORY:
