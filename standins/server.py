@@ -34,6 +34,11 @@ class Request:
     headers: Mapping[str, str]
     """By their names in lower case."""
     body: bytes = b""
+    pairs: Sequence[tuple[str, str]] = ()
+    """The query in full: a name may come more than once."""
+
+    def all(self, name: str) -> list[str]:
+        return [value for each, value in self.pairs if each == name]
 
 
 @dataclass(frozen=True)
@@ -245,8 +250,9 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         size = min(int(self.headers.get("Content-Length") or 0), MAX_BODY_BYTES)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        request = Request(self.command, parts.path, query, headers, self.rfile.read(size))
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+        body = self.rfile.read(size)
+        request = Request(self.command, parts.path, dict(pairs), headers, body, pairs)
         response, fault = self.server.stand_in.respond(request)
         if fault and fault.delay:
             time.sleep(fault.delay)
