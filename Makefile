@@ -18,7 +18,7 @@ run: $(RUNTIME) ## install, migrate, post demo data on first start (DEMO=no: non
 
 test: $(DEVELOPMENT) chromium ## all tests on PostgreSQL, then those of the apps and the promises on SQLite
 	$(PYTHON) -m pytest -n 2 -q $(MEASURED)
-	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 2 -q ingestion enrichment api console tutoring movies tests/promises
+	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 2 -q ingestion enrichment api console tutoring movies music tests/promises
 
 lint: $(DEVELOPMENT) ## formatting, style, types, import directions, migrations, system checks; two minutes, no test
 	$(PYTHON) -m ruff format --check .
@@ -56,7 +56,7 @@ $(RUNTIME): requirements.txt | $(PYTHON)
 	@touch $@
 
 $(DEVELOPMENT): requirements-dev.txt | $(PYTHON)
-	@echo "Installing what TutorMax and its tests need into $(VENV) (once; about 500 MB) ..."
+	@echo "Installing what TutorMax and its tests need into $(VENV) (once; about 700 MB) ..."
 	@$(INSTALL) $<
 	@touch $@ $(RUNTIME)
 

@@ -104,7 +104,7 @@ def test_each_document_leads_to_the_next() -> None:
 def _product_files() -> dict[str, set[str]]:
     """folder → its modules, of everything but tests and migrations."""
     found: dict[str, set[str]] = {}
-    for app in ("tutormax", "tutoring", "movies", "console", "api", "enrichment", "ingestion", "standins"):
+    for app in ("tutormax", "tutoring", "movies", "music", "console", "api", "enrichment", "ingestion", "standins"):
         for path in (ROOT / app).rglob("*.py"):
             if path.name != "__init__.py" and not {"tests", "migrations"} & set(path.parts):
                 found.setdefault(f"{path.parent.relative_to(ROOT)}/", set()).add(path.name)

@@ -44,6 +44,7 @@ def test_an_import_the_other_way_is_found(tmp_path: Path, module: str, line: str
         "enrichment": "models",
         "ingestion": "models",
         "movies": "models",
+        "music": "models",
     }.items():
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
@@ -55,7 +56,7 @@ def test_an_import_the_other_way_is_found(tmp_path: Path, module: str, line: str
 
 def test_a_circle_is_found(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
-    for package in ("tutormax", "tutoring", "movies", "console", "api", "enrichment", "ingestion"):
+    for package in ("tutormax", "tutoring", "movies", "music", "console", "api", "enrichment", "ingestion"):
         for directory in (tmp_path / package, tmp_path / package / "a", tmp_path / package / "b"):
             directory.mkdir()
             (directory / "__init__.py").touch()

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from music.identity import listen_id
+
+AT = datetime(2026, 1, 4, 2, 55, 58, 123000, tzinfo=UTC)
+
+MOMENTS = st.datetimes(timezones=st.just(UTC)).filter(lambda moment: moment.year >= 1000)
+
+
+def test_its_form() -> None:
+    found = listen_id("ada", AT, track_id="CCCCCCCCCCCCCCCCCCCCC1")
+    assert found == "20260104T025558123000-" + found[-16:]
+    assert found == listen_id("ada", AT.astimezone(timezone(timedelta(hours=9))), track_id="CCCCCCCCCCCCCCCCCCCCC1")
+
+
+def test_what_is_one_play() -> None:
+    named = listen_id("ada", AT, track_name="Time", artist="Motörhead")
+    assert named == listen_id("ada", AT, track_name="TIME", artist="Motorhead ")
+    others = {
+        listen_id("bob", AT, track_name="Time", artist="Motörhead"),
+        listen_id("ada", AT, track_name="Home", artist="Motörhead"),
+        listen_id("ada", AT, track_name="Time", artist="Placebo"),
+        listen_id("ada", AT, track_id="Time", artist="Motörhead"),
+        listen_id("ada", AT + timedelta(microseconds=1), track_name="Time", artist="Motörhead"),
+        listen_id("ada", AT, track_name="TimeMotörhead"),
+    }
+    assert len(others) == 6 and named not in others
+    assert listen_id("ada", AT, track_id="X", artist="A") == listen_id("ada", AT, track_id="X", artist="B")
+
+
+@given(MOMENTS, MOMENTS)
+def test_it_sorts_by_time(one: datetime, other: datetime) -> None:
+    ids = [listen_id("ada", moment, track_id="X") for moment in (one, other)]
+    assert (ids[0][:21] < ids[1][:21]) == (one < other)
+    assert all(len(each) == 38 for each in ids)
