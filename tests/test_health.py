@@ -14,6 +14,9 @@ from tests.servers import PostgreSQL, WebServer, manage
 from tutoring.tests.factories import session, tutor
 from tutormax import __version__
 
+POST_ONLY = ("/batch", "/upload")
+"""Ends of paths that are not read."""
+
 
 @pytest.fixture
 def cluster() -> None:
@@ -75,9 +78,6 @@ def test_it_is_alive_whatever_the_database_does() -> None:
 
 
 @pytest.mark.django_db
-POST_ONLY = ("/batch", "/upload")
-
-
 class TestHome:
     def test_a_client_gets_the_endpoints(self) -> None:
         home = Client().get("/").json()
