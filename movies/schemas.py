@@ -74,7 +74,7 @@ class EntryRecord(Record):
     def _has_a_name(cls, title: str | None, info: ValidationInfo) -> str:
         others = ("letterboxd_uri", "tmdb_id", "imdb_id")
         if not title and not any(info.data.get(name) for name in others):
-            raise PydanticCustomError("required", f"is required without {', '.join(others[:-1])} or {others[-1]}")
+            raise PydanticCustomError("required", "is required without letterboxd_uri, tmdb_id or imdb_id")
         return title or ""
 
     @field_validator("rating")

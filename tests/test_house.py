@@ -74,16 +74,19 @@ def domain_names() -> set[str]:
     names: set[str] = set()
     for stream in streams.all_streams():
         names |= set(stream.schema.model_fields)
-        names |= {name for field in stream.model._meta.concrete_fields for name in (field.name, field.attname)}
+    for readable in streams.all_readables():
+        names |= {name for field in readable.model._meta.concrete_fields for name in (field.name, field.attname)}
+        names |= set(readable.related)
     shared = {field.name for field in StoredRecord._meta.get_fields()} | {"created_at", "updated_at", "derived_on"}
+    shared |= {"lookup_id"}  # which a domain's rows may have as the engine's do
     return {name for name in names - shared if "_" in name}
 
 
 def test_only_a_domain_names_its_streams_and_fields() -> None:
     fields = domain_names()
-    assert {"tutor_id", "overall_rating", "scheduled_start", "tenure_days"} <= fields
-    quoted = "|".join(f"[\"']{name}[\"']" for name in streams.names())
-    words = r"tutor(?!max)\w*|students?\b|ratings?\b|feedback\b"  # TutorMax is the product's name
+    assert {"tutor_id", "overall_rating", "scheduled_start", "tenure_days", "watched_on", "imdb_id"} <= fields
+    quoted = "|".join(f"[\"']{name}[\"']" for name in streams.readable_names())
+    words = r"tutor(?!max)\w*|students?\b|ratings?\b|feedback\b|movies?\b|letterboxd\w*"  # TutorMax is the product
     domain = re.compile(rf"{quoted}|\b(?:{'|'.join(fields)}|{words})", re.IGNORECASE)
     sources = [path for app in ("ingestion", "enrichment", "api", "console") for path in (ROOT / app).rglob("*.py")]
     sources = [path for path in sources if not {"tests", "migrations"} & set(path.parts)]

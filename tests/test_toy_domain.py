@@ -33,7 +33,7 @@ DOMAIN = {
 
         from pydantic import Field
 
-        from ingestion.fields import Identifier, PastTime, Record, Text100, WholeNumber
+        from ingestion.fields import Day, Identifier, PastTime, Record, Text100, WholeNumber
 
 
         class ToyRecord(Record):
@@ -43,9 +43,21 @@ DOMAIN = {
             name: Text100
             pieces: Annotated[int, Field(ge=1, le=10_000), WholeNumber]
             seen_at: PastTime | None = None
+
+
+        class LoanRecord(Record):
+            "Somebody has taken a toy home."
+
+            toy_id: Identifier
+            "The toy."
+            child: Text100
+            "Who has it."
+            day: Day
+            "Since when."
     """,
     "toys/models.py": """
         from django.db import models
+        from django.utils import timezone
 
         from enrichment.models import StoredRecord
 
@@ -59,6 +71,40 @@ DOMAIN = {
 
             def __str__(self) -> str:
                 return self.toy_id
+
+
+        class Loan(StoredRecord):
+            loan_id = models.CharField(max_length=200, primary_key=True, help_text="Toy and child.")
+            toy = models.ForeignKey(Toy, models.PROTECT)
+            child = models.CharField(max_length=100)
+            day = models.DateField()
+
+            def __str__(self) -> str:
+                return self.loan_id
+
+
+        class Shelf(models.Model):
+            shelf_id = models.CharField(max_length=64, primary_key=True, help_text="That of the toy.")
+            toy = models.ForeignKey(Toy, models.CASCADE, help_text="The toy.")
+            loans = models.IntegerField(help_text="How often it has been lent.")
+            counted = models.BooleanField(default=False, help_text="A whole file has been counted.")
+            stored_at = models.DateTimeField(default=timezone.now, db_index=True, help_text="When it changed.")
+
+            def __str__(self) -> str:
+                return self.shelf_id
+    """,
+    "toys/shelves.py": """
+        from toys.models import Loan, Shelf
+
+
+        def count_loans(rows, context):
+            for toy in sorted({row.columns["toy_id"] for row in rows}):
+                number = Loan.objects.filter(toy=toy).count()
+                Shelf.objects.update_or_create(shelf_id=toy, defaults={"toy_id": toy, "loans": number})
+
+
+        def all_counted(upload):
+            Shelf.objects.update(counted=True)
     """,
     "toys/enrich.py": """
         def enrich_toy(toy, context):
@@ -69,10 +115,11 @@ DOMAIN = {
             return ["pieces: more than 1,000 is unusual"] if toy.pieces > 1000 else []
     """,
     "toys/streams.py": """
-        from ingestion.streams import Stream, register
+        from ingestion.streams import Readable, Reference, Stream, register, register_list
         from toys.enrich import enrich_toy, warn_toy
-        from toys.models import Toy
-        from toys.schemas import ToyRecord
+        from toys.models import Loan, Shelf, Toy
+        from toys.schemas import LoanRecord, ToyRecord
+        from toys.shelves import all_counted, count_loans
 
         TOYS = Stream(
             name="toys",
@@ -85,7 +132,30 @@ DOMAIN = {
             search=("toy_id", "name"),
             example={"toy_id": "TOY-1", "name": "Blocks", "pieces": 120, "seen_at": "2025-02-28T18:00:00Z"},
         )
+        LOANS = Stream(
+            name="loans",
+            schema=LoanRecord,
+            model=Loan,
+            key="loan_id",
+            key_of=lambda loan: f"{loan.get('toy_id')} {loan.get('child')}",
+            enrich=lambda loan, context: {},
+            references=(Reference(field="toy_id", stream="toys"),),
+            stored=count_loans,
+            file_completed=all_counted,
+            example={"toy_id": "TOY-1", "child": "Kim", "day": "2025-02-28"},
+        )
+        SHELVES = Readable(
+            name="shelves",
+            model=Shelf,
+            key="shelf_id",
+            related={"toy_name": "toy__name", "toy_is_big": "toy__is_big"},
+            listed=lambda rows: rows.exclude(loans=0),
+            search=("toy_name",),
+            example={"shelf_id": "TOY-1", "toy_id": "TOY-1", "loans": 2, "counted": True, "toy_name": "Blocks"},
+        )
         register(TOYS)
+        register(LOANS)
+        register_list(SHELVES)
     """,
     "toys/admin.py": """
         from django.contrib import admin
@@ -229,6 +299,50 @@ def test_a_domain_is_a_folder_and_a_line_in_the_settings(toys: Installation, ser
     toys.manage("enrich_pending")
     assert call("/api/toys/T-1")["name"] == "Castle"
     toys.manage("refresh_derived", "--all", "--stream=toys")
+
+
+def test_a_domain_computes_keys_and_rows_of_its_own(toys: Installation, server: WebServer) -> None:
+    def call(path: str, body: Any = None, status: int = 0) -> Any:
+        found, _, answer = ask(server.url + path, toys.key, body)
+        assert found == status or (not status and found < 300), answer
+        return answer
+
+    kim = {"toy_id": "T-1", "child": "Kim", "day": "1999-12-31"}
+    lu = {"toy_id": "T-1", "child": "Lu", "day": "0400-02-29"}
+    accepted = call("/api/loans", {**kim, "loan_id": "of the client"})
+    assert accepted["id"] == "T-1 Kim"
+    call("/api/loans/batch", [lu, {**lu, "child": "Mo", "day": "2025-13-01"}])
+    toys.manage("enrich_pending")
+    assert call("/api/loans")["results"] == []  # they wait for the toy
+    call("/api/toys/batch", RECORDS[:2])
+    toys.manage("enrich_pending")
+    assert {row["loan_id"] for row in call("/api/loans")["results"]} == {"T-1 Kim", "T-1 Lu"}
+    assert [row["loan_id"] for row in call("/api/loans?day_before=1999-12-30")["results"]] == ["T-1 Lu"]
+    assert call("/api/loans/T-1%20Kim")["day"] == "1999-12-31"
+    assert "day_after" in call("/api/loans?day_after=yesterday", status=400)["error"]["fields"]
+
+    # The rows that are computed from them are listed, filtered, searched and exported, and take no records.
+    [shelf] = call("/api/shelves")["results"]
+    assert (shelf["shelf_id"], shelf["loans"], shelf["toy_name"], shelf["counted"]) == ("T-1", 2, "Castle", False)
+    assert len(call("/api/shelves?toy_is_big=true&search=CAST&loans_min=2")["results"]) == 1
+    assert call("/api/shelves?toy_is_big=false")["results"] == []
+    assert call("/api/shelves/T-1") == shelf
+    call("/api/shelves", {"shelf_id": "T-2"}, status=405)
+    assert {"/api/shelves", "/api/shelves/{key}"} <= set(call("/")["endpoints"])
+    paths = json.loads(call("/openapi.json"))["paths"]
+    assert set(paths["/api/shelves"]) == {"get"} and set(paths["/api/loans"]) == {"get", "post"}
+    toys.manage("export_data", "--stream=shelves", "--format=ndjson", f"--out={toys.directory / 'shelves.ndjson'}")
+    assert json.loads((toys.directory / "shelves.ndjson").read_text())["toy_is_big"] is True
+
+    # A file is completed once all of its records have been processed.
+    (toys.directory / "loans.csv").write_text("toy_id,child,day\nT-2,Kim,03/31/2024\nT-2,Kim,04/30/2024\n")
+    toys.manage("ingest_file", str(toys.directory / "loans.csv"), "--stream=loans")
+    toys.manage("enrich_pending")
+    assert [(row["shelf_id"], row["loans"], row["counted"]) for row in call("/api/shelves")["results"]] == [
+        ("T-1", 2, True),
+        ("T-2", 1, True),
+    ]
+    assert call("/api/loans/T-2%20Kim")["day"] == "2024-04-30"
 
 
 def primary_key(toys: Installation) -> str:

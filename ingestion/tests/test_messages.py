@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationEr
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ErrorType
 
-from ingestion.fields import Email, Flag, Identifier, PastTime, StorableText, Text100, Time
+from ingestion.fields import Day, Email, Flag, Identifier, PastTime, StorableText, Text100, Time
 from ingestion.messages import SENTENCES, UNKNOWN, Message, first_message_of, general_message, message_of
 from ingestion.payloads import UNREADABLE_MEMBER
 from ingestion.streams import Stream, all_streams
@@ -130,6 +130,11 @@ TIME = "must be an ISO 8601 time such as 2025-03-01T15:00:00Z"
         (Time, 5, TIME, "; got 5"),
         (Time, None, TIME, ""),
         (PastTime, "2099-01-01", "must not be more than 5 minutes in the future", "; got '2099-01-01'"),
+        (Day, "2025-02-30", "must be an ISO 8601 date such as 2025-03-01", "; got '2025-02-30'"),
+        (Day, "2025-03-01T12:00:00Z", "must be an ISO 8601 date such as 2025-03-01", "; got '2025-03-01T12:00:00Z'"),
+        (Day, 20250301, "must be an ISO 8601 date such as 2025-03-01", "; got 20250301"),
+        (Day, "0000-01-01", "must be an ISO 8601 date such as 2025-03-01", "; got '0000-01-01'"),
+        (Day, "2101-01-01", "must be between the years 1 and 2100", "; got '2101-01-01'"),
         (Text100, "a\0", "contains an invalid character (NUL)", ""),
     ],
     ids=count(),
@@ -195,7 +200,8 @@ def test_values_and_places_in_lists_do_not_split_groups(stream: Stream) -> None:
             validate(stream, item, timezone.now())
         return general_message(field_errors(caught.value))
 
-    assert len({group({**stream.example, stream.key: value}) for value in KEYS}) == 1
+    identifier = next(iter(stream.schema.model_fields)) if stream.key_of else stream.key
+    assert len({group({**stream.example, identifier: value}) for value in KEYS}) == 1
     for name, value in stream.example.items():
         if isinstance(value, list):
             assert len({group({**stream.example, name: ["x"] * good + [good]}) for good in range(3)}) == 1
