@@ -113,6 +113,18 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     "an archive as a member": (lambda: zipped(("watched.csv", zipped(("a", b"b")))), "itself an archive"),
     "gzip as a member": (lambda: zipped(("watched.csv", b"\x1f\x8b\x08\0")), "itself an archive"),
     "not text": (lambda: zipped(("watched.csv", b"Date,Name\0")), "watched.csv: The file is not text"),
+    "no encoding": (
+        lambda: zipped(("watched.csv", WATCHED + b"2025-01-01,\xc3\x01,2001,\n")),
+        "watched.csv: The file is not UTF-8",
+    ),
+    "cut in a character": (
+        lambda: zipped(("watched.csv", WATCHED + b"2025-01-01,\xc3")),
+        "watched.csv: The file is not",
+    ),
+    "a workbook of a huge directory": (
+        lambda: huge_directory().replace(LOCAL + bytes(26), LOCAL + bytes(26) + b"[Content_Types].xml"),
+        "The directory of the ZIP archive has more than",
+    ),
     "LZMA": (lambda: zipped(("watched.csv", WATCHED), method=zipfile.ZIP_LZMA), "not supported"),
     "a million characters in a line": (
         lambda: zipped(("watched.csv", WATCHED + b"2025-01-01," + b"x" * MEGABYTE + b",,\n")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import socket
@@ -9,6 +10,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -61,10 +63,10 @@ class System:
         keys = lines.replace("count(*)", "count(DISTINCT line::json->>'tutor_id')")
         assert self.query(keys) == [(rows,)]
 
-    def send(self, web: WebServer, body: bytes) -> tuple[int, Any]:
+    def send(self, web: WebServer, body: bytes, path: str = "/api/uploads?stream=tutors") -> tuple[int, Any]:
         """(status, answer); status 0 where there is none."""
-        url = f"{web.url}/api/uploads?stream=tutors"
-        headers = {"Authorization": f"Api-Key {self.key}", "Content-Type": "text/csv"}
+        url = f"{web.url}{path}"
+        headers = {"Authorization": f"Api-Key {self.key}", "Content-Type": "application/octet-stream"}
         try:
             response = urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=300)
         except urllib.error.HTTPError as error:
@@ -104,6 +106,37 @@ def test_an_upload_whose_server_is_killed_goes_on_when_the_file_comes_again(syst
         assert (status, answer["uploads"][0]["id"], answer["uploads"][0]["total"]) == (201, told["id"], ROWS)
         assert system.send(web, body)[0] == 409
     system.assert_each_row_is_kept_once()
+
+
+def test_a_set_whose_server_is_killed_goes_on_when_it_comes_again(system: System) -> None:
+    """Twice, in whichever part it is: with the library that the first attempt has made, and each row once."""
+    rows = b"".join(b"2025-01-01,Film %d,2001,https://boxd.it/%d\n" % (i, i) for i in range(ROWS // 2))
+    content = b"Date,Name,Year,Letterboxd URI\n" + rows
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name in ("watched.csv", "likes/films.csv"):
+            zipped.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+    sent = archive.getvalue()
+    chance = random.Random(4)
+    for wanted in (chance.randrange(1, ROWS // 2), chance.randrange(ROWS // 2, ROWS - 6000)):
+        with WebServer(system.url) as web:
+            sender = threading.Thread(target=system.send, args=(web, sent, "/api/uploads?name=export.zip"))
+            sender.start()
+            wait_until(partial(system.has_kept, wanted), "more is kept", every=0.005)
+            web.kill()
+            sender.join()
+        assert 0 < system.kept() < ROWS
+    with WebServer(system.url) as web:
+        [told] = ask(f"{web.url}/api/uploads", system.key)[2]["results"]
+        assert told["status"] == "receiving" and len(told["parts"]) == 2
+        status, answer = system.send(web, sent, "/api/uploads?name=export.zip")
+        assert (status, answer["uploads"][0]["id"], answer["uploads"][0]["total"]) == (201, told["id"], ROWS)
+        assert system.send(web, sent, "/api/uploads?name=export.zip")[0] == 200
+    lines = "FROM ingestion_delivery, regexp_split_to_table(convert_from(body, 'UTF8'), '\n') AS line"
+    given = "line::json->>'library', line::json->>'exported_on'"
+    assert system.query(f"SELECT count(*), count(DISTINCT ({given})) {lines}") == [(ROWS, 1)]
+    keys = "line::json->>'kind', line::json->>'letterboxd_uri'"
+    assert system.query(f"SELECT count(DISTINCT ({keys})) {lines}") == [(ROWS,)]
 
 
 def test_of_two_with_the_same_file_at_once_one_takes_it_in(system: System, body: bytes) -> None:

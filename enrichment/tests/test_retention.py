@@ -110,6 +110,18 @@ def test_an_upload_goes_with_its_last_delivery_and_one_to_go_on_with_stays() -> 
     assert set(Upload.objects.all()) == {partly, interrupted}
 
 
+def test_a_set_goes_with_the_last_delivery_of_its_last_part() -> None:
+    done, partly = upload(format="set"), upload(format="set")
+    parts = [upload(part_of=done), upload(part_of=done), upload(part_of=partly), upload(part_of=partly)]
+    for part in parts[:3]:
+        delivery(upload=part, first_row=1)
+    recent = delivery(upload=parts[3], first_row=1, processed_at=timezone.now())
+    assert retention.preview().numbers | {"deliveries": 3, "uploads": 1} == retention.preview().numbers
+    prune()
+    assert left() == {recent.pk}
+    assert set(Upload.objects.all()) == {partly, *parts[2:]}
+
+
 def test_records_totals_and_history_are_kept_for_ever() -> None:
     send("tutors", valid(tutor_id="T-1"))
     Delivery.objects.update(received_at=long_ago(), processed_at=long_ago())

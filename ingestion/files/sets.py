@@ -362,8 +362,10 @@ def _naming(path: str) -> Iterator[None]:
     """Errors say which file of the set they are about."""
     try:
         yield
-    except (ParseError, TooLarge) as error:
-        raise type(error)(f"{cut_short(path, 200)}: {error}") from None
+    except TooLarge as error:
+        raise TooLarge(f"{cut_short(path, 200)}: {error}") from None
+    except ParseError as error:
+        raise ParseError(f"{cut_short(path, 200)}: {error}") from None
 
 
 def _is_blank(file: BinaryIO) -> bool:

@@ -124,7 +124,10 @@ class Member:
 
 
 def is_archive(file: BinaryIO) -> bool:
-    """Whether it is a ZIP archive of files, and not an Excel workbook, which is a ZIP archive as well."""
+    """Whether it is a ZIP archive of files, and not an Excel workbook, which is a ZIP archive as well.
+
+    Raises TooLarge for either whose directory is too large.
+    """
     file.seek(0)
     head = file.read(100)
     if not head.startswith((ZIP, EMPTY_ZIP)):
@@ -132,6 +135,8 @@ def is_archive(file: BinaryIO) -> bool:
     try:
         with zipfile.ZipFile(cast("IO[bytes]", _Bounded(file))) as archive:
             return ARC_CONTENT_TYPES not in archive.NameToInfo
+    except TooLarge:
+        raise
     except _DAMAGE:
         return not head[30:].startswith(EXCEL)
 
