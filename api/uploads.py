@@ -27,7 +27,7 @@ from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
 from enrichment.uploads import Progress, csv_of_rejected, progress_of
 from ingestion import backlog, capacity, streams
 from ingestion.files.sets import Options, SentFile, Uploadable, inspect_sent
-from ingestion.files.spool import TemporaryFiles, spool
+from ingestion.files.spool import TemporaryFiles, path_of, spool
 from ingestion.files.uploads import find_earlier, ingest_files, preview
 from ingestion.models import ApiKey, Upload
 from ingestion.query import read_choice, read_flag, read_query
@@ -359,10 +359,7 @@ def files_of_form(request: Request, query: Mapping[str, str]) -> list[SentFile]:
     files = [file for name in FILES for file in request.FILES.getlist(name)]
     if not files:
         raise RequestRejected(400, "The form field file contains no file.", fields={"file": ["is required"]})
-    return [
-        SentFile(file=file.file, name=strip_unstorable(file.name, 255), content_type=file.content_type or "")
-        for file in files
-    ]
+    return [SentFile(file=file.file, name=path_of(file), content_type=file.content_type or "") for file in files]
 
 
 def reject_form_fields(names: Sequence[str]) -> NoReturn:

@@ -173,6 +173,20 @@ def test_several_files_of_a_form_are_one_upload(client: Client) -> None:
     assert status(client, told)["inserted"] == 7
 
 
+def test_a_form_may_name_its_files_by_their_paths(client: Client) -> None:
+    """As browsers name those of a folder, and programs where they are told to."""
+    body = b""
+    for name, content in (tables() | LEFT_OUT).items():
+        path = name.replace("/", "\\") if name.startswith("likes") else f"../letterboxd/{name}"
+        head = f'Content-Disposition: form-data; name="file"; filename="{path}"'
+        body += b"--x\r\n" + head.encode() + b"\r\nContent-Type: text/csv\r\n\r\n" + content + b"\r\n"
+    response = post(client, "/api/uploads?library=anna", body + b"--x--\r\n", "multipart/form-data; boundary=x")
+    assert response.status_code == 201, response.content
+    [told] = response.json()["uploads"]
+    assert len(told["parts"]) == 8 and told["total"] == 12
+    assert kinds(told)["letterboxd/orphaned/diary.csv"] == ("diary", 1)
+
+
 def test_a_form_names_what_it_leaves_out(client: Client) -> None:
     files = {"watched.csv": tables()["watched.csv"], "profile.csv": LEFT_OUT["profile.csv"]}
     [told] = client.post("/api/uploads", form(files)).json()["uploads"]

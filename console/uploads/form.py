@@ -24,12 +24,11 @@ from ingestion.backlog import BacklogFull, raise_if_full
 from ingestion.files import mappings
 from ingestion.files.layouts import UnknownKind
 from ingestion.files.sets import FileSet, Options, SentFile, Uploadable, inspect_sent
-from ingestion.files.spool import TemporaryFiles
+from ingestion.files.spool import TemporaryFiles, path_of
 from ingestion.files.uploads import AlreadyUploaded, WouldClearFields, find_earlier, first_look, ingest_files
 from ingestion.models import ColumnMapping, UploadPreview
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import RequestRejected
-from ingestion.text import strip_unstorable
 
 
 class DecisionForm(forms.Form):
@@ -146,8 +145,7 @@ def _examine(request: HttpRequest, form: UploadForm, opened: ExitStack) -> list[
         is_mapped_later="_preview" in request.POST,
     )
     sent = [
-        SentFile(file=file.file, name=strip_unstorable(file.name, 255), content_type=file.content_type or "")
-        for file in chosen["file"]
+        SentFile(file=file.file, name=path_of(file), content_type=file.content_type or "") for file in chosen["file"]
     ]
     return inspect_sent(sent, options, opened)
 

@@ -36,7 +36,7 @@ from ingestion.files.record_file import (
     inspect_source,
     read_source,
 )
-from ingestion.files.zip_reader import Archive, Member, is_archive
+from ingestion.files.zip_reader import Archive, Member, is_archive, is_clutter
 from ingestion.messages import message_of
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import RequestRejected
@@ -228,26 +228,39 @@ def _several(sent: Sequence[SentFile], options: Options, opened: ExitStack) -> I
         return
     reading = _Reading(options, opened)
     plain: list[RecordFile] = []
+    wrong: list[ParseError] = []
     for each in sent:
-        if reading.is_left_out(each.name):
-            continue
-        with _naming(each.name):
-            if _is_blank(each.file):
-                reading.leave_out(each.name, EMPTY)
-                continue
-            source = read_source(each.file, each.name, opened, each.content_type, sheet=options.sheet)
-            header = header_of(source)
-            if stream := _stream_of(header, options):
-                plain.append(_plain(source, stream, options))
-                continue
-        reading.take(source, header)
-    if reading.left_out and not reading.parts:
-        left_out = reading.left_out[0]
-        raise _stream_needed(left_out.path) if not options.stream else _not_imported(left_out.path, left_out.reason)
+        if is_clutter(each.name):
+            reading.leave_out_clutter([each.name])
+        elif not reading.is_left_out(each.name):
+            try:
+                plain += _take(each, reading)
+            except ParseError as error:
+                if by_path(each.name, options.candidates):
+                    raise
+                wrong.append(error)
+                reading.leave_out(each.name, DAMAGED)
+    if reading.left_out and not reading.parts:  # then it is no set, and nothing may be left out
+        raise wrong[0] if wrong else reading.no_set()
     yield from plain
     if reading.parts:
-        name = f"{reading.parts[0][1].name} and {len(reading.parts) - 1} more"
-        yield from reading.sets(name if len(reading.parts) > 1 else reading.parts[0][1].name, None)
+        first, more = reading.parts[0][1].name, len(reading.parts) - 1
+        yield from reading.sets(f"{first} and {more} more" if more else first, None)
+
+
+def _take(sent: SentFile, reading: _Reading) -> list[RecordFile]:
+    """Takes one of several files; returns it, if it is none of the set."""
+    options = reading.options
+    with _naming(sent.name):
+        if _is_blank(sent.file):
+            reading.leave_out(sent.name, EMPTY)
+            return []
+        source = read_source(sent.file, sent.name, reading.opened, sent.content_type, sheet=options.sheet)
+        header = header_of(source)
+        if stream := _stream_of(header, options):
+            return [_plain(source, stream, options)]
+    reading.take(source, header)
+    return []
 
 
 def _archive(sent: SentFile, options: Options, opened: ExitStack) -> FileSet:
@@ -260,8 +273,7 @@ def _archive(sent: SentFile, options: Options, opened: ExitStack) -> FileSet:
     for member in archive.members:
         if not reading.is_left_out(member.path):
             _take_member(member, reading)
-    for path in dict.fromkeys(re.sub("/.*", "/", path) for path in archive.clutter):
-        reading.leave_out(path, "")
+    reading.leave_out_clutter(archive.clutter)
     if not reading.parts:
         kinds = ", ".join(kinds_of(options.candidates))
         inside = ", ".join(named(reading.left_out)) or "nothing"
@@ -312,6 +324,20 @@ class _Reading:
 
     def leave_out(self, path: str, reason: str) -> None:
         self.left_out.append(LeftOut(path, reason))
+
+    def no_set(self) -> RequestRejected:
+        """Why the first file that is left out cannot be imported by itself."""
+        left_out = self.left_out[0]
+        if self.options.stream or left_out.reason != UNKNOWN:
+            return _not_imported(left_out.path, left_out.reason)
+        return _stream_needed(left_out.path)
+
+    def leave_out_clutter(self, paths: Iterable[str]) -> None:
+        """Of __MACOSX names the folder alone."""
+        known = {each.path for each in self.left_out}
+        for path in dict.fromkeys(re.sub("__MACOSX/.*", "__MACOSX/", path) for path in paths):
+            if path not in known:
+                self.leave_out(path, "")
 
     def take(self, source: SourceFile, header: Sequence[str]) -> None:
         try:

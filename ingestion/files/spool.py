@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import shutil
 import tempfile
 from contextlib import ExitStack
@@ -11,19 +13,45 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
+from django.http.multipartparser import MultiPartParser
 
 from ingestion.payloads import TooLarge
+from ingestion.text import strip_unstorable
 
 READ_SIZE = 1_000_000
 """Bytes read at once."""
 
 
+class FormWithPaths(MultiPartParser):
+    """Keeps the folders in the names of files, which tell what kind of file each is; as labels, never as paths."""
+
+    def sanitize_file_name(self, file_name: str) -> str | None:
+        *folders, _ = re.split(r"[/\\]", html.unescape(file_name))
+        name: str | None = super().sanitize_file_name(file_name)
+        kept = ["".join(filter(str.isprintable, folder)) for folder in folders if folder not in ("", ".", "..")]
+        return name and "/".join([*kept, name])
+
+
 class SpoolHandler(FileUploadHandler):
     """Writes the files of a form to anonymous temporary files, together at most MAX_UPLOAD_BYTES."""
 
-    def handle_raw_input(self, input_data: Any, META: Any, content_length: int, *args: Any, **kwargs: Any) -> None:  # noqa: N803
+    is_reading = False
+
+    def handle_raw_input(
+        self,
+        input_data: Any,
+        META: Any,  # noqa: N803
+        content_length: int,
+        boundary: Any,
+        encoding: Any = None,
+    ) -> Any:
+        """Has the form read by FormWithPaths, which asks this once more."""
         if content_length > settings.MAX_UPLOAD_BYTES:
             raise RequestDataTooBig(f"The body has {content_length} bytes; the limit is {settings.MAX_UPLOAD_BYTES}.")
+        if self.is_reading:
+            return None
+        self.is_reading = True
+        return FormWithPaths(META, input_data, [self], encoding).parse()
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         super().new_file(*args, **kwargs)
@@ -34,11 +62,18 @@ class SpoolHandler(FileUploadHandler):
 
     def file_complete(self, file_size: int) -> UploadedFile[bytes]:
         self.file.seek(0)
-        return UploadedFile(self.file, self.file_name, self.content_type, file_size, self.charset)
+        file = UploadedFile(self.file, self.file_name, self.content_type, file_size, self.charset)
+        file.path = self.file_name  # type: ignore[attr-defined]  # the name is without its folders
+        return file
 
     def upload_interrupted(self) -> None:
         if hasattr(self, "file"):
             self.file.close()
+
+
+def path_of(file: UploadedFile[Any]) -> str:
+    """The name of a file of a form, with its folders."""
+    return strip_unstorable(getattr(file, "path", None) or file.name or "", 255)
 
 
 def spool(stream: IO[bytes], opened: ExitStack) -> BinaryIO:

@@ -107,7 +107,7 @@ class Member:
 
     @property
     def is_clutter(self) -> bool:
-        return any(part.startswith(".") or part == "__MACOSX" for part in self.path.split("/"))
+        return is_clutter(self.path)
 
     @property
     def time(self) -> datetime | None:
@@ -121,6 +121,11 @@ class Member:
     def unpack(self) -> BinaryIO:
         """Its contents, as an open file. Raises ParseError and TooLarge."""
         return self.archive.unpack(self.entry)
+
+
+def is_clutter(path: str) -> bool:
+    """Whether an operating system has added the file."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
 
 
 def is_archive(file: BinaryIO) -> bool:

@@ -17,12 +17,11 @@ from api.auth import is_staff
 from ingestion import backlog, streams
 from ingestion.files.record_file import RecordFile
 from ingestion.files.sets import Options, SentFile, inspect_sent
-from ingestion.files.spool import TemporaryFiles
+from ingestion.files.spool import TemporaryFiles, path_of
 from ingestion.files.uploads import find_earlier, ingest_files
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import RequestRejected
-from ingestion.text import strip_unstorable
 from movies import libraries
 from movies.libraries import DAYS_KEPT
 from movies.models import Library
@@ -89,7 +88,7 @@ def store(request: HttpRequest, library: Library | None) -> str:
 
 def sent_file(file: UploadedFile[Any]) -> SentFile:
     opened: Any = file.file  # by ingestion.files.spool
-    return SentFile(file=opened, name=strip_unstorable(file.name or "", 255), content_type=file.content_type or "")
+    return SentFile(file=opened, name=path_of(file), content_type=file.content_type or "")
 
 
 def check_quota() -> None:
