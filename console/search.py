@@ -25,7 +25,7 @@ from ingestion import streams
 from ingestion.models import ApiKey, Delivery, PausedStream, Upload
 from ingestion.pending import containing
 from ingestion.streams import Stream
-from ingestion.text import cut, plain, strip_unstorable, thousands
+from ingestion.text import cut, plain, spellings, strip_unstorable, thousands
 
 MAX_QUERY_LENGTH = 200
 """Characters; an ID has at most 64."""
@@ -55,11 +55,6 @@ class Keys:
         yield from spellings(self.exact)
         if self.named is not None:
             yield from spellings(self.named)
-
-
-def spellings(key: str) -> list[str]:
-    """As it is typed, in capitals, in small letters, and with one capital: each is looked up along an index."""
-    return list(dict.fromkeys([key, key.upper(), key.lower(), key.capitalize()]))
 
 
 @dataclass(frozen=True, kw_only=True)

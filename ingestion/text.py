@@ -60,3 +60,8 @@ def cut_short(text: str, most: int) -> str:
 def strip_unstorable(text: str, length: int | None = None) -> str:
     """`text` without NUL and lone surrogates, cut to `length`, for a column or a message."""
     return text.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")[:length]
+
+
+def spellings(key: str) -> list[str]:
+    """As it is typed, in capitals, in small letters, and with one capital: each is looked up along an index."""
+    return list(dict.fromkeys([key, key.upper(), key.lower(), key.capitalize()]))

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import TypeAlias
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ from django.urls import reverse
 from enrichment.models import HeldRecord
 from ingestion import streams
 from ingestion.models import Delivery
+from ingestion.text import spellings
 
 Pair: TypeAlias = "tuple[str, str]"
 """(stream, key) of a record that others refer to."""
@@ -33,6 +35,8 @@ class ReferenceStatus:
     """The newest open held record with its key."""
     more: int = 0
     """Open held records with its key besides that one."""
+    similar: str = ""
+    """A stored record whose key differs from its in capitals alone."""
     may_be_pending: bool = False
     """Deliveries of its stream are pending: it may be in one of them."""
 
@@ -152,12 +156,16 @@ def statuses(pairs: Collection[Pair]) -> dict[Pair, ReferenceStatus]:
     for stream, key in pairs:
         keys[stream].append(key)
     known = [name for name in keys if name in streams.names()]
-    stored = {(name, key) for name in known for key in _stored(name, keys[name])}
+    stored = {(name, key) for name in known for key in _stored(name, chain.from_iterable(map(spellings, keys[name])))}
     pending = {name for name in keys if Delivery.objects.pending().filter(stream=name).exists()}
     held = _held(pairs)
     return {
         pair: ReferenceStatus(
-            is_stored=pair in stored, held=held[pair][0], more=held[pair][1], may_be_pending=pair[0] in pending
+            is_stored=pair in stored,
+            held=held[pair][0],
+            more=held[pair][1],
+            similar=next((key for key in spellings(pair[1]) if (pair[0], key) in stored), ""),
+            may_be_pending=pair[0] in pending,
         )
         for pair in pairs
     }

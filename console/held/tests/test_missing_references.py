@@ -15,6 +15,7 @@ from tests.held import hold, valid, wait
 from tests.held_pages import confirm
 from tests.people import browser_of, person, text_of, words_of
 from tests.records import send
+from tutoring.tests.factories import session, student, tutor
 
 pytestmark = pytest.mark.django_db
 
@@ -98,6 +99,13 @@ def test_pages_go_on_where_the_last_ended(viewer: Client, monkeypatch: pytest.Mo
     assert "This page is empty" in text_of(viewer.get(PAGE, {"p": "9"}))
     for nonsense in ("x", "-1", "0", "9" * 30, "٣"):
         assert [row.split()[1] for row in rows(viewer, p=nonsense, by=nonsense)] == keys[0]
+
+
+def test_a_stored_record_that_differs_in_capitals_alone_is_named(viewer: Client) -> None:
+    send("tutors", tutor(tutor_id="T-ABC"))
+    send("students", student())
+    send("sessions", session(tutor_id="t-abc"))
+    assert "T-ABC is stored: it differs in capital letters only" in words_of(viewer.get(PAGE))
 
 
 def test_it_takes_as_many_queries_however_long_it_is(viewer: Client, django_assert_num_queries: Any) -> None:
