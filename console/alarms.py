@@ -229,7 +229,7 @@ def _provider_alarm(user: Any, provider: Mapping[str, Any]) -> tuple[str, str, s
             advice = "Set a valid key and restart, or resume when the present one is valid again."
             return "refuses the key.", advice, "dead"
         case "away" if provider["since"] and provider["since"] < timezone.now() - MAX_TIME_AWAY:
-            return "is unavailable.", "Retrying automatically; check its status page if this lasts.", "dead"
+            return "is away.", "Retrying automatically; check its status page if this lasts.", "dead"
         case "paused":
             may_resume = user.has_perm("enrichment.control_providers")
             return "is paused.", "Resume when ready." if may_resume else "An operator can resume it.", "waiting"

@@ -106,6 +106,12 @@ def preview(page: Page, url: str) -> None:
     page.get_by_text("185 will be stored, 15 rejected").wait_for()
 
 
+def namesakes(page: Page, url: str) -> None:
+    """Opens a lookup of which there are two candidates."""
+    page.goto(f"{url}/admin/enrichment/ambiguouslookup/")
+    page.get_by_role("link", name="Leo (2023)").first.click()
+
+
 PAGES: dict[str, Callable[[Page, str], None]] = {
     "dashboard": path(""),
     "find": path("find/?q=tutor+T7-x0021"),
@@ -126,6 +132,9 @@ PAGES: dict[str, Callable[[Page, str], None]] = {
     "api-keys": path("ingestion/apikey/"),
     "control": path("ingestion/pausedstream/"),
     "retention": path("enrichment/pruning/"),
+    "ambiguous": path("enrichment/ambiguouslookup/"),
+    "lookup": namesakes,
+    "providers": path("enrichment/providerstate/"),
     "films": films(""),
     "films-calendar": films("", "Viewings in"),
     "films-grid": films("/films?sort=rating"),

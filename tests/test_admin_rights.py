@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,13 +14,15 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client, RequestFactory
 from django.urls import reverse
+from django.utils import timezone
 
 from console.held.proposal import Proposal
+from enrichment.lookups.models import ProviderState
 from enrichment.models import HeldRecord
 from ingestion.payloads import ascii_json
 from tests.admin_pages import _name, addresses, reversed_as
 from tests.held import hold, valid, wait
-from tests.lookups import doubt, oracle, person_of, registered
+from tests.lookups import ask, doubt, oracle, person_of, registered
 from tests.people import browser_of, person
 from tests.records import send, work_off
 from tutoring.tests.factories import session, student, tutor
@@ -51,6 +54,9 @@ EFFECTIVE = [
     *(("enrichment_ambiguouslookup_changelist", action) for action in ("ask_again", "accept")),
     ("enrichment_lookup_choose", FORM),
     ("enrichment_ambiguouslookup_choose", FORM),
+    ("enrichment_providerstate_pause", FORM),
+    ("enrichment_providerstate_resume", FORM),
+    ("enrichment_providerstate_run", FORM),
     ("tutoring_subject_changelist", "delete_selected"),
     ("enrichment_deadletter_fix", FORM),
     ("enrichment_heldrecord_fix", FORM),
@@ -103,6 +109,7 @@ def forged(user: User, action: str) -> dict[str, Any]:
         "password1": "a forged password",
         "password2": "a forged password",
         "_reject": "1",
+        "reason": "forged",
         "state": "ambiguous ",
     }
     of_list = {
@@ -128,7 +135,9 @@ def rows() -> Iterator[None]:
     work_off()
     hold(), wait(), hold(valid("tutors"))
     person("administrator")
+    ask(failures=1, due_at=timezone.now() + timedelta(hours=1))
     doubt(person_of(1))
+    ProviderState.objects.create(provider="oracle", stopped_at=timezone.now())
     with registered(oracle()):
         yield
 

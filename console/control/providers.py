@@ -29,7 +29,7 @@ STATES = {
     "no_key": ("discarded", "off"),
     "key_refused": ("failing", "key refused"),
     "paused": ("waiting", "paused"),
-    "away": ("failing", "unavailable"),
+    "away": ("failing", "away"),
 }
 """Why a provider is not asked → (colour, text) of its badge."""
 

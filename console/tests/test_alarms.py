@@ -275,7 +275,7 @@ class TestProviders:
     def test_a_provider_away_for_ten_minutes(self, viewer: Client) -> None:
         state(away_since=timezone.now() - MAX_TIME_AWAY - timedelta(minutes=1), last_error="503 from the Oracle")
         alarm = only(viewer)
-        assert "The Oracle is unavailable." in alarm and "503 from the Oracle. Since" in alarm
+        assert "The Oracle is away." in alarm and "503 from the Oracle. Since" in alarm
 
     def test_a_paused_provider(self, viewer: Client, operator: Client) -> None:
         control.pause("oracle", by="user:ann", reason="their maintenance")
