@@ -70,6 +70,7 @@ def file_completed(upload: Upload) -> None:
     """What the export lacks counts no more; entries that were left without a film get one; its films are counted."""
     for library in libraries.lock(_libraries_of(upload)):
         _complete(library, upload)
+        libraries.seen(library)
 
 
 def _libraries_of(upload: Upload) -> set[str]:

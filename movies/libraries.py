@@ -79,6 +79,7 @@ def link_of(upload: Upload) -> str:
         return ""
     if library.linked_at is None:
         Library.objects.filter(pk=library.pk, linked_at=None).update(linked_at=Now(), last_seen_at=Now())
+    seen(library)
     return f"/uploads/{library.token}"
 
 
