@@ -22,7 +22,7 @@ from tests.system import System
 pytestmark = pytest.mark.xdist_group("cluster")
 
 WIDTHS = (320, 390, 768, 1280)
-DONE = "All films have been looked up"
+DONE = "All films looked up"
 
 
 class Site(NamedTuple):
@@ -94,10 +94,10 @@ def test_from_the_file_chooser_to_the_films(site: Site, page: Page, export: Path
     expect(page.locator("#progress")).to_contain_text("0 of 318 lines read")
     assert faults(page) == []
     with site.cluster():
-        expect(page.get_by_role("heading", name="Found last")).to_be_visible()  # nobody reloads
+        expect(page.get_by_role("heading", name="Just found")).to_be_visible()  # nobody reloads
         expect(page.get_by_role("heading", name=DONE)).to_be_visible()
     films, found = number(page, "films"), number(page, "found")
-    assert films == found + number(page, "to be chosen") + number(page, "not found")
+    assert films == found + number(page, "with several matches") + number(page, "not found")
     assert found > 90
     assert page.get_by_role("progressbar").count() == 0
     for name in ("Release years", "Ratings", "Decades"):
@@ -124,7 +124,7 @@ def test_from_the_file_chooser_to_the_films(site: Site, page: Page, export: Path
     assert page.request.get(f"{site.system.url}/uploads/deleted").status == 200
     page.get_by_role("link", name="Delete my data").click()
     assert faults(page) == []
-    page.get_by_label("Delete all of it").check()
+    page.get_by_label("Delete everything").check()
     page.get_by_role("button", name="Delete my data").click()
     expect(page.get_by_role("heading", name="Your data has been deleted")).to_be_visible()
     assert page.request.get(link).status == 404
@@ -146,27 +146,27 @@ def test_from_an_operators_file_chooser_to_the_persons_page(
     with site.cluster():
         expect(page.get_by_text("100.0%")).to_be_visible()  # nobody reloads
     expect(page.locator("dd", has_text=re.compile(r"^112, of these \d+ found"))).to_be_visible()
-    page.get_by_role("link", name="Open the page").click()
+    page.get_by_role("link", name="Open", exact=True).click()
     expect(page.get_by_role("heading", name=DONE)).to_be_visible()
     expect(page.get_by_text("anna", exact=True)).to_be_visible()
     assert not said
 
 
-def test_from_to_be_chosen_to_chosen(site: Site, page: Page, export: Path, said: list[str]) -> None:
+def test_from_several_matches_to_the_chosen_one(site: Site, page: Page, export: Path, said: list[str]) -> None:
     with site.cluster():
         upload(page, site, export)
         link = page.url
         expect(page.get_by_role("heading", name=DONE)).to_be_visible()
         asked = unmatched(page, "ambiguous", "Swan Song")  # two links, and two films of that title and year
-        unfold(page, "To be chosen")
+        unfold(page, "Several matches")
         expect(asked.first.get_by_role("link", name="Swan Song").first).to_be_visible()
         assert asked.count() == 2
         assert page.get_by_role("link", name="Choose in the admin").count() == 0  # not for everybody
-        before = number(page, "to be chosen")
+        before = number(page, "with several matches")
 
         site.system.log_in(page, "operator")
         page.goto(link)
-        unfold(page, "To be chosen")
+        unfold(page, "Several matches")
         asked.first.get_by_role("link", name="Choose in the admin").click()
         page.locator(".card", has_text="Todd Stephens").get_by_role("button", name="Choose").click()
         expect(page.locator(".decided")).to_contain_text("operator")
@@ -175,8 +175,8 @@ def test_from_to_be_chosen_to_chosen(site: Site, page: Page, export: Path, said:
             lambda: "Todd Stephens" in page.request.get(f"{link}/films?q=Swan+Song").text(), "it is known"
         )
         page.goto(link)
-        assert number(page, "to be chosen") == before - 1
-        unfold(page, "To be chosen")
+        assert number(page, "with several matches") == before - 1
+        unfold(page, "Several matches")
         expect(asked).to_have_count(1)
     assert not said
 
@@ -219,8 +219,8 @@ def test_the_page_says_that_tmdb_is_away_and_goes_on_by_itself(site: Site, page:
     with site.cluster():
         upload(page, site, export)
         expect(page.get_by_text("TMDB does not answer.")).to_be_visible()
-        expect(page.get_by_text("It is tried again by itself.")).to_be_visible()
+        expect(page.get_by_text("Retrying automatically.")).to_be_visible()
         assert faults(page) == []
         site.service.heal()
         expect(page.get_by_text("TMDB does not answer.")).to_be_hidden()
-        expect(page.get_by_role("heading", name="Found last")).to_be_visible()
+        expect(page.get_by_role("heading", name="Just found")).to_be_visible()

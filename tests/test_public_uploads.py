@@ -70,7 +70,7 @@ def test_everybody_is_led_from_the_file_to_their_films() -> None:
     assert "letterboxd.zip: 0 of 2 lines read." in words_of(client.get(answer["Location"]))
     finish()
     text = words_of(client.get(answer["Location"]))
-    assert "2</strong> still open" in text
+    assert "2</strong> still to look up" in text
     assert {row.title for row in LibraryFilm.objects.all()} == {"The Matrix", "Heat"}
     assert Library.objects.get().linked_at
     assert send(Client(), zipped())["Location"] == answer["Location"]  # the same file again
@@ -136,7 +136,7 @@ def test_what_cannot_be_read_is_said(files: list[SimpleUploadedFile], word: str)
 @pytest.mark.usefixtures("public")
 def test_it_takes_no_larger_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_PUBLIC_BODY", 2_000)
-    assert "A file may have 2.0" in words_of(send(Client(), zipped(b"x" * 3_000)), 413)
+    assert "At most 2.0" in words_of(send(Client(), zipped(b"x" * 3_000)), 413)
     elsewhere = Client().post("/admin/login/", {"file": zipped(b"x" * (limits.SMALL_BODY + 1))})
     assert elsewhere.status_code == 413
     monkeypatch.setattr(uploading, "MAX_UNPACKED", 100)
@@ -160,7 +160,7 @@ def test_all_together_have_a_share_of_a_day(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(uploading, "MAX_A_DAY", 10)
     assert send(Client(), zipped()).status_code == 302
     other = archive({"watched.csv": [film("Ran", 1985, "2c3p")]})
-    assert "in a day" in words_of(send(Client(), zipped(other)), 503)
+    assert "daily limit" in words_of(send(Client(), zipped(other)), 503)
     assert send(browser_of(person("operator")), zipped(other)).status_code == 302
 
 

@@ -141,7 +141,7 @@ def test_the_first_start_shows_the_demo_and_the_second_keeps_it(
     assert '"delivery"' in _shell(post, directory)
     wait_until(lambda: '"experience_level"' in _shell(get, directory), "the README's tutor is enriched")
     films = _films(screen)
-    wait_until(lambda: "All films have been looked up" in _page(films), "the films of the demo are looked up")
+    wait_until(lambda: "All films looked up" in _page(films), "the films of the demo are looked up")
     assert "Demo data, not from TMDB." in _page(films)
     assert _page(films).count('id="ambiguous"') == _page(films).count('id="not_found"') == 1
     _end(first, signal.SIGINT)

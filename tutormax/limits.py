@@ -90,7 +90,7 @@ def has_share_left(request: HttpRequest) -> bool:
 
 
 def too_many(request: HttpRequest) -> HttpResponse:
-    message = f"From your address {PUBLIC_BODIES} files have been sent within an hour. Try again later."
+    message = f"Too many uploads from your address: at most {PUBLIC_BODIES} an hour. Try again later."
     page = render(request, "busy.html", {"message": message}, status=429)
     page["Retry-After"] = str(int(HOUR / PUBLIC_BODIES))
     return page

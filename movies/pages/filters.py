@@ -16,10 +16,10 @@ MAX_VALUE = 200
 """Characters of a value that are looked at."""
 MATCHES = {
     "found": "Found",
-    "ambiguous": "To be chosen",
+    "ambiguous": "Several matches",
     "not_found": "Not found",
-    "failed": "Failed",
-    "open": "Still being looked up",
+    "failed": "Lookup failed",
+    "open": "Not looked up yet",
 }
 LISTS = {"seen": "Watched", "liked": "Liked", "watchlist": "Watchlist", "rewatched": "Watched more than once"}
 KINDS = {"movie": "Films", "tv": "Series"}

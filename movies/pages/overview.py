@@ -102,7 +102,7 @@ class Overview:
     def figures(self) -> list[tuple[str, str, str, str]]:
         """Number, what it is, where it leads, and a note."""
         numbers = self.numbers
-        partly = f"without {numbers.without_runtime:,} films of unknown length" if numbers.without_runtime else ""
+        partly = f"{numbers.without_runtime:,} of unknown length not counted" if numbers.without_runtime else ""
         watchlist = f"{round(numbers.watchlist_minutes / 60):,} hours" if numbers.watchlist_minutes else ""
         return [
             (thousands(numbers.seen), "watched", self.link(list="seen"), ""),
@@ -199,8 +199,8 @@ class Overview:
             self._films("Longest", numbers.longest, lambda film: length(film.runtime)),
             self._films("Shortest", numbers.shortest, lambda film: length(film.runtime)),
             self._films("Watched most often", numbers.most_seen, lambda film: f"{film.viewings}×"),
-            self._films("I like them more", numbers.higher, _compared, "than the public does"),
-            self._films("I like them less", numbers.lower, _compared, "than the public does"),
+            self._films("Rated higher", numbers.higher, _compared, "than by the public"),
+            self._films("Rated lower", numbers.lower, _compared, "than by the public"),
         ]
 
     def _films(self, title: str, films: Iterable[FilmRow], text: Callable[[FilmRow], str], note: str = "") -> FilmList:

@@ -95,4 +95,4 @@ def check_quota() -> None:
     """Raises RequestRejected when people who are not logged in have sent enough for a day."""
     day = Upload.objects.filter(client=CLIENT, part_of=None, created_at__gt=timezone.now() - timedelta(days=1))
     if day.aggregate(bytes=Sum("size", default=0))["bytes"] > MAX_A_DAY:
-        raise RequestRejected(503, "This server has received as much as it takes in a day. Try again tomorrow.")
+        raise RequestRejected(503, "The daily limit for uploads is reached. Try again tomorrow.")

@@ -63,7 +63,7 @@ def test_the_overview_shows_the_library(anna: Library) -> None:
     for part in (
         "4 films",
         "2 found",
-        "1 to be chosen",
+        "1 with several matches",
         "1 not found",
         "Viewings in 2021",
         "Keanu Reeves",
@@ -189,7 +189,7 @@ def test_open_films_make_the_page_renew_itself(anna: Library, settings: Settings
     assert '<noscript><meta http-equiv="refresh"' in text
     assert "80.0%" in text  # four of five
     part = words_of(page(anna, "library-progress"))
-    assert "1 still open" in part.replace("<strong>", "").replace("</strong>", "")
+    assert "1 still to look up" in part.replace("<strong>", "").replace("</strong>", "")
     assert "<html" not in part
 
 
