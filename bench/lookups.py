@@ -36,8 +36,9 @@ def main() -> None:
 
         django.setup()
         records_beside_a_busy_provider()
-        for requests, seconds in RATES:
-            at_the_limit(questions, requests, seconds)
+        reached = [at_the_limit(questions, requests, seconds) for requests, seconds in RATES]
+        if not all(reached):
+            raise SystemExit(f"The aim is never more than the limit, and {MIN_SHARE} of the ceiling.")
 
 
 def answer(request: Request) -> Response:
@@ -62,7 +63,8 @@ def runner(server: Server, requests: int, seconds: int) -> Process:
     return Process(command, {"DATABASE_URL": os.environ["DATABASE_URL"]})
 
 
-def at_the_limit(questions: int, requests: int, seconds: int) -> None:
+def at_the_limit(questions: int, requests: int, seconds: int) -> bool:
+    """Whether the aim is reached."""
     from enrichment.lookups.models import Lookup
 
     ask(questions)
@@ -81,8 +83,7 @@ def at_the_limit(questions: int, requests: int, seconds: int) -> None:
     )
     if Lookup.objects.filter(status="found").count() != questions or len(times) != 2 * questions:
         raise SystemExit("Some questions were not answered, or asked twice.")
-    if worst > requests or share < MIN_SHARE:
-        raise SystemExit(f"The aim is at most {requests}, and {MIN_SHARE} of the ceiling.")
+    return worst <= requests and share >= MIN_SHARE
 
 
 def records_beside_a_busy_provider() -> None:

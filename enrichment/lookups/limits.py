@@ -25,7 +25,7 @@ from enrichment.lookups.providers import Provider
 
 MAX_LATENESS = 0.05
 """Seconds by which a slot may be missed."""
-JITTER = 0.08
+JITTER = 0.12
 """Seconds by which two requests may arrive closer to each other than their slots are: MAX_LATENESS, and the way."""
 SPACING = 1.05
 """Slots are so many times further apart than the limit asks for."""

@@ -82,7 +82,8 @@ def totals() -> Mapping[str, Mapping[str, int]]:
     names = LookupMinute.counters
     rows = LookupMinute.objects.values("provider").annotate(*map(Sum, names))
     found = rows.values_list("provider", *[f"{name}__sum" for name in names])
-    return {provider: dict(zip(names, numbers, strict=True)) for provider, *numbers in found}
+    nothing = {provider: dict.fromkeys(names, 0) for provider in providers.names()}
+    return nothing | {provider: dict(zip(names, numbers, strict=True)) for provider, *numbers in found}
 
 
 def paused() -> list[str]:

@@ -30,7 +30,7 @@ def test_no_window_holds_more_slots_than_the_limit(declare: Declare, rate: Rate)
     late = [slot + (limits.MAX_LATENESS if number % 7 == 0 else 0) for number, slot in enumerate(slots)]
     assert busiest(slots, rate.seconds) <= rate.requests
     assert busiest(late, rate.seconds) <= rate.requests
-    assert 1 / step > 0.92 * rate.requests / rate.seconds
+    assert 1 / step > 0.89 * rate.requests / rate.seconds
 
 
 def test_slots_are_booked_one_after_another(declare: Declare, state: ProviderState) -> None:
