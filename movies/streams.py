@@ -29,7 +29,6 @@ ENTRIES = Stream(
     upload_fields={"library": libraries.new_name},
     layouts=LAYOUTS,
     search=("entry_id", "title", "letterboxd_uri", "review"),
-    hidden=("deleted",),
     listed=lambda rows: rows.filter(deleted=False),
     example={
         "library": "anna",
