@@ -263,6 +263,7 @@ def test_every_page_that_is_a_file_is_tested_here() -> None:
         "enrichment_heldrecord_export",
         "enrichment_waitingrecord_export",
         "upload-errors",
+        "movies_libraryfilm_export",
         *(f"{each.model._meta.app_label}_{each.model._meta.model_name}_export" for each in all_readables()),
     }
     patterns = list(_patterns(get_resolver().url_patterns))
