@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from enrichment.minutes import Minutes, MinutesQuerySet
 from ingestion.models import Upload
+from ingestion.text import plain
 
 MAX_KEY = 500
 """Characters: an index of PostgreSQL takes no more than 2,700 bytes."""
@@ -141,7 +142,7 @@ class Lookup(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.provider} {self.kind} {self.key}"
+        return plain(f"{self.provider} {self.kind} {self.key}")
 
     @property
     def is_settled(self) -> bool:
