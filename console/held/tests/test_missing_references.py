@@ -15,7 +15,6 @@ from tests.held import hold, valid, wait
 from tests.held_pages import confirm
 from tests.people import browser_of, person, text_of, words_of
 from tests.records import send
-from tutoring.tests.factories import session, student, tutor
 
 pytestmark = pytest.mark.django_db
 
@@ -102,9 +101,9 @@ def test_pages_go_on_where_the_last_ended(viewer: Client, monkeypatch: pytest.Mo
 
 
 def test_a_stored_record_that_differs_in_capitals_alone_is_named(viewer: Client) -> None:
-    send("tutors", tutor(tutor_id="T-ABC"))
-    send("students", student())
-    send("sessions", session(tutor_id="t-abc"))
+    send("tutors", valid("tutors", tutor_id="T-ABC"))
+    send("students", valid("students"))
+    send("sessions", valid("sessions", tutor_id="t-abc"))
     assert "T-ABC is stored: it differs in capital letters only" in words_of(viewer.get(PAGE))
 
 
