@@ -6,6 +6,7 @@ allowed, even if some are used MAX_LATENESS late; a slot missed by more is given
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -52,7 +53,7 @@ BOOK = """
     SET next_slot = %(length)s
         + CASE WHEN next_slot BETWEEN {clock} AND {clock} + %(longest)s THEN next_slot ELSE {clock} END
     WHERE provider = %(provider)s AND next_slot NOT BETWEEN {clock} + %(ahead)s AND {clock} + %(longest)s
-    RETURNING next_slot - %(length)s - {clock}
+    RETURNING next_slot - %(length)s, {clock}
 """
 BLOCK = """
     UPDATE enrichment_providerstate
@@ -80,11 +81,12 @@ def book(provider: Provider, number: int) -> list[float]:
     step = spacing(provider)
     number = max(1, min(number, int(AHEAD / step)))
     before = time.monotonic()
-    first = _execute(BOOK, provider, length=number * step, ahead=max(AHEAD, step))
-    if first is None:
+    booked = _execute(BOOK, provider, length=number * step, ahead=max(AHEAD, step))
+    if booked is None:
         return []
-    now = (before + time.monotonic()) / 2  # the database's clock was read somewhere in between
-    return [now + first + count * step for count in range(number)]
+    first, clock = booked
+    ahead = _database_clock.ahead_of_ours(before, time.monotonic(), clock)
+    return [first - ahead + count * step for count in range(number)]
 
 
 def block(provider: Provider, seconds: float) -> None:
@@ -96,13 +98,38 @@ def block(provider: Provider, seconds: float) -> None:
         state.exclude(blocked_until__gte=until).update(blocked_until=until)
 
 
-def _execute(statement: str, provider: Provider, **values: float) -> float | None:
+class DatabaseClock:
+    """How far the database's clock is ahead of this process's monotonic one.
+
+    It was read at some moment of a statement, which may have waited for a lock or for the disk: so it goes by the
+    quickest of the last statements, unless the clock has been set since.
+    """
+
+    VALID = 60.0
+    """Seconds, in which clocks do not drift apart by much."""
+
+    def __init__(self) -> None:
+        self.ahead, self.error, self.at = 0.0, math.inf, 0.0
+
+    def ahead_of_ours(self, before: float, after: float, clock: float) -> float:
+        """With one more reading of it, by a statement that lasted from `before` to `after`."""
+        ahead, error = clock - (before + after) / 2, (after - before) / 2
+        is_set = abs(ahead - self.ahead) > error + self.error + MAX_LATENESS
+        if error <= self.error or after - self.at > self.VALID or is_set:
+            self.ahead, self.error, self.at = ahead, error, after
+        return self.ahead
+
+
+_database_clock = DatabaseClock()
+
+
+def _execute(statement: str, provider: Provider, **values: float) -> tuple[float, ...] | None:
     longest = provider.max_retry_after + MAX_PAUSE
     text = statement.format(clock=CLOCKS[connection.vendor])
     with connection.cursor() as cursor:
         cursor.execute(text, {"provider": provider.name, "longest": longest, **values})
         row = cursor.fetchone() if cursor.description else None
-        return None if row is None else float(row[0])
+        return None if row is None else tuple(map(float, row))
 
 
 def retry_after(header: str | None, date: str | None, longest: float) -> float | None:

@@ -56,6 +56,17 @@ def test_a_clock_that_was_put_back_does_not_stop_everything(declare: Declare, st
     assert limits.book(provider, 1)
 
 
+def test_the_database_s_clock_is_that_of_the_quickest_statement() -> None:
+    clock = limits.DatabaseClock()
+    assert clock.ahead_of_ours(10.0, 10.4, 1010.35) == pytest.approx(1000.15)  # it waited before it read the clock
+    assert clock.ahead_of_ours(11.0, 11.002, 1011.001) == pytest.approx(1000)
+    assert clock.ahead_of_ours(12.0, 12.4, 1012.35) == pytest.approx(1000)
+    assert clock.ahead_of_ours(13.0, 13.002, 1013.003) == pytest.approx(1000.002)
+    assert clock.ahead_of_ours(14.0, 14.4, 914.2) == pytest.approx(900)  # it was put back
+    assert clock.ahead_of_ours(15.0, 15.1, 915.1) == pytest.approx(900.05)
+    assert clock.ahead_of_ours(99.0, 99.2, 999.2) == pytest.approx(900.1)  # long since
+
+
 def test_after_a_429_nobody_gets_a_slot(declare: Declare, state: ProviderState) -> None:
     provider = declare(max_retry_after=600)
     limits.block(provider, 100)
