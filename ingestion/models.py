@@ -255,7 +255,6 @@ class Upload(models.Model):
         indexes = [
             models.Index(fields=["client", "-id"], name="upload_client"),
             models.Index(fields=["fingerprint"], name="upload_fingerprint"),
-            models.Index(fields=["part_of"], name="upload_parts", condition=Q(part_of__isnull=False)),
             models.Index(fields=["id"], name="upload_unsettled", condition=Q(settled_at=None, part_of=None)),
         ]
         constraints = [
@@ -263,7 +262,10 @@ class Upload(models.Model):
                 fields=["client", "stream", "fingerprint"],
                 name="upload_unfinished_once",
                 condition=Q(finished_at=None),
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["part_of", "fingerprint"], name="upload_part_once", condition=Q(part_of__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -2,15 +2,18 @@
 
 import io
 import struct
+import threading
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management.base import CommandError
+from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
@@ -283,6 +286,25 @@ def test_names_are_labels(client: Client, folder: str) -> None:
     for name in (*(part["name"] for part in told["parts"]), *told["file_warnings"]):
         assert not name.startswith(("/", "..", "C:")) and "\0" not in name and "\u202e" not in name
     assert not Path("passwd.csv").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_with_the_same_set_at_once_one_takes_it_in(client: Client) -> None:
+    body, together = zipped(("watched.csv", WATCHED), ("diary.csv", DIARY)), threading.Barrier(4)
+
+    def send() -> int:
+        try:
+            together.wait()
+            return int(post(client, PATH, body, "application/zip").status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as senders:
+        statuses = [each.result() for each in [senders.submit(send) for _ in range(4)]]
+    assert set(statuses) <= {200, 201, 409, 503} and statuses.count(201) >= 1  # 503: no slot was free
+    whole = Upload.objects.get(part_of=None)
+    assert whole.finished_at and [part.name for part in whole.parts.order_by("pk")] == ["watched.csv", "diary.csv"]
+    assert sorted(Delivery.objects.values_list("count", flat=True)) == [1, 1]
 
 
 def test_the_admin_says_what_is_wrong(operator: Client) -> None:

@@ -194,15 +194,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='upload',
-            index=models.Index(condition=models.Q(('part_of__isnull', False)), fields=['part_of'], name='upload_parts'),
-        ),
-        migrations.AddIndex(
-            model_name='upload',
             index=models.Index(condition=models.Q(('part_of', None), ('settled_at', None)), fields=['id'], name='upload_unsettled'),
         ),
         migrations.AddConstraint(
             model_name='upload',
             constraint=models.UniqueConstraint(condition=models.Q(('finished_at', None)), fields=('client', 'stream', 'fingerprint'), name='upload_unfinished_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='upload',
+            constraint=models.UniqueConstraint(condition=models.Q(('part_of__isnull', False)), fields=('part_of', 'fingerprint'), name='upload_part_once'),
         ),
         migrations.AddIndex(
             model_name='delivery',
