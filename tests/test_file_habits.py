@@ -199,6 +199,13 @@ def test_a_local_date_is_read_where_its_column_leaves_one_reading(cells: list[st
     assert [dates.read(cell) for cell in cells] == read
 
 
+@pytest.mark.parametrize("cell", ["32.13.2024", "31.2.2024", "1/1/2024 25:00"])
+def test_a_date_that_there_is_not_decides_nothing(cell: str) -> None:
+    dates = LocalDates()
+    dates.see(cell)
+    assert (dates.note, dates.style, dates.read(cell)) == ("", None, cell)
+
+
 def test_how_dates_are_read_is_said_and_doubt_is_a_dead_letter(client: Client) -> None:
     body = f"{REQUIRED},created_at\nA,a,a@example.org,Algebra,3/25/2024,4/5/2024\nB,b,b@example.org,Algebra,4/1/2024,\n"
     preview = previewed(client, "tutors", body)

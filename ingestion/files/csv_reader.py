@@ -452,8 +452,11 @@ class _Notes:
         if 0 <= self.key < len(row) and (key := _text(row[self.key])):
             self.keys.add(key)
         for position, dates in self.times.items():
-            if position < len(row) and (cell := row[position]) and cell[4:5] != "-":
-                dates.see(_text(cell))
+            if position < len(row) and (cell := row[position]):
+                if cell[4:5] != "-":
+                    dates.see(_text(cell))
+                elif not dates.is_mixed:
+                    dates.see_iso(cell)
         for position in self.numbers:
             if position < len(row) and "," in row[position]:
                 cell = _text(row[position])

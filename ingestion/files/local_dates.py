@@ -14,7 +14,9 @@ _year_first = re.compile(rf"(\d{{4}})([./])(\d{{1,2}})\2(\d{{1,2}}){_TIME}", re.
 
 
 class LocalDates:
-    """The dates of one column: `see` takes each cell that is no ISO 8601 date, then `read` reads them."""
+    """The dates of one column: `see` takes each cell that is no ISO 8601 date, `see_iso` the others, then `read` reads
+    them. A date that there is not, 32.13.2024, decides nothing.
+    """
 
     def __init__(self) -> None:
         self.day_first = self.month_first = self.either = self.year_first = 0
@@ -25,14 +27,17 @@ class LocalDates:
         """How many of those in doubt were another date's text before, which only one reading gives."""
         self.is_padded = True
         """01.05. and not 1.5."""
+        self.has_zeros = False
+        """Whether there is a date like 01.05. at all."""
+        self.is_mixed = False
+        """Whether there are dates that `style` would not write as they are: with another separator, or ISO 8601."""
         self.has_halves = False
         """3:00 PM and not 15:00."""
 
     def see(self, text: str) -> None:
-        if found := _year_last.fullmatch(text):
-            first, self.separator, second = int(found[1]), found[2], int(found[3])
-            self.is_padded = self.is_padded and len(found[1]) == len(found[3]) == 2
-            self.has_halves = self.has_halves or found[8] is not None
+        if (found := _year_last.fullmatch(text)) and _is_possible(found):
+            first, second = int(found[1]), int(found[3])
+            self._see_style(found)
             if first > 12 >= second:
                 self.day_first += 1
             elif second > 12 >= first:
@@ -41,6 +46,17 @@ class LocalDates:
                 self.either += 1
         elif _year_first.fullmatch(text):
             self.year_first += 1
+
+    def _see_style(self, found: re.Match[str]) -> None:
+        self.is_mixed = self.is_mixed or self.separator not in ("", found[2])
+        self.separator = found[2]
+        self.is_padded = self.is_padded and len(found[1]) == len(found[3]) == 2
+        self.has_zeros = self.has_zeros or "0" in (found[1][0], found[3][0])
+        self.has_halves = self.has_halves or found[8] is not None
+
+    def see_iso(self, text: str) -> None:
+        if not self.is_mixed and _to_write(text.strip()):
+            self.is_mixed = True
 
     def compare(self, text: str, was: str) -> None:
         """Sees that `text` stands where an ISO 8601 date, `was`, stood before."""
@@ -78,7 +94,8 @@ class LocalDates:
     @property
     def style(self) -> DateStyle | None:
         """None where no local dates are read, or not all of them in one style."""
-        if self.separator and self.is_day_first is not None and not self.year_first:
+        is_mixed = self.is_mixed or self.year_first or (self.has_zeros and not self.is_padded)
+        if self.separator and self.is_day_first is not None and not is_mixed:
             return DateStyle(self.is_day_first, self.separator, self.is_padded, self.has_halves)
         return None
 
@@ -108,11 +125,7 @@ class DateStyle:
 
     def write(self, text: str) -> str:
         """What read() made `text` from, but for blanks; unchanged where that is not possible."""
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            return text
-        if moment.tzinfo or moment.microsecond:
+        if not (moment := _to_write(text)):
             return text
         day = self._day(moment)
         return day if len(text) == len("2024-05-01") else f"{day} {self._time(moment)}"
@@ -135,6 +148,27 @@ def is_certain(written: str, text: str) -> bool:
     dates.see(written)
     read = dates.read(written)
     return read != written and datetime.fromisoformat(read) == datetime.fromisoformat(text)
+
+
+def _to_write(text: str) -> datetime | None:
+    """The moment of an ISO 8601 text that a DateStyle can write."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if moment.tzinfo or moment.microsecond else moment
+
+
+def _is_possible(found: re.Match[str]) -> bool:
+    """Whether there is such a day and hour, with the day first or with the month first."""
+    first, _, second, year, *time = found.groups()
+    for month, day in _both(first, second):
+        try:
+            _iso(int(year), int(month), int(day), time)
+        except ValueError:
+            continue
+        return True
+    return False
 
 
 def _both(first: str, second: str) -> tuple[tuple[str, str], tuple[str, str]]:
