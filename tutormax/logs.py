@@ -10,8 +10,8 @@ from typing import Any
 from django.http import HttpRequest
 
 MAX_PATH = 200
-SECRET_PATH = re.compile(r"(?<=^/uploads/)[^/]+")
-"""Who knows it sees a person's page."""
+SECRET_PATH = re.compile(r"((?:/|%2F)uploads(?:/|%2F)+)(?![0-9]{1,19}(?![\w-]))[^\s/?#%&\"'<>]+", re.IGNORECASE)
+"""A person's link: who knows it sees their page. Numbers are those of uploads in the API."""
 # Nothing that looks like an API key: ids are logged.
 VALID_ID = re.compile(r"(?![A-Za-z0-9]{8}\.[A-Za-z0-9]{32}$)[A-Za-z0-9._-]{1,128}")
 logger = logging.getLogger("tutormax.requests")
@@ -41,9 +41,7 @@ def log_request(**kwargs: Any) -> None:
     """Receives request_finished, which is sent after the whole response, streamed ones included."""
     if served := current.get():
         level = logging.WARNING if served.status >= 500 else logging.INFO
-        path = SECRET_PATH.sub(
-            "…", served.request.path[:MAX_PATH]
-        )  # without the query string: it may have secrets, too
+        path = served.request.path[:MAX_PATH]  # without the query string: it may have secrets
         took = (time.perf_counter() - served.started) * 1000
         logger.log(level, "%s %s %d %.0f ms %s", served.request.method, path, served.status, took, served.client)
         current.set(None)
@@ -64,7 +62,11 @@ class RequestFilter(logging.Filter):
 
 
 class SingleLineFormatter(logging.Formatter):
-    """Escapes control characters, so that clients cannot forge lines."""
+    """Escapes control characters, so that clients cannot forge lines, and masks people's links, whoever logs them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Masks the line with its traceback."""
+        return SECRET_PATH.sub(r"\1…", super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         if not record.message.isprintable():

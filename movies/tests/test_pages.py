@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from datetime import date, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from movies.models import Entry, Film, Library, LibraryFilm, Match
 from movies.tests.factories import library, library_film, upload, viewing
 from tests.held import hold
 from tests.people import browser_of, person, words_of
+from tutormax.logs import RequestFilter, SingleLineFormatter
 
 pytestmark = pytest.mark.django_db
 
@@ -138,15 +140,36 @@ def test_data_of_a_stand_in_is_called_so(anna: Library, settings: Settings) -> N
         assert NOTICE not in text
 
 
-def test_a_token_is_needed_and_is_in_no_log(anna: Library, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="tutormax.requests"):
-        assert page(anna).status_code == 200
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "tutormax.requests"]
-    assert "/uploads/…" in line
-    assert anna.token not in line
+def test_a_token_is_needed(anna: Library) -> None:
+    assert page(anna).status_code == 200
     for other in (anna.name, "x", anna.token[:-1], anna.token + "x", "%00", "deleted/x"):
         assert Client().get(f"/uploads/{other}").status_code == 404
     assert len(anna.token) >= 32
+
+
+def test_a_token_is_in_no_log(anna: Library) -> None:
+    """Neither in the requests' own lines nor in Django's."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(SingleLineFormatter("%(name)s %(message)s"))
+    handler.addFilter(RequestFilter())
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        client = Client(enforce_csrf_checks=True)
+        for name in ("library", "library-films", "library-delete"):
+            assert client.get(reverse(name, args=[anna.token])).status_code == 200
+        assert Client(enforce_csrf_checks=True).post(f"/uploads/{anna.token}/delete").status_code == 403
+        assert client.get(f"/UPLOADS/{anna.token}").status_code == 404
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+    text = written.getvalue()
+    assert anna.token not in text, text
+    assert "django.security.csrf Forbidden (CSRF cookie not set.): /uploads/…/delete" in text
+    assert "/uploads/…/films" in text
+    assert "/UPLOADS/… 404" in text
 
 
 def test_a_look_keeps_the_library(anna: Library) -> None:
