@@ -6,18 +6,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from enrichment import lookups
-from enrichment.lookups.models import Lookup
 from enrichment.pipeline import upsert
 from ingestion import streams
 from ingestion.models import Delivery
-from movies import joining, tmdb
+from movies import joining, questions
 from movies.answers import database_now, in_parts, lock_films, lookup_film, state_of
-from movies.identity import folded, link_key
+from movies.identity import link_key
 from movies.joining import Joined
 from movies.models import Entry, Kind, Library, LibraryFilm, UploadFilm
 
@@ -207,46 +204,18 @@ def _rating(library: Library, entries: Sequence[Entry]) -> float | None:
 
 def _match(rows: Mapping[str, LibraryFilm], entries: Mapping[str, Sequence[Entry]], uploads: Mapping[str, int]) -> None:
     """Asks for each film, and fills in what is known of the answer already. Locks the lookups and films it reads."""
-    by_upload: dict[int | None, dict[str, Mapping[str, Any]]] = defaultdict(dict)
     only = next(iter(uploads.values())) if len(set(uploads.values())) == 1 else None
-    keys = {}
-    for film, row in rows.items():
-        keys[film], question = question_of(row, entries[film])
-        by_upload[uploads.get(film, only)][keys[film]] = question
-    found: dict[str, Lookup] = {}
-    for upload, questions in sorted(by_upload.items(), key=lambda pair: pair[0] or 0):
-        found |= lookups.want(tmdb.NAME, tmdb.MATCH, questions, upload=upload)
+    asked = {
+        film: questions.Asked(*questions.question_of(row, entries[film]), uploads.get(film, only))
+        for film, row in rows.items()
+    }
+    found = questions.ask(asked)
     known = lock_films({lookup_film(lookup) for lookup in found.values()} - {""})
     for film, row in rows.items():
-        lookup = found[keys[film]]
+        lookup = found[film]
         row.lookup_id = lookup.pk
         for name, value in state_of(lookup, known.get(lookup_film(lookup))).items():
             setattr(row, name, value)
-
-
-def question_of(row: LibraryFilm, entries: Sequence[Entry]) -> tuple[str, dict[str, Any]]:
-    """(key, question): the film's link, by which everybody asks for the same film; else its title and year."""
-    numbers = {name: value for name in ("tmdb_id", "imdb_id") if (value := _first(entries, name))}
-    added = [entry.added_on for entry in entries if entry.added_on]
-    question = {
-        "title": row.title,
-        "year": row.year,
-        "date": max(added).isoformat() if added else None,
-        "seen": row.seen,
-        "orphaned": any(entry.orphaned for entry in entries),
-        "directors": _first(entries, "directors") or [],
-        "letterboxd_uri": row.letterboxd_uri,
-        **numbers,
-    }
-    if row.letterboxd_uri:
-        return link_key(row.letterboxd_uri), question
-    if numbers:
-        return " ".join(f"{name}:{value}" for name, value in numbers.items()), question
-    return f"{folded(row.title)} {row.year or ''}".strip(), question
-
-
-def _first(entries: Sequence[Entry], name: str) -> Any:
-    return next((value for entry in entries if (value := getattr(entry, name))), None)
 
 
 # Into the table.

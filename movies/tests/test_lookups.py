@@ -139,6 +139,10 @@ def test_a_film_that_others_have_found_is_found_at_once(tmdb: Server) -> None:
     assert len(tmdb.arrivals) == asked
 
 
+def entry(library: str, title: str, year: int, link: str) -> dict[str, Any]:
+    return {"library": library, "title": title, "year": year, "letterboxd_uri": f"https://boxd.it/{link}"}
+
+
 def test_a_choice_reaches_every_library_and_stays(tmdb: Server) -> None:
     upload_export(EXPORT)
     upload_export({"watched.csv": [film("Leo", 2023, "l")]}, library="ben")
@@ -153,6 +157,47 @@ def test_a_choice_reaches_every_library_and_stays(tmdb: Server) -> None:
     assert set(rows.values_list("match", "tmdb_film", "how")) == {("found", "movie-2", "chosen")}
     lookups.reject_all(lookup, "user:root")
     assert not rows.exclude(match="not_found", tmdb_film=None).exists()
+
+
+def test_nobody_decides_what_the_film_of_somebody_else_is(tmdb: Server) -> None:
+    """The link is what people send: with another title, year or number it is another question."""
+    upload_export({"watched.csv": [film("Alien", 1979, "m")]}, library="mallory")
+    post("entries", {**entry("mallory", "The Matrix", 1999, "a"), "kind": "import", "tmdb_id": 348})
+    upload_export({"watched.csv": [film("The Matrix", 1999, "m"), film("Alien", 1979, "a")]}, library="anna")
+    look_up()
+    found = LibraryFilm.objects.filter(library="anna").values_list("title", "tmdb_film__title")
+    assert dict(found) == {"The Matrix": "The Matrix", "Alien": "Alien"}
+
+
+def test_who_asks_the_same_shares_the_answer_whoever_came_first(tmdb: Server) -> None:
+    upload_export({"watched.csv": [film("Alien", 1979, "m")]}, library="mallory")
+    for library in ("anna", "ben"):
+        upload_export({"watched.csv": [film("The Matrix", 1999, "m")]}, library=library)
+    look_up()
+    of_both = LibraryFilm.objects.filter(title="The Matrix")
+    assert len(set(of_both.values_list("lookup", flat=True))) == 1
+    assert set(of_both.values_list("match", flat=True)) == {"found"}
+    assert len([request for request in tmdb.arrivals if "search" in str(request.path)]) == 2
+
+
+def test_a_choice_stays_with_its_film_under_another_title(tmdb: Server) -> None:
+    upload_export({"watched.csv": [film("Leo", 2023, "l")]})
+    look_up()
+    lookups.choose(Lookup.objects.get(kind="match"), "user:root", {"kind": "movie", "id": 2})
+    look_up()
+    upload_export({"watched.csv": [film("Leo: The Film", 2022, "l")]}, SECOND)
+    look_up()
+    row = LibraryFilm.objects.get()
+    assert (row.title, row.match, row.tmdb_film_id, row.how) == ("Leo: The Film", "found", "movie-2", "chosen")
+
+
+def test_a_film_that_is_called_otherwise_is_asked_for_again(tmdb: Server) -> None:
+    upload_export({"watched.csv": [film("Alyen", 1979, "a")]})
+    look_up()
+    assert matches() == {"Alyen": "not_found"}
+    upload_export({"watched.csv": [film("Alien", 1979, "a")]}, SECOND)
+    look_up()
+    assert matches() == {"Alien": "found"}
 
 
 def test_a_film_that_is_gone_keeps_what_is_known(tmdb: Server) -> None:
