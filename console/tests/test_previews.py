@@ -222,6 +222,17 @@ def test_columns_are_mapped_by_choice_and_remembered(operator: Client) -> None:
     assert stored("tutors", "V-0")
 
 
+def test_the_record_type_is_recognised_by_remembered_columns(operator: Client) -> None:
+    """As with the rejected rows of a file whose columns have once been mapped."""
+    body = people(2, bad=1).replace(b"name", b"Full name", 1)
+    words = words_of(choose(operator, body, stream=""))
+    assert "people.csv does not tell what its records are: for tutors it lacks name. Choose the record type" in words
+    ColumnMapping.objects.create(client="user:operator", stream="tutors", column="Full name", field="name")
+    page = previewed(operator, b"row,error," + body.replace(b"\r\nT-", b"\r\n1,,T-"), stream="")
+    check()
+    assert "1 will be stored, 1 rejected" in words_of(operator.get(page))
+
+
 def test_a_mapping_is_taken_back_on_the_preview(operator: Client) -> None:
     page = previewed(operator, GERMAN)
     page = operator.post(page, {**MAPPING, "_map": "1"})["Location"]

@@ -23,7 +23,7 @@ from ingestion import streams
 from ingestion.backlog import BacklogFull, raise_if_full
 from ingestion.files import mappings
 from ingestion.files.layouts import UnknownKind
-from ingestion.files.sets import FileSet, Options, SentFile, Uploadable, inspect_sent
+from ingestion.files.sets import FileSet, Options, SentFile, StreamNeeded, Uploadable, inspect_sent
 from ingestion.files.spool import TemporaryFiles, path_of
 from ingestion.files.uploads import AlreadyUploaded, WouldClearFields, find_earlier, first_look, ingest_files
 from ingestion.models import ColumnMapping, UploadPreview
@@ -186,6 +186,8 @@ class RefusalsIn:
                 self.form.add_error("clear_missing", message)
             case UnknownKind() if isinstance(self.form, UploadForm):
                 self.form.ask_for_kind(error)
+            case StreamNeeded() if isinstance(self.form, UploadForm):
+                self.form.add_error("stream", f"{error.about} Choose the record type, and the file again.")
             case ParseError() | TooLarge() | BacklogFull() | RequestRejected():
                 self.form.add_error("file" if "file" in self.form.fields else None, str(error))
             case _:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from ingestion.files.csv_reader import MAX_COLUMN_NAME, normalized_name
 from ingestion.refusals import RequestRejected
-from ingestion.streams import Layout, Stream, all_streams
+from ingestion.streams import Layout, Stream, all_streams, get
 from ingestion.text import plain
 
 TEXT_EXTENSIONS = (".csv", ".tsv", ".txt", ".xlsx", ".csv.gz")
@@ -17,8 +17,15 @@ TEXT_EXTENSIONS = (".csv", ".tsv", ".txt", ".xlsx", ".csv.gz")
 MAX_NAMED = 20
 """Columns of a header that a message names."""
 
+Mapped: TypeAlias = "Callable[[str], Mapping[str, str]]"
+"""Stream → column → field."""
+
 _copy = re.compile(r"\s*\(\d+\)(?=\.[^./]*$)")
 """What browsers add to the name of a second download."""
+
+
+def _none(stream: str) -> Mapping[str, str]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -44,15 +51,39 @@ def kinds_of(candidates: Iterable[Candidate]) -> list[str]:
     return list(dict.fromkeys(each.layout.kind for each in candidates if not each.layout.left_out))
 
 
-def stream_of_fields(header: Sequence[str]) -> Stream | None:
-    """The only stream all of whose required fields a header names; None where there is none, or several."""
-    names = {normalized_name(name) for name in header}
-    found = [
-        stream
-        for stream in all_streams()
-        if all(normalized_name(n) in names for n, field in stream.schema.model_fields.items() if field.is_required())
-    ]
-    return found[0] if len(found) == 1 else None
+def stream_of_fields(header: Sequence[str], mapped: Mapped = _none) -> Stream | None:
+    """The only stream all of whose required fields a header names; None where there is none, or several.
+
+    `mapped` is asked only where no stream has all its fields by their names.
+    """
+    for mapping in (_none, mapped):
+        if found := [stream for stream in all_streams() if not missing_fields(header, stream, mapping)]:
+            return found[0] if len(found) == 1 else None
+    return None
+
+
+def missing_fields(header: Sequence[str], stream: Stream, mapped: Mapped) -> list[str]:
+    """The required fields of a stream that no column of a header is."""
+    fields = mapped(stream.name)
+    names = _names((*header, *(fields[name] for name in header if name in fields)))
+    required = (name for name, field in stream.schema.model_fields.items() if field.is_required())
+    return [name for name in required if normalized_name(name) not in names]
+
+
+def why_no_stream(header: Sequence[str], mapped: Mapped) -> str:
+    """Why stream_of_fields() finds none; empty where the header is like that of none."""
+    missing = {stream.name: missing_fields(header, stream, mapped) for stream in all_streams()}
+    if fitting := [name for name, fields in missing.items() if not fields]:
+        return f"its columns fit {' and '.join(fitting)}"
+    known = {name: fields for name, fields in missing.items() if len(fields) < _number_of_required(name)}
+    if not known:
+        return ""
+    name = min(known, key=lambda each: len(known[each]))
+    return f"for {name} it lacks {', '.join(known[name])}"
+
+
+def _number_of_required(stream: str) -> int:
+    return sum(field.is_required() for field in get(stream).schema.model_fields.values())
 
 
 def by_path(path: str, candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -26,6 +26,7 @@ from ingestion.files.layouts import (
     kinds_of,
     recognize,
     stream_of_fields,
+    why_no_stream,
 )
 from ingestion.files.mappings import read_mapping, require_mapped
 from ingestion.files.record_file import (
@@ -181,7 +182,7 @@ def _single(sent: SentFile, options: Options, opened: ExitStack) -> RecordFile:
     if found is None and options.stream:
         return _plain(source, options.stream, options)
     if found is None:
-        raise _stream_needed(sent.name)
+        raise StreamNeeded(sent.name, why_no_stream(header, options.remembered))
     if found.layout.left_out:
         raise _not_imported(sent.name, found.layout.left_out)
     part = inspect_source(source, found.stream, layout=found.layout)
@@ -191,13 +192,17 @@ def _single(sent: SentFile, options: Options, opened: ExitStack) -> RecordFile:
 
 def _stream_of(header: Sequence[str], options: Options) -> Stream | None:
     """The stream whose own fields the header has."""
-    found = stream_of_fields(header)
+    found = stream_of_fields(header, options.remembered)
     return found if options.stream in (None, found) else None
 
 
-def _stream_needed(name: str) -> RequestRejected:
-    message = f"{name} does not tell what its records are: specify the stream."
-    return RequestRejected(422, message, fields={"stream": [f"is required; one of: {', '.join(names())}"]})
+class StreamNeeded(RequestRejected):
+    """The columns of a file do not tell its stream."""
+
+    def __init__(self, name: str, why: str = "") -> None:
+        self.about = f"{name} does not tell what its records are{f': {why}' if why else ''}."
+        fields = {"stream": [f"is required; one of: {', '.join(names())}"]}
+        super().__init__(422, f"{self.about} Specify the stream.", fields=fields)
 
 
 def _not_imported(name: str, reason: str) -> RequestRejected:
@@ -330,7 +335,7 @@ class _Reading:
         left_out = self.left_out[0]
         if self.options.stream or left_out.reason != UNKNOWN:
             return _not_imported(left_out.path, left_out.reason)
-        return _stream_needed(left_out.path)
+        return StreamNeeded(left_out.path)
 
     def leave_out_clutter(self, paths: Iterable[str]) -> None:
         """Of __MACOSX names the folder alone."""
