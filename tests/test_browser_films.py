@@ -97,7 +97,7 @@ def test_from_the_file_chooser_to_the_films(site: Site, page: Page, export: Path
         expect(page.get_by_role("heading", name="Just found")).to_be_visible()  # nobody reloads
         expect(page.get_by_role("heading", name=DONE)).to_be_visible()
     films, found = number(page, "films"), number(page, "found")
-    assert films == found + number(page, "with several matches") + number(page, "not found")
+    assert films == found + number(page, "unsure") + number(page, "not found")
     assert found > 90
     assert page.get_by_role("progressbar").count() == 0
     for name in ("Release years", "Ratings", "Decades"):
@@ -158,15 +158,15 @@ def test_from_several_matches_to_the_chosen_one(site: Site, page: Page, export: 
         link = page.url
         expect(page.get_by_role("heading", name=DONE)).to_be_visible()
         asked = unmatched(page, "ambiguous", "Swan Song")  # two links, and two films of that title and year
-        unfold(page, "Several matches")
+        unfold(page, "Unsure match")
         expect(asked.first.get_by_role("link", name="Swan Song").first).to_be_visible()
         assert asked.count() == 2
         assert page.get_by_role("link", name="Choose in the admin").count() == 0  # not for everybody
-        before = number(page, "with several matches")
+        before = number(page, "unsure")
 
         site.system.log_in(page, "operator")
         page.goto(link)
-        unfold(page, "Several matches")
+        unfold(page, "Unsure match")
         asked.first.get_by_role("link", name="Choose in the admin").click()
         page.locator(".card", has_text="Todd Stephens").get_by_role("button", name="Choose").click()
         expect(page.locator(".decided")).to_contain_text("operator")
@@ -175,8 +175,8 @@ def test_from_several_matches_to_the_chosen_one(site: Site, page: Page, export: 
             lambda: "Todd Stephens" in page.request.get(f"{link}/films?q=Swan+Song").text(), "it is known"
         )
         page.goto(link)
-        assert number(page, "with several matches") == before - 1
-        unfold(page, "Several matches")
+        assert number(page, "unsure") == before - 1
+        unfold(page, "Unsure match")
         expect(asked).to_have_count(1)
     assert not said
 

@@ -54,6 +54,7 @@ def lookup_page(
         "can_paste": bool(provider and provider.parse_choice),
         "may_choose": page.can_be_decided(lookup) and model_admin.may(request, "choose_answers"),
         "may_ask_again": provider is not None and not lookup.is_chosen and model_admin.may(request, "ask_again"),
+        "is_unknown": page.leads_nowhere(lookup),
         "decided_by": lookup.chosen_by.removeprefix("user:"),
         "state": state_of(lookup),
         "status_badge": status_badge(lookup),

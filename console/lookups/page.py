@@ -106,6 +106,12 @@ def answer_card(lookup: Lookup) -> Card | None:
     return _card(description_of(answered, answered.answer), provider_of(answered))
 
 
+def leads_nowhere(lookup: Lookup) -> bool:
+    """What was chosen or found is not there, as the provider said when asked for it."""
+    next_one = lookup.next
+    return next_one is not None and (next_one.status == Lookup.Status.NOT_FOUND or next_one.gone_at is not None)
+
+
 def digest_of(candidate: Any) -> str:
     """So that what is chosen is what was shown, whatever the candidates are by then."""
     return hashlib.sha256(json.dumps(candidate, sort_keys=True).encode()).hexdigest()[:16]

@@ -16,7 +16,7 @@ MAX_VALUE = 200
 """Characters of a value that are looked at."""
 MATCHES = {
     "found": "Found",
-    "ambiguous": "Several matches",
+    "ambiguous": "Unsure match",
     "not_found": "Not found",
     "failed": "Lookup failed",
     "open": "Not looked up yet",

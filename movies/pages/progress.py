@@ -14,6 +14,7 @@ from enrichment.uploads import Progress, progress_of
 from ingestion.models import Upload
 from movies import tmdb
 from movies.models import Library, LibraryFilm, Match
+from movies.pages.reasons import why
 from movies.pages.rows import COLUMNS, film_row
 from movies.pages.statistics import FilmRow
 
@@ -96,6 +97,7 @@ class Unmatched:
     film: FilmRow
     lookup: int | None
     candidates: Sequence[Mapping[str, Any]]
+    why: str
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,13 @@ def problems_of(library: Library, counts: Mapping[str, int]) -> list[Problem]:
 
 def unmatched(library: Library, match: Match) -> list[Unmatched]:
     rows = LibraryFilm.objects.filter(library=library.name, match=match).order_by("title", "year", "film_id")
-    names = [*COLUMNS.values(), "lookup", "lookup__candidates"]
-    return [
-        Unmatched(film_row(dict(zip(COLUMNS, values, strict=False))), values[-2], values[-1] or [])
-        for values in rows.values_list(*names)[:MAX_UNMATCHED]
-    ]
+    names = ("how", "lookup", "lookup__candidates", "tmdb_film", "tmdb_film__gone_at")
+    return [_unmatched(values) for values in rows.values(*COLUMNS.values(), *names)[:MAX_UNMATCHED]]
+
+
+def _unmatched(values: Mapping[str, Any]) -> Unmatched:
+    film = film_row({name: values[column] for name, column in COLUMNS.items()})
+    candidates = values["lookup__candidates"] or []
+    is_unknown = values["tmdb_film__gone_at"] is not None
+    reason = why(film.match, values["how"], len(candidates), values["tmdb_film"] or "", is_unknown=is_unknown)
+    return Unmatched(film, values["lookup"], candidates, reason)

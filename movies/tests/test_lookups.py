@@ -17,12 +17,13 @@ from enrichment import lookups
 from enrichment.lookups.models import Lookup
 from enrichment.lookups.runner import Runner
 from enrichment.uploads import progress_of
-from movies.models import Film, LibraryFilm
+from movies.models import Film, Library, LibraryFilm
 from movies.tests.exports import FIRST, SECOND, archive, film, finish, send, upload_export, viewing
 from standins.server import Server, error
 from standins.tmdb import Film as Known
 from standins.tmdb import Tmdb
 from tests.api import api
+from tests.people import browser_of, person, words_of
 from tests.records import send as post
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -225,11 +226,32 @@ def test_what_cannot_be_described_has_failed_and_can_be_asked_again(tmdb: Server
         Lookup.objects.filter(status="open").update(due_at="2000-01-01T00:00:00Z")
         look_up()
     assert matches() == {"The Matrix": "failed", "Alien": "found"}
+    assert "TMDB returned errors several times." in words_of(Client().get(f"/uploads/{Library.objects.get().token}"))
     tmdb.heal()
     with transaction.atomic():
         lookups.ask_again(Lookup.objects.filter(status="failed"), "user:root")
     look_up()
     assert matches() == {"The Matrix": "found", "Alien": "found"}
+
+
+def test_a_chosen_film_that_tmdb_does_not_know_is_called_so(tmdb: Server) -> None:
+    upload_export({"watched.csv": [film("Leo", 2023, "l")]})
+    look_up()
+    lookup = Lookup.objects.get(kind="match")
+    lookups.choose(lookup, "user:root", {"kind": "movie", "id": 999})
+    look_up()
+    assert matches() == {"Leo": "failed"}
+    page = Client().get(f"/uploads/{Library.objects.get().token}")
+    text = words_of(page)
+    assert "TMDB does not know the film that was chosen (movie 999). An operator can choose another one." in text
+    assert "TMDB returned errors" not in text
+    operator = browser_of(person("operator"))
+    lookup_page = f"/admin/enrichment/lookup/{lookup.pk}/change/"
+    assert "TMDB does not know what was chosen (movie 999): choose another one." in words_of(operator.get(lookup_page))
+    lookups.choose(lookup, "user:root", {"kind": "movie", "id": 2})
+    look_up()
+    assert matches() == {"Leo": "found"}
+    assert "does not know" not in words_of(operator.get(lookup_page))
 
 
 def test_entries_that_come_while_answers_do_are_settled_too(tmdb: Server) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -17,6 +20,7 @@ from enrichment.lookups import control
 from enrichment.models import HeldRecord
 from ingestion.models import Delivery, Upload
 from movies.models import Entry, Film, Library, LibraryFilm, Match
+from movies.pages.reasons import UNKNOWN, why_ambiguous
 from movies.tests.factories import library, library_film, upload, viewing
 from tests.held import hold
 from tests.people import browser_of, person, words_of
@@ -65,7 +69,7 @@ def test_the_overview_shows_the_library(anna: Library) -> None:
     for part in (
         "4 films",
         "2 found",
-        "1 with several matches",
+        "1 unsure",
         "1 not found",
         "Viewings in 2021",
         "Keanu Reeves",
@@ -86,6 +90,35 @@ def test_what_was_not_found_is_named_with_links(anna: Library) -> None:
     assert "https://www.themoviedb.org/search?query=Home%20video" in text
     assert "admin" not in text
     assert "Choose</a>" not in text
+
+
+@pytest.mark.parametrize(
+    ("how", "number", "reason"),
+    [
+        ("namesakes", 2, "Several films have this title, and your export does not say which one you saw."),
+        ("other year", 1, "TMDB has no film of this title and year. The only candidate is of another year or title."),
+        ("other year", 2, "TMDB has no film of this title and year. The candidates are of other years or titles."),
+        ("no year", 1, "Your export gives no year for it, so it is not clear whether it is this film."),
+        ("no year", 2, "Your export gives no year for it, so it is not clear which of these films it is."),
+        ("other director", 1, "None of these films is known to be by the director in your export."),
+        ("", 2, "It is not clear which film you saw."),
+    ],
+)
+def test_an_unsure_match_says_what_is_unsure(how: str, number: int, reason: str) -> None:
+    found = library("unsure")
+    library_film(found, "Leo", Match.AMBIGUOUS, how=how, candidates=CANDIDATES[:number])
+    text = words_of(page(found))
+    assert reason in text
+    assert ("Several films have this title" in text) == (how == "namesakes")
+
+
+def test_each_rule_that_may_be_unsure_has_words() -> None:
+    """Those of the reference, so that a new one is not forgotten."""
+    reference = (Path(settings.BASE_DIR) / "docs" / "reference.md").read_text()
+    rules = re.findall(r"^\| `([a-z ]+)` \|", reference.split("| `how` | ambiguous because |")[1], re.MULTILINE)
+    assert len(rules) > 5
+    for how in set(rules) - {"no title"}:
+        assert why_ambiguous(how, 2) != UNKNOWN, how
 
 
 def test_another_year_of_the_calendar(anna: Library) -> None:
