@@ -1,5 +1,6 @@
 """Exports of other systems in the admin: the form, the preview of a set of files, its page and the list."""
 
+import re
 from typing import Any
 
 import pytest
@@ -55,6 +56,18 @@ def test_an_operator_uploads_an_export_and_sees_its_files(operator: Client) -> N
     assert "rating" in dead and "No matches" not in dead
     deliveries = text_of(operator.get("/admin/ingestion/delivery/", {"upload": str(upload.pk)}))
     assert [f"/delivery/{each.pk}/change/" in deliveries for each in Delivery.objects.all()] == [True, True]
+
+
+def test_the_files_of_a_set_are_renewed_until_it_is_completed(operator: Client) -> None:
+    page = send(operator, ("letterboxd.zip", archive({"ratings.csv": FILES["ratings.csv"]})), library="anna")[
+        "Location"
+    ]
+    assert re.findall(r'id="([^"]*)" data-refresh="3"', text_of(operator.get(page))) == [
+        "upload-progress",
+        "upload-parts",
+    ]
+    finish()
+    assert "data-refresh" not in text_of(operator.get(page))
 
 
 def test_the_list_shows_a_set_once(operator: Client, django_assert_max_num_queries: Any) -> None:
