@@ -1,4 +1,4 @@
-"""The page for a form whose token is no longer valid: after a new login in another tab, or after a logout."""
+"""The page for a form whose token is not valid: after a new login in another tab, a logout, or without cookies."""
 
 import re
 from urllib.parse import urlsplit
@@ -14,7 +14,9 @@ MAX_SHORT = 80
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Says what to do; what was typed can be sent again where that is safe."""
+    """Says what to do; what staff have typed can be sent again where that is safe."""
+    if not request.path_info.startswith("/admin/"):
+        return render(request, "403_cookies.html", {"back": request.path}, status=403)
     fields = typed(request)
     context = {
         "action": request.get_full_path(),

@@ -321,5 +321,9 @@ class TestDeletion:
 
     def test_a_form_of_elsewhere_deletes_nothing(self, anna: Library) -> None:
         stranger = Client(enforce_csrf_checks=True)
-        assert stranger.post(reverse("library-delete", args=[anna.token]), {"sure": "yes"}).status_code == 403
+        form = reverse("library-delete", args=[anna.token])
+        text = words_of(stranger.post(form, {"sure": "yes"}), 403)
+        assert "Allow cookies for this site, then go back to your page" in text
+        assert f'<a href="{form}">Back to your page</a>' in text
+        assert "logged in" not in text and "Dashboard" not in text and "Home" not in text
         assert Library.objects.count() == 1
