@@ -66,6 +66,11 @@ def is_demo() -> bool:
     return urlsplit(settings.TMDB_URL).hostname in THIS_MACHINE
 
 
+def page_of(kind: str, number: int | None) -> str:
+    """The address of a film or series at TMDB; empty in the demo, whose numbers are made up."""
+    return f"{PAGES}/{kind}/{number}" if number and not is_demo() else ""
+
+
 def notice() -> str:
     """As TMDB's terms want it."""
     return (
@@ -168,7 +173,7 @@ def describe(stored: Any) -> Description:
         year=date[:4],
         facts={name: fact for name, fact in facts.items() if fact},
         picture=f"{PICTURES}/t/p/w185{poster}" if poster and settings.POSTERS else "",
-        link=f"{PAGES}/{kind}/{number}",
+        link=page_of(str(kind), number),
         answer={"kind": kind, "id": number},
     )
 

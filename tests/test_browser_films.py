@@ -159,7 +159,7 @@ def test_from_several_matches_to_the_chosen_one(site: Site, page: Page, export: 
         expect(page.get_by_role("heading", name=DONE)).to_be_visible()
         asked = unmatched(page, "ambiguous", "Swan Song")  # two links, and two films of that title and year
         unfold(page, "Unsure match")
-        expect(asked.first.get_by_role("link", name="Swan Song").first).to_be_visible()
+        expect(asked.first.locator(".candidates strong", has_text="Swan Song").first).to_be_visible()
         assert asked.count() == 2
         assert page.get_by_role("link", name="Choose in the admin").count() == 0  # not for everybody
         before = number(page, "unsure")

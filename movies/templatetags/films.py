@@ -63,12 +63,12 @@ def candidate_picture(candidate: Mapping[str, Any]) -> SafeString:
 
 @register.filter
 def candidate_page(candidate: Mapping[str, Any]) -> str:
-    return f"{tmdb.PAGES}/{candidate.get('kind')}/{candidate.get('id')}"
+    return tmdb.page_of(str(candidate.get("kind")), candidate.get("id"))
 
 
 @register.filter
 def tmdb_page(film: FilmRow) -> str:
-    return f"{tmdb.PAGES}/{film.kind}/{film.tmdb_id}" if film.tmdb_id else ""
+    return tmdb.page_of(film.kind, film.tmdb_id)
 
 
 @register.filter

@@ -171,6 +171,11 @@ def test_data_of_a_stand_in_is_called_so(anna: Library, settings: Settings) -> N
         text = words_of(page(anna, name))
         assert "Demo data, not from TMDB." in text
         assert NOTICE not in text
+        assert "themoviedb.org/movie" not in text and "themoviedb.org/tv" not in text  # its numbers are made up
+    text = words_of(page(anna))
+    assert "<strong>Leo</strong>" in text
+    assert "Only the server that stands in for TMDB in this demo lacks them." in text
+    assert "They may be missing there" not in text
 
 
 def test_a_token_is_needed(anna: Library) -> None:

@@ -254,6 +254,8 @@ class TestForPeople:
         assert shown.answer == {"kind": "tv", "id": 5}
         settings.POSTERS = False
         assert tmdb.describe(stored).picture == ""
+        settings.TMDB_URL = "http://127.0.0.1:9999"  # the demo, whose numbers are made up
+        assert tmdb.describe(stored).link == ""
 
     @pytest.mark.parametrize("stored", [{"kind": "movie", "id": 603}, FACTS])
     def test_an_answer(self, stored: dict[str, Any]) -> None:
