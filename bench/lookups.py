@@ -21,7 +21,7 @@ RATES = ((50, 1), (40, 10))
 MIN_SHARE = 0.87
 """Of the ceiling that the limit is."""
 RECORDS = 20_000
-ROUNDS = 3
+ROUNDS = 5
 
 
 def main() -> None:
@@ -87,16 +87,17 @@ def at_the_limit(questions: int, requests: int, seconds: int) -> bool:
 
 
 def records_beside_a_busy_provider() -> None:
-    rates: dict[str, list[float]] = {"alone": [], "beside a provider": []}
+    rates: dict[str, list[float]] = {"alone": [], **{f"beside {limit}": [] for limit in RATES}}
     with Server(answer) as server:
         for _ in range(ROUNDS):
             rates["alone"].append(process_records())
-            ask(10_000)
-            with runner(server, 50, 1):
-                while not server.arrivals:
-                    time.sleep(0.1)
-                rates["beside a provider"].append(process_records())
-            server.forget()
+            for requests, seconds in RATES:
+                ask(10_000)
+                server.forget()
+                with runner(server, requests, seconds):
+                    while not server.arrivals:
+                        time.sleep(0.1)
+                    rates[f"beside {(requests, seconds)}"].append(process_records())
     for name, found in rates.items():
         print(f"records {name}: {median(found):,.0f}/s (median; {min(found):,.0f} to {max(found):,.0f})")
 
