@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -98,8 +98,10 @@ def decide(model_admin: LookupListAdmin, request: HttpRequest, object_id: str) -
     lookup = find(model_admin, request, object_id)
     if not model_admin.may(request, "choose_answers"):
         raise PermissionDenied
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
+    if request.method != "POST":  # as where a refusal is shown, whose address is reloaded
+        return HttpResponseRedirect(
+            model_admin.url("change", lookup.pk, query=model_admin.get_preserved_filters(request))
+        )
     if not page.can_be_decided(lookup):
         raise BadRequest("This lookup cannot be decided by a person.")
     try:

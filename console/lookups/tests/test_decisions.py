@@ -210,7 +210,10 @@ def test_what_only_the_provider_knows_is_decided_by_nobody(operator: Client) -> 
 
 def test_nothing_is_decided_by_a_get(operator: Client) -> None:
     lookup = doubt()
-    assert operator.get(f"{AMBIGUOUS}{lookup.pk}/choose/?_reject=1").status_code == 405
+    filters = "_changelist_filters=kind%3Dage"
+    response = operator.get(f"{AMBIGUOUS}{lookup.pk}/choose/?_reject=1&{filters}")
+    assert (response.status_code, response["Location"]) == (302, page_of(lookup, query=f"?{filters}"))
+    assert Lookup.objects.get().status == "ambiguous"
     for pk in ("x", "9" * 30, lookup.pk + 1):
         assert operator.get(f"{AMBIGUOUS}{pk}/change/").status_code == 404
 
