@@ -118,7 +118,12 @@ def bomb() -> bytes:
         ([], "Choose a file first."),
         ([zipped(b"PK\x03\x04 broken")], "letterboxd.zip"),
         ([zipped(b"hello", "hello.txt")], "hello"),
-        ([zipped(b"library,kind,title\nbob,watched,Heat\n", "entries.csv")], "entries.csv is no file of a Letterboxd"),
+        ([zipped(b"library,kind,title\nbob,watched,Heat\n", "entries.csv")], "entries.csv is no export of Letterboxd"),
+        (
+            [zipped(b"Bank,Amount\nA,1\n", "account.csv")],
+            "account.csv is no export of Letterboxd. Choose the ZIP archive",
+        ),
+        ([zipped(b"Date,Name,Year,Letterboxd URI\n", "mine.csv")], "mine.csv is no export of Letterboxd"),
         ([zipped(EXPORT[:-30])], "letterboxd.zip"),
         ([zipped(bomb())], "watched.csv"),
         ([zipped(), zipped(archive({"watched.csv": [film("Ran", 1985, "2c3p")]}), "b.zip")], "one export at a time"),
@@ -130,7 +135,30 @@ def test_what_cannot_be_read_is_said(files: list[SimpleUploadedFile], word: str)
     answer = send(Client(), *files)
     text = words_of(answer, 422)
     assert word in text[text.index('role="alert"') :]
+    assert "Fields:" not in text and "kind=" not in text
     assert (Upload.objects.count(), Library.objects.count(), Delivery.objects.count()) == (0, 0, 0)
+
+
+@pytest.mark.usefixtures("public")
+def test_an_older_export_says_that_it_changes_nothing() -> None:
+    newer = archive({"watched.csv": [film("Heat", 1995, "2b2n")]}, SECOND)
+    page = send(Client(), zipped(newer, "newer.zip"))["Location"]
+    finish()
+    assert "is older than" not in words_of(Client().get(page))
+    token = Library.objects.get().token
+    send(Client(), zipped(EXPORT, "older.zip"), to=token)
+    says = "older.zip is older than the export that is shown: it changes nothing."
+    text = words_of(Client().get(page))
+    assert says in text
+    assert "lines read" not in text
+    finish()
+    assert says in words_of(Client().get(page))
+    assert {row.title for row in LibraryFilm.objects.filter(seen=True)} == {"Heat"}
+    more = archive({"watched.csv": [film("Heat", 1995, "2b2n")], "watchlist.csv": [film("Ran", 1985, "2c3p")]})
+    send(Client(), zipped(more, "more.zip"), to=token)
+    finish()
+    assert "is older than" not in words_of(Client().get(page))  # nothing newer has a watchlist
+    assert LibraryFilm.objects.get(watchlist=True).title == "Ran"
 
 
 @pytest.mark.usefixtures("public")

@@ -280,13 +280,15 @@ def _workbook(file: BinaryIO, sheet: str, opened: ExitStack) -> Sheet | None:
     return None
 
 
+class NoColumns(ParseError):
+    """No column of a file is a field of its stream."""
+
+
 def _reject_unknown_columns(csv: CsvFile) -> None:
     if not any(column.field for column in csv.columns):
         fields = ", ".join(csv.stream.schema.model_fields)
         header = ", ".join(f"“{column.name}”" for column in csv.columns[:20])
-        raise ParseError(
-            f"No column matches a field of {csv.stream.name}. The header reads {header}. Fields: {fields}."
-        )
+        raise NoColumns(f"No column matches a field of {csv.stream.name}. The header reads {header}. Fields: {fields}.")
 
 
 def _members_of_csv(csv: CsvFile, size: int) -> Members:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, QuerySet
@@ -28,9 +29,11 @@ MAX_UNMATCHED = 50
 @dataclass(frozen=True, kw_only=True)
 class Stand:
     uploads: Sequence[Progress] = ()
-    """The latest ones, newest first."""
+    """The latest ones, newest first, without those that are older than what is shown."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Match → films."""
+    older: Sequence[Progress] = ()
+    """The latest one, where what it holds is older than what is shown."""
     obstacle: Obstacle | None = None
     """Why open films are not being looked up."""
 
@@ -70,14 +73,27 @@ def uploads_of(library: Library) -> QuerySet[Upload]:
 def stand_of(library: Library) -> Stand:
     uploads = list(uploads_of(library)[:RECENT_UPLOADS])
     progress = progress_of(uploads)
+    found = [progress[upload.pk] for upload in uploads]
     films = LibraryFilm.objects.filter(library=library.name).order_by().values_list("match")
     counts = dict(films.annotate(number=Count("pk")))
     asks = counts.get(Match.OPEN, 0) > 0
     return Stand(
-        uploads=[progress[upload.pk] for upload in uploads],
+        uploads=[each for each in found if not is_older(library, each)],
+        older=[each for each in found[:1] if is_older(library, each)],
         counts=counts,
         obstacle=obstacle() if asks else None,
     )
+
+
+def is_older(library: Library, progress: Progress) -> bool:
+    """Whether newer exports of all that it holds have been stored already: it changes nothing."""
+    files = [part.upload for part in progress.parts] or [progress.upload]
+    return all(is_late(library, file.given.get("kind"), file.given.get("exported_on")) for file in files)
+
+
+def is_late(library: Library, kind: str | None, exported_on: str | None) -> bool:
+    newest = library.newest.get(kind)
+    return bool(newest and exported_on) and datetime.fromisoformat(exported_on or "") < datetime.fromisoformat(newest)
 
 
 def obstacle() -> Obstacle | None:

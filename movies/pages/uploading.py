@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -15,13 +17,15 @@ from django.views.decorators.http import require_http_methods
 
 from api.auth import is_staff
 from ingestion import backlog, streams
-from ingestion.files.record_file import RecordFile
-from ingestion.files.sets import Options, SentFile, inspect_sent
+from ingestion.files.layouts import UnknownKind
+from ingestion.files.record_file import NoColumns, RecordFile
+from ingestion.files.sets import Options, SentFile, Uploadable, inspect_sent
 from ingestion.files.spool import TemporaryFiles, path_of
 from ingestion.files.uploads import find_earlier, ingest_files
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import RequestRejected
+from ingestion.text import cut_short
 from movies import libraries
 from movies.libraries import DAYS_KEPT
 from movies.models import Library
@@ -33,6 +37,8 @@ CLIENT = "public"
 """As whom everybody who is not logged in uploads."""
 MAX_UNPACKED = 200_000_000
 """Bytes of the files of such an upload."""
+MAX_NAME = 200
+"""Characters of a file's name that a message has."""
 MAX_A_DAY = 2_000_000_000
 """Bytes of all such uploads of a day."""
 
@@ -76,14 +82,30 @@ def store(request: HttpRequest, library: Library | None) -> str:
         if not sent:
             raise RequestRejected(422, "Choose a file first.")
         fields = {"library": library.name} if library else {}
-        files = inspect_sent(sent, Options(stream=streams.get(STREAM), fields=fields), opened)
+        files = _inspect(sent, fields, opened)
         if len(files) != 1:
             raise RequestRejected(422, "Send one export at a time.")
         if isinstance(files[0], RecordFile) and not files[0].layout:
-            raise RequestRejected(422, f"{files[0].name} is no file of a Letterboxd export.")  # may name any library
+            raise _no_export(files[0].name)  # may name any library
         earlier = find_earlier(files, client)
         (upload,) = earlier.values() or ingest_files(files, client, clear_missing=True)
     return reverse("library", args=[library.token]) if library else libraries.link_of(upload)
+
+
+def _inspect(sent: Sequence[SentFile], fields: Mapping[str, str], opened: ExitStack) -> list[Uploadable]:
+    """What is no file of an export is called so, in no words of the API's."""
+    try:
+        return inspect_sent(sent, Options(stream=streams.get(STREAM), fields=fields), opened)
+    except (NoColumns, UnknownKind):
+        raise _no_export(cut_short(sent[0].name, MAX_NAME) if len(sent) == 1 else "One of the files") from None
+
+
+def _no_export(name: str) -> RequestRejected:
+    return RequestRejected(
+        422,
+        f"{name} is no export of Letterboxd. Choose the ZIP archive as Letterboxd sends it, or CSV files from it under"
+        " their own names, such as watched.csv, ratings.csv and diary.csv.",
+    )
 
 
 def sent_file(file: UploadedFile[Any]) -> SentFile:
