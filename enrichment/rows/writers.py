@@ -53,7 +53,7 @@ def as_csv_for_spreadsheets(chunks: Iterable[list[Item]], fields: Sequence[str])
 
 
 def _cell_for_spreadsheets(value: Any) -> Any:
-    return cell_of(value) if type(value) in (str, list) else cell(value)
+    return cell_of(value) if value and type(value) in (str, list) else cell(value)
 
 
 def _as_csv(chunks: Iterable[list[Item]], fields: Sequence[str], write: Callable[[Any], Any]) -> Iterator[str]:
@@ -69,7 +69,8 @@ def _csv(rows: Iterable[Iterable[Any]]) -> str:
 
 
 def cell(value: Any) -> Any:
-    """null is empty, true and false are JSON's; a list has its items separated, or is JSON where that is not plain.
+    """null and an empty text are empty, true and false are JSON's; a list has its items separated, or is JSON where
+    that is not plain.
 
     A text is left as it is, be it a formula to some spreadsheet: the file is data for programs. One that our reader
     would take for something else (NULL, what looks as if we had escaped it) is escaped, so that it is read back.
@@ -82,7 +83,7 @@ CELLS: dict[type, Callable[[Any], str]] = {
     bool: {True: "true", False: "false"}.__getitem__,
     dict: ascii_json,
     list: lambda items: escape_mark(text_of(items)),
-    str: lambda text: text_cell(text, escape_mark),
+    str: lambda text: text_cell(text, escape_mark) if text else "",
     datetime: _time,
 }
 

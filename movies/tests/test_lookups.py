@@ -320,6 +320,8 @@ class TestMovies:
         response: Any = client.get("/api/movies?format=csv&library=anna&fields=title,genres,release_date")
         rows = list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
         assert {"title": "Alien", "genres": "Horror;Science Fiction", "release_date": "1979-05-25"} in rows
+        response = client.get("/api/movies?format=csv&match=not_found&fields=match,how")
+        assert b"".join(response.streaming_content).decode().splitlines()[1:] == ["not_found,"]
         response = client.get("/api/movies?format=ndjson&library=anna")
         lines = [json.loads(line) for line in b"".join(response.streaming_content).splitlines()]
         assert {line["title"] for line in lines} == set(self.titles(client, "library=anna"))
