@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import re
 from datetime import date, timedelta
 from pathlib import Path
@@ -24,7 +22,6 @@ from movies.pages.reasons import UNKNOWN, why_ambiguous
 from movies.tests.factories import library, library_film, upload, viewing
 from tests.held import hold
 from tests.people import browser_of, person, words_of
-from tutormax.logs import RequestFilter, SingleLineFormatter
 
 pytestmark = pytest.mark.django_db
 
@@ -183,31 +180,6 @@ def test_a_token_is_needed(anna: Library) -> None:
     for other in (anna.name, "x", anna.token[:-1], anna.token + "x", "%00", "deleted/x"):
         assert Client().get(f"/uploads/{other}").status_code == 404
     assert len(anna.token) >= 32
-
-
-def test_a_token_is_in_no_log(anna: Library) -> None:
-    """Neither in the requests' own lines nor in Django's."""
-    written = io.StringIO()
-    handler = logging.StreamHandler(written)
-    handler.setFormatter(SingleLineFormatter("%(name)s %(message)s"))
-    handler.addFilter(RequestFilter())
-    root, level = logging.getLogger(), logging.getLogger().level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    try:
-        client = Client(enforce_csrf_checks=True)
-        for name in ("library", "library-films", "library-delete"):
-            assert client.get(reverse(name, args=[anna.token])).status_code == 200
-        assert Client(enforce_csrf_checks=True).post(f"/uploads/{anna.token}/delete").status_code == 403
-        assert client.get(f"/UPLOADS/{anna.token}").status_code == 404
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
-    text = written.getvalue()
-    assert anna.token not in text, text
-    assert "django.security.csrf Forbidden (CSRF cookie not set.): /uploads/…/delete" in text
-    assert "/uploads/…/films" in text
-    assert "/UPLOADS/… 404" in text
 
 
 def test_a_look_keeps_the_library(anna: Library) -> None:

@@ -1,11 +1,15 @@
 """Lines of the log."""
 
+import io
 import logging
 import sys
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
-from tutormax.logs import SingleLineFormatter
+from movies.tests.factories import library
+from tutormax.logs import RequestFilter, SingleLineFormatter
 
 TOKEN = "5093-x_9Qz0aTtR5vKcN2mWlpE7uYh1B"
 
@@ -39,3 +43,30 @@ def test_a_link_in_a_traceback_is_masked() -> None:
         written = line("failed", error=sys.exc_info()[1])
     assert TOKEN not in written
     assert "ValueError: no page /uploads/…/films" in written
+
+
+@pytest.mark.django_db
+def test_a_token_is_in_no_log() -> None:
+    """Neither in the requests' own lines nor in Django's."""
+    anna = library("anna")
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(SingleLineFormatter("%(name)s %(message)s"))
+    handler.addFilter(RequestFilter())
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        client = Client(enforce_csrf_checks=True)
+        for name in ("library", "library-films", "library-delete"):
+            assert client.get(reverse(name, args=[anna.token])).status_code == 200
+        assert Client(enforce_csrf_checks=True).post(f"/uploads/{anna.token}/delete").status_code == 403
+        assert client.get(f"/UPLOADS/{anna.token}").status_code == 404
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+    text = written.getvalue()
+    assert anna.token not in text, text
+    assert "django.security.csrf Forbidden (CSRF cookie not set.): /uploads/…/delete" in text
+    assert "/uploads/…/films" in text
+    assert "/UPLOADS/… 404" in text
