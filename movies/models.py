@@ -204,7 +204,7 @@ class Entry(StoredRecord):
         help_text="The library’s film that it is about; null: not known yet, or two films of that title and year.",
     )
     gone = models.BooleanField(
-        default=False, editable=False, help_text="The library’s newest export of that kind lacks it: it counts no more."
+        default=False, editable=False, help_text="The library’s newest export of that kind lacks it: it is not counted."
     )
 
     class Meta:

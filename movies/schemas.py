@@ -34,8 +34,8 @@ class EntryRecord(Record):
     kind: KindName
     """The file it is from. Each kind says something else of a film; of a diary each line is a viewing."""
     exported_on: PastTime | None = None
-    """When the export was made. What the library's newest export of a kind lacks counts no more; a record without it is
-    no part of an export, and counts until it is replaced."""
+    """When the export was made. What the library's newest export of a kind lacks is no longer counted; a record
+    without it is no part of an export, and counts until it is replaced."""
     letterboxd_uri: Link | None = None
     """Link of the film; in a diary and in reviews that of the viewing."""
     tmdb_id: Annotated[int, Field(ge=1, le=2**31 - 1), WholeNumber] | None = None
@@ -65,7 +65,7 @@ class EntryRecord(Record):
     orphaned: Flag = False
     """A viewing of a film that Letterboxd does not have any more; default: false."""
     deleted: Flag = False
-    """It has been deleted: the entry counts no more, whatever an older export says; default: false."""
+    """It has been deleted: the entry is no longer counted, whatever an older export says; default: false."""
     updated_at: Annotated[PastTime | None, Field(validate_default=True)] = None
     """Which of two records of one entry is newer; default: `exported_on`."""
 

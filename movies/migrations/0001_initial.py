@@ -122,7 +122,7 @@ class Migration(migrations.Migration):
                 ('orphaned', models.BooleanField(default=False)),
                 ('deleted', models.BooleanField(default=False)),
                 ('updated_at', models.DateTimeField(blank=True, null=True)),
-                ('gone', models.BooleanField(default=False, editable=False, help_text='The library’s newest export of that kind lacks it: it counts no more.')),
+                ('gone', models.BooleanField(default=False, editable=False, help_text='The library’s newest export of that kind lacks it: it is not counted.')),
                 ('film', models.ForeignKey(blank=True, db_constraint=False, db_index=False, editable=False, help_text='The library’s film that it is about; null: not known yet, or two films of that title and year.', null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='entries', to='movies.libraryfilm')),
             ],
             options={
