@@ -4,10 +4,11 @@ from contextlib import suppress
 from datetime import UTC
 
 from django.conf import settings
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
-from api.errors import error_response
+from api.errors import bad_request, error_response
 from ingestion.models import ApiKey
 from tutormax import logs
 
@@ -84,12 +85,19 @@ def reject(request: HttpRequest) -> HttpResponse | None:
     if "\0" in request.path_info:
         return error_response(404, "Not found.")
     if "%00" in request.META.get("QUERY_STRING", ""):
-        return error_response(400, "The query string must not contain a NUL character.")
+        return refuse_query(request)
     if any("\0" in value for value in request.COOKIES.values()):
         return error_response(400, "A cookie must not contain a NUL character.")
     if (request.content_params or {}).get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
         return error_response(415, "The charset must be UTF-8.")
     return None
+
+
+def refuse_query(request: HttpRequest) -> HttpResponse:
+    """A page for browsers, JSON for all others."""
+    if "text/html" in request.headers.get("Accept", "") and not request.path_info.startswith("/api"):
+        return bad_request(request, BadRequest("The address of this page must not contain %00."))
+    return error_response(400, "The query string must not contain a NUL character.")
 
 
 def read_rest_of_body(request: HttpRequest) -> None:

@@ -9,11 +9,14 @@ from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
+from ingestion.text import plain
 from movies.pages.statistics import FilmRow, Viewing, shares
 
 PAGE_SIZE = 60
 MAX_VALUE = 200
 """Characters of a value that are looked at."""
+MAX_IGNORED, MAX_SHORT = 5, 40
+"""Unknown parameters that are named, and characters of a name."""
 MATCHES = {
     "found": "Found",
     "ambiguous": "Unsure match",
@@ -106,17 +109,24 @@ class Selection:
     values: Mapping[str, str] = field(default_factory=dict)
     order: str = "title"
     page: int = 1
+    ignored: Sequence[str] = ()
+    """Sentences about what it does not know."""
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Selection:
-        """Reads what it knows: a link that somebody has changed shows too much rather than an error."""
+        """Reads what it knows: a link that somebody has changed shows too much, and says so, rather than an error."""
         values = {name: query[name].strip()[:MAX_VALUE] for name in (*FILTERS, WATCHED) if query.get(name, "").strip()}
         page = query.get("page", "")
         return cls(
             values,
             query["sort"] if query.get("sort") in ORDERS else "title",
             int(page) if page.isascii() and page.isdecimal() and 0 < len(page) < 6 else 1,
+            _ignored(query),
         )
+
+    @property
+    def is_surprise(self) -> bool:
+        return self.order == "random" and self.values.get("list") == "watchlist"
 
     def apply(self, films: Iterable[FilmRow], viewings: Iterable[Viewing]) -> list[FilmRow]:
         found = [film for film in films if all(FILTERS[name].fits(film, value) for name, value in self._own)]
@@ -140,6 +150,18 @@ class Selection:
             (LABELS[name], FILTERS[name].say(value) if name in FILTERS else value, self.query(**{name: None}))
             for name, value in self.values.items()
         ]
+
+
+def _ignored(query: Mapping[str, str]) -> list[str]:
+    names = [name for name in query if name not in (*FILTERS, WATCHED, "sort", "page")]
+    found = [f"There is no filter “{_short(name)}”." for name in names[:MAX_IGNORED]]
+    if query.get("sort", "title") not in ("", *ORDERS):
+        found.append(f"There is no order “{_short(query['sort'])}”.")
+    return found
+
+
+def _short(text: str) -> str:
+    return plain(text[:MAX_SHORT])
 
 
 def query_of(values: Mapping[str, str | int | None]) -> str:

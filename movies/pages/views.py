@@ -62,6 +62,7 @@ def films(request: HttpRequest, token: str) -> HttpResponse:
         "number": len(found),
         "total": len(contents.films),
         "selection": selection,
+        "has_watchlist": any(film.watchlist for film in contents.films),
         "choices": offered,
         "more_filters": any(choice.value for choice in offered if choice.name != "list"),
         "orders": [(name, order.label) for name, order in ORDERS.items()],

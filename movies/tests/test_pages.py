@@ -134,6 +134,34 @@ def test_the_grid_is_filtered(anna: Library) -> None:
     assert 'aria-label="4.5 of 5 stars"' in text
 
 
+def test_what_the_grid_does_not_know_is_said(anna: Library) -> None:
+    text = words_of(page(anna, "library-films", sort="evil", year_min="abc"))
+    assert "There is no filter “year_min”. There is no order “evil”." in text
+    assert "The Matrix" in text
+    for known in ({"sort": "rating", "page": "1", "watched": "2020"}, {"sort": "", "q": "", "list": "seen"}):
+        assert "There is no" not in words_of(page(anna, "library-films", **known))
+    hostile = words_of(page(anna, "library-films", **{"<script>alert(1)\u202e": "1"}))
+    assert "“&lt;script&gt;alert(1)" in hostile and "\u202e" not in hostile
+
+
+def test_a_nul_in_the_address_is_answered_with_a_page(anna: Library) -> None:
+    address = f"{reverse('library-films', args=[anna.token])}?genre=%00"
+    browser = Client(headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    text = words_of(browser.get(address), 400)
+    assert "<!doctype html>" in text and "The address of this page must not contain %00." in text
+    assert Client().get(address).json()["error"]["code"] == "bad_request"
+
+
+def test_a_surprise_says_where_it_is_from(anna: Library) -> None:
+    surprise = {"list": "watchlist", "sort": "random"}
+    text = words_of(page(anna, "library-films", **surprise))
+    assert "Films of your watchlist, in random order." in text and "Chernobyl" in text
+    assert "No films match." in words_of(page(anna, "library-films", **surprise, q="nothing like it"))
+    LibraryFilm.objects.update(watchlist=False)
+    text = words_of(page(anna, "library-films", **surprise))
+    assert "Your watchlist is empty, and a surprise is drawn from it." in text and "No films match" not in text
+
+
 def test_posters_are_of_tmdb_and_nowhere_else(anna: Library, settings: Settings) -> None:
     answer = page(anna, "library-films")
     text = words_of(answer)
