@@ -293,6 +293,11 @@ class TestFilters:
     def test_a_senseless_one_is_400(self, client: Client, query: str) -> None:
         refusal(client.get(f"/api/tutors?{query}"), 400)
 
+    @pytest.mark.parametrize("query", ["age_min=99999999999999999999999", "age=-9223372036854775808"])
+    def test_a_number_out_of_range_is_400(self, client: Client, query: str) -> None:
+        response = client.get(f"/api/tutors?{query}")
+        assert response.json()["error"]["fields"] == {query.partition("=")[0]: ["is out of range"]}
+
     @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "9" * 400, "1,5", "x"])
     def test_a_senseless_number_is_400(self, client: Client, value: str) -> None:
         refusal(client.get("/api/feedback", {"avg_category_rating_min": value}), 400)

@@ -110,6 +110,10 @@ class DayFilter(Filter):  # type: ignore[misc]
 class IntegerFilter(Filter):  # type: ignore[misc]
     field_class = forms.IntegerField
 
+    def __init__(self, field_name: str, lookup_expr: str = "exact", **kwargs: Any) -> None:
+        messages = dict.fromkeys(("min_value", "max_value"), "is out of range")
+        super().__init__(field_name, lookup_expr, error_messages=messages, **kwargs)
+
 
 class DecimalFilter(Filter):  # type: ignore[misc]
     field_class = forms.FloatField
