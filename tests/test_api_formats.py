@@ -172,6 +172,10 @@ class TestFormats:
         assert raw.isascii()
         assert [json.loads(line)["name"] for line in raw.splitlines()] == odd
 
+    def test_an_empty_text_is_marked_only_beside_null(self, client: Client) -> None:
+        send("tutors", tutor(location=""), tutor(tutor_id="T-2", location=None))
+        assert [row["location"] for row in table(client.get("/api/tutors?format=csv"))] == ["¬", ""]
+
     def test_staff_read_them_in_the_browser_as_well(self, family: None) -> None:
         browser = browser_of(person("viewer"))
         assert table(browser.get("/api/tutors?format=csv"))

@@ -22,7 +22,7 @@ from console.base import NewestPaginator, ReadOnlyAdmin
 from enrichment.rows import writers as formats
 from enrichment.rows.listing import Listing
 from enrichment.rows.ordering import Ordering
-from enrichment.rows.reading import names_of, select_columns, serializer_of
+from enrichment.rows.reading import names_of, nullable_of, select_columns, serializer_of
 from ingestion.streams import Readable, Stream
 from ingestion.text import strip_unstorable
 
@@ -135,7 +135,7 @@ class RowAdmin(ReadOnlyAdmin):
         ordering = Ordering(str(self.ordering[0]), readable.key)
         fields = names_of(readable)
         selected = select_columns(rows, readable, [*fields, ordering.column])
-        return Listing(selected, ordering, fields, serializer_of(readable, fields))
+        return Listing(selected, ordering, fields, serializer_of(readable, fields), nullable_of(readable))
 
     # The page of one.
 

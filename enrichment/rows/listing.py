@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ class Listing:
     fields: Sequence[str]
     serialize: Callable[[Sequence[Any]], list[Item]]
     """Rows → objects with these fields, in a constant number of queries."""
+    nullable: Collection[str] = ()
+    """Fields of records that are imported, in which null and an empty text are two values."""
 
     def chunks(self) -> Iterator[list[Item]]:
         return map(self.serialize, in_chunks(self.rows, self.ordering))

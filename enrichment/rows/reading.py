@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 from enrichment.rows.filters import Column, apply_filters, columns_of, filters_of_rows
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import Ordering, read_ordering, stream_orderings
-from ingestion.streams import Readable
+from ingestion.streams import Readable, Stream
 
 Rows = QuerySet[Any]
 
@@ -33,9 +33,8 @@ def read(readable: Readable, query: Mapping[str, str]) -> Listing:
     if ordering.name == "stored_at" and (until := commit_horizon()):
         rows = rows.filter(stored_at__lt=until)
     ordering = replace(ordering, avoid_index="search" in query)
-    return Listing(
-        select_columns(rows, readable, [*fields, ordering.column]), ordering, fields, serializer_of(readable, fields)
-    )
+    selected = select_columns(rows, readable, [*fields, ordering.column])
+    return Listing(selected, ordering, fields, serializer_of(readable, fields), nullable_of(readable))
 
 
 def listed(readable: Readable) -> Rows:
@@ -45,6 +44,11 @@ def listed(readable: Readable) -> Rows:
 
 def names_of(readable: Readable) -> list[str]:
     return [column.name for column in columns_of(readable)]
+
+
+def nullable_of(readable: Readable) -> list[str]:
+    """As in Listing: of the rows of other lists nothing is imported."""
+    return [column.name for column in columns_of(readable) if column.is_nullable and isinstance(readable, Stream)]
 
 
 def orderings_of(readable: Readable, query: Mapping[str, str]) -> Sequence[Ordering]:

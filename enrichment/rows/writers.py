@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +28,7 @@ CUT = "The list is cut short here by an error: ask again."
 # Each function turns chunks of objects into chunks of text.
 
 
-def as_ndjson(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
+def as_ndjson(chunks: Iterable[list[Item]], fields: Sequence[str], nullable: Collection[str] = ()) -> Iterator[str]:
     """In ASCII, since some readers take further characters for the end of a line."""
     encode = json.JSONEncoder(default=_time, separators=(",", ":")).encode
     for chunk in chunks:
@@ -41,25 +41,35 @@ def _time(value: Any) -> str:
     return f"{text[:-6]}Z" if text.endswith("+00:00") else text
 
 
-def as_csv(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
+def as_csv(chunks: Iterable[list[Item]], fields: Sequence[str], nullable: Collection[str] = ()) -> Iterator[str]:
     """With a header, even without rows. The reader of uploads reads these cells back as the same values."""
-    yield from _as_csv(chunks, fields, cell)
+    yield from _as_csv(chunks, fields, nullable, cell)
 
 
-def as_csv_for_spreadsheets(chunks: Iterable[list[Item]], fields: Sequence[str]) -> Iterator[str]:
+def as_csv_for_spreadsheets(
+    chunks: Iterable[list[Item]], fields: Sequence[str], nullable: Collection[str] = ()
+) -> Iterator[str]:
     """The same, with a byte order mark, and nothing that a spreadsheet would compute: see ingestion.cells.MARK."""
     yield BYTE_ORDER_MARK
-    yield from _as_csv(chunks, fields, _cell_for_spreadsheets)
+    yield from _as_csv(chunks, fields, nullable, _cell_for_spreadsheets)
 
 
 def _cell_for_spreadsheets(value: Any) -> Any:
-    return cell_of(value) if value and type(value) in (str, list) else cell(value)
+    return cell_of(value) if type(value) in (str, list) else cell(value)
 
 
-def _as_csv(chunks: Iterable[list[Item]], fields: Sequence[str], write: Callable[[Any], Any]) -> Iterator[str]:
+def _as_csv(
+    chunks: Iterable[list[Item]], fields: Sequence[str], nullable: Collection[str], write: Callable[[Any], Any]
+) -> Iterator[str]:
+    columns = [(name, write if name in nullable else _empty_or(write)) for name in fields]
     yield _csv([fields])
     for chunk in chunks:
-        yield _csv([[write(item[name]) for name in fields] for item in chunk])
+        yield _csv([[write_cell(item[name]) for name, write_cell in columns] for item in chunk])
+
+
+def _empty_or(write: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """An empty text is an empty cell where that cannot be null."""
+    return lambda value: "" if value == "" else write(value)
 
 
 def _csv(rows: Iterable[Iterable[Any]]) -> str:
@@ -69,8 +79,7 @@ def _csv(rows: Iterable[Iterable[Any]]) -> str:
 
 
 def cell(value: Any) -> Any:
-    """null and an empty text are empty, true and false are JSON's; a list has its items separated, or is JSON where
-    that is not plain.
+    """null is empty, true and false are JSON's; a list has its items separated, or is JSON where that is not plain.
 
     A text is left as it is, be it a formula to some spreadsheet: the file is data for programs. One that our reader
     would take for something else (NULL, what looks as if we had escaped it) is escaped, so that it is read back.
@@ -83,7 +92,7 @@ CELLS: dict[type, Callable[[Any], str]] = {
     bool: {True: "true", False: "false"}.__getitem__,
     dict: ascii_json,
     list: lambda items: escape_mark(text_of(items)),
-    str: lambda text: text_cell(text, escape_mark) if text else "",
+    str: lambda text: text_cell(text, escape_mark),
     datetime: _time,
 }
 
@@ -91,7 +100,8 @@ CELLS: dict[type, Callable[[Any], str]] = {
 class Streamed(BaseRenderer):
     """Represents a format in DRF's negotiation; the content is not rendered by it."""
 
-    write: Callable[[Iterable[list[Item]], Sequence[str]], Iterator[str]]
+    write: Callable[[Iterable[list[Item]], Sequence[str], Collection[str]], Iterator[str]]
+    """Chunks, fields, and which of them are nullable as in Listing."""
     truncation_marker: str
     """The last line after an error in the middle of a list: one that cannot be taken for a row."""
 
@@ -125,7 +135,7 @@ def stream(method: str | None, form: Streamed, listing: Listing, name: str) -> H
     """
     if method != "GET":
         return StreamingHttpResponse(iter(()), content_type=content_type_of(form), headers=headers_of(name, form))
-    return download(lambda: form.write(prefetch_first(listing.chunks()), listing.fields), form, name)
+    return download(lambda: form.write(prefetch_first(listing.chunks()), listing.fields, listing.nullable), form, name)
 
 
 def download(text: Callable[[], Iterator[str]], form: Streamed, name: str) -> StreamingHttpResponse:

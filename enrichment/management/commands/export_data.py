@@ -106,5 +106,6 @@ def write(listing: Listing, form: str, file: BinaryIO) -> int:
                 number += len(chunk)
                 bar.update(len(chunk))
 
-        file.writelines(text.encode() for text in STREAMED[form].write(chunks(), listing.fields))
+        texts = STREAMED[form].write(chunks(), listing.fields, listing.nullable)
+        file.writelines(text.encode() for text in texts)
     return number
