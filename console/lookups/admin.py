@@ -93,6 +93,9 @@ class LookupAdmin(LookupListAdmin):
             lookup.described = page.question_of(lookup)
             lookup.of_kind = changes.get_query_string({"provider": lookup.provider, "kind": lookup.kind})
             lookup.of_rule = changes.get_query_string({"how": lookup.how})
+        names = page.names_apart([lookup.described for lookup in changes.result_list])
+        for lookup, name in zip(changes.result_list, names, strict=True):
+            lookup.name = name
         # Called by the template where it offers the actions on all matches.
         changes.buttons = lambda: self._buttons(request, changes)
         return cast("ChangeList", changes)
@@ -127,7 +130,7 @@ class LookupAdmin(LookupListAdmin):
 
     @admin.display(description="question")
     def question_(self, lookup: Any) -> str:
-        return cut_short(lookup.described.name, MAX_ERROR)
+        return cut_short(lookup.name, MAX_ERROR)
 
     @admin.display(description="provider, kind")
     def kind_(self, lookup: Any) -> SafeString:
@@ -149,7 +152,7 @@ class LookupAdmin(LookupListAdmin):
 
     @admin.display(description="candidates")
     def candidates_(self, lookup: Lookup) -> str:
-        names = [cut_short(card.name, 60) for card in page.cards(lookup)[:MAX_NAMED]]
+        names = [cut_short(name, 80) for name in page.names_apart(page.cards(lookup)[:MAX_NAMED])]
         more = len(lookup.candidates) - len(names)
         return " · ".join([*names, *([f"{more} more"] if more else [])])
 

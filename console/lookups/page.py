@@ -7,7 +7,8 @@ import json
 import logging
 import re
 import textwrap
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +54,23 @@ class Card:
         width, most = TILE
         lines = textwrap.wrap(self.title, width, max_lines=most, placeholder=" …") or [""]
         return [(120 + 30 * number - 15 * len(lines), line) for number, line in enumerate(lines)]
+
+
+def names_apart(shown: Sequence[Card]) -> list[str]:
+    """Their names; where several have the same, with the fact by which they differ most, or their links."""
+    alike: dict[str, list[Card]] = {}
+    for card in shown:
+        alike.setdefault(card.name, []).append(card)
+    return [card.name if len(alike[card.name]) == 1 else _name_among(card, alike[card.name]) for card in shown]
+
+
+def _name_among(card: Card, alike: Sequence[Card]) -> str:
+    all_facts = [{**dict(each.facts), "": each.link} for each in alike]
+    names = dict.fromkeys(name for facts in all_facts for name in facts if name) | {"": None}
+    numbers = {name: len({text for facts in all_facts if (text := facts.get(name))}) for name in names}
+    best = max(numbers, key=lambda name: numbers[name])
+    text = {**dict(card.facts), "": card.link}.get(best, "")
+    return f"{card.name}, {text}" if text and numbers[best] > 1 else card.name
 
 
 def provider_of(lookup: Lookup) -> Provider | None:
@@ -167,6 +185,13 @@ def details(lookup: Lookup) -> Mapping[str, Any]:
         "answer": answer_card(lookup),
         "answer_json": "" if lookup.answer is None else as_json(lookup.answer),
         "previous": list(lookup.previous.only("provider", "kind", "key").order_by("pk")[:MAX_UPLOADS]),
-        "uploads": list(lookup.uploads.only("name").order_by("-pk")[:MAX_UPLOADS]),
+        "uploads": _uploads(lookup),
         "history": history(lookup),
     }
+
+
+def _uploads(lookup: Lookup) -> list[tuple[int, str]]:
+    """(number, name) of the newest that asked; those of one name are told apart by their numbers."""
+    found = list(lookup.uploads.order_by("-pk").values_list("pk", "name")[:MAX_UPLOADS])
+    names = Counter(name for _, name in found)
+    return [(pk, f"{plain(name)} (upload {pk})" if names[name] > 1 else plain(name)) for pk, name in found]

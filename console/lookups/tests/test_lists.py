@@ -17,7 +17,7 @@ from enrichment.lookups import providers
 from enrichment.lookups.models import Lookup, LookupUpload
 from ingestion.models import Upload
 from tests.held_pages import fields_of
-from tests.lookups import ask, doubt, person_of
+from tests.lookups import PAGES, ask, doubt, person_of
 from tests.people import text_of, words_of
 
 pytestmark = pytest.mark.django_db
@@ -40,6 +40,29 @@ def test_lists_show_questions_status_and_candidates(viewer: Client) -> None:
     assert "Ada 1 (1901) · Ada 2 (1902)" in text and "does not take" not in text
     for page in (ALL, AMBIGUOUS):
         assert "again…" not in text_of(viewer.get(page)) and "Accept" not in text_of(viewer.get(page))
+
+
+def test_what_has_the_same_name_is_told_apart(viewer: Client) -> None:
+    """By a fact, by the link where all facts are the same."""
+    twins = [person_of(1, name="Ada", born=1815), person_of(2, name="Ada", born=1815, city="Rome")]
+    doubt(*twins, question={"name": "Leo", "born": 2023})
+    doubt(*({**twins[0], "id": number} for number in (7, 8)))
+    text = words_of(viewer.get(AMBIGUOUS))
+    assert "Ada (1815), London · Ada (1815), Rome" in text
+    assert f"Ada (1815), {PAGES}7 · Ada (1815), {PAGES}8" in text
+    assert "Leo (2023)" in text and "Leo (2023)," not in text
+
+
+def test_files_of_the_same_name_are_told_apart(viewer: Client) -> None:
+    lookup = doubt()
+    common = {"client": "c", "stream": "x", "format": "csv", "size": 1}
+    for number, name in enumerate(("a.csv", "b.csv", "a.csv")):
+        upload = Upload.objects.create(**common, name=name, sha256=str(number), fingerprint=str(number))
+        LookupUpload.objects.create(lookup=lookup, upload=upload)
+    first, _, third = Upload.objects.order_by("pk")
+    text = text_of(viewer.get(f"{ALL}{lookup.pk}/change/"))
+    for expected in (f">a.csv (upload {first.pk})<", ">b.csv<", f">a.csv (upload {third.pk})<"):
+        assert expected in text
 
 
 def test_a_list_without_rows_says_why(viewer: Client) -> None:
