@@ -11,13 +11,17 @@ from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.db.models import Min, Model
 
+from enrichment import previews
 from enrichment.models import BulkAction, Failure, HeldRecord, MinuteStat
 from ingestion import streams
-from ingestion.models import Delivery, Upload
+from ingestion.models import Delivery, PreviewChunk, PreviewPart, Upload, UploadPreview
 from ingestion.text import duration
 
 COUNTED_BELOW = 10_000
 """Rows: of a larger table PostgreSQL's own estimate is taken."""
+
+BY_ID = (Delivery, HeldRecord, Failure, Upload, UploadPreview, PreviewPart, PreviewChunk, BulkAction, LogEntry)
+"""Tables whose oldest row has the lowest id."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,15 @@ class TableSize:
 def table_sizes() -> list[TableSize]:
     """Sizes in a fixed number of queries; rows are estimated where counting would take long."""
     retention = f"{duration(settings.RETENTION)} after" if settings.RETENTION else "forever, also after"
+    previewed = f"{duration(previews.LIFETIME.total_seconds())} after"
     kept: list[tuple[type[Model], str, str]] = [
         (Delivery, "received_at", f"{retention} processing; longer while any record is open"),
         (HeldRecord, "held_at", f"as long as their deliveries: forever while open, {retention} being closed"),
         (Failure, "at", "as long as their failed records"),
         (Upload, "created_at", "as long as their deliveries"),
+        (UploadPreview, "created_at", f"{previewed} the file was chosen, at the most"),
+        (PreviewPart, "preview__created_at", "as long as their previews"),
+        (PreviewChunk, "preview__created_at", "until their rows are checked"),
         (BulkAction, "at", "forever (audit log)"),
         (LogEntry, "action_time", "forever (audit log)"),
         (MinuteStat, "minute", "forever (totals); after two days one row per stream and day"),
@@ -54,7 +62,7 @@ def table_sizes() -> list[TableSize]:
 def _oldest(model: type[Model], at: str) -> datetime | None:
     """By the index on the time if there is one; else of the row with the lowest id."""
     rows = model._default_manager.order_by()
-    if model in (Delivery, HeldRecord, Failure, Upload, BulkAction, LogEntry):
+    if model in BY_ID:
         oldest: datetime | None = rows.order_by("pk").values_list(at, flat=True).first()
     else:
         oldest = rows.aggregate(oldest=Min(at))["oldest"]

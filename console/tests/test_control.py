@@ -163,6 +163,12 @@ class TestRetention:
         assert operator.post(f"{RETENTION}now/").status_code == 403
         assert not Pruning.objects.exists()
 
+    def test_previews_are_among_the_tables(self, viewer: Client) -> None:
+        text = text_of(viewer.get(RETENTION))
+        for name in ("upload previews", "preview parts", "preview chunks"):
+            assert f'<th scope="row">{name}</th>' in text
+        assert "6 h after the file was chosen, at the most" in text
+
     def test_nobody_else_sees_it(self) -> None:
         nobody = browser_of(person())
         for page in (RETENTION, f"{RETENTION}now/", CONTROL):
@@ -206,5 +212,5 @@ class TestRetention:
             retention.create_run(by="test")
         Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": timezone.now()})
         viewer.get(RETENTION)
-        with django_assert_max_num_queries(36):
+        with django_assert_max_num_queries(42):
             viewer.get(RETENTION)
