@@ -116,6 +116,10 @@ def test_the_first_start_shows_the_demo_and_the_second_keeps_it(
     counts = _counts(screen)
     assert counts["posted"] > 1000
     assert counts["posted"] == sum(counts.values()) - counts["posted"]
+    posted = re.search(r"^Posted ([\d,]+)", screen, re.MULTILINE)
+    in_files = re.search(r"(\d+) of those posted are rows of uploaded files", screen)
+    assert posted and in_files
+    assert int(posted[1].replace(",", "")) + int(in_files[1]) == counts["posted"]
     by_code = re.findall(r"([a-z_]+) (\d+)", screen.partition("dead by code: ")[2].partition("\n")[0])
     assert sum(int(number) for _, number in by_code) == counts["dead"] > 0
     planted = re.search(r"faulty on purpose: (.*)\.", screen)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, Max, Q, Sum
 
 from enrichment.models import HeldRecord
 from ingestion.models import PENDING, Delivery
@@ -34,6 +34,8 @@ class Counts:
     """Outcomes of every record posted by clients: `posted` is the sum of the others once nothing is pending."""
 
     posted: int
+    in_files: int
+    """Of those posted, the rows of uploads: the films of the demo."""
     inserted: int
     updated: int
     stale: int
@@ -46,8 +48,11 @@ class Counts:
 
 def counts() -> Counts:
     deliveries = Delivery.objects.filter(source=Delivery.Source.CLIENT)
-    sums = deliveries.aggregate(Sum("count", default=0), *(Sum(name, default=0) for name in STORED))
-    counts = Counts(posted=sums["count__sum"], **{name: sums[f"{name}__sum"] for name in STORED})
+    in_files = Sum("count", filter=Q(upload__isnull=False), default=0)
+    sums = deliveries.aggregate(Sum("count", default=0), *(Sum(name, default=0) for name in STORED), in_files=in_files)
+    counts = Counts(
+        posted=sums["count__sum"], in_files=sums["in_files"], **{name: sums[f"{name}__sum"] for name in STORED}
+    )
     held = HeldRecord.objects.values_list("status", "outcome", "code").annotate(Count("pk")).order_by("code")
     for status, outcome, code, number in held:
         where = outcome if outcome in STORED else status if status in HeldRecord.OPEN else "closed"
@@ -86,5 +91,7 @@ def _table(counts: Counts) -> list[str]:
         rows["closed"] = counts.closed
     width = len(str(counts.posted))
     lines = [f"  {name:9} {number:{width}}" for name, number in rows.items()]
+    if counts.in_files:
+        lines.append(f"  {counts.in_files} of those posted are rows of uploaded files, such as films")
     by_code = ", ".join(f"{code} {number}" for code, number in counts.dead_by_code.items())
     return ["  Records", *lines, *([f"  dead by code: {by_code}"] if by_code else [])]
