@@ -53,7 +53,6 @@ class TestStats:
             "tutors": {"accepted": 5, "processed": 5, "inserted": 2, "updated": 1, "stale": 1, "dead": 1},
             "sessions": {"accepted": 1, "processed": 1, "waiting": 1},
             "feedback": {"accepted": 2, "pending": 2},
-            "entries": {},
         }
         assert answer["total"]["accepted"] == 8 == sum(row.count for row in Delivery.objects.filter(source=2))
 

@@ -374,6 +374,7 @@ _FORM = Component(
             **{each.name: {**each.schema, "description": each.description} for each in (STREAM, KIND, *GIVEN)},
             "file": {
                 "type": "array",
+                "minItems": 1,
                 "items": {"type": "string", "format": "binary"},
                 "description": "One or more files; also as `files`.",
             },

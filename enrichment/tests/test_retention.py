@@ -112,7 +112,7 @@ def test_an_upload_goes_with_its_last_delivery_and_one_to_go_on_with_stays() -> 
 
 def test_a_set_goes_with_the_last_delivery_of_its_last_part() -> None:
     done, partly = upload(format="set"), upload(format="set")
-    parts = [upload(part_of=done), upload(part_of=done), upload(part_of=partly), upload(part_of=partly)]
+    parts = [upload(part_of=whole, fingerprint=name) for whole in (done, partly) for name in ("first", "second")]
     for part in parts[:3]:
         delivery(upload=part, first_row=1)
     recent = delivery(upload=parts[3], first_row=1, processed_at=timezone.now())

@@ -160,8 +160,15 @@ def test_a_foreign_key_violation_is_a_missing_reference(monkeypatch: pytest.Monk
     """At its statement, not at COMMIT: the record beside it is stored."""
     send("tutors", tutor())
     send("students", student())
+    real, seen = references.first_missing, []
+
+    def overlooks_both(*args: Any) -> Any:
+        """As if the tutor had gone just after it was looked for."""
+        seen.append(args)
+        return real(*args) if len(seen) > 2 else None
+
     with monkeypatch.context() as patch:
-        patch.setattr(references, "first_missing", lambda *args: None)
+        patch.setattr(references, "first_missing", overlooks_both)
         delivery = send("sessions", session(), session(session_id="bad", tutor_id="nobody"))
     assert counts(delivery) == {"inserted": 1, "held": 1}
     waiting = HeldRecord.objects.get()
