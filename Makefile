@@ -17,8 +17,8 @@ run: $(RUNTIME) ## install, migrate, post demo data on first start (DEMO=no: non
 	@$(PYTHON) manage.py run
 
 test: $(DEVELOPMENT) chromium ## all tests on PostgreSQL, then those of the apps and the promises on SQLite
-	$(PYTHON) -m pytest -n 2 -q $(MEASURED)
-	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 2 -q ingestion enrichment api console tutoring movies music tests/promises
+	$(PYTHON) -m pytest -n 2 -q
+	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 2 -q $(MEASURED) ingestion enrichment api console tutoring movies music tests/promises
 
 lint: $(DEVELOPMENT) ## formatting, style, types, import directions, migrations, system checks; two minutes, no test
 	$(PYTHON) -m ruff format --check .
@@ -29,7 +29,7 @@ lint: $(DEVELOPMENT) ## formatting, style, types, import directions, migrations,
 	$(PYTHON) manage.py check --fail-level WARNING
 	HTTPS=true $(PYTHON) manage.py check --deploy --fail-level WARNING
 
-check: lint ## make lint, then make test with the coverage of its run on PostgreSQL
+check: lint ## make lint, then make test with the coverage of its run on SQLite
 	$(MAKE) test MEASURED=--cov
 
 bench: $(DEVELOPMENT) ## records per second end to end, beside bare COPY (see bench/README.md)

@@ -62,7 +62,7 @@ QUERIES = {
     "enrichment_lookup_changelist, ask_again selected": 10,
     "enrichment_providerstate_changelist": 11,
     "enrichment_pruning_change": 4,
-    "enrichment_pruning_changelist": 34,
+    "enrichment_pruning_changelist": 40,
     "enrichment_pruning_history": 5,
     "enrichment_bulkaction_change": 10,
     "enrichment_bulkaction_changelist": 6,
@@ -126,7 +126,7 @@ QUERIES = {
     "tutoring_tutoringsession_change": 11,
     "tutoring_tutoringsession_changelist": 4,
 }
-ON_SQLITE = {"enrichment_pruning_changelist": 33}
+ON_SQLITE = {"enrichment_pruning_changelist": 39}
 
 
 def more_of_all(numbers: range) -> None:
