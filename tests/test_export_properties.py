@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from enrichment.models import HeldRecord
 from ingestion.streams import Stream, all_readables, all_streams, get
 from ingestion.validation import validate
+from movies.tests import factories
 from tests.api import NDJSON, api, post
 from tests.commands import run
 from tests.files import csv_of, streamed
@@ -247,6 +248,24 @@ def test_lists_about_records_have_no_formula() -> None:
         content = streamed(root.get(f"/api/{path}?format=csv"))
         assert content.count(b"\n") > len(BEGINNINGS)
         assert_no_formula(content)
+
+
+@few
+@given(texts=st.lists(st.builds(str.__add__, st.sampled_from(BEGINNINGS), _texts), min_size=6, max_size=6))
+def test_films_leave_without_a_formula(texts: list[str]) -> None:
+    title, tag, review, tmdb_title, person_, genre = texts
+    with taken_back():
+        root = browser_of(person(superuser=True))
+        anna = factories.library("anna")
+        described = {"original_title": tmdb_title, "directors": [person_], "genres": [genre, tag]}
+        film = factories.library_film(anna, title, tags=[tag, "b"], film=described)  # TMDB has the same title
+        factories.viewing(film, None, review=review, tags=[tag])
+        for page in ("entry", "libraryfilm"):
+            content = streamed(root.get(reverse(f"admin:movies_{page}_export"), {"format": "csv"}))
+            assert content.count(b"\n") > 1
+            assert_no_formula(content)
+        for path in ("entries", "movies"):
+            assert_no_formula(streamed(root.get(f"/api/{path}?format=csv")))
 
 
 @each_stream
