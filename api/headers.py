@@ -1,4 +1,4 @@
-"""Headers that look like ours: who sends one believes that it is understood, and is told that it is not."""
+"""Headers that look like ours: who sends one believes that it is understood, and gets a warning that it is not."""
 
 from __future__ import annotations
 

@@ -250,7 +250,7 @@ def held(user: Any, query: Query) -> list[Held]:
 
 
 def _as_listed(user: Any, record: HeldRecord) -> HeldRecord:
-    """Of the model in whose list it is worked on: dead letters, waiting records."""
+    """Of the model in whose list people look after it: dead letters, waiting records."""
     model = {"dead": DeadLetter, "waiting": WaitingRecord}.get(record.status)
     return model(pk=record.pk) if model and _may_view(user, model) else record
 

@@ -191,7 +191,7 @@ def details(lookup: Lookup) -> Mapping[str, Any]:
 
 
 def _uploads(lookup: Lookup) -> list[tuple[int, str]]:
-    """(number, name) of the newest that asked; those of one name are told apart by their numbers."""
+    """(number, name) of the newest that asked; those of one name have their numbers added."""
     found = list(lookup.uploads.order_by("-pk").values_list("pk", "name")[:MAX_UPLOADS])
     names = Counter(name for _, name in found)
     return [(pk, f"{plain(name)} (upload {pk})" if names[name] > 1 else plain(name)) for pk, name in found]

@@ -76,7 +76,7 @@ def provider_failed(lookup: Lookup, message: str, now: datetime, *, others_answe
 
 
 def code_failed(lookup: Lookup, message: str, now: datetime) -> None:
-    """`ask` or `apply` has a bug: asked again, ever more rarely, until it is mended."""
+    """`ask` or `apply` has a bug: asked again, ever more rarely, until it is fixed."""
     _fail(lookup, message, Lookup.Fault.CODE, now)
 
 

@@ -19,7 +19,7 @@ def want(
     """The lookups of these questions by key, created where nobody has asked before, each locked against being answered
     until the transaction ends: either it has its answer here, or `apply` will find what this transaction stores.
 
-    `keys` may be a mapping of key → what the provider is told besides. Questions of an upload take turns with those of
+    `keys` may be a mapping of key → what the provider is sent besides. Questions of an upload take turns with those of
     others. To be called in a transaction, in order of provider and kind, before the rows that `apply` changes are
     locked. ValueError for a key that is empty or too long.
     """
