@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from enrichment.lookups import Answer, Question, Rate, providers
-from music import areas, matching, musicbrainz, places
-from music.areas import Area
+from music import matching
+from music.geography import areas, places
+from music.geography.areas import Area
+from music.geography.places import Named
 from music.matching import Artist, Asked, Verdict
-from music.musicbrainz import MusicBrainz
-from music.places import Named
+from music.providers import musicbrainz
+from music.providers.musicbrainz import MusicBrainz
 from music.tests.cases import Case, Map, Service, cases
 from standins import musicbrainz as stand_in
 from standins.server import Server

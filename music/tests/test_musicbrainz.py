@@ -11,9 +11,9 @@ import pytest
 from enrichment.lookups import Question, Rate, providers, want
 from enrichment.lookups.models import Lookup
 from enrichment.lookups.runner import Runner
-from music import musicbrainz
 from music.matching import Artist, Verdict
-from music.musicbrainz import MusicBrainz, describe, describe_question, match_answer, parse_choice, quoted
+from music.providers import musicbrainz
+from music.providers.musicbrainz import MusicBrainz, describe, describe_question, match_answer, parse_choice, quoted
 from standins import musicbrainz as stand_in
 from standins import server as faults
 from standins.musicbrainz import Area, Credited, Recording

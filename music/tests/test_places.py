@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import gzip
 
-from music import make_places, places
-from music.places import COUNTRIES, DATA, Named
+from music.geography import make_places, places
+from music.geography.places import COUNTRIES, DATA, Named
 
 
 def test_the_files_are_what_the_script_makes() -> None:

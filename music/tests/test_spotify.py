@@ -12,8 +12,8 @@ from django.utils import timezone
 from enrichment.lookups import Rate, providers, want
 from enrichment.lookups.models import Lookup, ProviderState
 from enrichment.lookups.runner import Runner
-from music import spotify
-from music.spotify import Spotify
+from music.providers import spotify
+from music.providers.spotify import Spotify
 from standins import server as faults
 from standins import spotify as stand_in
 from standins.server import Server

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from music.places import COUNTRIES, without_type
+from music.geography.places import COUNTRIES, without_type
 
 TYPES = ("city", "country", "county", "district", "island", "municipality", "subdivision")
 """Whatever is of another type, or of none, is `unknown`."""

