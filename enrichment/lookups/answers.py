@@ -16,8 +16,6 @@ from enrichment.lookups.questions import raise_wants
 from ingestion.text import strip_unstorable
 
 MAX_TRIES = 5
-AGAIN_AFTER_MISSES = (timedelta(days=1), timedelta(days=3), timedelta(days=10), timedelta(days=30))
-"""When what was not found is asked again: after the first time, the second, …"""
 AGAIN_AFTER_FAILURE = timedelta(days=1)
 """When it is tried again to refresh an answer, if that failed five times."""
 MAX_CODE_PAUSE = 3600.0
@@ -105,7 +103,8 @@ def storable(value: Any) -> Any:
 
 def _ask_again_at(lookup: Lookup, status: Lookup.Status, provider: Provider, now: datetime) -> datetime | None:
     if status == Lookup.Status.NOT_FOUND:
-        return now + AGAIN_AFTER_MISSES[min(lookup.misses, len(AGAIN_AFTER_MISSES)) - 1]
+        again = provider.not_found_expiry(lookup.kind, lookup.misses)
+        return None if again is None else now + again
     expiry = provider.expiry(lookup.kind)
     return None if expiry is None else now + expiry * random.uniform(1 - SPREAD, 1)  # noqa: S311
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import math
@@ -20,7 +21,7 @@ from django.db.models.functions import Coalesce, Now
 from enrichment.lookups import answers, control
 from enrichment.lookups.errors import KeyRefused, ProviderError, QuestionError, RunnerStopped, Throttled
 from enrichment.lookups.limits import pause
-from enrichment.lookups.models import Lookup, LookupMinute, ProviderState
+from enrichment.lookups.models import KEYS_AT_ONCE, Lookup, LookupMinute, ProviderState
 from enrichment.lookups.providers import Answer, Provider
 from enrichment.lookups.questions import create
 from ingestion.text import strip_unstorable
@@ -61,7 +62,7 @@ def claim(provider: Provider, batches: int) -> list[Lookup]:
             while batches > 0 and (rows := _next_of_one_kind(provider, queue.exclude(pk__in=found), batches)):
                 found |= {row.pk: row for row in rows}
                 batches -= math.ceil(len(rows) / provider.batch_of(rows[0].kind))
-        return _take(found)
+        return _take(provider, found)
 
 
 def _next_of_one_kind(provider: Provider, queue: QuerySet[Lookup], batches: int) -> list[Lookup]:
@@ -84,18 +85,42 @@ def claim_trial(provider: Provider) -> list[Lookup]:
     answered = Lookup.objects.filter(provider=provider.name, status=Lookup.Status.FOUND, chosen_at=None, claim="")
     with transaction.atomic(durable=True):
         found = answered.order_by("-answered_at").select_for_update(skip_locked=True, no_key=True)[:1]
-        return trial + _take({row.pk: row for row in found})
+        return trial + _take(provider, {row.pk: row for row in found})
 
 
-def _take(found: Mapping[int, Lookup]) -> list[Lookup]:
-    """Marks these, which are locked, as claimed."""
-    if not found:
+def _take(provider: Provider, found: Mapping[int, Lookup]) -> list[Lookup]:
+    """Marks these, which are locked, as claimed, once they are prepared."""
+    rows = _prepare(provider, list(found.values()))
+    if not rows:
         return []
     mark = secrets.token_hex(16)
-    Lookup.objects.filter(pk__in=found).update(claim=mark, due_at=Now() + lease(), asked_at=Now())
-    for row in found.values():
+    Lookup.objects.filter(pk__in=[row.pk for row in rows]).update(claim=mark, due_at=Now() + lease(), asked_at=Now())
+    for row in rows:
         row.claim = mark
-    return list(found.values())
+    return rows
+
+
+def _prepare(provider: Provider, rows: list[Lookup]) -> list[Lookup]:
+    """With their questions as they are to be asked now. A bug concerns its own question alone, which is left out."""
+    before = {row.pk: copy.deepcopy(row.question) for row in rows}
+    try:
+        with transaction.atomic():
+            provider.prepare(rows)
+            changed = [row for row in rows if row.question != before[row.pk]]
+            Lookup.objects.bulk_update(changed, ["question"], batch_size=KEYS_AT_ONCE)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        for row in rows:
+            row.question = before[row.pk]
+        if len(rows) > 1:
+            return [prepared for row in rows for prepared in _prepare(provider, [row])]
+        logger.exception("Preparing a question to %s failed.", provider.name)
+        now = Lookup.objects.values_list(Now(), flat=True).get(pk=rows[0].pk)
+        answers.code_failed(rows[0], f"{type(error).__name__}: {error}", now)
+        rows[0].save(update_fields=answers.SAVED_FIELDS)
+        return []
+    return rows
 
 
 def renew(lookups: Iterable[Lookup]) -> None:

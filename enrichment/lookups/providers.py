@@ -86,9 +86,20 @@ class Description:
 Ask: TypeAlias = Callable[[Sequence[Question]], Mapping[str, "Answer | Json"]]
 Apply: TypeAlias = Callable[[Sequence["Lookup"]], "Iterable[Want] | None"]
 
+AGAIN_AFTER_MISSES = (timedelta(days=1), timedelta(days=3), timedelta(days=10), timedelta(days=30))
+"""When what was not found is asked again: after the first time, the second, …"""
+
 
 def nothing_to_apply(lookups: Sequence[Lookup]) -> None:
     pass
+
+
+def nothing_to_prepare(lookups: Sequence[Lookup]) -> None:
+    pass
+
+
+def ever_more_rarely(kind: str, misses: int) -> timedelta | None:
+    return AGAIN_AFTER_MISSES[min(misses, len(AGAIN_AFTER_MISSES)) - 1]
 
 
 def after_30_days(kind: str) -> timedelta | None:
@@ -136,6 +147,11 @@ class Provider:
     rate: Rate | Callable[[], Rate]
     ask: Ask
     apply: Apply = nothing_to_apply
+    prepare: Callable[[Sequence[Lookup]], None] = nothing_to_prepare
+    """Called in the transaction that claims lookups, with those that are about to be asked: sets their `question`, as
+    the domain's tables have it now, and nothing else; it is saved. It only reads, and quickly, and may be called again
+    with each of them alone.
+    """
     label: str = ""
     """As pages call it; empty: the name."""
     url: str | Callable[[], str] = ""
@@ -146,6 +162,8 @@ class Provider:
     """Seconds: the longest Retry-After that is believed."""
     expiry: Callable[[str], timedelta | None] = after_30_days
     """Kind → when what was found is asked again, spread by a tenth; None: never."""
+    not_found_expiry: Callable[[str, int], timedelta | None] = ever_more_rarely
+    """(kind, how many times in a row it was not found, from 1) → when it is asked again; None: never."""
     threads: int = MAX_THREADS
     why_off: Callable[[], str] = is_on
     """Empty, or which setting is missing, as a sentence: then nothing is asked."""

@@ -14,20 +14,28 @@ from ingestion.payloads import ascii_json
 
 
 def want(
-    provider: str, kind: str, keys: Iterable[str] | Mapping[str, Mapping[str, Any]], *, upload: int | None = None
+    provider: str,
+    kind: str,
+    keys: Iterable[str] | Mapping[str, Mapping[str, Any]],
+    *,
+    upload: int | None = None,
+    turns: Mapping[str, int] | None = None,
 ) -> dict[str, Lookup]:
     """The lookups of these questions by key, created where nobody has asked before, each locked against being answered
     until the transaction ends: either it has its answer here, or `apply` will find what this transaction stores.
 
     `keys` may be a mapping of key → what the provider is sent besides. Questions of an upload take turns with those of
-    others. To be called in a transaction, in order of provider and kind, before the rows that `apply` changes are
-    locked. ValueError for a key that is empty or too long.
+    others; or `turns` says for each key when it is asked, the lowest number first: for a provider of which all
+    questions are given turns. An open question is moved forward by a lower number, never back. To be called in a
+    transaction, in order of provider and kind, before the rows that `apply` changes are locked. ValueError for a key
+    that is empty or too long.
     """
     questions = dict(keys) if isinstance(keys, Mapping) else {key: {} for key in keys}
     if not questions:
         return {}
-    turn = next_turn(provider, upload)
-    turns = {key: turn + number for number, key in enumerate(questions)}
+    if turns is None:
+        turn = next_turn(provider, upload)
+        turns = {key: turn + number for number, key in enumerate(questions)}
     found = _create_and_lock(provider, kind, questions, turns)
     if upload is not None:
         _link((lookup.pk, upload) for lookup in found.values())
@@ -91,6 +99,16 @@ LINK = {
         FROM json_each(%s) WHERE true ON CONFLICT DO NOTHING
     """,
 }
+MOVE = {
+    "postgresql": """
+        UPDATE enrichment_lookup SET turn = (item->>1)::bigint
+        FROM json_array_elements(%s::json) AS item WHERE id = (item->>0)::bigint
+    """,
+    "sqlite": """
+        UPDATE enrichment_lookup SET turn = json_extract(item.value, '$[1]')
+        FROM json_each(%s) AS item WHERE enrichment_lookup.id = json_extract(item.value, '$[0]')
+    """,
+}
 
 
 class Known(NamedTuple):
@@ -109,7 +127,7 @@ def create(
     new = sorted(questions.keys() - known.keys())
     if not new:
         return known
-    _insert(INSERT, [[provider, kind, key, questions[key], turns.get(key, 0)] for key in new])
+    _execute(INSERT, [[provider, kind, key, questions[key], turns.get(key, 0)] for key in new])
     return known | _read(provider, kind, new)
 
 
@@ -124,7 +142,7 @@ def _create_and_lock(
     moved = [row for row in rows if not row.is_settled and row.turn > turns[row.key]] if ahead else []
     for row in moved:
         row.turn = turns[row.key]
-    Lookup.objects.bulk_update(moved, ["turn"], batch_size=KEYS_AT_ONCE)
+    _execute(MOVE, [[row.pk, row.turn] for row in moved])
     return {row.key: row for row in rows}
 
 
@@ -139,11 +157,11 @@ def _read(provider: str, kind: str, keys: Iterable[str]) -> dict[str, Known]:
 
 def _link(pairs: Iterable[tuple[int, int]]) -> None:
     """(lookup, upload)."""
-    _insert(LINK, sorted(set(pairs)))
+    _execute(LINK, sorted(set(pairs)))
 
 
-def _insert(statement: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
-    """In their order, those that are not there; in a tenth of the time that bulk_create takes."""
+def _execute(statement: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
+    """For all rows at once, in a tenth of the time that bulk_create and bulk_update take."""
     if rows:
         with connection.cursor() as cursor:
             cursor.execute(statement[connection.vendor], [ascii_json(rows)])

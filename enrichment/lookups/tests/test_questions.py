@@ -106,3 +106,32 @@ def test_two_transactions_that_want_the_same_do_not_deadlock() -> None:
     wait_until(lambda: not any(thread.is_alive() for thread in threads), "all have asked")
     assert errors == []
     assert Lookup.objects.count() == 40
+
+
+@pytest.mark.django_db
+def test_turns_may_be_given_so_that_what_matters_most_comes_first() -> None:
+    one = upload()
+    want("oracle", "age", ["rare", "known", "loved"], turns={"rare": -1, "known": -20, "loved": -300}, upload=one)
+    assert list(Lookup.objects.order_by("turn", "id").values_list("key", flat=True)) == ["loved", "known", "rare"]
+    assert Lookup.objects.of_uploads([one]).count() == 3
+    found = want("oracle", "age", ["rare", "loved"], turns={"rare": -40, "loved": -2})
+    assert {key: row.turn for key, row in found.items()} == {"rare": -40, "loved": -300}  # forward, never back
+    assert list(Lookup.objects.order_by("turn").values_list("key", "turn")) == [
+        ("loved", -300),
+        ("rare", -40),
+        ("known", -20),
+    ]
+
+
+@pytest.mark.django_db
+def test_turns_move_nothing_that_is_answered() -> None:
+    want("oracle", "age", ["a"], turns={"a": -1})
+    Lookup.objects.update(status="not_found", answer=None)
+    want("oracle", "age", ["a"], turns={"a": -9})
+    assert Lookup.objects.get().turn == -1
+
+
+@pytest.mark.django_db
+def test_a_question_without_a_turn_among_those_that_have_one_is_an_error() -> None:
+    with pytest.raises(KeyError, match="b"), transaction.atomic():
+        want("oracle", "age", ["a", "b"], turns={"a": 1})

@@ -83,6 +83,17 @@ class TestAnswers:
         run()
         assert statuses()["a"] == "found"
 
+    def test_a_provider_says_when_what_is_not_known_is_asked_again(self, declare: Declare) -> None:
+        declare(not_found_expiry=lambda kind, misses: timedelta(hours=misses) if misses < 3 and kind == "age" else None)
+        want("oracle", "age", ["a"])
+        want("oracle", "city", ["b"])
+        for hours in (1, 2):
+            run()
+            assert until_due_again("a") == pytest.approx(timedelta(hours=hours), abs=timedelta(minutes=1))
+            Lookup.objects.filter(key="a").update(due_at=Now())
+        run()
+        assert list(Lookup.objects.order_by("key").values_list("misses", "due_at")) == [(3, None), (1, None)]
+
     def test_a_key_without_an_answer_is_not_found(self, declare: Declare) -> None:
         declare(ask=lambda questions: {"a": {"age": 1}, "b": None})
         want("oracle", "age", ["a", "b", "c"])
@@ -181,6 +192,54 @@ class TestAnswers:
         assert (detail.key, detail.question) == ("of a", {"x": 1})
         assert upload.lookups.count() == 4
         assert len(server.arrivals) == 4
+
+
+class TestPrepared:
+    def test_questions_are_completed_as_they_are_claimed(self, declare: Declare) -> None:
+        asked: list[Question] = []
+
+        def prepare(lookups: Sequence[Lookup]) -> None:
+            for lookup in lookups:
+                lookup.question["uploads"] = Upload.objects.count()
+
+        def answer(questions: Sequence[Question]) -> Mapping[str, Any]:
+            asked.extend(questions)
+            return {question.key: True for question in questions}
+
+        declare(ask=answer, prepare=prepare, batch=10)
+        want("oracle", "age", {"a": {"born": 1970}, "b": {}})
+        Upload.objects.create(client="c", stream="x", name="a.csv", format="csv", size=1, sha256="x", fingerprint="x")
+        run()
+        sent = {question.key: question.data for question in asked}
+        assert sent == {"a": {"born": 1970, "uploads": 1}, "b": {"uploads": 1}}
+        assert dict(Lookup.objects.values_list("key", "question")) == sent
+        Upload.objects.all().delete()
+        Lookup.objects.filter(key="b").update(due_at=Now())
+        run()
+        assert asked[-1].data == Lookup.objects.get(key="b").question == {"uploads": 0}
+
+    def test_a_bug_in_preparing_concerns_its_own_question_alone(
+        self, declare: Declare, server: Server, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        broken = [True]
+
+        def prepare(lookups: Sequence[Lookup]) -> None:
+            for lookup in lookups:
+                lookup.question["n"] = 1
+                if broken and lookup.key == "b":
+                    raise ZeroDivisionError
+
+        declare(url=server.url, ask=ask_server, prepare=prepare)
+        want("oracle", "age", ["a", "b", "c"])
+        with in_background():
+            wait_until(lambda: statuses() == {"a": "found", "b": "open", "c": "found"}, "the others are answered")
+            wait_until(lambda: Lookup.objects.get(key="b").failures > 2, "it is tried again")
+            assert (Lookup.objects.get(key="b").fault, Lookup.objects.get(key="b").question) == ("code", {})
+            assert Client().get("/health").json()["status"] == "degraded"
+            broken.clear()
+            wait_until(lambda: statuses()["b"] == "found", "it goes on by itself")
+        assert Lookup.objects.filter(question={"n": 1}).count() == 3
+        assert "Preparing a question to oracle failed." in caplog.text
 
 
 class TestErrors:
