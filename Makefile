@@ -51,12 +51,12 @@ lock: $(DEVELOPMENT) ## write the newest versions that pyproject.toml allows, an
 	$(COMPILE) pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
 
 $(RUNTIME): requirements.txt | $(PYTHON)
-	@echo "Installing what TutorMax needs into $(VENV) (once; about 130 MB) ..."
+	@echo "Installing what TutorMax needs into $(VENV) (once; about 310 MB) ..."
 	@$(INSTALL) $<
 	@touch $@
 
 $(DEVELOPMENT): requirements-dev.txt | $(PYTHON)
-	@echo "Installing what TutorMax and its tests need into $(VENV) (once; about 700 MB) ..."
+	@echo "Installing what TutorMax and its tests need into $(VENV) (once; about 900 MB) ..."
 	@$(INSTALL) $<
 	@touch $@ $(RUNTIME)
 
