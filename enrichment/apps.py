@@ -10,4 +10,4 @@ class EnrichmentConfig(AppConfig):
     def ready(self) -> None:
         connection_created.connect(import_module("enrichment.rows.filters").add_casefold)
         import_module("enrichment.cluster").never_unpickle_tasks()
-        import_module("ingestion.files.originals").register(import_module("enrichment.held.originals").find)
+        import_module("ingestion.files.formats.originals").register(import_module("enrichment.held.originals").find)

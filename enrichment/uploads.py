@@ -23,9 +23,9 @@ from enrichment.models import HeldRecord
 from enrichment.rows.writers import BYTE_ORDER_MARK, Csv, download
 from ingestion import streams
 from ingestion.cells import cell_of, escape_formula, text_cell, unescape
-from ingestion.files.csv_reader import DECIMAL_COMMA, FILE_COLUMN, REPORT_COLUMNS, map_columns, with_point
-from ingestion.files.csv_rows import DELIMITERS
-from ingestion.files.local_dates import DateStyle, is_certain
+from ingestion.files.formats.csv_reader import DECIMAL_COMMA, FILE_COLUMN, REPORT_COLUMNS, map_columns, with_point
+from ingestion.files.formats.csv_rows import DELIMITERS
+from ingestion.files.formats.local_dates import DateStyle, is_certain
 from ingestion.models import Delivery, Upload
 from ingestion.payloads import RAW_MEMBER
 from ingestion.streams import Stream

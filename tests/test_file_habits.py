@@ -21,9 +21,9 @@ from pytest_django import Settings
 from enrichment.models import HeldRecord
 from ingestion import streams
 from ingestion.files import shared_keys
-from ingestion.files.local_dates import LocalDates
+from ingestion.files.formats.local_dates import LocalDates
+from ingestion.files.formats.xlsx_reader import read_sheet
 from ingestion.files.shared_keys import SharedKeys
-from ingestion.files.xlsx_reader import read_sheet
 from ingestion.models import Delivery, Upload
 from tests.api import NDJSON, api, post, refusal
 from tests.commands import run

@@ -28,7 +28,7 @@ from api.pagination import MAX_PAGE_SIZE
 from conftest import NewDatabase
 from enrichment.models import HeldRecord
 from ingestion.fields import CLOCK_TOLERANCE
-from ingestion.files.csv_rows import MAX_ROW
+from ingestion.files.formats.csv_rows import MAX_ROW
 from ingestion.payloads import MAX_CONTAINERS, MAX_DEPTH, MAX_VALUES
 from ingestion.streams import all_streams
 from tests.api import ask

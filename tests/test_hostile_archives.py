@@ -17,7 +17,7 @@ from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from ingestion.files import zip_reader
+from ingestion.files.formats import zip_reader
 from ingestion.models import Delivery, Upload
 from movies.models import Entry
 from movies.tests.exports import HEADERS, film, finish, table, viewing

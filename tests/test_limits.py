@@ -12,7 +12,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from ingestion import capacity
-from ingestion.files import csv_reader
+from ingestion.files.formats import csv_reader
 from ingestion.payloads import TooLarge
 from tests.api import api, new_key, refusal
 from tests.people import browser_of, person, text_of

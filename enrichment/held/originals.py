@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
-from ingestion.files.originals import Original, Place, is_spreadsheets
+from ingestion.files.formats.originals import Original, Place, is_spreadsheets
 from ingestion.models import Upload
 from ingestion.streams import Stream
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from ingestion import pending, streams
 from ingestion.cells import text_of
-from ingestion.files.csv_reader import Chunk
+from ingestion.files.formats.csv_reader import Chunk
 from ingestion.files.losses import KEYS_AT_ONCE, LossCounter, Losses, may_lose
 from ingestion.files.record_file import RecordFile
 from ingestion.messages import without_position

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ingestion.files.csv_reader import MAX_COLUMN_NAME, normalized_name
+from ingestion.files.formats.csv_reader import MAX_COLUMN_NAME, normalized_name
 from ingestion.refusals import RequestRejected
 from ingestion.streams import Layout, Stream, all_streams, get
 from ingestion.text import plain

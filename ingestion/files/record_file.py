@@ -20,10 +20,18 @@ from typing import Any, BinaryIO
 
 from django.conf import settings
 
-from ingestion.files.csv_reader import MAX_BLANK_LINES, MAX_COLUMN_NAME, MAX_COLUMNS, NO_MAPPING, Chunk, Column, CsvFile
-from ingestion.files.csv_rows import read_header
-from ingestion.files.encodings import MAX_LINE, UTF8, as_utf8
-from ingestion.files.json_reader import (
+from ingestion.files.formats.csv_reader import (
+    MAX_BLANK_LINES,
+    MAX_COLUMN_NAME,
+    MAX_COLUMNS,
+    NO_MAPPING,
+    Chunk,
+    Column,
+    CsvFile,
+)
+from ingestion.files.formats.csv_rows import read_header
+from ingestion.files.formats.encodings import MAX_LINE, UTF8, as_utf8
+from ingestion.files.formats.json_reader import (
     Members,
     json_chunks,
     json_items,
@@ -33,8 +41,8 @@ from ingestion.files.json_reader import (
     survey,
     with_members,
 )
+from ingestion.files.formats.xlsx_reader import OLD_EXCEL, ZIP, Sheet, read_sheet
 from ingestion.files.spool import READ_SIZE, TemporaryFiles, anonymous_tempfile
-from ingestion.files.xlsx_reader import OLD_EXCEL, ZIP, Sheet, read_sheet
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.streams import Layout, Stream

@@ -17,6 +17,7 @@ from typing import Annotated, Any, BinaryIO
 from django.utils import timezone
 from pydantic import TypeAdapter, ValidationError
 
+from ingestion.files.formats.zip_reader import Archive, Member, is_archive, is_clutter
 from ingestion.files.layouts import (
     TEXT_EXTENSIONS,
     Candidate,
@@ -37,7 +38,6 @@ from ingestion.files.record_file import (
     inspect_source,
     read_source,
 )
-from ingestion.files.zip_reader import Archive, Member, is_archive, is_clutter
 from ingestion.messages import message_of
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import RequestRejected

@@ -19,7 +19,7 @@ from django.utils import timezone
 from ingestion import backlog, doorbell
 from ingestion.capacity import to_the_end
 from ingestion.files.checking import check_file, shown
-from ingestion.files.csv_reader import Chunk
+from ingestion.files.formats.csv_reader import Chunk
 from ingestion.files.losses import Losses, losses_of
 from ingestion.files.record_file import RecordFile, fingerprint_of, first_records
 from ingestion.files.sets import FileSet, Uploadable, given_to

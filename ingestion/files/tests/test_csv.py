@@ -22,7 +22,7 @@ from ingestion.cells import (
     readers_of,
     unescape,
 )
-from ingestion.files.csv_reader import CHUNK_BYTES, Column, CsvFile, map_columns
+from ingestion.files.formats.csv_reader import CHUNK_BYTES, Column, CsvFile, map_columns
 from ingestion.files.record_file import format_of
 from ingestion.payloads import ParseError, parse_accepted
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from ingestion.capacity import check_effort
-from ingestion.files.csv_reader import Chunk, gaps_of, reject_unreadable
-from ingestion.files.csv_rows import CHECK_EVERY
+from ingestion.files.formats.csv_reader import Chunk, gaps_of, reject_unreadable
+from ingestion.files.formats.csv_rows import CHECK_EVERY
 from ingestion.files.shared_keys import SharedKeys
 from ingestion.payloads import ParseError, ascii_json, parse_json, reject_reserved_members, unreadable_record
 from ingestion.streams import Stream

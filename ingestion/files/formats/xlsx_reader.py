@@ -28,8 +28,8 @@ from openpyxl.xml.constants import ARC_CONTENT_TYPES, ARC_STYLE, SHARED_STRINGS
 from openpyxl.xml.functions import fromstring, iterparse
 
 from ingestion.capacity import check_effort
-from ingestion.files.csv_rows import CHECK_EVERY
-from ingestion.files.encodings import MAX_LINE
+from ingestion.files.formats.csv_rows import CHECK_EVERY
+from ingestion.files.formats.encodings import MAX_LINE
 from ingestion.files.spool import anonymous_tempfile
 from ingestion.payloads import ParseError, TooLarge
 

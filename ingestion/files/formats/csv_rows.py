@@ -10,7 +10,7 @@ from typing import BinaryIO, TypeAlias
 
 from ingestion.capacity import check_effort
 from ingestion.cells import unescape
-from ingestion.files.encodings import MAX_LINE
+from ingestion.files.formats.encodings import MAX_LINE
 from ingestion.payloads import ParseError
 
 MAX_ROW = MAX_LINE

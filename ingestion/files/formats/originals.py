@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from ingestion.files.local_dates import LocalDates
+from ingestion.files.formats.local_dates import LocalDates
 from ingestion.streams import Stream
 
 MAX_COMPARED = 2000

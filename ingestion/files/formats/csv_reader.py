@@ -19,10 +19,10 @@ from typing import Any, BinaryIO, TypeGuard
 
 from ingestion import cells as csv_cells
 from ingestion.cells import Kind, Read
-from ingestion.files import originals
-from ingestion.files.csv_rows import CONFLICT_MARKS, MAX_ROW, MalformedRow, Row, read_header, read_rows
-from ingestion.files.local_dates import DateStyle, LocalDates
-from ingestion.files.originals import Comparison, Place
+from ingestion.files.formats import originals
+from ingestion.files.formats.csv_rows import CONFLICT_MARKS, MAX_ROW, MalformedRow, Row, read_header, read_rows
+from ingestion.files.formats.local_dates import DateStyle, LocalDates
+from ingestion.files.formats.originals import Comparison, Place
 from ingestion.files.shared_keys import SharedKeys
 from ingestion.payloads import RESERVED_MEMBERS, ParseError, TooLarge, ascii_json, unreadable_record
 from ingestion.streams import Layout, Stream
