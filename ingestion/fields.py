@@ -82,8 +82,8 @@ def _stripped(value: Any) -> Any:
     return value.strip() if type(value) is str else value
 
 
-def _tidy(value: Any) -> Any:
-    """Without surrounding white space and invisible characters; joiners stay, of which scripts and emoji make use."""
+def tidy(value: Any) -> Any:
+    """A text without surrounding white space and invisible characters; joiners stay: scripts and emoji use them."""
     if type(value) is not str:
         return value
     return value.strip() if value.isprintable() else _INVISIBLE.sub("", value).strip()
@@ -93,8 +93,11 @@ def _to_int(value: Any) -> Any:
     return int(value) if type(value) is float and value.is_integer() else value
 
 
-def _time(value: Any) -> datetime:
-    """Read here from end to end, and quickly: a session has five times."""
+def parse_time(value: Any) -> datetime:
+    """An ISO 8601 time; naive ones are of TIME_ZONE. Raises PydanticCustomError, a ValueError.
+
+    Read here from end to end, and quickly: a session has five times.
+    """
     if type(value) is not str or value.isdigit() or not value.isascii() or "\0" in value:  # some pass fromisoformat()
         raise PydanticCustomError("time", "must be an ISO 8601 time such as 2025-03-01T15:00:00Z")
     try:
@@ -151,7 +154,7 @@ def not_after(moment: datetime, limit: timedelta, info: ValidationInfo, message:
 
 
 def _past(value: Any, info: ValidationInfo) -> datetime:
-    return not_after(_time(value), CLOCK_TOLERANCE, info, "must not be more than 5 minutes in the future")
+    return not_after(parse_time(value), CLOCK_TOLERANCE, info, "must not be more than 5 minutes in the future")
 
 
 def _day(value: Any) -> date:
@@ -186,7 +189,7 @@ def default_for_null(default: str) -> AfterValidator:
 
 
 _time_schema = WithJsonSchema({"type": "string", "format": "date-time"})
-Tidy = BeforeValidator(_tidy)
+Tidy = BeforeValidator(tidy)
 """For names and other short texts. Put it last, as WholeNumber."""
 Stripped = BeforeValidator(_stripped)
 """For long texts, in which invisible characters may have a meaning. Put it last."""
@@ -201,7 +204,7 @@ WholeNumber = BeforeValidator(_to_int)
 """60.0 is 60. Put it last, Annotated[int, Field(ge=…, le=…), WholeNumber], or the JSON schema lacks the bounds."""
 Flag = Annotated[bool | None, AfterValidator(_false_for_null)]
 """True or false; absent and null are false."""
-Time = Annotated[datetime, PlainValidator(_time), _time_schema]
+Time = Annotated[datetime, PlainValidator(parse_time), _time_schema]
 """An aware datetime with the offset it was sent with; naive times get TIME_ZONE, a date alone its midnight."""
 Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 """A date without a time, of the years 1 to 2100."""

@@ -73,6 +73,7 @@ INSTALLED_APPS = [
     "enrichment",  # before django_q: its qcluster is the one that runs
     "tutoring",
     "movies",
+    "music",
     "django_q",
 ]
 MIDDLEWARE = [
