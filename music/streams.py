@@ -25,7 +25,7 @@ LISTENS = Stream(
     },
     example={
         "user_id": "ada",
-        "played_at": "2026-01-04T02:55:58.123Z",
+        "played_at": "2025-01-04T02:55:58.123Z",
         "track_id": "4uLU6hMCjMI75M1A2tKUQC",
         "track_uri": "spotify:track:4uLU6hMCjMI75M1A2tKUQC",
         "track_isrc": "GBARL9300135",
@@ -39,7 +39,7 @@ LISTENS = Stream(
         "duration_ms": 213_573,
         "ms_played": 213_573,
         "popularity": 75,
-        "request_cursor": "1767495358123",
+        "request_cursor": "1735959358123",
         "play_source": "spotify",
     },
 )
@@ -65,7 +65,7 @@ ARTISTS = Readable(
         "latitude": 53.45,
         "longitude": -2.6,
         "genres": ["dance-pop", "pop"],
-        "stored_at": "2026-01-04T03:00:00Z",
+        "stored_at": "2025-01-04T03:00:00Z",
     },
 )
 ALBUMS = Readable(
@@ -91,8 +91,8 @@ ALBUMS = Readable(
         "release_date": "1987-11-12",
         "release_date_precision": "day",
         "total_tracks": 10,
-        "fetched_at": "2026-01-04T03:00:00Z",
-        "stored_at": "2026-01-04T03:00:00Z",
+        "fetched_at": "2025-01-04T03:00:00Z",
+        "stored_at": "2025-01-04T03:00:00Z",
     },
 )
 AREAS = Readable(
@@ -123,7 +123,7 @@ AREAS = Readable(
         "latitude": 53.45,
         "longitude": -2.6,
         "city": "Newton-le-Willows",
-        "stored_at": "2026-01-04T03:00:00Z",
+        "stored_at": "2025-01-04T03:00:00Z",
     },
 )
 
