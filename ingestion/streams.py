@@ -154,6 +154,10 @@ class Stream(Readable):
     """The time field that decides which of two records with one key is newer. Where it is empty, not in the schema or
     None, the time of arrival decides.
     """
+    immutable: bool = False
+    """Whoever is stored first stays: a record whose key is stored already is stale, and changes nothing. `stored` gets
+    each row once, when it is inserted; `version_field` counts for nothing.
+    """
     warn: Callable[[Any, Context], list[str]] = no_warnings
     facts: Callable[[], Mapping[str, Any]] = no_facts
     """Reads, once for a batch, what enrich and warn need from the database besides references."""
@@ -198,7 +202,7 @@ class Stream(Readable):
 
     def version_of(self, record: Any) -> datetime | None:
         """The time in the record's version field; None: the time of arrival decides."""
-        return getattr(record, self.version_field, None) if self.version_field else None
+        return getattr(record, self.version_field, None) if self.version_field and not self.immutable else None
 
 
 RESERVED_NAMES = frozenset({"dead-letters", "deliveries", "queue", "session", "stats", "upload", "uploads", "worker"})

@@ -1,4 +1,6 @@
-"""A worker process for tests: enrich_pending, which a record of the name `--kill-on` kills as a crash would."""
+"""A worker process for tests: enrich_pending, which a record of the name `--kill-on` kills as a crash would; or with
+tutors that are immutable, each of which makes a student.
+"""
 
 import argparse
 import dataclasses
@@ -13,11 +15,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kill-on")
     parser.add_argument("--records", type=int)
+    parser.add_argument("--immutable", action="store_true")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tutormax.settings")
     django.setup()
     if options.kill_on:
         plant_killer(options.kill_on)
+    if options.immutable:
+        make_immutable()
     from django.core.management import call_command
 
     call_command("enrich_pending", batch_size=options.records)
@@ -34,6 +39,14 @@ def plant_killer(name: str) -> None:
         return real.enrich(record, context)
 
     streams._streams["tutors"] = dataclasses.replace(real, enrich=enrich)
+
+
+def make_immutable() -> None:
+    from ingestion import streams
+    from tests.promises.helpers import one_student_of_each
+
+    real = streams.get("tutors")
+    streams._streams["tutors"] = dataclasses.replace(real, immutable=True, stored=one_student_of_each)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class Outcomes(TypedDict):
 
     inserted: Annotated[Count, Field(description="Stored as new rows.")]
     updated: Annotated[Count, Field(description="Stored in place of an older version.")]
-    stale: Annotated[Count, Field(description="Not stored, because a newer version is.")]
+    stale: Annotated[Count, Field(description="Not stored, because a newer version is, or what never changes.")]
     waiting: Annotated[Count, Field(description="Waiting for a record they refer to.")]
     dead: Annotated[Count, Field(description="Dead letters: held until a person fixes or discards them.")]
 

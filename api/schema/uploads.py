@@ -176,7 +176,7 @@ class Preview(TypedDict):
     invalid: Annotated[Count, Field(description="Rows that would become dead letters: see `errors`.")]
     inserted: Annotated[Count, Field(description="Rows that would be stored, and whose key is new.")]
     updated: Annotated[Count, Field(description="Rows that would be stored in place of an older record.")]
-    stale: Annotated[Count, Field(description="Rows older than what is stored: they would change nothing.")]
+    stale: Annotated[Count, Field(description="Rows not newer than what is stored: they would change nothing.")]
     waiting: Annotated[
         Count, Field(description="Rows that would wait for a record which is neither stored nor pending.")
     ]

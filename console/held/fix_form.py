@@ -123,8 +123,10 @@ class FixPreview:
     is_key_changed: bool
     row: StoredRecord | None
     """The stored record with its key."""
-    is_older: bool
-    """Than that row: it would be stale."""
+    is_stale: bool
+    """Because of that row."""
+    is_immutable: bool
+    """That row: it is never changed."""
     missing: list[tuple[str, str, str, ReferenceStatus]]
     """(field, stream, key, status) of the references that are not stored."""
 
@@ -141,7 +143,8 @@ def fix_preview(held: HeldRecord, text: str) -> FixPreview | None:
         key=plain(key),
         is_key_changed=key != held.key,
         row=row,
-        is_older=row is not None and (version_at, held.delivery_id, held.position) < row.version,
+        is_stale=row is not None and versions.is_stale(stream, (version_at, held.delivery_id, held.position), row),
+        is_immutable=stream.immutable,
         missing=_missing(stream, record),
     )
 

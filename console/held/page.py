@@ -20,6 +20,7 @@ from console.held.diffs import Line, side_by_side
 from enrichment.held.bulk_actions import past_tense
 from enrichment.held.fixing import MAX_EDITABLE, stream_of
 from enrichment.models import BulkAction, Bytes, Failure, HeldRecord, HeldRecordQuerySet, StoredRecord
+from enrichment.versions import is_stale
 from ingestion.models import Delivery
 from ingestion.payloads import ParseError, parse_json
 from ingestion.text import MAX_DISPLAYED, cut, plain, pretty
@@ -151,9 +152,15 @@ def stored_row(held: HeldRecord) -> StoredRecord | None:
     return row
 
 
-def is_older(held: HeldRecord, row: StoredRecord) -> bool:
-    """Whether the record would come out stale (P11)."""
-    return (held.version_at, held.delivery_id, held.position) < row.version
+def is_immutable(held: HeldRecord) -> bool:
+    stream = stream_of(held)
+    return stream is not None and stream.immutable
+
+
+def would_be_stale(held: HeldRecord, row: StoredRecord) -> bool:
+    """If it were reprocessed now (P11)."""
+    stream = stream_of(held)
+    return stream is not None and is_stale(stream, (held.version_at, held.delivery_id, held.position), row)
 
 
 def upload_row(held: HeldRecord) -> tuple[int, int] | None:

@@ -107,6 +107,7 @@ class StoredRecordAdmin(RowAdmin):
             "derived": derived,
             "origin": record_page.origin(request, row),
             "held_origin": record_page.held_origins(request, [row]).get((type(row), row.pk)),
+            "is_immutable": self.stream.immutable,
             "held": record_page.held(request, self.stream, row.pk),
             "history": record_page.history(row),
             "list_page": self.page("changelist", query=request.GET.get("_changelist_filters", "")),

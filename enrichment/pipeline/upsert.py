@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeAlias, cast
@@ -53,10 +53,10 @@ def _store_sorted(stream: Stream, rows: Sequence[Row], order: list[int], results
     """Stores the rows of `order` (sorted by key and version); in halves if the database refuses them together."""
     if not order:
         return
-    newest = {rows[i][stream.key]: i for i in order}
+    chosen = _first_of_each(stream, rows, order) if stream.immutable else {rows[i][stream.key]: i for i in order}
     try:
         with transaction.atomic():
-            outcomes = upsert(stream, [rows[i] for i in newest.values()])
+            outcomes = upsert(stream, [rows[i] for i in chosen.values()])
     except Exception as error:
         fault = classify(error)
         if fault in (Fault.STORE, Fault.CODE):
@@ -68,8 +68,15 @@ def _store_sorted(stream: Stream, rows: Sequence[Row], order: list[int], results
         _store_sorted(stream, rows, order[:middle], results)
         _store_sorted(stream, rows, order[middle:], results)
     else:
-        for key, i in newest.items():
+        for key, i in chosen.items():
             results[i] = outcomes.get(key, "stale")
+
+
+def _first_of_each(stream: Stream, rows: Sequence[Row], order: Iterable[int]) -> dict[str, int]:
+    first: dict[str, int] = {}
+    for i in order:
+        first.setdefault(rows[i][stream.key], i)
+    return first
 
 
 def _messages(stream: Stream, row: Row, error: Exception) -> dict[str, list[str]]:
@@ -89,7 +96,8 @@ def _messages(stream: Stream, row: Row, error: Exception) -> dict[str, list[str]
 
 
 def upsert(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
-    """Writes rows of distinct keys, sorted by key, each only if it is newer than the stored one.
+    """Writes rows of distinct keys, sorted by key, each only if it is newer than the stored one; of an immutable stream
+    only if none is stored.
 
     Returns key → "inserted" or "updated"; a key that is not in it was stale.
     """
@@ -155,17 +163,18 @@ def _tuples(
 
 
 def _statement(stream: Stream, source: str, now: str, returning: str) -> str:
-    """INSERT … SELECT … FROM `source` ON CONFLICT DO UPDATE … WHERE the stored version is older."""
+    """INSERT … SELECT … FROM `source` ON CONFLICT DO UPDATE … WHERE the stored version is older, or DO NOTHING."""
     table, key = _quote(stream.model._meta.db_table), _quote(stream.key)
     names = [_quote(field.attname) for field in columns(stream)]
     changes = ", ".join(f"{name} = excluded.{name}" for name in [*names, "stored_at"] if name != key)
+    update = (
+        f"UPDATE SET {changes} WHERE ({table}.version_at, {table}.delivery, {table}.position) "
+        f"< (excluded.version_at, excluded.delivery, excluded.position)"
+    )
     return (
         f"INSERT INTO {table} ({', '.join(names)}, stored_at) "  # noqa: S608 (names are the model's)
         f"SELECT {', '.join(names)}, {now} FROM {source} WHERE true ORDER BY {key} "
-        f"ON CONFLICT ({key}) DO UPDATE SET {changes} "
-        f"WHERE ({table}.version_at, {table}.delivery, {table}.position) "
-        f"< (excluded.version_at, excluded.delivery, excluded.position) "
-        f"RETURNING {key}{returning}"
+        f"ON CONFLICT ({key}) DO {'NOTHING' if stream.immutable else update} RETURNING {key}{returning}"
     )
 
 
@@ -243,7 +252,7 @@ def _wide_type(field: models.Field[Any, Any]) -> str:
 def _upsert_sqlite(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
     source, params = _from_json(columns(stream), rows)
     stored = stream.model._default_manager.filter(pk__in=[row[stream.key] for row in rows])
-    present = set(stored.values_list("pk", flat=True))
+    present = set() if stream.immutable else set(stored.values_list("pk", flat=True))
     with connection.cursor() as cursor:
         cursor.execute(_statement(stream, source, "%s", ""), [_sqlite_time(timezone.now()), *params])
         return {key: "updated" if key in present else "inserted" for (key,) in cursor.fetchall()}

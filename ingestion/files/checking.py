@@ -224,13 +224,16 @@ class Checker:
         return absent.difference(self._pending[reference.stream]) if absent else absent
 
     def _foresee(self, valid: Sequence[Valid], now: datetime) -> None:
-        """Counts what would be inserted, updated and stale: of records with one key the newest is stored."""
+        """Counts what would be inserted, updated and stale: of records with one key one is stored, and to an immutable
+        stream a known key adds nothing.
+        """
         newest: dict[str, datetime] = {}
         for each in valid:
             version = self.stream.version_of(each.record) or now
             newest[each.key] = max(version, newest.get(each.key, version))
         stored = self._versions(newest)
-        stale = sum(key in stored and stored[key] > version for key, version in newest.items())
+        is_newer = {key: version >= stored[key] for key, version in newest.items() if key in stored}
+        stale = len(stored) - (0 if self.stream.immutable else sum(is_newer.values()))
         self.check.stale += stale + len(valid) - len(newest)
         self.check.updated += len(stored) - stale
         self.check.inserted += len(newest) - len(stored)

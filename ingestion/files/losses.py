@@ -43,8 +43,10 @@ def losses_of(file: RecordFile) -> Losses:
 
 
 def may_lose(file: RecordFile) -> list[str]:
-    """The fields that no record of the file has. A file with a layout has all that there is to say of its records."""
-    if file.layout:
+    """The fields that no record of the file has. A file with a layout has all that there is to say of its records, and
+    immutable records lose nothing.
+    """
+    if file.layout or file.stream.immutable:
         return []
     return [name for name in file.absent_fields if name not in (VERSION, *file.missing_fields)]
 

@@ -328,9 +328,11 @@ def _notes(csv: CsvFile | None, members: Members, stream: Stream, layout: Layout
         named = ", ".join(_with_close_field(name, stream) for name in members.others[:MAX_NAMED])
         yield f"Ignored, since {stream.name} have no such field: {named}{f', and {more} more' if more > 0 else ''}."
     if members.shared_keys:
-        yield f"{members.shared_keys} rows share a key with another row. Of each key, the newest row is stored."
+        which = "first" if stream.immutable else "newest"
+        yield f"{members.shared_keys} rows share a key with another row. Of each key, the {which} row is stored."
     given = layout.dated if layout else ()
-    if "updated_at" in stream.schema.model_fields and "updated_at" not in (*members.fields, *given):
+    has_version = "updated_at" in stream.schema.model_fields and not stream.immutable
+    if has_version and "updated_at" not in (*members.fields, *given):
         yield "The file has no updated_at, so its records count as newer than all stored records."
 
 

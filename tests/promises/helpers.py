@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -17,9 +17,10 @@ from django_q.models import OrmQ
 
 from enrichment.held import revival
 from enrichment.pipeline import upsert as persist
-from ingestion.streams import Context, get
+from ingestion.streams import Context, StoredRow, get
 from ingestion.validation import validate
 from tests.servers import PATIENCE, wait_until
+from tutoring.models import Student
 from tutoring.tests.factories import tutor
 
 T = TypeVar("T")
@@ -86,6 +87,12 @@ def row_of(stream: str, item: dict[str, Any], **version: Any) -> dict[str, Any]:
     first = {"version_at": datetime(2025, 1, 1, tzinfo=UTC), "delivery": 1, "position": 0}
     derived = get(stream).enrich(record_of(stream, item), Context(now=timezone.now()))
     return {**persist.defaults(get(stream)), **vars(record_of(stream, item)), **derived, **first, **version}
+
+
+def one_student_of_each(rows: Sequence[StoredRow], context: Context) -> None:
+    """Stream.stored of tutors: with a key that has been there before it fails."""
+    version = {"version_at": context.now, "delivery": 0, "position": 0}
+    Student.objects.bulk_create([Student(student_id=row.columns["tutor_id"], **version) for row in rows])
 
 
 def rings() -> int:
