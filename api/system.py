@@ -19,7 +19,7 @@ from api.schema.generator import JsonSchema
 from api.schema.spec import Answer, Body, describe
 from enrichment import stats
 from enrichment.lookups import status as lookups
-from ingestion import backlog
+from ingestion import backlog, capacity
 from ingestion.models import Delivery
 from ingestion.streams import all_lists, names, readable_names
 
@@ -89,11 +89,12 @@ class HomeView(OpenView):
 
 class Health(TypedDict):
     status: Annotated[
-        Literal["healthy", "degraded", "unhealthy"],
+        Literal["healthy", "degraded", "unhealthy", "draining"],
         Field(
             description=(
                 "`unhealthy`: the database is unavailable, and no records are accepted; `degraded`: no workers are"
-                " running, some records or lookups cannot be processed, or too many are pending to accept more."
+                " running, some records or lookups cannot be processed, or too many are pending to accept more;"
+                " `draining`: this web server is about to stop, and requests should go to another one."
             )
         ),
     ]
@@ -109,12 +110,14 @@ class Health(TypedDict):
 class HealthView(OpenView):
     @describe(
         Answer(Health, 200, "The database answers.", example=HEALTHY),
-        Answer(Health, 503, "The database is unavailable.", example={**HEALTHY, **DOWN}),
+        Answer(Health, 503, "The database is unavailable, or the web server stops.", example={**HEALTHY, **DOWN}),
     )
     def get(self, request: Request) -> Response:
-        """Health: 503 if the database is unavailable, `degraded` if records are not being processed."""
+        """Health: 503 if the database is unavailable or the server is stopping, `degraded` if records are not being
+        processed.
+        """
         health = health_status()
-        if health["status"] == "unhealthy":
+        if health["status"] in ("unhealthy", "draining"):
             return Response(health, status=503, headers={"Retry-After": str(RETRY_AFTER)})
         return Response(health)
 
@@ -146,6 +149,8 @@ def health_status() -> dict[str, Any]:
     except (DatabaseError, InterfaceError):
         return {**health, **DOWN}
     status = "healthy" if cluster and accepting and not has_code_errors else "degraded"
+    if capacity.draining.is_set():
+        status = "draining"
     return {
         **health,
         "status": status,

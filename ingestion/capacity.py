@@ -32,6 +32,8 @@ that packs to next to nothing can have billions of rows.
 """
 LOOK_EVERY = 1.0
 """Seconds between two looks whether the client is still there."""
+draining = threading.Event()
+"""Set once this process is being stopped: it still answers, and asks to be sent no more."""
 
 _lock = threading.Lock()
 taken: WeakSet[Slot] = WeakSet()

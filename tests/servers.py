@@ -263,15 +263,9 @@ class WebServer(Process):
 
     def __init__(self, database_url: str, **environment: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        options = (
-            "--worker-class=gthread",
-            "--workers=2",
-            "--threads=4",
-            "--no-control-socket",
-            f"--bind={self.url.removeprefix('http://')}",
-        )
-        command = (sys.executable, "-m", "gunicorn", *options, "tutormax.wsgi")
-        super().__init__(command, {"DATABASE_URL": database_url, **environment})
+        options = ("--config=python:tutormax.web_server", f"--bind={self.url.removeprefix('http://')}")
+        environment = {"DATABASE_URL": database_url, "DRAIN_TIME": "0", **environment}
+        super().__init__((sys.executable, "-m", "gunicorn", *options), environment)
         try:
             wait_until(self.answers, "the web server answers")
         except AssertionError as error:

@@ -16,6 +16,8 @@ from tutormax import env
         ("PORT", "eighty"),
         ("PORT", "65536"),
         ("WORKERS", "0"),
+        ("WEB_PROCESSES", "0"),
+        ("DRAIN_TIME", "301"),
         ("MAX_BODY_BYTES", "9" * 5000),
         ("TIME_ZONE", "Mars/Olympus"),
         ("TIME_ZONE", "../../etc/passwd"),

@@ -156,17 +156,12 @@ def prepare(url: str) -> Credentials:
 
 def web_server(environment: Mapping[str, str]) -> Child:
     command = (
-        *(sys.executable, "-m", "gunicorn", "tutormax.wsgi", f"--bind=127.0.0.1:{settings.PORT}"),
-        *(
-            "--worker-class=gthread",
-            "--workers=2",
-            f"--threads={settings.WEB_THREADS}",
-            "--graceful-timeout=5",
-            "--no-control-socket",
-        ),
+        *(sys.executable, "-m", "gunicorn", "--config=python:tutormax.web_server"),
+        f"--bind=127.0.0.1:{settings.PORT}",
     )
     hosts = ",".join({*settings.ALLOWED_HOSTS, "127.0.0.1", "localhost"})
-    return Child("The web server", command, settings.RUN_DIR / "web.log", {"ALLOWED_HOSTS": hosts, **environment})
+    environment = {"ALLOWED_HOSTS": hosts, "DRAIN_TIME": "0", **environment}
+    return Child("The web server", command, settings.RUN_DIR / "web.log", environment)
 
 
 def cluster(environment: Mapping[str, str]) -> Child:
