@@ -314,6 +314,10 @@ class Plays(models.Model):
 class ArtistMonth(Plays):
     artist_key = models.CharField(max_length=64)
 
+    artist_row = models.ForeignObject(
+        Artist, models.DO_NOTHING, from_fields=["artist_key"], to_fields=["artist_key"], related_name="+"
+    )
+
     KEY = ("user_id", "month", "artist_key")
 
     class Meta:

@@ -138,22 +138,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='ArtistMonth',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('user_id', models.CharField(max_length=64)),
-                ('month', models.DateField(help_text='Its first day, in the time zone of the installation.')),
-                ('plays', models.IntegerField()),
-                ('ms', models.BigIntegerField(help_text='Milliseconds played, as far as known.')),
-                ('artist_key', models.CharField(max_length=64)),
-            ],
-            options={
-                'default_permissions': (),
-                'indexes': [models.Index(fields=['artist_key', 'month'], name='artist_month_artist')],
-                'constraints': [models.UniqueConstraint(fields=('user_id', 'month', 'artist_key'), name='artist_month_once')],
-            },
-        ),
-        migrations.CreateModel(
             name='City',
             fields=[
                 ('geoname_id', models.IntegerField(primary_key=True, serialize=False)),
@@ -201,6 +185,23 @@ class Migration(migrations.Migration):
                 'default_permissions': (),
                 'indexes': [models.Index(fields=['genre'], name='artist_genre')],
                 'constraints': [models.UniqueConstraint(fields=('artist', 'source', 'genre'), name='artist_genre_once')],
+            },
+        ),
+        migrations.CreateModel(
+            name='ArtistMonth',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('user_id', models.CharField(max_length=64)),
+                ('month', models.DateField(help_text='Its first day, in the time zone of the installation.')),
+                ('plays', models.IntegerField()),
+                ('ms', models.BigIntegerField(help_text='Milliseconds played, as far as known.')),
+                ('artist_key', models.CharField(max_length=64)),
+                ('artist_row', models.ForeignObject(from_fields=['artist_key'], on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='music.artist', to_fields=['artist_key'])),
+            ],
+            options={
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['artist_key', 'month'], name='artist_month_artist')],
+                'constraints': [models.UniqueConstraint(fields=('user_id', 'month', 'artist_key'), name='artist_month_once')],
             },
         ),
         migrations.CreateModel(
