@@ -81,6 +81,9 @@ class Provider(TypedDict):
         Field(description="The same as a word: what has to end before it is asked; null if it is being asked."),
     ]
     since: Annotated[datetime | None, Field(description="Since when it is not being asked, where that is known.")]
+    until: Annotated[
+        datetime | None, Field(description="When it is asked again by itself, such as after a Retry-After; else null.")
+    ]
     paused: Annotated[bool, Field(description="Paused by an operator.")]
     open: Annotated[Count, Field(description="Questions not yet answered.")]
     found: Count
@@ -139,6 +142,7 @@ PROVIDER: dict[str, Any] = {
     "why": "",
     "waiting_for": None,
     "since": None,
+    "until": None,
     "paused": False,
     "open": 12,
     "found": 1540,

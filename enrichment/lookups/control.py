@@ -33,6 +33,8 @@ class Obstacle(NamedTuple):
     since: datetime | None
     message: str
     """A sentence for people."""
+    until: datetime | None = None
+    """When it is asked again without a person doing anything, where that is known."""
 
 
 def state_of(provider: str) -> ProviderState:
@@ -107,7 +109,8 @@ def obstacle(provider: Provider, state: ProviderState, now: datetime | None = No
         )
     if state.blocked_until and state.blocked_until - now > PATIENCE:
         until = f"{timezone.localtime(state.blocked_until):%Y-%m-%d %H:%M:%S %z}"
-        return Obstacle("away", state.last_error_at, f"{provider} asks to be left alone until {until}.")
+        message = f"{provider} asks to be left alone until {until}."
+        return Obstacle("away", state.last_error_at, message, state.blocked_until)
     if state.away_since:
-        return Obstacle("away", state.away_since, state.last_error)
+        return Obstacle("away", state.away_since, state.last_error, state.away_until)
     return None

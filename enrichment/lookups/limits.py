@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
@@ -23,6 +24,7 @@ from enrichment.lookups import providers
 from enrichment.lookups.errors import RunnerStopped, Throttled
 from enrichment.lookups.models import ProviderState
 from enrichment.lookups.providers import Provider
+from ingestion.text import duration
 
 MAX_LATENESS = 0.05
 """Seconds by which a slot may be missed."""
@@ -91,11 +93,15 @@ def book(provider: Provider, number: int) -> list[float]:
 
 def block(provider: Provider, seconds: float) -> None:
     """Nobody, in whatever process, gets a slot for so long; those booked already, by others, are of the next second."""
+    error: dict[str, Any] = {}
+    if seconds > MAX_WAIT:
+        message = f"{provider} asked to be left alone for {duration(seconds)} (Retry-After)."
+        error = {"last_error": message, "last_error_at": Now()}
     with transaction.atomic():
         _execute(BLOCK, provider, seconds=seconds)
         state = ProviderState.objects.filter(provider=provider.name)
         until = Now() + timedelta(seconds=seconds)
-        state.exclude(blocked_until__gte=until).update(blocked_until=until)
+        state.exclude(blocked_until__gte=until).update(blocked_until=until, **error)
 
 
 class DatabaseClock:

@@ -37,6 +37,7 @@ def provider_statuses() -> list[dict[str, Any]]:
                 "why": obstacle.message if obstacle else "",
                 "waiting_for": obstacle.reason if obstacle else None,
                 "since": obstacle.since if obstacle else None,
+                "until": obstacle.until if obstacle else None,
                 "paused": state.paused_at is not None,
                 **{status: numbers[provider.name].get(status, 0) for status in Lookup.Status.values},
                 "oldest": oldest.get(provider.name),

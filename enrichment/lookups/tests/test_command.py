@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from enrichment.lookups import choose, want
-from enrichment.lookups.models import Lookup
+from enrichment.lookups.models import Lookup, ProviderState
 from enrichment.lookups.providers import Rate
 from enrichment.lookups.tests.conftest import Declare, ask_server
 from standins.server import Server, error
@@ -74,3 +78,36 @@ def test_again_has_answered_questions_asked_again_but_no_choices(declare: Declar
     assert sorted(arrival.query["q"] for arrival in server.arrivals) == ["a", "b"]
     with pytest.raises(CommandError, match="by --provider, --status or --upload"):
         lookups("again")
+
+
+def test_a_provider_that_wants_a_day_of_peace_gets_it_and_the_others_go_on(declare: Declare, server: Server) -> None:
+    """Nobody sleeps: the run ends, and what the provider asked for is a date that every process sees."""
+    two_days = timedelta(days=2).total_seconds()
+    declare("greedy", label="Greedy", url=server.url, ask=ask_server, max_retry_after=two_days, threads=2)
+    declare("oracle", url=server.url, ask=ask_server)
+    server.fail(error(429, Retry_After="86400"), times=None, when=lambda request: request.path == "/album")
+    want("greedy", "album", [f"a{n}" for n in range(40)])
+    want("oracle", "age", [f"k{n}" for n in range(40)])
+    started, errors = time.monotonic(), StringIO()
+    call_command("lookups", "run", stdout=StringIO(), stderr=errors)
+    assert time.monotonic() - started < 20
+    assert set(Lookup.objects.filter(provider="oracle").values_list("status", flat=True)) == {"found"}
+    waiting = Lookup.objects.filter(provider="greedy").values_list("status", "claim", "tries", "failures")
+    assert set(waiting) == {("open", "", 0, 0)}
+    assert "Greedy is away, the rest is asked later: Greedy asks to be left alone until 2" in errors.getvalue()
+
+    greedy, oracle = lookups("status")["providers"]
+    until = datetime.fromisoformat(greedy["until"])
+    assert timedelta(hours=23, minutes=59) < until - timezone.now() <= timedelta(days=1)
+    assert (greedy["waiting_for"], greedy["open"], oracle["until"], oracle["waiting_for"]) == ("away", 40, None, None)
+    assert greedy["why"] == f"Greedy asks to be left alone until {timezone.localtime(until):%Y-%m-%d %H:%M:%S %z}."
+    assert greedy["last_error"] == "Greedy asked to be left alone for 1 d (Retry-After)."
+    assert abs(datetime.fromisoformat(greedy["since"]) - timezone.now()) < timedelta(minutes=1)
+
+    server.forget()
+    assert lookups("run")["requests"] == 0  # in another process, too
+    assert server.arrivals == []
+    server.heal()
+    ProviderState.objects.update(blocked_until=Now(), next_slot=0)  # the day has passed
+    assert lookups("run")["found"] == 40
+    assert lookups("status")["providers"][0]["until"] is None

@@ -60,6 +60,9 @@ class Command(BaseCommand):
             runner.run(until_idle=True)
         if ctrl_c.pressed:
             raise CommandError("Stopped. Answers are saved; the rest is asked next time.", returncode=130)
+        for status in provider_statuses():
+            if status["name"] in names and status["waiting_for"] == "away":
+                self.stderr.write(f"{status['label']} is away, the rest is asked later: {status['why']}")
         counts = {name: runner.counts[name] for name in LookupMinute.counters}
         asked = sum(counts[name] for name in LookupMinute.ANSWERS)
         parts = ", ".join(f"{thousands(counts[name])} {name.replace('_', ' ')}" for name in LookupMinute.ANSWERS)
