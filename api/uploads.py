@@ -250,6 +250,7 @@ def status_of(request: Request, progress: Progress) -> Any:
         "parts": [part_status(part) for part in progress.parts],
         "status": progress.status,
         "total": progress.total,
+        "left_out": progress.left_out,
         "processed": progress.processed,
         "inserted": progress.inserted,
         "updated": progress.updated,
@@ -291,6 +292,7 @@ def part_status(part: Progress) -> PartStatus:
         "kind": upload.kind,
         "status": part.status,
         "total": part.total,
+        "left_out": part.left_out,
     }
 
 

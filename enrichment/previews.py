@@ -133,6 +133,8 @@ def _make_ready(preview: UploadPreview, file: RecordFile) -> UploadPreview:
     """Saves what is to be checked; nothing, where required columns are missing: then all rows are invalid."""
     rows = 0
     for chunk in () if file.missing_fields else file.chunks():
+        if not chunk.count:
+            continue
         PreviewChunk.objects.create(preview=preview, body=zlib.compress(chunk.body, 1), rows=ascii_json(chunk.rows))
         rows += chunk.count
     begun = Check.begin(file).as_json()

@@ -124,6 +124,11 @@ class Progress:
         return sum(part.offset for part in self.parts) if self.upload.is_set else self.upload.offset
 
     @property
+    def left_out(self) -> int:
+        """Rows received that are no records, besides `total`."""
+        return sum(part.left_out for part in self.parts) if self.upload.is_set else self.upload.left_out
+
+    @property
     def message(self) -> str:
         if self.status == "failed":
             return INTERRUPTED

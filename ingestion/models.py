@@ -244,6 +244,9 @@ class Upload(models.Model):
         help_text="How the file was read: encoding, columns ignored and mapped, shared_keys, file_warnings, words.",
     )
     offset = models.PositiveBigIntegerField(default=0, help_text="Bytes stored as deliveries.")
+    left_out = models.PositiveBigIntegerField(
+        default=0, db_default=0, help_text="Rows, among these bytes, that are no records of the stream."
+    )
     created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now(), help_text="When `offset` last moved.")
     finished_at = models.DateTimeField(null=True, help_text="When the whole file was stored.")

@@ -73,15 +73,22 @@ def all_rows(rows: QuerySet[Any]) -> QuerySet[Any]:
     return rows
 
 
+def no_advice(header: Sequence[str]) -> str:
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """A kind of file that another system exports: how it is recognised, and how its columns become fields."""
 
     kind: str
-    """What the file is called in the API (?kind=) and on pages; layouts of one kind differ in `paths` or `header`."""
+    """What the file is called in the API (?kind=) and on pages; layouts of one kind differ in `paths` or `header`. Of
+    layouts with `read` there is one for each kind.
+    """
     paths: tuple[str, ...] = ()
     """Regular expressions, any case, for the whole path inside the set without a folder around everything, such as
-    r"likes/films\\.csv"; a "(1)" that a browser adds to the name is ignored. Empty: the header alone decides.
+    r"likes/films\\.csv"; a "(1)" that a browser adds to the name is ignored. Empty: the header alone decides, and an
+    export may have several such files.
     """
     header: tuple[str, ...] = ()
     """The columns that such a file has, all of them."""
@@ -103,6 +110,27 @@ class Layout:
     """Files of a set are stored in this order."""
     left_out: str = ""
     """Why such a file is not read; empty: it is."""
+    members: tuple[str, ...] = ()
+    """In place of `header`, of JSON and NDJSON: members that the first object has, all of them, inner ones with a point
+    (track_metadata.track_name).
+    """
+    items: str = ""
+    """Of JSON and NDJSON: the member of each object that is the list of items; empty: the objects are the items."""
+    read: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None = None
+    """Makes the members of a record of an item, or of a row of a table (column → cell), in place of `columns` and
+    `lists`. None: it is no such record, and is left out. Nothing else of the item is kept. Takes whatever JSON holds,
+    and never raises: a value that is wrong goes into the record, whose validation names it.
+    """
+    leaves_out: str = ""
+    """What `read` leaves out, for people."""
+    note: str = ""
+    """What a person should know of every such file."""
+    tells: Mapping[str, str] = field(default_factory=dict)
+    """Member of the file's first object → field of Stream.upload_fields that it names for all files of the set, unless
+    the sender does. Such a file has no records.
+    """
+    advise: Callable[[Sequence[str]], str] = no_advice
+    """What to do about a table that is nearly of this kind, by its first row; empty for others."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # there is one of each: compared, and hashed, by identity

@@ -22,6 +22,9 @@ Ignored = Annotated[list[str], Field(description="Columns, or fields of objects,
 SharedKeys = Annotated[
     Count, Field(description="Rows with a key that another row of the file has, too. The newest row is stored.")
 ]
+LeftOut = Annotated[
+    Count, Field(description="Rows of another system's file that are no records of the stream, and not in `total`.")
+]
 Mapped = Annotated[
     dict[str, str], Field(description="Columns that are not mapped by their names but by `map`: field by column.")
 ]
@@ -46,6 +49,7 @@ class PartStatus(TypedDict):
     kind: str
     status: State
     total: Count
+    left_out: LeftOut
 
 
 class UploadHead(TypedDict):
@@ -57,6 +61,7 @@ class UploadHead(TypedDict):
     parts: Annotated[list[PartStatus], Field(description="The files of a set; empty for a single file.")]
     status: Status
     total: Annotated[Count, Field(description="Rows saved so far, not counting the header and empty rows.")]
+    left_out: LeftOut
     processed: Annotated[Count, Field(description="Processed rows; the others are pending.")]
 
 
@@ -171,7 +176,8 @@ class Preview(TypedDict):
     mapped_columns: Mapped
     shared_keys: SharedKeys
     file_warnings: FileWarnings
-    checked: Annotated[Count, Field(description="Rows of the file: all are checked.")]
+    left_out: LeftOut
+    checked: Annotated[Count, Field(description="Rows of the file that are records: all are checked.")]
     valid: Annotated[Count, Field(description="= inserted + updated + stale + waiting")]
     invalid: Annotated[Count, Field(description="Rows that would become dead letters: see `errors`.")]
     inserted: Annotated[Count, Field(description="Rows that would be stored, and whose key is new.")]
@@ -199,6 +205,7 @@ class SetPreview(TypedDict):
     checked: Count
     valid: Count
     invalid: Count
+    left_out: Count
 
 
 class Previewed(TypedDict):
@@ -276,6 +283,7 @@ EXAMPLE: dict[str, Any] = {
     "parts": [],
     "status": "enriching",
     "total": 1000,
+    "left_out": 0,
     "processed": 800,
     "inserted": 795,
     "updated": 0,
@@ -322,6 +330,7 @@ PREVIEW_EXAMPLE: dict[str, Any] = {
     "mapped_columns": {},
     "shared_keys": 0,
     "file_warnings": [f"Ignored, since {FIRST.name} have no such field: Note."],
+    "left_out": 0,
     "checked": 2,
     "valid": 1,
     "invalid": 1,

@@ -162,7 +162,7 @@ class Checker:
         self._pending: dict[str, Collection[str]] = {}
 
     def add(self, chunk: Chunk) -> None:
-        self.add_items(chunk.rows, [json.loads(line) for line in chunk.body.split(b"\n")])
+        self.add_items(chunk.rows, [json.loads(line) for line in chunk.lines])
 
     def add_items(self, rows: Sequence[int], items: Sequence[Any]) -> None:
         now = timezone.now()

@@ -146,10 +146,31 @@ def _names(columns: Iterable[str]) -> set[str]:
 
 
 def _fits_header(header: Sequence[str], layout: Layout) -> bool:
+    if layout.members:
+        return {*_full_names(layout)} <= {*header}
     names = _names(header)
     if not layout.header and not layout.any_of:
         return False
     return _names(layout.header) <= names and (not layout.any_of or bool(_names(layout.any_of) & names))
+
+
+def _full_names(layout: Layout) -> list[str]:
+    """Of the members, as they stand in the first object of a file."""
+    return [f"{layout.items}.{name}" if layout.items else name for name in layout.members]
+
+
+def of_format(candidates: Iterable[Candidate], *, is_table: bool) -> list[Candidate]:
+    """Those of tables, or of JSON and NDJSON; what a path alone tells may be either."""
+    return [
+        each
+        for each in candidates
+        if not (each.layout.members if is_table else each.layout.header or each.layout.any_of)
+    ]
+
+
+def advice_on(header: Sequence[str], candidates: Iterable[Candidate]) -> str:
+    """What to do about a table that is nearly of one of these layouts; empty where it is like none."""
+    return next(filter(None, (each.layout.advise(header) for each in candidates)), "")
 
 
 def _is_exact(header: Sequence[str], layout: Layout) -> bool:
@@ -157,7 +178,7 @@ def _is_exact(header: Sequence[str], layout: Layout) -> bool:
 
 
 def _known(layout: Layout) -> set[str]:
-    return _names((*layout.header, *layout.any_of, *layout.optional))
+    return _names((*layout.header, *layout.any_of, *layout.optional, *_full_names(layout)))
 
 
 def _best(header: Sequence[str], fitting: Sequence[Candidate]) -> list[Candidate]:
@@ -178,9 +199,12 @@ class UnknownKind(RequestRejected):
 
 
 def _wrong_header(path: str, header: Sequence[str], layout: Layout) -> RequestRejected:
-    names = _names(header)
-    missing = [name for name in layout.header if normalized_name(name) not in names]
+    if layout.members:
+        missing = [name for name in _full_names(layout) if name not in header]
+    else:
+        missing = [name for name in layout.header if normalized_name(name) not in _names(header)]
     lacks = f"lacks {', '.join(missing)}" if missing else f"has none of {', '.join(layout.any_of)}"
     reads = ", ".join(f"“{plain(name[:MAX_COLUMN_NAME])}”" for name in header[:MAX_NAMED])
-    fields = {name: ["is required, but the file has no such column"] for name in missing or layout.any_of}
-    return RequestRejected(422, f"{path} is no {layout.kind} file: it {lacks}. Its header: {reads}.", fields=fields)
+    what, one = ("members", "member") if layout.members else ("header", "column")
+    fields = {name: [f"is required, but the file has no such {one}"] for name in missing or layout.any_of}
+    return RequestRejected(422, f"{path} is no {layout.kind} file: it {lacks}. Its {what}: {reads}.", fields=fields)

@@ -36,12 +36,14 @@ from ingestion.files.formats.json_reader import (
     json_chunks,
     json_items,
     keys_of,
+    member_names,
     ndjson_chunks,
     ndjson_items,
     survey,
     with_members,
 )
 from ingestion.files.formats.xlsx_reader import OLD_EXCEL, ZIP, Sheet, read_sheet
+from ingestion.files.layout_records import read_chunk, survey_records, write_items
 from ingestion.files.spool import READ_SIZE, TemporaryFiles, anonymous_tempfile
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
@@ -109,15 +111,24 @@ class RecordFile(SourceFile):
     def with_given(self, given: Mapping[str, Any], named_fields: Mapping[str, str] | None = None) -> RecordFile:
         """The same file, whose records have these members."""
         csv = copy(self.csv)
-        if csv:
+        if csv and not self.is_read_by_layout:
             csv.given = given
         return replace(
             self, csv=csv, given=given, named_fields=self.named_fields if named_fields is None else named_fields
         )
 
     @property
+    def is_read_by_layout(self) -> bool:
+        """Its records are not its rows or items, but what Layout.read makes of them."""
+        return bool(self.layout and self.layout.read)
+
+    @property
+    def own_columns(self) -> list[Column]:
+        return self.csv.own_columns if self.csv and not self.is_read_by_layout else []
+
+    @property
     def columns(self) -> list[str]:
-        return [column.name for column in self.csv.own_columns] if self.csv else []
+        return [column.name for column in self.own_columns]
 
     @property
     def mapped(self) -> dict[str, str]:
@@ -138,7 +149,9 @@ class RecordFile(SourceFile):
 
     @property
     def missing_fields(self) -> list[str]:
-        """The required fields that no record of the file has."""
+        """The required fields that no record of the file has. Where a layout makes the records, each says so itself."""
+        if self.is_read_by_layout:
+            return []
         return [name for name in self.absent_fields if self.stream.schema.model_fields[name].is_required()]
 
     @property
@@ -161,24 +174,30 @@ class RecordFile(SourceFile):
 
     def keys(self) -> Iterator[str]:
         """Of the records that have one, as it stands there."""
+        if self.is_read_by_layout or (self.csv and self.stream.key_of):
+            return self._computed_keys()
         if self.csv:
-            return self._computed_keys() if self.stream.key_of else self.csv.keys()
+            return self.csv.keys()
         items = json_items(self.file) if self.format == Format.JSON else ndjson_items(self.file)
         return keys_of(items, self.stream)
 
     def _computed_keys(self) -> Iterator[str]:
-        records = (json.loads(line) for chunk in self.chunks() for line in chunk.body.split(b"\n"))
+        records = (json.loads(line) for chunk in self.chunks() for line in chunk.lines)
         return filter(None, (key_of(self.stream, record) for record in records))
 
     def chunks(self, offset: int = 0, rows: int = 0, max_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
         """The records behind byte `offset` and row `rows`, as earlier chunks gave them; at most `max_rows` at once."""
+        chunks = self._chunks_as_sent(offset, rows, max_rows)
+        if (layout := self.layout) and layout.read:
+            return (read_chunk(chunk, layout, self.given, self.named_fields) for chunk in chunks)
+        return (with_members(chunk, self.given) for chunk in chunks) if self.given and not self.csv else chunks
+
+    def _chunks_as_sent(self, offset: int, rows: int, max_rows: int) -> Iterator[Chunk]:
         if self.csv:
             return self.csv.chunks(offset, max_rows)
         if self.format == Format.JSON:
-            chunks = json_chunks(self.file, self.size, rows, max_rows)
-        else:
-            chunks = ndjson_chunks(self.file, offset, max_rows)
-        return (with_members(chunk, self.given) for chunk in chunks) if self.given else chunks
+            return json_chunks(self.file, self.size, rows, max_rows)
+        return ndjson_chunks(self.file, offset, max_rows)
 
 
 def fingerprint_of(*parts: Any) -> str:
@@ -213,6 +232,10 @@ def inspect_file(
     return inspect_source(read_source(file, name, opened, content_type, sheet=sheet), stream, mapping)
 
 
+class JsonTooLarge(TooLarge):
+    """JSON of more bytes than can be read at once."""
+
+
 def read_source(file: BinaryIO, name: str, opened: ExitStack, content_type: str = "", *, sheet: str = "") -> SourceFile:
     """The first half of inspect_file(): all that does not depend on what the records are."""
     file = _unpacked(file, opened)
@@ -222,7 +245,7 @@ def read_source(file: BinaryIO, name: str, opened: ExitStack, content_type: str 
     fmt = Format.XLSX if workbook else format_of(name, content_type, head)
     if fmt == Format.JSON and text.size > settings.MAX_BODY_BYTES:
         limit = settings.MAX_BODY_BYTES
-        raise TooLarge(f"The JSON has {text.size} bytes; the limit is {limit}. Send NDJSON or CSV.")
+        raise JsonTooLarge(f"The JSON has {text.size} bytes; the limit is {limit}. Send NDJSON or CSV.")
     if fmt != Format.JSON and text.long_line:
         raise TooLarge(f"Line {text.long_line} has more than {MAX_LINE} bytes.")
     if fmt != Format.JSON:
@@ -239,11 +262,29 @@ def read_source(file: BinaryIO, name: str, opened: ExitStack, content_type: str 
 
 
 def header_of(source: SourceFile) -> list[str]:
-    """The names of its columns; of JSON and NDJSON, the members of its first object. Raises ParseError."""
+    """The names of its columns; of JSON and NDJSON, the members of its first object, inner ones with a point. Raises
+    ParseError.
+    """
     if source.format in (Format.CSV, Format.XLSX):
         return read_header(source.file, "," if source.format == Format.XLSX else "").names
-    items = json_items(source.file) if source.format == Format.JSON else ndjson_items(source.file)
-    return next((list(item) for item in items if isinstance(item, dict)), [])
+    return next((member_names(item) for item in _objects_of(source) if isinstance(item, dict)), [])
+
+
+def first_object(source: SourceFile) -> Mapping[str, Any]:
+    """Of JSON and NDJSON; empty where there is none."""
+    return next((item for item in _objects_of(source) if isinstance(item, dict)), {})
+
+
+def _objects_of(source: SourceFile) -> Iterable[Any]:
+    return json_items(source.file) if source.format == Format.JSON else ndjson_items(source.file)
+
+
+def unwrap(source: SourceFile, layout: Layout, opened: ExitStack) -> SourceFile:
+    """A file whose items are in lists as one with an item in each line; others as they are."""
+    if not layout.items:
+        return source
+    file = write_items(_objects_of(source), layout.items, opened)
+    return replace(source, file=file, format=Format.NDJSON, size=file.tell())
 
 
 def inspect_source(
@@ -260,17 +301,23 @@ def inspect_source(
     csv = None
     if source.format in (Format.CSV, Format.XLSX):
         csv = CsvFile(source.file, stream, "," if source.format == Format.XLSX else "", mapping, layout)
-    if csv and not is_mapped_later:
+    is_read_by_layout = bool(layout and layout.read)
+    if csv and not is_mapped_later and not is_read_by_layout:
         _reject_unknown_columns(csv)
-    members = _members_of_csv(csv, source.size) if csv else _members(source.file, source.format, stream)
     inspected = RecordFile(
         **{each.name: getattr(source, each.name) for each in fields(SourceFile)},
         stream=stream,
         csv=csv,
-        members=members,
-        notes=(*source.source_notes, *_notes(csv, members, stream, layout)),
+        members=_members_of_csv(csv, source.size) if csv else Members(),
         layout=layout,
     )
+    if is_read_by_layout:
+        with ExitStack() as opened:
+            inspected = replace(inspected, members=survey_records(inspected.chunks(), stream, opened))
+    elif not csv:
+        inspected = replace(inspected, members=_members(source.file, source.format, stream))
+    notes = (*source.source_notes, *_notes(csv, inspected.members, stream, layout))
+    inspected = replace(inspected, notes=notes)
     if not layout and next(inspected.chunks(), None) is None:
         raise ParseError("The file has no rows.")
     return inspected
@@ -323,6 +370,10 @@ def _notes(csv: CsvFile | None, members: Members, stream: Stream, layout: Layout
     for column in csv.columns if csv else []:
         if column.note:
             yield f"{column.field}: {column.note}."
+    if layout and layout.note:
+        yield layout.note
+    if layout and members.left_out:
+        yield f"{members.left_out} rows are left out: {layout.leaves_out}."
     if members.others:
         more = len(members.others) - MAX_NAMED
         named = ", ".join(_with_close_field(name, stream) for name in members.others[:MAX_NAMED])
@@ -374,7 +425,7 @@ def _is_one_object(start: bytes) -> bool:
 
 def first_records(file: RecordFile, number: int) -> tuple[list[int], list[Any]]:
     """(rows, records)"""
-    lines = (pair for chunk in file.chunks() for pair in zip(chunk.rows, chunk.body.split(b"\n"), strict=True))
+    lines = (pair for chunk in file.chunks() for pair in zip(chunk.rows, chunk.lines, strict=True))
     pairs = list(islice(lines, number))
     return [row for row, _ in pairs], [json.loads(line) for _, line in pairs]
 

@@ -22,21 +22,27 @@ from ingestion.files.layouts import (
     TEXT_EXTENSIONS,
     Candidate,
     UnknownKind,
+    advice_on,
     by_path,
     candidates_of,
     kinds_of,
+    of_format,
     recognize,
     stream_of_fields,
     why_no_stream,
 )
 from ingestion.files.mappings import read_mapping, require_mapped
 from ingestion.files.record_file import (
+    Format,
+    JsonTooLarge,
     RecordFile,
     SourceFile,
     fingerprint_of,
+    first_object,
     header_of,
     inspect_source,
     read_source,
+    unwrap,
 )
 from ingestion.messages import message_of
 from ingestion.payloads import ParseError, TooLarge
@@ -45,6 +51,9 @@ from ingestion.streams import Stream, all_streams, names
 from ingestion.text import cut_short
 
 UNKNOWN, EMPTY, DAMAGED, SAME, ARCHIVE = "not recognised", "empty", "not readable", "the same file twice", "an archive"
+NO_RECORDS = "it has no records"
+DATA_EXTENSIONS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
+"""Files of an archive that are looked at where there are layouts for them."""
 MAX_BLANK = 1_000_000
 """Bytes of a file that is looked at for whether there is anything in it."""
 MAX_NAMED = 20
@@ -178,16 +187,23 @@ def _single(sent: SentFile, options: Options, opened: ExitStack) -> RecordFile:
     header = header_of(source)
     if stream := _stream_of(header, options):
         return _plain(source, stream, options)
-    found = recognize(sent.name, header, options.candidates, options.kind)
+    candidates = _candidates_for(source, options)
+    found = recognize(sent.name, header, candidates, options.kind)
+    if found is None and (advice := advice_on(header, candidates)):
+        raise _not_imported(sent.name, advice)
     if found is None and options.stream:
         return _plain(source, options.stream, options)
     if found is None:
         raise StreamNeeded(sent.name, why_no_stream(header, options.remembered))
-    if found.layout.left_out:
-        raise _not_imported(sent.name, found.layout.left_out)
-    part = inspect_source(source, found.stream, layout=found.layout)
+    if reason := found.layout.left_out or NO_RECORDS * bool(found.layout.tells):
+        raise _not_imported(sent.name, reason)
+    part = inspect_source(unwrap(source, found.layout, opened), found.stream, layout=found.layout)
     require_mapped(part, read_mapping(options.mapping, found.stream))
     return _with_given([part], found.stream, options, _time_of([sent.name]) or timezone.now())[0]
+
+
+def _candidates_for(source: SourceFile, options: Options) -> list[Candidate]:
+    return of_format(options.candidates, is_table=source.format in (Format.CSV, Format.XLSX))
 
 
 def _stream_of(header: Sequence[str], options: Options) -> Stream | None:
@@ -294,7 +310,7 @@ def _archive(sent: SentFile, options: Options, opened: ExitStack) -> FileSet:
 def _take_member(member: Member, reading: _Reading) -> None:
     """Unpacks and reads it. What is wrong with a file that is not needed does not matter."""
     is_needed = bool(by_path(member.path, reading.options.candidates))
-    if not is_needed and not member.path.lower().endswith(TEXT_EXTENSIONS):
+    if not is_needed and not member.path.lower().endswith(reading.extensions):
         return reading.leave_out(member.path, UNKNOWN)
     with _naming(member.path):
         try:
@@ -305,7 +321,7 @@ def _take_member(member: Member, reading: _Reading) -> None:
                 raise ParseError("The file is itself an archive: unpack it.")
             source = read_source(file, member.path, reading.opened, sheet=reading.options.sheet)
             header = header_of(source)
-        except ParseError:
+        except (ParseError, JsonTooLarge):
             if is_needed:
                 raise
             return reading.leave_out(member.path, DAMAGED)
@@ -319,6 +335,10 @@ class _Reading:
         self.options, self.opened = options, opened
         self.parts: list[tuple[Candidate, SourceFile]] = []
         self.left_out: list[LeftOut] = []
+        self.named: dict[str, str] = {}
+        """Values of Stream.upload_fields that a file of the set names."""
+        has_members = any(each.layout.members for each in options.candidates)
+        self.extensions = (*TEXT_EXTENSIONS, *(DATA_EXTENSIONS if has_members else ()))
 
     def is_left_out(self, path: str) -> bool:
         """By its path alone; then it is not even opened."""
@@ -345,14 +365,19 @@ class _Reading:
                 self.leave_out(path, "")
 
     def take(self, source: SourceFile, header: Sequence[str]) -> None:
+        candidates = _candidates_for(source, self.options)
         try:
-            found = recognize(source.name, header, self.options.candidates)
+            found = recognize(source.name, header, candidates)
         except UnknownKind:
             if not self.options.kind:
                 raise
-            found = recognize(source.name, header, self.options.candidates, self.options.kind)
-        if found is None or found.layout.left_out:
-            return self.leave_out(source.name, found.layout.left_out if found else UNKNOWN)
+            found = recognize(source.name, header, candidates, self.options.kind)
+        if found is None:
+            return self.leave_out(source.name, advice_on(header, candidates) or UNKNOWN)
+        if found.layout.left_out:
+            return self.leave_out(source.name, found.layout.left_out)
+        if found.layout.tells:
+            return self._take_names(source, found.layout.tells)
         for other, earlier in self.parts:
             if other == found and earlier.sha256 == source.sha256:
                 return self.leave_out(source.name, SAME)
@@ -360,6 +385,13 @@ class _Reading:
                 message = f"{earlier.name} and {source.name} are both {found.layout.kind} files of one export."
                 raise RequestRejected(422, f"{message} Send one export at a time, as its ZIP archive.")
         return self.parts.append((found, source))
+
+    def _take_names(self, source: SourceFile, tells: Mapping[str, str]) -> None:
+        first = first_object(source)
+        for member, name in tells.items():
+            if isinstance(value := first.get(member), str) and value:
+                self.named[name] = value
+        self.leave_out(source.name, f"read for {', '.join(tells.values())} alone")
 
     def sets(self, name: str, exported_at: datetime | None) -> Iterator[FileSet]:
         """One for each stream."""
@@ -373,15 +405,16 @@ class _Reading:
             parts = []
             for found, source in sorted(of_stream, key=lambda each: each[0].layout.order):
                 with _naming(source.name):
-                    parts.append(inspect_source(source, stream, layout=found.layout))
+                    unwrapped = unwrap(source, found.layout, self.opened)
+                    parts.append(inspect_source(unwrapped, stream, layout=found.layout))
             time = min(exported_at or now, now)
-            parts = _with_given(parts, stream, self.options, time)
+            parts = _with_given(parts, stream, self.options, time, self.named)
             yield FileSet(
                 name=name,
                 stream=stream,
                 parts=tuple(parts),
                 left_out=tuple(self.left_out),
-                given={key: parts[0].given[key] for key in stream.upload_fields},
+                given={key: parts[0].given[key] for key in stream.upload_fields if key in parts[0].given},
                 named_fields=parts[0].named_fields,
                 exported_at=time,
                 is_dated=exported_at is not None,
@@ -434,11 +467,23 @@ def given_to(file: RecordFile, given: Mapping[str, Any], exported_at: datetime) 
 
 
 def _with_given(
-    parts: Sequence[RecordFile], stream: Stream, options: Options, exported_at: datetime
+    parts: Sequence[RecordFile],
+    stream: Stream,
+    options: Options,
+    exported_at: datetime,
+    named: Mapping[str, str] | None = None,
 ) -> list[RecordFile]:
-    chosen = _check_fields(options.fields, stream)
-    given = {name: chosen[name] if name in chosen else _make(stream, name) for name in stream.upload_fields}
+    """`named` is what a file of the set names; what the sender says goes before."""
+    chosen = _check_fields({**(named or {}), **options.fields}, stream)
+    needed = {name for name in stream.upload_fields for part in parts if _needs(part, name)}
+    made = {name: _make(stream, name) for name in stream.upload_fields if name in needed and name not in chosen}
+    given = {**made, **chosen}
     return [part.with_given(given_to(part, given, exported_at), named_fields=chosen) for part in parts]
+
+
+def _needs(part: RecordFile, name: str) -> bool:
+    """Whether not all of its records have the field themselves."""
+    return not part.is_read_by_layout or name in part.members.incomplete
 
 
 def _make(stream: Stream, name: str) -> str:

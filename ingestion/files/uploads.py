@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import F, QuerySet, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -151,11 +151,11 @@ def _ingest(file: Uploadable, client: str, *, again: bool, on_progress: Callable
 
 def _ingest_rows(file: RecordFile, upload: Upload, on_progress: Callable[[int], object]) -> None:
     """What is missing of the file."""
-    rows = upload.deliveries.aggregate(rows=Sum("count"))["rows"] or 0
+    rows = (upload.deliveries.aggregate(rows=Sum("count"))["rows"] or 0) + upload.left_out
     on_progress(upload.offset)
     for chunk in file.chunks(upload.offset, rows, DELIVERY_RECORDS[connection.vendor]):
         _store(upload, chunk, chunk.first_row)
-        rows += chunk.count
+        rows += chunk.count + chunk.left_out
         on_progress(upload.offset)
     _move(upload, file.size, finished_at=Now())
     upload.refresh_from_db()
@@ -254,8 +254,11 @@ def _reject_overtaken(file: Uploadable) -> NoReturn:
 
 
 def _store(upload: Upload, chunk: Chunk, first_row: int) -> None:
+    """Durably, with the position in the file. Rows that are no records are counted alone."""
     with transaction.atomic(durable=True):
-        _move(upload, chunk.end)
+        _move(upload, chunk.end, left_out=F("left_out") + chunk.left_out)
+        if not chunk.count:
+            return
         Delivery.objects.insert(
             stream=upload.stream,
             client=upload.client,
@@ -295,7 +298,7 @@ def _preview_of_set(files: FileSet) -> dict[str, Any]:
         "parts": parts,
         "file_warnings": files.notes,
         "missing_fields": files.missing_fields,
-        **{name: sum(part[name] for part in parts) for name in ("checked", "valid", "invalid")},
+        **{name: sum(part[name] for part in parts) for name in ("checked", "valid", "invalid", "left_out")},
     }
 
 
@@ -319,9 +322,10 @@ def first_look(file: RecordFile) -> dict[str, Any]:
                 "suggestion": file.suggestion(column),
                 "samples": _samples(records, column.key),
             }
-            for column in (file.csv.own_columns if file.csv else [])
+            for column in file.own_columns
         ],
         "missing_fields": file.missing_fields,
+        "left_out": file.members.left_out,
         **file.reading,
         "rows": [
             {

@@ -93,6 +93,7 @@ class Migration(migrations.Migration):
                 ('columns', models.JSONField(default=list, help_text='Of CSV: the names in its header, in order.')),
                 ('reading', models.JSONField(default=dict, help_text='How the file was read: encoding, columns ignored and mapped, shared_keys, file_warnings, words.')),
                 ('offset', models.PositiveBigIntegerField(default=0, help_text='Bytes stored as deliveries.')),
+                ('left_out', models.PositiveBigIntegerField(db_default=0, default=0, help_text='Rows, among these bytes, that are no records of the stream.')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='When `offset` last moved.')),
                 ('finished_at', models.DateTimeField(help_text='When the whole file was stored.', null=True)),

@@ -63,13 +63,22 @@ class Chunk:
     first_row: int
     """The row of the first record, as the file's rows are counted."""
     gaps: tuple[tuple[int, int], ...] = ()
-    """(position of a record, empty rows between it and the one before)."""
+    """(position of a record, rows between it and the one before that are empty or left out)."""
+    left_out: int = 0
+    """Rows that are no records (Layout.read); where all are, the body is empty."""
 
     @property
     def rows(self) -> list[int]:
         """The row of each record."""
+        if not self.count:
+            return []
         gaps = dict(self.gaps)
         return list(accumulate((1 + gaps.get(i, 0) for i in range(1, self.count)), initial=self.first_row))
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The JSON of each record."""
+        return self.body.split(b"\n") if self.count else []
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,8 @@ def map_columns(
     `mapping` (column → field) maps further columns, where no other column has that field. A layout maps them all.
     """
     _check_names(names)
+    if layout and layout.read:
+        return _check_duplicates([Column(name, "", "text", csv_cells.read_verbatim) for name in names])
     if layout:
         return _check_duplicates([_column_of_layout(name, stream, delimiter, layout) for name in names])
     readers, kinds = csv_cells.readers_of(stream.schema, stream.known_items), csv_cells.kinds_of(stream.schema)

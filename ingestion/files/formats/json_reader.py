@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, BinaryIO
 
 from ingestion.capacity import check_effort
@@ -23,19 +24,25 @@ CHUNK_BYTES = 2_000_000
 """Of NDJSON."""
 MAX_NAMES = 1000
 """Names of members that are remembered, besides those of the stream's fields."""
+MAX_NESTED = 3
+"""How deep names of members are looked for."""
 NAMED = 10
 """Of these, so many are named in a message."""
 
 
 @dataclass
 class Members:
-    """What the objects of a file have, over all of them."""
+    """What the records of a file have, over all of them."""
 
     fields: set[str] = field(default_factory=set)
     """The stream's fields that at least one object has."""
     others: list[str] = field(default_factory=list)
     shared_keys: int = 0
-    """Objects that share their key with another."""
+    """Records that share their key with another."""
+    left_out: int = 0
+    """Items that are no records (Layout.read)."""
+    incomplete: frozenset[str] = frozenset()
+    """The fields of Stream.upload_fields that at least one record lacks; known where the layout reads the items."""
 
 
 def ndjson_chunks(file: BinaryIO, offset: int, max_rows: int) -> Iterator[Chunk]:
@@ -66,7 +73,7 @@ def json_chunks(file: BinaryIO, size: int, done: int, max_rows: int) -> Iterator
 
 def with_members(chunk: Chunk, given: Mapping[str, Any]) -> Chunk:
     """The chunk with these members in each of its objects that does not have them."""
-    items = map(json.loads, chunk.body.split(b"\n"))
+    items = map(json.loads, chunk.lines)
     lines = [ascii_json({**given, **item} if isinstance(item, dict) else item) for item in items]
     return replace(chunk, body="\n".join(lines).encode())
 
@@ -141,6 +148,28 @@ def json_items(file: BinaryIO) -> list[Any]:
     if not isinstance(value, list | dict):
         raise ParseError("The JSON is neither a list nor an object.")
     return value if isinstance(value, list) else [value]
+
+
+def member_names(item: Mapping[str, Any]) -> list[str]:
+    """The names of its members, and with a point those of inner objects: of a list, of its first object."""
+    names: list[str] = []
+    _add_names(item, "", names, MAX_NESTED)
+    return names[:MAX_NAMES]
+
+
+def _add_names(item: Mapping[str, Any], prefix: str, names: list[str], depth: int) -> None:
+    for name, value in islice(item.items(), MAX_NAMES):
+        names.append(f"{prefix}{name}")
+        inner = value[0] if type(value) is list and value else value
+        if type(inner) is dict and depth and len(names) < MAX_NAMES:
+            _add_names(inner, f"{prefix}{name}.", names, depth - 1)
+
+
+def items_in(objects: Iterable[Any], member: str) -> Iterator[Any]:
+    """The items of the lists that the objects have in this member; what has none stands for itself."""
+    for each in objects:
+        items = each.get(member) if type(each) is dict else None
+        yield from items if type(items) is list else [each]
 
 
 def _lines_from(file: BinaryIO, offset: int) -> Iterator[bytes]:
