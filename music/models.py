@@ -23,11 +23,23 @@ class Match(models.TextChoices):
     NOBODY = "nobody", "nobody in particular"
 
 
+class Placed(models.TextChoices):
+    """How far the search for an area's city is; all but open are settled."""
+
+    OPEN = "open", "open"
+    FOUND = "found", "found"
+    NOT_FOUND = "not_found", "not found"
+    AMBIGUOUS = "ambiguous", "ambiguous"
+    FAILED = "failed", "failed"
+    NO_CITY = "no_city", "no city"
+
+
 class Listener(models.Model):
     """Whose plays they are. Who stores plays of a listener holds the lock on this row."""
 
     user_id = models.CharField(max_length=64, primary_key=True, help_text="As records name it.")
     client = models.CharField(max_length=200, help_text="Who sent the first record: key:<prefix>, user:<name> …")
+    sources = models.JSONField(default=list, help_text="Where the plays are from: only of several can two be one play.")
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -96,7 +108,7 @@ class Area(models.Model):
     params = models.CharField(max_length=1000, null=True, blank=True, help_text="City,CC; in the US City,ST,CC.")
     city = models.ForeignKey("City", models.SET_NULL, null=True, blank=True, related_name="areas")
     place = models.CharField(
-        max_length=10, choices=Match, default=Match.OPEN, help_text="Whether its city has been found; open: not yet."
+        max_length=10, choices=Placed, default=Placed.OPEN, help_text="Whether its city has been found; open: not yet."
     )
     place_source = models.CharField(max_length=20, blank=True, help_text="geonames, openweather or a person.")
     place_how = models.CharField(max_length=20, blank=True, help_text="link or name.")
@@ -147,6 +159,7 @@ class Artist(models.Model):
     plays = models.BigIntegerField(default=0, help_text="Those that charts count, of all listeners.")
     given_mbid = models.CharField(max_length=36, null=True, blank=True, help_text="ID at MusicBrainz, from a play.")
     track_id = models.CharField(max_length=64, null=True, blank=True, help_text="A track by which Spotify knows it.")
+    spotify_id = models.CharField(max_length=64, null=True, blank=True, help_text="Of the page asked for at Spotify.")
     spotify_ids = models.JSONField(default=list, blank=True, help_text="IDs at Spotify.")
 
     match = models.CharField(max_length=10, choices=Match, default=Match.OPEN, help_text="Whether MusicBrainz has it.")
@@ -170,6 +183,8 @@ class Artist(models.Model):
             models.Index(fields=["name"], name="artist_name"),
             models.Index(fields=["mbid"], name="artist_mbid"),
             models.Index(fields=["area_id"], name="artist_area"),
+            models.Index(fields=["spotify_id"], name="artist_spotify"),
+            models.Index(fields=["track_id"], name="artist_track", condition=Q(spotify_id=None)),
             models.Index(fields=["country_code"], name="artist_country"),
             models.Index(fields=["match"], name="artist_unmatched", condition=~Q(match="found")),
         ]

@@ -49,7 +49,7 @@ ARTISTS = Readable(
     key="artist_key",
     description="The artists in plays, with what MusicBrainz and Spotify know of them.",
     search=("artist_key", "name"),
-    hidden=("given_mbid", "track_id"),
+    hidden=("given_mbid", "track_id", "spotify_id"),
     example={
         "artist_key": "spotify-0gxyHStUsqpMadRV0Di1Qt",
         "name": "Rick Astley",

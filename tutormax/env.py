@@ -96,6 +96,14 @@ def credential(name: str) -> str:
     return value
 
 
+def contact(name: str) -> str:
+    """Where a service reaches who runs this: part of a header of requests."""
+    value = string(name)
+    if not (value.isascii() and value.isprintable() and len(value) <= 200 and not set(value) & set("()")):
+        raise ImproperlyConfigured(f"{name} must be an e-mail address or that of a page, not {value[:50]!r}.")
+    return value
+
+
 def load_or_create_secret(path: Path) -> str:
     """The secret in the file `path`, which is created, readable by its owner only, if it does not exist."""
     path.parent.mkdir(exist_ok=True)

@@ -53,6 +53,20 @@ TMDB_RATE = env.rate("TMDB_RATE", "40/10")
 TMDB_LANGUAGE = env.language("TMDB_LANGUAGE", "en-US")
 TMDB_EXPIRY = env.integer("TMDB_EXPIRY", 2_592_000, minimum=1, maximum=15_552_000)  # TMDB's terms allow 180 days
 
+# Music.
+SPOTIFY_CLIENT_ID = env.credential("SPOTIFY_CLIENT_ID")
+SPOTIFY_CLIENT_SECRET = env.credential("SPOTIFY_CLIENT_SECRET")
+SPOTIFY_REFRESH_TOKEN = env.credential("SPOTIFY_REFRESH_TOKEN")
+SPOTIFY_URL = env.address("SPOTIFY_URL", "https://api.spotify.com")
+SPOTIFY_ACCOUNTS_URL = env.address("SPOTIFY_ACCOUNTS_URL", "https://accounts.spotify.com")
+SPOTIFY_RATE = env.rate("SPOTIFY_RATE", "90/30")
+MUSICBRAINZ_CONTACT = env.contact("MUSICBRAINZ_CONTACT")
+MUSICBRAINZ_URL = env.address("MUSICBRAINZ_URL", "https://musicbrainz.org")
+MUSICBRAINZ_RATE = env.rate("MUSICBRAINZ_RATE", "1/1")
+OPENWEATHER_API_KEY = env.credential("OPENWEATHER_API_KEY")
+OPENWEATHER_URL = env.address("OPENWEATHER_URL", "https://api.openweathermap.org")
+OPENWEATHER_RATE = env.rate("OPENWEATHER_RATE", "60/60")
+
 INSTALLED_APPS = [
     "tutormax.apps.TutorMaxConfig",
     "tutormax.apps.TutorMaxAdminConfig",

@@ -12,10 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from music.geography.places import DATA, City, lines_of
+from music.geography.places import DATA, MIN_POPULATION, City, lines_of
 from music.names import fold
-
-MIN_POPULATION = 15_000
 
 
 def cities_and_countries() -> tuple[bytes, bytes]:

@@ -15,6 +15,8 @@ from typing import Literal, NamedTuple
 from music.names import fold
 
 DATA = Path(__file__).parent / "data"
+MIN_POPULATION = 15_000
+"""Of the cities in the files, capitals aside."""
 FAR_LARGER = 3
 """Of several cities of a name, one is meant if it has so many times the inhabitants of the next."""
 SETTLEMENTS = frozenset({"City", "Municipality"})

@@ -17,6 +17,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('user_id', models.CharField(help_text='As records name it.', max_length=64, primary_key=True, serialize=False)),
                 ('client', models.CharField(help_text='Who sent the first record: key:<prefix>, user:<name> …', max_length=200)),
+                ('sources', models.JSONField(default=list, help_text='Where the plays are from: only of several can two be one play.')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
@@ -119,6 +120,7 @@ class Migration(migrations.Migration):
                 ('plays', models.BigIntegerField(default=0, help_text='Those that charts count, of all listeners.')),
                 ('given_mbid', models.CharField(blank=True, help_text='ID at MusicBrainz, from a play.', max_length=36, null=True)),
                 ('track_id', models.CharField(blank=True, help_text='A track by which Spotify knows it.', max_length=64, null=True)),
+                ('spotify_id', models.CharField(blank=True, help_text='Of the page asked for at Spotify.', max_length=64, null=True)),
                 ('spotify_ids', models.JSONField(blank=True, default=list, help_text='IDs at Spotify.')),
                 ('match', models.CharField(choices=[('open', 'open'), ('found', 'found'), ('not_found', 'not found'), ('ambiguous', 'ambiguous'), ('failed', 'failed'), ('nobody', 'nobody in particular')], default='open', help_text='Whether MusicBrainz has it.', max_length=10)),
                 ('how', models.CharField(blank=True, help_text='given, url, isrc, titles, name or a person.', max_length=64)),
@@ -134,7 +136,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['-plays', 'artist_key'], name='artist_plays'), models.Index(fields=['name'], name='artist_name'), models.Index(fields=['mbid'], name='artist_mbid'), models.Index(fields=['area_id'], name='artist_area'), models.Index(fields=['country_code'], name='artist_country'), models.Index(condition=models.Q(('match', 'found'), _negated=True), fields=['match'], name='artist_unmatched')],
+                'indexes': [models.Index(fields=['-plays', 'artist_key'], name='artist_plays'), models.Index(fields=['name'], name='artist_name'), models.Index(fields=['mbid'], name='artist_mbid'), models.Index(fields=['area_id'], name='artist_area'), models.Index(fields=['spotify_id'], name='artist_spotify'), models.Index(condition=models.Q(('spotify_id', None)), fields=['track_id'], name='artist_track'), models.Index(fields=['country_code'], name='artist_country'), models.Index(condition=models.Q(('match', 'found'), _negated=True), fields=['match'], name='artist_unmatched')],
             },
         ),
         migrations.CreateModel(
@@ -221,7 +223,7 @@ class Migration(migrations.Migration):
                 ('state_code', models.CharField(blank=True, help_text='The part behind its hyphen.', max_length=8, null=True)),
                 ('historical', models.BooleanField(default=False, help_text='The country is no more.')),
                 ('params', models.CharField(blank=True, help_text='City,CC; in the US City,ST,CC.', max_length=1000, null=True)),
-                ('place', models.CharField(choices=[('open', 'open'), ('found', 'found'), ('not_found', 'not found'), ('ambiguous', 'ambiguous'), ('failed', 'failed'), ('nobody', 'nobody in particular')], default='open', help_text='Whether its city has been found; open: not yet.', max_length=10)),
+                ('place', models.CharField(choices=[('open', 'open'), ('found', 'found'), ('not_found', 'not found'), ('ambiguous', 'ambiguous'), ('failed', 'failed'), ('no_city', 'no city')], default='open', help_text='Whether its city has been found; open: not yet.', max_length=10)),
                 ('place_source', models.CharField(blank=True, help_text='geonames, openweather or a person.', max_length=20)),
                 ('place_how', models.CharField(blank=True, help_text='link or name.', max_length=20)),
                 ('precision', models.CharField(blank=True, help_text='city, district or city state.', max_length=20)),
