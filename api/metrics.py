@@ -97,6 +97,14 @@ class TutorMaxCollector(Collector):
         for stream in queues:
             is_paused.add_metric([stream], float(stream in paused))
         yield is_paused
+        accepting = GaugeMetricFamily(
+            "tutormax_accepting",
+            "0: too many records of the stream are pending, and new ones are rejected with 503.",
+            labels=["stream"],
+        )
+        for stream in queues:
+            accepting.add_metric([stream], float(not backlog.is_full(stream)))
+        yield accepting
 
     def held_metrics(self, held: stats.Held) -> Metric:
         records = GaugeMetricFamily(
@@ -130,8 +138,6 @@ def system_metrics() -> Iterator[Metric]:
     for fault, number in stats.failing_deliveries().items():
         failing.add_metric([fault], number)
     yield failing
-    accepting = "0: too many records are pending, and new ones are rejected with 503."
-    yield GaugeMetricFamily("tutormax_accepting", accepting, float(not backlog.is_full()))
     build = GaugeMetricFamily("tutormax_build_info", "Always 1.", labels=["version"])
     build.add_metric([settings.VERSION], 1)
     yield build

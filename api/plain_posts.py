@@ -116,7 +116,7 @@ def answer(request: HttpRequest, stream: Stream, known: Known) -> HttpResponse |
         request.get_host()  # raises for one that is not allowed
         body = request.body
         item = parse_json(body)
-        if not isinstance(item, dict) or backlog.is_full():
+        if not isinstance(item, dict) or backlog.is_full(stream.name):
             return None
         checked = check(stream, [item])
     except (DisallowedHost, UnreadablePostError, ParseError, TooLarge, NoValidRecords):
@@ -130,7 +130,7 @@ def answer(request: HttpRequest, stream: Stream, known: Known) -> HttpResponse |
         known.keys.pop(fingerprint(request), None)
         return None
     request.auth = key  # type: ignore[attr-defined]
-    backlog.note_accepted(1)
+    backlog.note_accepted(stream.name, 1)
     if not is_rung:
         doorbell.ring()
     status_url = request.build_absolute_uri(reverse("delivery", args=[delivery]))

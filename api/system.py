@@ -104,7 +104,9 @@ class Health(TypedDict):
     queue: Annotated[bool, Field(description="The queue (in the database) answers.")]
     redis_connected: Annotated[bool, Field(description="The same as `queue`, by its name in the earlier API.")]
     cluster: Annotated[bool, Field(description="Workers are running.")]
-    accepting: Annotated[bool, Field(description="Records are accepted; false if too many are pending.")]
+    accepting: Annotated[
+        bool, Field(description="Records of all streams are accepted; false if too many of one are pending.")
+    ]
 
 
 class HealthView(OpenView):
@@ -145,7 +147,7 @@ def health_status() -> dict[str, Any]:
         cluster = stats.cluster_alive()
         deliveries = Delivery.objects.pending().filter(last_error__startswith="code:")
         has_code_errors = deliveries.exists() or lookups.has_code_errors()
-        accepting = not backlog.is_full()
+        accepting = not backlog.full_streams()
     except (DatabaseError, InterfaceError):
         return {**health, **DOWN}
     status = "healthy" if cluster and accepting and not has_code_errors else "degraded"

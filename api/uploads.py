@@ -107,7 +107,7 @@ class FilesView(ApiView):
         again, dry_run = (read_flag(query, name) for name in ("again", "dry_run"))
         read_choice(query, "missing", schema.MISSING_CHOICES)
         if not dry_run:
-            backlog.raise_if_full()
+            backlog.raise_if_full(name for name in [query.get("stream")] if name)  # before the body is read
         with capacity.heavy_request(request.META):
             return self.ingest(request, query, again=again, dry_run=dry_run)
 

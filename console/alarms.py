@@ -51,7 +51,7 @@ def alarms(
     found = [
         *no_cluster(work, sum(pending.values())),
         *late_workers(late, sum(pending.values())),
-        *backlog_full(sum(pending.values())),
+        *backlog_full(pending),
         *bad_data(dead, processed),
         *failing_deliveries(),
         *overdue_records(numbers, {each.stream for each in paused}),
@@ -106,16 +106,17 @@ def _percent(part: int, whole: int) -> str:
     return f"{100 * part / max(part, whole):.0f} %"
 
 
-def backlog_full(pending: int) -> Iterator[Alarm]:
-    if pending >= settings.MAX_PENDING_RECORDS:
-        yield Alarm(
-            title="The queue is full; new records are rejected.",
-            detail=f"{_count(pending, 'record is', 'records are')} pending. The limit is MAX_PENDING_RECORDS;"
-            " clients receive status 503.",
-            advice="Add workers, or wait: records are accepted again as soon as the queue is shorter.",
-            page=_pending_deliveries(),
-            link_text="Pending deliveries",
-        )
+def backlog_full(pending: Mapping[str, int]) -> Iterator[Alarm]:
+    for stream, records in pending.items():
+        if records >= settings.MAX_PENDING_RECORDS:
+            yield Alarm(
+                title=f"The queue of {stream} is full; new {stream} are rejected.",
+                detail=f"{_count(records, 'record is', 'records are')} pending. The limit of each stream is"
+                " MAX_PENDING_RECORDS; clients receive status 503. Other streams are not affected.",
+                advice="Add workers, or wait: records are accepted again as soon as the queue is shorter.",
+                page=_pending_deliveries(stream=stream),
+                link_text=f"Pending deliveries of {stream}",
+            )
 
 
 CAUSES = {

@@ -139,6 +139,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """The records of these deliveries that are not yet processed."""
         return int(self.pending().aggregate(records=Sum(PENDING, default=0))["records"])
 
+    def pending_by_stream(self) -> dict[str, int]:
+        """stream → records of these deliveries that are not yet processed; none is 0."""
+        return dict(self.pending().values_list("stream").annotate(records=Sum(PENDING)))
+
     def due(self, stream: str, *, respect_backoff: bool = True) -> DeliveryQuerySet:
         """Pending ones of the stream, none while it is paused: not claimed (or by a worker that has died since), not
         waiting for a retry.

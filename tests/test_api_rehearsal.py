@@ -13,7 +13,7 @@ from ingestion import backlog
 from ingestion.models import Delivery
 from tests.api import NDJSON, api, ndjson, post, refusal
 from tests.records import stored, work_off
-from tutoring.tests.factories import tutor
+from tutoring.tests.factories import student, tutor
 
 pytestmark = pytest.mark.django_db
 
@@ -120,12 +120,26 @@ class TestBackPressure:
         response = post(client, "/api/tutors", tutor())
         error = refusal(response, 503)
         assert (response["Retry-After"], error["code"]) == ("30", "unavailable")
-        assert "3 records are pending" in error["message"]
+        assert error["message"] == "3 records of tutors are pending; the limit is 3 for each stream. Try again later."
         refusal(post(client, "/api/tutors/batch", items), 503)
         assert Delivery.objects.count() == 1
         work_off()
         backlog.reset_cache()
         assert post(client, "/api/tutors", tutor()).status_code == 202
+
+    def test_one_stream_that_is_full_does_not_close_the_door_to_others(
+        self, client: Client, settings: Settings
+    ) -> None:
+        settings.MAX_PENDING_RECORDS = 2
+        post(client, "/api/tutors/batch", [tutor(tutor_id="a"), tutor(tutor_id="b")])
+        post(client, "/api/students", student())
+        for _ in range(2):  # by what this process has accepted, and by the database
+            refusal(post(client, "/api/tutors", tutor()), 503)
+            assert backlog.full_streams() == ["tutors"]
+            backlog.reset_cache()
+        assert post(client, "/api/students", student()).status_code == 202
+        assert "students" in refusal(post(client, "/api/students", student()), 503)["message"]
+        assert backlog.full_streams() == ["students", "tutors"]
 
     def test_a_repeat_and_a_dry_run_are_answered_all_the_same(self, settings: Settings) -> None:
         settings.MAX_PENDING_RECORDS = 1
@@ -140,4 +154,4 @@ class TestBackPressure:
         backlog.reset_cache()
         with django_assert_max_num_queries(1):
             for _ in range(50):
-                backlog.is_full()
+                backlog.is_full("tutors")

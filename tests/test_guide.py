@@ -290,7 +290,7 @@ LIMITS = {
     "bytes of a body": settings.MAX_BODY_BYTES,
     "bytes of an uploaded file": settings.MAX_UPLOAD_BYTES,
     "bytes of a row": MAX_ROW,
-    "records pending": settings.MAX_PENDING_RECORDS,
+    "records of a stream pending": settings.MAX_PENDING_RECORDS,
     "seconds that a processed delivery is kept": settings.RETENTION,
     "rows of a page": MAX_PAGE_SIZE,
     "held records named": MAX_HELD,

@@ -114,11 +114,12 @@ def test_it_tells_of_trouble() -> None:
 
 
 def test_it_tells_whether_records_are_taken_in(settings: Settings) -> None:
-    assert scrape()["tutormax_accepting"] == 1
+    assert scrape()["tutormax_accepting{stream=tutors}"] == 1
     deliver("tutors", tutor())
     settings.MAX_PENDING_RECORDS = 1
     backlog.reset_cache()
-    assert scrape()["tutormax_accepting"] == 0
+    found = scrape()
+    assert (found["tutormax_accepting{stream=tutors}"], found["tutormax_accepting{stream=students}"]) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_errors_are_json() -> None:
 
 def test_it_can_be_public(settings: Settings) -> None:
     settings.METRICS_PUBLIC = True
-    assert scrape(Client(headers={"authorization": "Api-Key wrong.key"}))["tutormax_accepting"] == 1
+    assert scrape(Client(headers={"authorization": "Api-Key wrong.key"}))["tutormax_cluster_alive"] == 0
 
 
 def test_a_key_limited_to_streams_sees_no_other() -> None:

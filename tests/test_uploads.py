@@ -564,8 +564,12 @@ def test_a_full_backlog_refuses_uploads_but_not_previews(client: Client, setting
     post(client, "/api/tutors", tutor())
     settings.MAX_PENDING_RECORDS = 1
     backlog.reset_cache()
-    assert "pending" in refusal(post(client, PATH, TUTORS, CSV), 503)["message"]
+    assert "records of tutors are pending" in refusal(post(client, PATH, TUTORS, CSV), 503)["message"]
+    told = refusal(client.post("/api/uploads", form(("tutors.csv", TUTORS), stream="tutors")), 503)["message"]
+    assert "tutors are pending" in told
+    assert not Upload.objects.exists()
     assert post(client, f"{PATH}&dry_run=true", TUTORS, CSV).status_code == 200
+    assert upload(client, csv_of([student()]), "/api/uploads?stream=students")["inserted"] == 1
     backlog.reset_cache()
 
 

@@ -181,7 +181,7 @@ def _work() -> dict[str, dict[str, Any]]:
 
 def worker_settings(states: Sequence[StreamState], work: dict[str, Any]) -> list[Setting]:
     """The settings that workers use, and what they come to now."""
-    pending = sum(state.records for state in states)
+    fullest = max(states, key=lambda state: state.records)
     batch, limit = BATCH_RECORDS[connection.vendor], settings.MAX_PENDING_RECORDS
     batches = sum(-(-state.records // batch) for state in states)
     running = "" if work["workers"] is None else f"{work['workers']} running"
@@ -197,8 +197,9 @@ def worker_settings(states: Sequence[StreamState], work: dict[str, Any]) -> list
         Setting(
             "MAX_PENDING_RECORDS",
             thousands(limit),
-            "Limit of pending records, including paused streams. Above it, new records are rejected (503).",
-            f"{min(100, 100 * pending // limit)} % used",
+            "Limit of pending records of each stream, paused or not. Above it, new records of the stream are rejected"
+            " (503).",
+            f"{min(100, 100 * fullest.records // limit)} % used by {fullest.name}" if fullest.records else "0 % used",
         ),
         Setting(
             "SWEEP_INTERVAL",

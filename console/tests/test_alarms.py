@@ -129,11 +129,11 @@ def test_prometheus_alerts_of_bad_data_by_the_same_numbers() -> None:
 def test_the_queue_is_full(viewer: Client, settings: LazySettings) -> None:
     deliver("tutors", valid(tutor_id="T-1"), valid(tutor_id="T-2"))
     deliver("students", valid("students"))
-    settings.MAX_PENDING_RECORDS = 4
-    assert warnings(viewer) == []
     settings.MAX_PENDING_RECORDS = 3
-    assert "The queue is full; new records are rejected." in only(viewer)
-    assert listed(viewer, only(viewer)) == 2
+    assert warnings(viewer) == []
+    settings.MAX_PENDING_RECORDS = 2
+    assert "The queue of tutors is full; new tutors are rejected." in only(viewer)
+    assert listed(viewer, only(viewer)) == 1
 
 
 def test_records_have_been_pending_for_more_than_an_hour(viewer: Client) -> None:

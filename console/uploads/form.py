@@ -20,7 +20,7 @@ from console.field_rules import rules
 from console.history import log
 from enrichment import previews
 from ingestion import streams
-from ingestion.backlog import BacklogFull, raise_if_full
+from ingestion.backlog import BacklogFull
 from ingestion.files import mappings
 from ingestion.files.layouts import UnknownKind
 from ingestion.files.sets import FileSet, Options, SentFile, StreamNeeded, Uploadable, inspect_sent
@@ -153,7 +153,6 @@ def _examine(request: HttpRequest, form: UploadForm, opened: ExitStack) -> list[
 def ingest(
     admin: ReadOnlyAdmin, request: HttpRequest, files: Sequence[Uploadable], decided: Mapping[str, Any]
 ) -> HttpResponse:
-    raise_if_full()
     client, again, clear_missing = client_of(request), decided["again"], decided["clear_missing"]
     known = {} if again else find_earlier(files, client)
     uploads = ingest_files(files, client, again=again, clear_missing=clear_missing)

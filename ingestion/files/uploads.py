@@ -68,8 +68,9 @@ def ingest_files(
     is importing right now; (422) one that lacks required columns; (409) one that lacks other fields, which stored
     records would lose, unless `clear_missing`. Of several files, those already imported are not rejected if another one
     is new or unfinished: so an interrupted form continues when it is sent again. A set that was already imported is
-    not rejected either, but its upload returned.
+    not rejected either, but its upload returned. Raises BacklogFull before anything is stored.
     """
+    backlog.raise_if_full(sorted({file.stream.name for file in files}))
     for number, file in enumerate(files):
         if file.missing_fields:
             _reject_missing(file)
@@ -270,7 +271,7 @@ def _store(upload: Upload, chunk: Chunk, first_row: int) -> None:
             first_row=first_row,
             gaps=ascii_json(chunk.gaps),
         )
-    backlog.note_accepted(chunk.count)
+    backlog.note_accepted(upload.stream, chunk.count)
     doorbell.ring()
 
 

@@ -71,7 +71,7 @@ def status_of(refusal: Exception) -> int:
 
 def store(request: HttpRequest, library: Library | None) -> str:
     """Stores what was sent; answers the address of the library, which is a new one if none is given."""
-    backlog.raise_if_full()
+    backlog.raise_if_full([STREAM])
     client = f"user:{request.user.get_username()}" if is_staff(request.user) else CLIENT
     if client == CLIENT:
         check_quota()

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from enrichment import stats
 from enrichment.uploads import progress_of
-from ingestion.backlog import BacklogFull, raise_if_full
+from ingestion.backlog import BacklogFull
 from ingestion.files.sets import Options, SentFile, Uploadable, inspect_sent
 from ingestion.files.spool import TemporaryFiles
 from ingestion.files.uploads import AlreadyUploaded, WouldClearFields, ingest_files, preview
@@ -101,7 +101,6 @@ class Command(BaseCommand):
         )
 
     def take_in(self, files: Sequence[Uploadable], **choices: bool) -> list[Upload]:
-        raise_if_full()
         last = 0
         with tqdm(total=sum(file.size for file in files), unit="B", unit_scale=True, disable=None) as bar:
 
