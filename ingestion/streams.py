@@ -115,7 +115,9 @@ class Layout:
     (track_metadata.track_name).
     """
     items: str = ""
-    """Of JSON and NDJSON: the member of each object that is the list of items; empty: the objects are the items."""
+    """Of JSON and NDJSON: the member of each object that is the list of items, an inner one with a point; empty: the
+    objects are the items.
+    """
     read: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None = None
     """Makes the members of a record of an item, or of a row of a table (column → cell), in place of `columns` and
     `lists`. None: it is no such record, and is left out. Nothing else of the item is kept. Takes whatever JSON holds,

@@ -2,6 +2,7 @@
 
 from ingestion.streams import Readable, Stream, register, register_list
 from music import identity, listens
+from music.layouts import LAYOUTS
 from music.models import Album, Area, Artist, Listen
 from music.schemas import ListenRecord
 
@@ -16,6 +17,7 @@ LISTENS = Stream(
     warn=listens.warn,
     kept=("duplicate_of",),
     upload_fields={"user_id": None},
+    layouts=LAYOUTS,
     search=("listen_id", "user_id", "track_name", "artist", "album"),
     hidden=("track_key",),
     related={

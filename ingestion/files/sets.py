@@ -203,7 +203,10 @@ def _single(sent: SentFile, options: Options, opened: ExitStack) -> RecordFile:
 
 
 def _candidates_for(source: SourceFile, options: Options) -> list[Candidate]:
-    return of_format(options.candidates, is_table=source.format in (Format.CSV, Format.XLSX))
+    """What the sender says that it is, and what it may be by its format."""
+    candidates = of_format(options.candidates, is_table=source.format in (Format.CSV, Format.XLSX))
+    named = [each for each in options.candidates if options.kind and each.layout.kind == options.kind]
+    return list({id(each): each for each in (*named, *candidates)}.values())
 
 
 def _stream_of(header: Sequence[str], options: Options) -> Stream | None:

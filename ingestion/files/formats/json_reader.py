@@ -168,7 +168,9 @@ def _add_names(item: Mapping[str, Any], prefix: str, names: list[str], depth: in
 def items_in(objects: Iterable[Any], member: str) -> Iterator[Any]:
     """The items of the lists that the objects have in this member; what has none stands for itself."""
     for each in objects:
-        items = each.get(member) if type(each) is dict else None
+        items = each
+        for name in member.split("."):
+            items = items.get(name) if type(items) is dict else None
         yield from items if type(items) is list else [each]
 
 

@@ -1,0 +1,317 @@
+"""The files in which people have their listening history, uploaded as they are."""
+
+import json
+import zlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enrichment.models import HeldRecord
+from ingestion.models import Delivery, PreviewChunk, PreviewPart, Upload, UploadPreview
+from ingestion.payloads import ascii_json
+from music.layouts import LAYOUTS
+from music.models import Listen
+from standins import histories
+from standins.histories import Play, make_plays, zipped
+from tests.api import api, new_key, post, refusal
+from tests.files import csv_of, read_csv, streamed
+from tests.records import work_off
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+READ = [layout for layout in LAYOUTS if layout.read]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(
+    (
+        *("ts", "ms_played", "spotify_track_uri", "master_metadata_track_name", "endTime", "trackName", "track", "uts"),
+        *("played_at", "artists", "album", "context", "uri", "listened_at", "track_metadata", "additional_info"),
+        *(
+            "mbid_mapping",
+            "artist_mbids",
+            "duration",
+            "isrc",
+            "spotify_id",
+            "spotify_artist_ids",
+            "utc_time",
+            "username",
+        ),
+    )
+)
+ITEMS = st.dictionaries(NAMES, JSON | st.dictionaries(NAMES, JSON, max_size=4), max_size=8)
+
+
+def send(*files: tuple[str, bytes], status: int = 201, key: str | None = None, **fields: str) -> Any:
+    """The one upload of a form with these files."""
+    form = {"file": [SimpleUploadedFile(name, body) for name, body in files], **fields}
+    response = api(key).post("/api/uploads", form)
+    assert response.status_code == status, response.content
+    answer = response.json()
+    if status >= 400:
+        return answer["error"]
+    [upload] = answer["uploads"]
+    return upload
+
+
+def stored() -> list[Listen]:
+    work_off()
+    return list(Listen.objects.order_by("played_at"))
+
+
+def is_play(listen: Listen, play: Play, at: datetime) -> bool:
+    found = (listen.played_at, listen.track_name, listen.artist, listen.album)
+    return found == (at, play.track, play.artist, play.album)
+
+
+def seconds(at: datetime) -> datetime:
+    return at.replace(microsecond=0)
+
+
+def test_an_archive_of_the_extended_history() -> None:
+    plays = make_plays(60)
+    upload = send(
+        ("my_spotify_data.zip", zipped(histories.spotify_history(plays, podcasts=7, per_file=40))), user_id="ada"
+    )
+    assert [part["kind"] for part in upload["parts"]] == ["spotify_history"] * 2
+    assert (upload["total"], upload["left_out"], upload["user_id"]) == (60, 7, "ada")
+    assert sum(part["total"] + part["left_out"] for part in upload["parts"]) == 67
+    assert any("ReadMeFirst" in note for note in upload["file_warnings"])
+    assert any("7 rows are left out: podcasts" in note for note in upload["file_warnings"])
+    listens = stored()
+    assert len(listens) == 60
+    for listen, play in zip(listens, plays, strict=True):
+        assert is_play(listen, play, seconds(play.at))
+        assert (listen.user_id, listen.track_id, listen.ms_played) == ("ada", play.track_id, play.ms_played)
+        assert (listen.play_source, listen.duration_ms, listen.artist_id) == ("spotify-history", None, None)
+
+
+def test_addresses_and_devices_are_never_kept() -> None:
+    files = histories.spotify_history(make_plays(5), podcasts=1)
+    path = next(iter(files))
+    lines = b"\n".join(json.dumps(item).encode() for item in json.loads(files[path]))
+    broken = b'{"ts": "2023-01-01T00:00:00Z", "ip_addr": "' + histories.ADDRESS.encode() + b'", '
+    send(("history.ndjson", lines + b"\n" + broken), user_id="ada")
+    old = send(("endsong_0.json", histories.endsong(make_plays(3))))
+    assert old["left_out"] == 0
+    work_off()
+    bodies = [inflated(bytes(body)) for body in Delivery.objects.values_list("body", flat=True)]
+    kept = "".join([*bodies, str(list(Upload.objects.values())), str(list(Listen.objects.values()))])
+    assert "Song" in kept
+    assert histories.ADDRESS not in kept and histories.DEVICE not in kept
+    [held] = HeldRecord.objects.all()
+    assert histories.ADDRESS not in held.payload
+    assert "Not JSON" in str(held.messages)
+
+
+def inflated(body: bytes) -> str:
+    """The body of a delivery, however it is kept."""
+    try:
+        return zlib.decompress(body).decode()
+    except zlib.error:
+        return body.decode()
+
+
+def test_older_files_name_their_listener() -> None:
+    plays = make_plays(5)
+    upload = send(("endsong_0.json", histories.endsong(plays)))
+    assert (upload["kind"], upload["user_id"]) == ("spotify_history", None)
+    assert {listen.user_id for listen in stored()} == {"demo-listener"}
+    named = send(("endsong_0.json", histories.endsong(plays)), user_id="ada")
+    assert named["user_id"] == "ada"
+    assert {listen.user_id for listen in stored()} == {"demo-listener", "ada"}
+
+
+def test_the_listener_is_asked_for() -> None:
+    error = send(("scrobbles.csv", histories.lastfm(make_plays(3))), status=422)
+    assert error["fields"] == {"user_id": ["is required"]}
+    assert not Upload.objects.exists()
+
+
+def test_account_data_has_minutes() -> None:
+    plays = make_plays(4)
+    upload = send(("my_spotify_data.zip", zipped(histories.spotify_account(plays))), user_id="ada")
+    assert [part["kind"] for part in upload["parts"]] == ["spotify_account"]
+    assert any("minute" in note for note in upload["file_warnings"])
+    listens = stored()
+    assert [listen.played_at for listen in listens] == [play.at.replace(second=0, microsecond=0) for play in plays]
+    assert {listen.play_source for listen in listens} == {"spotify-account"}
+
+
+def test_an_answer_of_recently_played() -> None:
+    plays = make_plays(6)
+    upload = send(("recent.json", histories.recently_played(plays)), user_id="ada")
+    assert (upload["kind"], upload["total"], upload["left_out"]) == ("recently_played", 6, 1)
+    for listen, play in zip(stored(), plays, strict=True):
+        assert is_play(listen, play, play.at.replace(microsecond=123_000))
+        assert listen.artist_id == histories.spotify_id("A", play.number // 20)
+        assert listen.track_isrc == f"GBDEM23{play.number:05}"
+        assert listen.play_source == ("spotify:playlist:demo" if play.number % 2 else "spotify")
+
+
+def test_pages_of_recently_played_in_lines() -> None:
+    first, second = make_plays(6)[:3], make_plays(6)[3:]
+    body = b"\n".join(json.dumps(json.loads(histories.recently_played(each))).encode() for each in (first, second))
+    upload = send(("recent.ndjson", body), user_id="ada")
+    assert (upload["total"], upload["left_out"]) == (6, 2)
+    assert len(stored()) == 6
+
+
+def test_an_export_of_listenbrainz() -> None:
+    plays = make_plays(4000, seed=3)[::10]
+    files = histories.listenbrainz(plays, username="rob")
+    upload = send(("listenbrainz_rob_1751272200.zip", zipped(files)))
+    months = {path for path in files if path.startswith("listens/")}
+    assert {part["name"] for part in upload["parts"]} == months and len(months) > 1
+    assert (upload["total"], upload["left_out"], upload["user_id"]) == (400, 0, "rob")
+    assert any("feedback.jsonl (not recognised)" in note for note in upload["file_warnings"])
+    listens = stored()
+    assert {listen.user_id for listen in listens} == {"rob"}
+    for listen, play in zip(listens, sorted(plays, key=lambda play: play.begun), strict=True):
+        assert is_play(listen, play, play.begun)
+        kind = play.number % 3
+        assert listen.track_id == (play.track_id if kind == 0 else None)
+        assert listen.artist_mbid == (histories.mbid(play.number // 20) if kind < 2 else None)
+        assert listen.duration_ms == (play.ms_played if kind == 0 else play.ms_played // 1000 * 1000)
+
+
+def test_the_sender_goes_before_the_name_in_the_export() -> None:
+    upload = send(("lb.zip", zipped(histories.listenbrainz(make_plays(3)))), user_id="ada")
+    assert upload["user_id"] == "ada"
+    assert {listen.user_id for listen in stored()} == {"ada"}
+
+
+def test_the_older_single_file_of_listenbrainz() -> None:
+    plays = make_plays(5)
+    upload = send(("rob_lb-2023-05-01.json", histories.listenbrainz_json(plays)), user_id="rob")
+    assert upload["kind"] == "listenbrainz"
+    assert [listen.played_at for listen in stored()] == [seconds(play.begun) for play in plays]
+
+
+def test_listens_as_the_api_of_listenbrainz_answers() -> None:
+    items = [{**histories.listen(play), "user_name": "rob"} for play in make_plays(3)]
+    items.append({"playing_now": True, "track_metadata": items[0]["track_metadata"]})
+    body = json.dumps({"payload": {"count": 3, "user_id": "rob", "listens": items}}).encode()
+    upload = send(("listens.json", body))
+    assert (upload["kind"], upload["total"], upload["left_out"]) == ("listenbrainz", 3, 1)
+    assert {listen.user_id for listen in stored()} == {"rob"}
+
+
+def test_a_table_of_lastfm() -> None:
+    plays = make_plays(5)
+    upload = send(("scrobbles.csv", histories.lastfm(plays)), user_id="ada")
+    assert upload["kind"] == "lastfm"
+    for listen, play in zip(stored(), plays, strict=True):
+        assert is_play(listen, play, seconds(play.begun))
+        assert listen.artist_mbid == (histories.mbid(play.number // 20) if play.number % 2 else None)
+        assert listen.play_source == "lastfm"
+
+
+def test_a_table_without_a_header_is_told_which_one_it_needs() -> None:
+    plays = make_plays(5)
+    body = histories.lastfm(plays, with_header=False)
+    for fields in ({}, {"stream": "listens"}):
+        error = send(("scrobbles.csv", body), status=422, user_id="ada", **fields)
+        assert "artist,album,track,utc_time" in error["message"]
+    upload = send(("scrobbles.csv", b"artist,album,track,utc_time\n" + body), user_id="ada")
+    assert upload["kind"] == "lastfm"
+    assert [listen.played_at for listen in stored()] == [play.begun.replace(second=0, microsecond=0) for play in plays]
+
+
+def test_what_cannot_be_a_play_becomes_a_dead_letter() -> None:
+    rows = [
+        dict(zip(histories.LASTFM_HEADER, each, strict=True))
+        for each in (
+            ("", "yesterday", "A", "", "", "", "One", ""),
+            ("1672560000", "", "A", "", "", "", "", ""),
+            ("", "", "A", "", "", "", "Playing now", ""),
+            ("0", "", "A", "", "", "", "Long ago", ""),
+        )
+    ]
+    key = new_key()
+    upload = send(("scrobbles.csv", csv_of(rows)), key=key, user_id="ada")
+    assert (upload["total"], upload["left_out"]) == (3, 1)
+    [listen] = stored()
+    assert listen.played_at == datetime(1970, 1, 1, tzinfo=UTC) and listen.warnings
+    rejected = read_csv(streamed(api(key).get(upload["errors_url"])))
+    assert [(row["row"], row["played_at"], row["track_name"]) for row in rejected] == [
+        ("2", "yesterday", "One"),
+        ("3", "2023-01-01T08:00:00.000+00:00", ""),
+    ]
+
+
+def test_a_kind_that_it_is_not_is_refused() -> None:
+    error = send(("scrobbles.csv", histories.lastfm(make_plays(2))), status=422, user_id="ada", kind="spotify_history")
+    assert "is no spotify_history file" in error["message"]
+    other = json.dumps([{"endTime": "2023-01-05 08:00", "podcastName": "x", "msPlayed": 1}]).encode()
+    error = send(("history.json", other), status=422, user_id="ada", kind="spotify_account")
+    assert "artistName" in error["message"]
+
+
+def test_the_same_archive_again_is_the_first_upload() -> None:
+    body = zipped(histories.spotify_history(make_plays(5), podcasts=1))
+    client = api()
+    answers = [
+        client.post("/api/uploads", {"file": SimpleUploadedFile("a.zip", body), "user_id": "ada"}) for _ in range(2)
+    ]
+    assert [each.status_code for each in answers] == [201, 200]
+    assert answers[0].json()["uploads"][0]["id"] == answers[1].json()["uploads"][0]["id"]
+
+
+def test_a_dry_run_counts_what_is_left_out() -> None:
+    client, path = api(), "/api/uploads?dry_run=true&user_id=ada&name=history.json"
+    body = next(iter(histories.spotify_history(make_plays(5), podcasts=2).values()))
+    [found] = post(client, path, body).json()["uploads"]
+    assert (found["checked"], found["inserted"], found["left_out"]) == (5, 5, 2)
+    assert found["rows"][0]["row"] == 2 and found["columns"] == []
+    assert not Upload.objects.exists()
+
+
+def test_a_history_of_podcasts_alone_has_no_records() -> None:
+    body = json.dumps([histories.history_item(None)] * 3).encode()
+    upload = send(("Streaming_History_Audio_2023_0.json", body))
+    assert (upload["total"], upload["left_out"], upload["status"]) == (0, 3, "completed")
+
+
+def test_a_broken_file_keeps_nothing() -> None:
+    body = next(iter(histories.spotify_history(make_plays(5)).values()))
+    response = post(api(), "/api/uploads?user_id=ada&name=history.json", body[:-10])
+    assert "Not JSON" in refusal(response, 400)["message"]
+    assert not Upload.objects.exists() and not Delivery.objects.exists()
+
+
+def test_a_kept_preview_forgets_the_file(admin_client: Any) -> None:
+    body = next(iter(histories.spotify_history(make_plays(5), podcasts=1).values()))
+    form = {"file": SimpleUploadedFile("history.json", body), "user_id": "ada", "_preview": "1"}
+    response = admin_client.post("/admin/ingestion/upload/add/", form)
+    assert response.status_code == 302, response.content
+    preview = UploadPreview.objects.get()
+    assert preview.rows == 5
+    response = admin_client.post(response["Location"], {"_upload": "1"})
+    assert response.status_code == 302
+    assert not PreviewPart.objects.exists() and not PreviewChunk.objects.exists()
+    upload = Upload.objects.get()
+    assert upload.left_out == 1
+    assert len(stored()) == 5
+
+
+@given(item=ITEMS)
+@pytest.mark.parametrize("layout", READ, ids=lambda layout: layout.kind)
+def test_no_item_makes_a_layout_fail(layout: Any, item: dict[str, Any]) -> None:
+    record = layout.read(item)
+    assert record is None or "ip_addr" not in ascii_json(record)
+
+
+def test_times_are_those_of_the_sources() -> None:
+    """Spotify’s history has the end of a play, the others its beginning."""
+    play = make_plays(1)[0]
+    by_end = histories.history_item(play)
+    begun = histories.listen(play)
+    gap = datetime.fromisoformat(by_end["ts"]).timestamp() - begun["listened_at"]
+    assert abs(gap - play.ms_played / 1000) <= timedelta(seconds=1).total_seconds()
