@@ -91,10 +91,10 @@ class Area(models.Model):
     """An area of MusicBrainz: a country, a city, a district … and where it lies."""
 
     area_id = models.CharField(max_length=36, primary_key=True, help_text="ID at MusicBrainz.")
-    name = models.CharField(max_length=1000, blank=True)
-    sort_name = models.CharField(max_length=1000, blank=True)
+    name = models.CharField(max_length=1000, blank=True, help_text="At MusicBrainz.")
+    sort_name = models.CharField(max_length=1000, blank=True, help_text="By which lists are sorted.")
     type = models.CharField(max_length=100, blank=True, help_text="Country, Subdivision, City, District …")
-    ended = models.BooleanField(default=False)
+    ended = models.BooleanField(default=False, help_text="The area is no more.")
     kept = models.JSONField(null=True, help_text="What is kept of MusicBrainz’ answer; null: not asked yet.")
     is_complete = models.BooleanField(default=False, help_text="All areas that it is part of are known.")
     levels = models.JSONField(
@@ -114,9 +114,11 @@ class Area(models.Model):
     place_how = models.CharField(max_length=20, blank=True, help_text="link or name.")
     precision = models.CharField(max_length=20, blank=True, help_text="city, district or city state.")
     candidates = models.JSONField(default=list, blank=True, help_text="Cities of that name.")
-    latitude = models.FloatField(null=True, blank=True)
-    longitude = models.FloatField(null=True, blank=True)
-    stored_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
+    latitude = models.FloatField(null=True, blank=True, help_text="Of its city.")
+    longitude = models.FloatField(null=True, blank=True, help_text="Of its city.")
+    stored_at = models.DateTimeField(
+        default=timezone.now, db_index=True, editable=False, help_text="When the row last changed."
+    )
 
     class Meta:
         default_permissions = ("view",)
@@ -133,7 +135,7 @@ class City(models.Model):
     """A city of GeoNames (CC BY 4.0), as the data file has it."""
 
     geoname_id = models.IntegerField(primary_key=True)
-    name = models.CharField(max_length=200)
+    name = models.CharField(max_length=200, help_text="At GeoNames.")
     folded_name = models.CharField(max_length=200)
     country_code = models.CharField(max_length=2)
     state_code = models.CharField(max_length=20, blank=True, help_text="As GeoNames numbers subdivisions.")
@@ -168,9 +170,9 @@ class Artist(models.Model):
     country_code = models.CharField(max_length=2, null=True, blank=True, help_text="ISO 3166-1.")
     continent_code = models.CharField(max_length=2, null=True, blank=True, help_text="AF, AN, AS, EU, NA, OC or SA.")
     area_id = models.CharField(max_length=36, null=True, blank=True, help_text="The area it is from, at MusicBrainz.")
-    city = models.CharField(max_length=1000, null=True, blank=True)
-    latitude = models.FloatField(null=True, blank=True)
-    longitude = models.FloatField(null=True, blank=True)
+    city = models.CharField(max_length=1000, null=True, blank=True, help_text="The city it is from.")
+    latitude = models.FloatField(null=True, blank=True, help_text="Of its city.")
+    longitude = models.FloatField(null=True, blank=True, help_text="Of its city.")
     genres = models.JSONField(default=list, blank=True, help_text="Of MusicBrainz and Spotify, the most agreed first.")
     stored_at = models.DateTimeField(
         default=timezone.now, db_index=True, editable=False, help_text="When the row last changed."
@@ -239,14 +241,14 @@ class Album(models.Model):
     album_name = models.CharField(max_length=1000, null=True, blank=True, help_text="At Spotify.")
     album_type = models.CharField(max_length=50, null=True, blank=True, help_text="album, single, compilation …")
     artist_id = models.CharField(max_length=64, null=True, blank=True, help_text="Of its first artist at Spotify.")
-    artist_name = models.CharField(max_length=1000, null=True, blank=True)
-    artist_type = models.CharField(max_length=50, null=True, blank=True)
-    label = models.CharField(max_length=1000, null=True, blank=True)
-    genres = models.JSONField(default=list, blank=True)
-    popularity = models.IntegerField(null=True, blank=True)
+    artist_name = models.CharField(max_length=1000, null=True, blank=True, help_text="Its first artist at Spotify.")
+    artist_type = models.CharField(max_length=50, null=True, blank=True, help_text="artist.")
+    label = models.CharField(max_length=1000, null=True, blank=True, help_text="The company that published it.")
+    genres = models.JSONField(default=list, blank=True, help_text="At Spotify.")
+    popularity = models.IntegerField(null=True, blank=True, help_text="At Spotify, 0 to 100.")
     release_date = models.CharField(max_length=10, null=True, blank=True, help_text="A year, month or day.")
-    release_date_precision = models.CharField(max_length=10, null=True, blank=True)
-    total_tracks = models.IntegerField(null=True, blank=True)
+    release_date_precision = models.CharField(max_length=10, null=True, blank=True, help_text="year, month or day.")
+    total_tracks = models.IntegerField(null=True, blank=True, help_text="How many tracks it has.")
     fetched_at = models.DateTimeField(null=True, blank=True, help_text="When Spotify last described it.")
     gone_at = models.DateTimeField(null=True, blank=True, help_text="Since when Spotify does not know it any more.")
     stored_at = models.DateTimeField(
@@ -299,7 +301,12 @@ class Listen(StoredRecord):
     )
 
     artist_row = models.ForeignObject(
-        Artist, models.DO_NOTHING, from_fields=["artist_key"], to_fields=["artist_key"], related_name="listens"
+        Artist,
+        models.DO_NOTHING,
+        from_fields=["artist_key"],
+        to_fields=["artist_key"],
+        related_name="listens",
+        null=True,  # of plays whose artist is unknown: lists would leave them out
     )
 
     class Meta:

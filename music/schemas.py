@@ -12,7 +12,7 @@ from ingestion.fields import Identifier, PastTime, Record, StorableText, Tidy, W
 Name = Annotated[str, Field(max_length=1000), StorableText, Tidy]
 Id = Annotated[str, Field(max_length=64), StorableText, Tidy]
 Address = Annotated[str, Field(max_length=200), StorableText, Tidy]
-Milliseconds = Annotated[int, Field(ge=0, le=2**53), WholeNumber]
+Milliseconds = Annotated[int, Field(ge=0, le=2**53 - 1), WholeNumber]
 
 
 class ListenRecord(Record):
@@ -56,5 +56,5 @@ class ListenRecord(Record):
     @model_validator(mode="after")
     def _names_a_track(self) -> ListenRecord:
         if not self.track_id and not self.track_name:
-            raise PydanticCustomError("required", "needs track_id or track_name")
+            raise PydanticCustomError("required", "must have a track_id or a track_name")
         return self

@@ -8,6 +8,7 @@ from django.db.models import JSONField
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from enrichment.rows.filters import columns_of
 from ingestion.streams import all_streams, get
 from ingestion.validation import key_of
 from tests.api import api, new_key, refusal
@@ -31,6 +32,7 @@ def family() -> None:
         ("sessions", session()),
         ("feedback", feedback()),
         ("entries", dict(get("entries").example)),
+        ("listens", dict(get("listens").example)),
     ]:
         send(stream, record)
 
@@ -74,6 +76,10 @@ class TestRow:
                 "feedback_delay_hours",
             },
             "entries": {"entry_id", "film_id", "gone"},
+            "listens": {
+                *("listen_id", "artist_key", "hour", "weekday", "is_skip", "duplicate_of"),
+                *("country_code", "continent_code", "genres"),
+            },
         }
         for stream in all_streams():
             (row,) = client.get(f"/api/{stream.name}").json()["results"]
@@ -152,8 +158,9 @@ class TestFilters:
     def test_every_field_of_every_stream_is_a_filter(self, client: Client, family: None) -> None:
         for stream in all_streams():
             (row,) = client.get(f"/api/{stream.name}").json()["results"]
+            columns = {column.name: column.field for column in columns_of(stream)}
             for field, value in row.items():
-                if value is None and isinstance(stream.model._meta.get_field(field), JSONField):
+                if value is None and isinstance(columns[field], JSONField):
                     query = {f"has_{field}": "false"}
                 elif value is None:
                     query = {f"{field}_missing": "true"}

@@ -78,7 +78,7 @@ def domain_names() -> set[str]:
         names |= {name for field in readable.model._meta.concrete_fields for name in (field.name, field.attname)}
         names |= set(readable.related)
     shared = {field.name for field in StoredRecord._meta.get_fields()} | {"created_at", "updated_at", "derived_on"}
-    shared |= {"lookup_id"}  # which a domain's rows may have as the engine's do
+    shared |= {"lookup_id", "user_id", "gone_at", "is_complete"}  # which the engine's rows have as well
     return {name for name in names - shared if "_" in name}
 
 

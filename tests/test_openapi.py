@@ -20,6 +20,7 @@ from api.errors import CODES
 from api.schema import generator as openapi
 from api.schema.generator import TAGS, Generator
 from ingestion.streams import all_streams, get, readable_names
+from music.tests import factories as songs
 from tests.api import api, post, refusal
 from tests.records import send
 from tutoring.tests.factories import feedback, session, student, tutor
@@ -201,6 +202,9 @@ class TestRows:
         send("sessions", session(no_show=True, actual_start=None, actual_end=None))
         send("feedback", feedback(improvement_areas=None))
         send("entries", dict(get("entries").example))
+        send("listens", dict(get("listens").example))
+        songs.album("Dummy", songs.artist("Portishead", country_code="GB"))
+        songs.area("Bristol", country_code="GB", params="Bristol,GB")
         for name in readable_names():
             self.check(description, client, name)
 

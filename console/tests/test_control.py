@@ -212,5 +212,5 @@ class TestRetention:
             retention.create_run(by="test")
         Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": timezone.now()})
         viewer.get(RETENTION)
-        with django_assert_max_num_queries(44):
+        with django_assert_max_num_queries(52):
             viewer.get(RETENTION)

@@ -121,9 +121,9 @@ def test_dead_letters_by_code_and_age(viewer: Client) -> None:
     assert rows["invalid"] == ["1", "3", "4", "5"]
     assert rows["conflict"] == ["1", "1", "1", "1"]
     assert rows_of(text, 1) == {
-        "Code": ["tutors", "students", "sessions", "feedback", "entries"],
-        "invalid": ["5", "0", "0", "0", "0"],
-        "conflict": ["0", "1", "0", "0", "0"],
+        "Code": ["tutors", "students", "sessions", "feedback", "entries", "listens"],
+        "invalid": ["5", "0", "0", "0", "0", "0"],
+        "conflict": ["0", "1", "0", "0", "0", "0"],
     }
 
 
