@@ -125,14 +125,18 @@ class Desk:
 
 
 class Runner:
-    """Asks what is due of these providers (empty: all), in the thread that calls `run`."""
+    """Asks what is due of these providers (empty: all), in the thread that calls `run`; with a limit, about so many
+    questions: what is in its batches comes along.
+    """
 
-    def __init__(self, only: Collection[str] = ()) -> None:
+    def __init__(self, only: Collection[str] = (), limit: int | None = None) -> None:
         self._changed = threading.Event()
         self._stopping = threading.Event()
         chosen = [provider for provider in providers.all_providers() if not only or provider.name in only]
         self._desks = {provider.name: Desk(provider, self._changed.set) for provider in chosen}
         self._next_report = self._next_renewal = 0.0
+        self._left = math.inf if limit is None else limit
+        """Questions that may still be claimed."""
         self.counts: Counter[str] = Counter()
         """Requests, and answers by status, of this runner."""
 
@@ -141,14 +145,18 @@ class Runner:
         self._stopping.set()
         self._changed.set()
 
-    def run(self, until_idle: bool = False) -> None:
-        """Until `stop`, or until nothing is due within the next lease. Errors of the database are waited for."""
+    def run(self, until_idle: bool = False, on_round: Callable[[], object] = lambda: None) -> None:
+        """Until `stop`, or until nothing is due within the next lease. Errors of the database are waited for.
+
+        `on_round` is called by this thread, several times a second while questions are being answered.
+        """
         failures = 0
         while not self._stopping.is_set():
             self._changed.clear()
             try:
                 rest = self._round()
                 failures = 0
+                on_round()
                 if until_idle and self._is_idle():
                     break
             except Exception as error:
@@ -204,13 +212,15 @@ class Runner:
         for desk in looking:
             desk.next_look = now + LOOK
         for desk, state, clock in _states(looking):
-            wanted = desk.wanted
+            wanted = int(min(desk.wanted, self._left))
             if (
-                not _may_be_asked(desk, state, clock)
+                wanted <= 0
+                or not _may_be_asked(desk, state, clock)
                 or not Lookup.objects.due().filter(provider=desk.provider.name).exists()
             ):
                 continue
             found = claims.claim_trial(desk.provider) if state.away_since else claims.claim(desk.provider, wanted)
+            self._left -= len(found)
             if desk.ask(found) >= wanted:
                 desk.next_look = 0.0
 
@@ -230,6 +240,8 @@ class Runner:
         """Nothing is being asked, and nothing will be due within a lease: of what others have claimed, neither."""
         if any(desk.claimed for desk in self._desks.values()):
             return False
+        if self._left <= 0:
+            return True
         soon = Lookup.objects.filter(chosen_at=None, due_at__lte=Now() + lease())
         return not any(
             soon.filter(provider=desk.provider.name).exists()

@@ -70,6 +70,15 @@ class TestAnswers:
         assert len(server.arrivals) == 40
         assert LookupMinute.objects.aggregate(a=Sum("requests"), b=Sum("found")) == {"a": 40, "b": 40}
 
+    def test_a_limit_ends_it_and_the_rest_is_asked_next_time(self, declare: Declare, server: Server) -> None:
+        declare(url=server.url, ask=ask_server, threads=4)
+        want("oracle", "age", [f"k{n}" for n in range(20)])
+        left: list[int] = []
+        Runner(limit=6).run(until_idle=True, on_round=lambda: left.append(Lookup.objects.open().count()))
+        assert (len(server.arrivals), left[-1]) == (6, 14)
+        run()
+        assert set(statuses().values()) == {"found"}
+
     def test_what_is_not_known_is_asked_again_ever_more_rarely(self, declare: Declare, server: Server) -> None:
         declare(url=server.url, ask=ask_server)
         server.fail(error(404), times=None, when=asks("a"))
