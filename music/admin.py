@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.contrib.admin.utils import unquote
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from console.base import NewestPaginator, ReadOnlyAdmin
 from console.filters import FieldFilter, HiddenFilter, WarningsFilter, flag_filter
 from console.stored.admin import StoredRecordAdmin, badges, column
 from console.stored.rows import RowAdmin
 from console.templatetags.formatting import age, badge
 from ingestion.streams import Readable
-from ingestion.text import plain
-from music.models import Album, Area, Artist, Listen, Match
+from ingestion.text import plain, strip_unstorable
+from music.models import Album, Area, Artist, Listen, Listener, Match
+from music.pages.artist import ArtistPage
+from music.pages.filters import (
+    AlbumFilter,
+    ArtistFilter,
+    ContinentOfArtistFilter,
+    CountedFilter,
+    CountryOfArtistFilter,
+    FromFilter,
+    GenreFilter,
+    HourFilter,
+    ListenerFilter,
+    MbidFilter,
+    ToFilter,
+    TrackFilter,
+    WeekdayFilter,
+)
+from music.pages.listener import ListenerPage
 from music.streams import ALBUMS, AREAS, ARTISTS, LISTENS
 
 BADGES = {
@@ -25,20 +48,6 @@ BADGES = {
     Match.FAILED: "dead",
     Match.NOBODY: "stale",
 }
-
-
-class ListenerFilter(HiddenFilter):
-    title = "listener"
-    parameter_name = "user_id"
-
-
-class ArtistFilter(HiddenFilter):
-    title = "artist"
-    parameter_name = "artist_key"
-
-
-class AlbumFilter(HiddenFilter):
-    title = parameter_name = "album"
 
 
 class CountryFilter(HiddenFilter):
@@ -65,7 +74,13 @@ class ListenAdmin(StoredRecordAdmin):
     search_lookups = ("user_id__exact",)
     search_help_text = "ID or its beginning, or the listener"
     list_display = ("listen_id", column("user_id", "listener"), "played_at", "track", "artist_", "notes")
-    list_filter = (ListenerFilter, ArtistFilter, AlbumFilter, flag_filter("is_skip", "skipped"), WarningsFilter)
+    list_filter = (
+        *(ListenerFilter, ArtistFilter, MbidFilter, AlbumFilter, TrackFilter, GenreFilter),
+        *(CountryOfArtistFilter, ContinentOfArtistFilter, FromFilter, ToFilter, HourFilter, WeekdayFilter),
+        flag_filter("is_skip", "skipped"),
+        CountedFilter,
+        WarningsFilter,
+    )
 
     @admin.display(description="track")
     def track(self, listen: Listen) -> str:
@@ -82,6 +97,43 @@ class ListenAdmin(StoredRecordAdmin):
         )
 
 
+@admin.register(Listener)
+class ListenerAdmin(ReadOnlyAdmin):
+    """The page of one has the charts of a listening history."""
+
+    ordering = ["user_id"]
+    paginator = NewestPaginator
+    search_fields = ["user_id__startswith"]
+    search_help_text = "Listener, or the beginning of the name"
+    list_display = ("user_id", "client_", "created_at", "plays")
+
+    @admin.display(description="from")
+    def client_(self, listener: Listener) -> str:
+        return plain(listener.client)
+
+    @admin.display(description="plays")
+    def plays(self, listener: Listener) -> SafeString:
+        page = f"{reverse('admin:music_listen_changelist')}?{urlencode({'user_id': listener.pk})}"
+        return format_html('<a href="{}">plays</a>', page)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        self.require_safe_method(request)
+        listener = self.get_object(request, strip_unstorable(unquote(object_id)))
+        if listener is None or not self.has_view_permission(request):
+            return super().change_view(request, object_id)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Listening history of {plain(listener.pk)}",
+            "opts": self.opts,
+            "row": listener,
+            "list_page": reverse("admin:music_listener_changelist"),
+            **ListenerPage(request, listener).context(),
+        }
+        return TemplateResponse(request, "admin/music/listener.html", context)
+
+
 class StoredAtAdmin(RowAdmin):
     @admin.display(description="stored")
     def stored(self, row: Artist | Album | Area) -> SafeString | str:
@@ -94,10 +146,26 @@ class ArtistAdmin(StoredAtAdmin):
     search_lookups = ("name__contains_any_case",)
     search_help_text = "Key or its beginning, or part of the name"
     list_display = ("name_", "plays", "match_", "how", "country_code", "city", "stored")
-    list_filter = (MatchFilter, CountryFilter, ContinentFilter)
+    list_filter = (MatchFilter, CountryFilter, ContinentFilter, GenreFilter)
 
     def get_readable(self) -> Readable:
         return ARTISTS
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        self.require_safe_method(request)
+        artist = self.find(request, object_id)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": plain(str(artist)),
+            "opts": self.opts,
+            "row": artist,
+            "badge": self.match_(artist),
+            "list_page": self.page("changelist", query=request.GET.get("_changelist_filters", "")),
+            **ArtistPage(request, artist).context(),
+        }
+        return TemplateResponse(request, "admin/music/artist.html", context)
 
     @admin.display(description="name")
     def name_(self, artist: Artist) -> str:

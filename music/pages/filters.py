@@ -1,0 +1,144 @@
+"""Filters of the lists of plays and artists; most are set by links from charts."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from console.filters import FieldFilter, HiddenFilter, HiddenNumberFilter
+from music.listens import FIRST_BELIEVED
+from music.models import Album, ArtistGenre
+from music.pages.months import MONTH, add
+
+
+class ListenerFilter(HiddenFilter):
+    title = "listener"
+    parameter_name = "user_id"
+
+
+class ArtistFilter(HiddenFilter):
+    title = "artist"
+    parameter_name = "artist_key"
+
+
+class ArtistRelatedFilter(HiddenFilter):
+    """Of plays: by a column of their artist."""
+
+    field: str
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(**{f"artist_row__{self.field}": self.value()}) if self.value() else queryset
+
+
+class MbidFilter(ArtistRelatedFilter):
+    title = "artist at MusicBrainz"
+    parameter_name = field = "mbid"
+
+
+class CountryOfArtistFilter(ArtistRelatedFilter):
+    title = "country"
+    parameter_name = field = "country_code"
+
+
+class ContinentOfArtistFilter(ArtistRelatedFilter):
+    title = "continent"
+    parameter_name = field = "continent_code"
+
+
+class GenreFilter(HiddenFilter):
+    """Of plays and of artists, which both have the artist's key."""
+
+    title = parameter_name = "genre"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        return queryset.filter(artist_key__in=ArtistGenre.objects.filter(genre=self.value()).values("artist"))
+
+
+class AlbumFilter(HiddenFilter):
+    """By its ID at Spotify; of an album without one, by its name and artist."""
+
+    title = "album"
+    parameter_name = "album_key"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        key = self.value() or ""
+        if not key.startswith("name-"):
+            return queryset.filter(album_id=key) if key else queryset
+        album = Album.objects.filter(pk=key).first()
+        return queryset.filter(album=album.name, artist_key=album.artist_key) if album else queryset.none()
+
+
+class TrackFilter(HiddenFilter):
+    title = "track"
+    parameter_name = "track_key"
+
+
+class HourFilter(HiddenNumberFilter):
+    title = parameter_name = "hour"
+
+
+class WeekdayFilter(HiddenNumberFilter):
+    title = "weekday (0 is Monday)"
+    parameter_name = "weekday"
+
+
+class MonthFilter(HiddenFilter):
+    """By months of TIME_ZONE; anything but a month matches nothing."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if not value:
+            return queryset
+        return (
+            self.limit(queryset, date.fromisoformat(f"{value}-01")) if re.fullmatch(MONTH, value) else queryset.none()
+        )
+
+    def limit(self, queryset: QuerySet[Any], month: date) -> QuerySet[Any]:
+        raise NotImplementedError
+
+
+class FromFilter(MonthFilter):
+    title = "first month"
+    parameter_name = "from"
+
+    def limit(self, queryset: QuerySet[Any], month: date) -> QuerySet[Any]:
+        return queryset.filter(played_at__gte=_midnight(month))
+
+
+class ToFilter(MonthFilter):
+    title = "last month"
+    parameter_name = "to"
+
+    def limit(self, queryset: QuerySet[Any], month: date) -> QuerySet[Any]:
+        return queryset.filter(played_at__lt=_midnight(add(month, 1)))
+
+
+class CountedFilter(FieldFilter):
+    """Charts leave out duplicates, and plays before 2000."""
+
+    title = "in charts"
+    parameter_name = "counted"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "yes"), ("no", "no")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        counted = {"duplicate_of": None, "played_at__gte": FIRST_BELIEVED}
+        match self.value():
+            case "yes":
+                return queryset.filter(**counted)
+            case "no":
+                return queryset.exclude(**counted)
+            case unknown:
+                return queryset.none() if unknown else queryset
+
+
+def _midnight(day: date) -> datetime:
+    return timezone.make_aware(datetime(day.year, day.month, day.day))  # noqa: DTZ001 (made aware here)
