@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from standins.server import Fault, Request, Response, Server, error
+from standins.server import Fault, Request, Response, Server, child_options, error, serve_child
 
 MAX_RESOURCES = 100
 INCLUDED = {
@@ -349,3 +349,9 @@ _ROUTES = {
 def start(musicbrainz: MusicBrainz) -> Server:
     """A stand-in in threads of this process, to be used as a context manager."""
     return Server(musicbrainz)
+
+
+if __name__ == "__main__":
+    from standins.music import at_musicbrainz
+
+    serve_child(at_musicbrainz(), child_options(__doc__).parse_args())

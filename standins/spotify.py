@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from standins.server import Fault, Request, Response, Server, error
+from standins.server import Fault, Request, Response, Server, child_options, error, serve_child
 
 MAX_IDS = {"artists": 50, "albums": 20, "tracks": 50}
 ONLY_WITH_EXTENDED_QUOTA = ("popularity", "followers", "label")
@@ -209,3 +209,9 @@ def too_fast(seconds: int = 3) -> Fault:
 def start(spotify: Spotify) -> Server:
     """A stand-in in threads of this process, to be used as a context manager."""
     return Server(spotify)
+
+
+if __name__ == "__main__":
+    from standins.music import at_spotify
+
+    serve_child(at_spotify(), child_options(__doc__).parse_args())

@@ -1,5 +1,6 @@
 """`manage.py run`, which is what `make run` starts: in a copy of the project, with a port and a database of its own."""
 
+import json
 import re
 import shlex
 import shutil
@@ -11,6 +12,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -96,6 +98,29 @@ def _films(screen: str) -> str:
     return found[1]
 
 
+def _music(screen: str) -> str:
+    """The address of a listener of the demo."""
+    found = re.search(r"^  Music +(http://\S+)$", screen, re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def _assert_music_is_looked_up(screen: str, login: dict[str, str]) -> None:
+    assert f"{login['TUTORMAX_URL']}/admin/music/listener/" in _music(screen)
+    wait_until(lambda: not _rows("artists?match=open", login), "the artists of the demo are looked up", timeout=180)
+    (first_artist, *_) = _rows("artists?match=found&country_code_missing=false", login)
+    assert first_artist["genres"] and first_artist["continent_code"]
+    assert {artist["name"] for artist in _rows("artists?match=ambiguous", login)} == {"Juniper", "Mirage", "Nord"}
+
+
+def _rows(path: str, login: dict[str, str]) -> list[dict[str, Any]]:
+    headers = {"Authorization": f"Api-Key {login['TUTORMAX_API_KEY']}"}
+    request = urllib.request.Request(f"{login['TUTORMAX_URL']}/api/{path}", headers=headers)
+    with urllib.request.urlopen(request) as response:
+        found: list[dict[str, Any]] = json.load(response)["results"]
+    return found
+
+
 def _page(url: str) -> str:
     with urllib.request.urlopen(url) as response:
         return str(response.read().decode())
@@ -148,6 +173,7 @@ def test_the_first_start_shows_the_demo_and_the_second_keeps_it(
     wait_until(lambda: "All films looked up" in _page(films), "the films of the demo are looked up")
     assert "Demo data, not from TMDB." in _page(films)
     assert _page(films).count('id="ambiguous"') == _page(films).count('id="not_found"') == 1
+    _assert_music_is_looked_up(screen, login)
     _end(first, signal.SIGINT)
     assert first.log().endswith("Stopped.\n")
 
@@ -163,8 +189,11 @@ def test_the_first_start_shows_the_demo_and_the_second_keeps_it(
     _end(second, signal.SIGTERM)
 
 
-@pytest.mark.parametrize("environment", [{"DEMO": "no"}, {"DEMO": "yes", "TMDB_API_KEY": "0123456789abcdef" * 2}])
-def test_nothing_stands_in_for_tmdb_unasked(
+REAL = {"TMDB_API_KEY": "0123456789abcdef" * 2, "MUSICBRAINZ_CONTACT": "a@example.org"}
+
+
+@pytest.mark.parametrize("environment", [{"DEMO": "no"}, {"DEMO": "yes", **REAL}])
+def test_nothing_stands_in_for_others_unasked(
     start: Start, new_database: NewDatabase, environment: dict[str, str]
 ) -> None:
     database = new_database()
@@ -174,7 +203,8 @@ def test_nothing_stands_in_for_tmdb_unasked(
             " VALUES ('tutors', 'x', '', 1, 1, now(), '[]', '[]')"
         )
     process = start(PORT=str(free_port()), DATABASE_URL=database, **environment)
-    assert "  Films " not in _running(process)
+    screen = _running(process)
+    assert "  Films " not in screen and "  Music " not in screen
     assert not any("standins" in " ".join(each.cmdline()) for each in _family(process))
     _end(process, signal.SIGTERM)
 

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import sys
-import urllib.request
-from dataclasses import dataclass
-from urllib.parse import urlencode
-
 from django.conf import settings
-from django.core.management.base import CommandError
 
 from enrichment.lookups import ask_again
 from enrichment.lookups.models import Lookup
@@ -17,28 +10,16 @@ from movies import tmdb
 from movies.models import Library
 from standins.export import name_of_export, write_export
 from tutormax.runner.credentials import Credentials
-from tutormax.runner.supervisor import Child
+from tutormax.runner.stand_ins import StandIns, stand_in, upload
 
 LIBRARY = "demo"
 ANY_KEY = "demo"
 """The stand-in takes any key."""
 
 
-@dataclass(frozen=True)
-class StandIn:
-    """The server, and the settings by which web server and workers ask it in place of TMDB."""
-
-    child: Child
-    environment: dict[str, str]
-
-
-def stand_in() -> StandIn:
-    port = free_port()
-    command = (sys.executable, "-m", "standins.tmdb", f"--port={port}")
-    child = Child(
-        "The stand-in for TMDB", command, settings.RUN_DIR / "tmdb.log", {"PYTHONPATH": str(settings.BASE_DIR)}
-    )
-    return StandIn(child, {"TMDB_URL": f"http://127.0.0.1:{port}", "TMDB_API_KEY": ANY_KEY})
+def stand_ins() -> StandIns:
+    child, address = stand_in("TMDB")
+    return StandIns([child], {"TMDB_URL": address, "TMDB_API_KEY": ANY_KEY})
 
 
 def note_source(name: str) -> None:
@@ -49,23 +30,9 @@ def note_source(name: str) -> None:
     marker.write_text(name)
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 def upload_export(login: Credentials) -> None:
-    """Uploads the made-up export; again, it is the same upload."""
     file = write_export(settings.RUN_DIR / name_of_export())
-    query = urlencode({"library": LIBRARY, "name": file.name})
-    headers = {"Authorization": f"Api-Key {login.api_key}", "Content-Type": "application/octet-stream"}
-    request = urllib.request.Request(f"{login.url}/api/uploads?{query}", file.read_bytes(), headers)  # noqa: S310
-    try:
-        with urllib.request.urlopen(request, timeout=60):  # noqa: S310
-            pass
-    except OSError as error:
-        raise CommandError(f"The films of the demo could not be uploaded: {error}") from None
+    upload(login, file, "films", library=LIBRARY)
 
 
 def link(url: str) -> str:

@@ -35,7 +35,7 @@ class Counts:
 
     posted: int
     in_files: int
-    """Of those posted, the rows of uploads: the films of the demo."""
+    """Of those posted, the rows of uploads: the films and plays of the demo."""
     inserted: int
     updated: int
     stale: int
@@ -62,13 +62,13 @@ def counts() -> Counts:
     return counts
 
 
-def screen(login: Credentials, counts: Counts, films: str) -> str:
-    """`films` is the address of the demo's library; empty: there is none."""
-    lines = ["", "TutorMax is running.", "", *_places(login, films), "", *_table(counts), ""]
+def screen(login: Credentials, counts: Counts, films: str, music: str) -> str:
+    """`films` is the address of the demo's library, `music` of its listener; empty: there is none."""
+    lines = ["", "TutorMax is running.", "", *_places(login, films, music), "", *_table(counts), ""]
     return "\n".join([*lines, "Press Ctrl-C to stop.", ""])
 
 
-def _places(login: Credentials, films: str) -> list[str]:
+def _places(login: Credentials, films: str, music: str) -> list[str]:
     password = login.admin_password if login.password_is_valid() else "changed by you"
     post = ("curl", "-H", f"Authorization: Api-Key {login.api_key}", "-H", "Content-Type: application/json")
     return [
@@ -77,6 +77,7 @@ def _places(login: Credentials, films: str) -> list[str]:
         f"  API       {login.url}/api/sessions (in a browser: log in to the admin first)",
         f"            key {login.api_key}",
         *([f"  Films     {films}"] if films else []),
+        *([f"  Music     {music}"] if music else []),
         f"  Docs      {login.url}/guide, API reference at {login.url}/docs",
         f"  Files     data and logs in {settings.RUN_DIR}: credentials.env, web.log, qcluster.log",
         "",
@@ -92,6 +93,6 @@ def _table(counts: Counts) -> list[str]:
     width = len(str(counts.posted))
     lines = [f"  {name:9} {number:{width}}" for name, number in rows.items()]
     if counts.in_files:
-        lines.append(f"  {counts.in_files} of those posted are rows of uploaded files, such as films")
+        lines.append(f"  {counts.in_files} of those posted are rows of uploaded files, such as films and plays")
     by_code = ", ".join(f"{code} {number}" for code, number in counts.dead_by_code.items())
     return ["  Records", *lines, *([f"  dead by code: {by_code}"] if by_code else [])]

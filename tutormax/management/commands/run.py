@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from ingestion.models import Delivery
 from tutormax import env
-from tutormax.runner import credentials, films
+from tutormax.runner import credentials, films, music
 from tutormax.runner.credentials import Credentials
+from tutormax.runner.stand_ins import StandIns
 from tutormax.runner.summary import counts, progress, screen
 from tutormax.runner.supervisor import Child, stop
 
@@ -55,12 +56,10 @@ class Command(BaseCommand):
         check_port(settings.PORT)
         self.say("Preparing the database …")
         login = prepare(f"http://127.0.0.1:{settings.PORT}")
-        tmdb = films.stand_in() if is_demo() and not settings.TMDB_API_KEY else None
-        if tmdb or settings.TMDB_API_KEY:
-            films.note_source("stand-in" if tmdb else "TMDB")
-        environment = tmdb.environment if tmdb else {}
+        stand_ins = self.stand_ins()
+        environment = {name: value for each in stand_ins for name, value in each.environment.items()}
         web = web_server(environment)
-        children = [web, cluster(environment), *([tmdb.child] if tmdb else [])]
+        children = [web, cluster(environment), *(child for each in stand_ins for child in each.children)]
         try:
             for child in children:
                 child.start()
@@ -68,7 +67,7 @@ class Command(BaseCommand):
             if demo_is_wanted(login):
                 self.post_demo(login)
             self.wait_for_work(children)
-            self.say(screen(login, counts(), films.link(login.url)))
+            self.say(screen(login, counts(), films.link(login.url), music.link(login.url)))
             connection.close()
             while True:
                 self.restart_dead(children)
@@ -78,6 +77,17 @@ class Command(BaseCommand):
             raise
         finally:
             stop(children, self.say)
+
+    def stand_ins(self) -> list[StandIns]:
+        """Of the demo, for the services that no setting names."""
+        found = []
+        if is_demo() and not settings.TMDB_API_KEY:
+            found.append(films.stand_ins())
+        if found or settings.TMDB_API_KEY:
+            films.note_source("stand-in" if found else "TMDB")
+        if is_demo() and not music.has_providers():
+            found.append(music.stand_ins())
+        return found
 
     def restart_dead(self, children: list[Child]) -> None:
         for child in children:
@@ -96,6 +106,9 @@ class Command(BaseCommand):
         self.say(f"The faults are listed in {report}.")
         self.say("Uploading a made-up export of films …")
         films.upload_export(login)
+        if not music.has_providers():
+            self.say("Uploading made-up listening histories …")
+            music.upload_histories(login)
         demo_marker().unlink()
 
     def wait_for_work(self, children: list[Child]) -> None:
