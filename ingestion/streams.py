@@ -112,7 +112,7 @@ class Layout:
     """Why such a file is not read; empty: it is."""
     members: tuple[str, ...] = ()
     """In place of `header`, of JSON and NDJSON: members that the first object has, all of them, inner ones with a point
-    (track_metadata.track_name).
+    (person.name).
     """
     items: str = ""
     """Of JSON and NDJSON: the member of each object that is the list of items, an inner one with a point; empty: the
