@@ -87,7 +87,7 @@ class Bench:
             status, answer = self.send(again, file)
             assert status == 201, answer
             url = f"/api/uploads/{answer['uploads'][0]['id']}"
-            print(f"sent again: {status}, {answer['uploads'][0]['rows']:,} rows")
+            print(f"sent again: {status}, {answer['uploads'][0]['total']:,} rows")
             done = "all is processed"
             wait_until(lambda: self.ask(again, url)["status"] == "completed", done, timeout=3600, every=2)
             self.check(self.ask(again, url), rows)
@@ -97,6 +97,11 @@ class Bench:
         print(f"{rows:,} rows = " + " + ".join(f"{told[name]:,} {name}" for name in names))
         assert rows == told["total"] == sum(told[name] for name in names)
         with psycopg.connect(self.database_url) as connection:
+            size = connection.execute(
+                "SELECT sum(size), sum(pg_column_size(body)) FROM ingestion_delivery WHERE upload_id = %s", [told["id"]]
+            ).fetchone()
+            assert size
+            print(f"kept as {size[0] / rows:.0f} bytes of JSON a row, deflated to {size[1] / rows:.0f}")
             kept = connection.execute(
                 "SELECT first_row, count FROM ingestion_delivery WHERE upload_id = %s ORDER BY id", [told["id"]]
             ).fetchall()

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import QuerySet
+from django.db.models import Case, F, QuerySet, When
 from django.db.models.functions import Length, Substr
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -68,7 +68,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
         queryset = Delivery.objects.defer("body")
         if request.resolver_match and request.resolver_match.url_name == "ingestion_delivery_change":
             # No more than the page shows of a body of up to 32 MB.
-            return queryset.annotate(start_of_body=Substr("body", 1, MAX_DISPLAYED), length=Length("body"))
+            length = Case(When(is_deflated=True, then=F("size")), default=Length("body"))
+            return queryset.annotate(start_of_body=Substr("body", 1, MAX_DISPLAYED), length=length)
         return queryset.defer("body", "refused")
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
@@ -161,7 +162,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="body")
     def as_sent(self, delivery: Any) -> SafeString:
-        text = bytes(delivery.start_of_body).decode("utf-8", "replace")
+        text = delivery.beginning(bytes(delivery.start_of_body), MAX_DISPLAYED).decode("utf-8", "replace")
         if delivery.length <= MAX_DISPLAYED and delivery.format != Delivery.Format.NDJSON:
             text = _prettier(text)
         rest = delivery.length - MAX_DISPLAYED

@@ -43,6 +43,28 @@ def unpack(body: bytes, limit: int) -> bytes:
     return unpacked
 
 
+def deflate(body: bytes) -> bytes:
+    """A body as it is kept where it has many records that are alike."""
+    return zlib.compress(body, 1)
+
+
+def inflate(kept: bytes, size: int) -> bytes:
+    """The body of so many bytes that was deflated; more than that are never in memory. ValueError if it is another."""
+    unpacking = zlib.decompressobj()
+    try:
+        body = unpacking.decompress(kept, size + 1)
+    except zlib.error as error:
+        raise ValueError(f"The body cannot be unpacked: {error}.") from None
+    if len(body) != size or not unpacking.eof:
+        raise ValueError(f"The body does not unpack to {size} bytes.")
+    return body
+
+
+def inflate_start(kept: bytes, limit: int) -> bytes:
+    """The first bytes, at most so many, of a body of which the beginning is given as it was deflated."""
+    return zlib.decompressobj().decompress(kept, limit)
+
+
 def parse_json(body: bytes, depth: int = MAX_DEPTH) -> Any:
     """The value that `body` holds, nested no deeper than `depth`. Raises ParseError with a message for the client, and
     TooLarge where it would take far more memory than bytes.

@@ -40,11 +40,13 @@ def containing(pks: Sequence[int], keys: Iterable[str]) -> list[Delivery]:
         json.dumps(key, ensure_ascii=escaped).encode("utf-8", "replace") for key in keys for escaped in (True, False)
     }
     contains = Q()
-    deliveries = Delivery.objects.filter(pk__in=pks)
+    deliveries = Delivery.objects.filter(pk__in=pks).defer("refused", "answer")
+    deflated = deliveries.filter(is_deflated=True)
+    found = [delivery for delivery in deflated if any(text in delivery.content for text in encoded)]
     for number, text in enumerate(sorted(encoded)):
         deliveries = deliveries.alias(**{f"position_{number}": BytesPosition(F("body"), Value(text))})
         contains |= Q(**{f"position_{number}__gt": 0})
-    return list(deliveries.filter(contains).defer("body", "refused", "answer"))
+    return found + list(deliveries.filter(contains, is_deflated=False).defer("body"))
 
 
 def newest_containing(deliveries: QuerySet[Delivery], key: str) -> Delivery | None:
@@ -67,7 +69,7 @@ def keys_of(stream: Stream) -> set[str]:
         records, space = records - count, space - size
         if records < 0 or space < 0:
             break
-        body, fmt = Delivery.objects.values_list("body", "format").get(pk=pk)
-        items = parse_accepted(bytes(body), ndjson=fmt == Delivery.Format.NDJSON)
+        delivery = Delivery.objects.only("body", "is_deflated", "size", "format").get(pk=pk)
+        items = parse_accepted(delivery.content, ndjson=delivery.format == Delivery.Format.NDJSON)
         keys.update(filter(None, (key_of(stream, item) for item in items)))
     return keys

@@ -46,7 +46,6 @@ def accept(
             client=client,
             format=fmt,
             body=body,
-            size=len(body),
             refused=ascii_json(checked.refused),
             count=checked.count,
             **columns,

@@ -88,8 +88,7 @@ def _next_part(delivery: Delivery) -> list[Item]:
 
 
 def _sent_items(delivery: Delivery) -> list[Item]:
-    body = bytes(delivery.body)
-    payloads = parse_accepted(body, ndjson=delivery.format == Delivery.Format.NDJSON)
+    payloads = parse_accepted(delivery.content, ndjson=delivery.format == Delivery.Format.NDJSON)
     refused, is_of_file = delivery.refused_positions, delivery.upload_id is not None
     return [
         Item(delivery, position, payload, (delivery.received_at, delivery.pk, position), is_of_file)

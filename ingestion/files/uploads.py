@@ -265,7 +265,7 @@ def _store(upload: Upload, chunk: Chunk, first_row: int) -> None:
             client=upload.client,
             format=Delivery.Format.NDJSON,
             body=chunk.body,
-            size=len(chunk.body),
+            deflated=True,
             count=chunk.count,
             upload=upload,
             first_row=first_row,
