@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from django.db import connection
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from tests.servers import PATIENCE, PostgreSQL, manage
@@ -98,6 +99,16 @@ def django_db_modify_db_settings() -> None:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     file = f"{os.environ['TEST_DIRECTORY']}/test_{worker}.sqlite3"
     connection.settings_dict["TEST"]["NAME"] = file if on_sqlite() else f"test_{worker}"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    from tests.cleaning import cleaning
+
+    with contextlib.ExitStack() as stack:
+        with django_db_blocker.unblock():
+            stack.enter_context(cleaning())
+        yield
 
 
 @pytest.fixture(scope="session")
