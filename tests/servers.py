@@ -18,7 +18,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import psycopg
 
@@ -204,24 +204,39 @@ def as_user(user: pwd.struct_passwd) -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
+class Started(Protocol):
+    """What tests use of subprocess.Popen."""
+
+    pid: int
+    returncode: int | Any
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int, /) -> None: ...
+
+
 class Process:
     """A command in a process group of its own, its output in a file, ended with the test run at the latest."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], cwd: Path = ROOT) -> None:
         descriptor, self.output = tempfile.mkstemp(prefix="tutormax-test-")
-        guard().add("file", self.output)
-        self.popen = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=descriptor,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
         os.close(descriptor)
+        guard().add("file", self.output)
+        self.popen = self._start(command, environment, output=self.output, cwd=cwd)
         self._log: str | None = None
         guard().add("group", self.popen.pid)
+
+    def _start(self, command: Sequence[str], environment: Mapping[str, str], *, output: str, cwd: Path) -> Started:
+        with open(output, "wb") as file:
+            return subprocess.Popen(
+                command,
+                cwd=cwd,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -244,7 +259,7 @@ class Process:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.popen.wait(timeout)
         self.kill()
-        return self.popen.returncode
+        return int(self.popen.returncode)
 
     def kill(self) -> None:
         """SIGKILL to the whole group: a crash of the machine, as far as these processes can tell."""
