@@ -69,6 +69,14 @@ class ExcelFileBody(FileBody):
     media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
+class ParquetFileBody(FileBody):
+    media_type = "application/vnd.apache.parquet"
+
+
+class XParquetFileBody(FileBody):
+    media_type = "application/x-parquet"
+
+
 class BinaryFileBody(FileBody):
     media_type = "application/octet-stream"
 
@@ -94,7 +102,7 @@ class FilesView(ApiView):
 
     model = Upload
     parser_classes = [
-        *(MultiPartParser, FileBody, NdjsonFileBody, JsonFileBody, ExcelFileBody),
+        *(MultiPartParser, FileBody, NdjsonFileBody, JsonFileBody, ExcelFileBody, ParquetFileBody, XParquetFileBody),
         *(BinaryFileBody, GzipFileBody, XGzipFileBody, ZipFileBody, XZipFileBody),
     ]
 
@@ -163,12 +171,12 @@ class UploadsView(FilesView, ListView):
     def post(self, request: Request) -> Response:
         """Upload one or more files of records.
 
-        CSV and NDJSON of any size, JSON up to the limit of other bodies; each optionally gzipped. 201 means that the
-        whole file is durably stored; invalid rows become dead letters. If there is no answer, send the same file again:
-        if it had not arrived completely, nothing was stored and it starts over; if the server stopped while storing it,
-        it continues from there. A file that was already imported is rejected (409), unless `again` is set. If one of
-        several files is new or unfinished, the others are not rejected but returned as they are, so that an interrupted
-        form can be sent again unchanged.
+        CSV, NDJSON and Parquet of any size, JSON up to the limit of other bodies; each optionally gzipped. 201
+        means that the whole file is durably stored; invalid rows become dead letters. If there is no answer,
+        send the same file again: if it had not arrived completely, nothing was stored and it starts over; if
+        the server stopped while storing it, it continues from there. A file that was already imported is
+        rejected (409), unless `again` is set. If one of several files is new or unfinished, the others are not
+        rejected but returned as they are, so that an interrupted form can be sent again unchanged.
 
         The export of another system, as a ZIP archive or as several of its files in one form, is one upload, whose
         `parts` are its files. Which kind of file each is, its path and its header tell; where they do not, the answer

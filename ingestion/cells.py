@@ -48,6 +48,16 @@ def kinds_of(schema: type[BaseModel]) -> dict[str, Kind]:
     return {name: _kind(_by_type(field, definitions)) for name, field in fields.items()}
 
 
+def days_of(schema: type[BaseModel]) -> set[str]:
+    """The fields that are days without a time."""
+    definitions, fields = _described(schema)
+    return {
+        name
+        for name, field in fields.items()
+        if any(option.get("format") == "date" for option in _by_type(field, definitions).values())
+    }
+
+
 def _described(schema: type[BaseModel]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     described = schema.model_json_schema()
     return described.get("$defs", {}), described["properties"]

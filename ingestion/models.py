@@ -230,6 +230,7 @@ class Upload(models.Model):
         NDJSON = "ndjson", "NDJSON"
         JSON = "json", "JSON"
         XLSX = "xlsx", "Excel"
+        PARQUET = "parquet", "Parquet"
         SET = "set", "set of files"
 
     part_of = models.ForeignKey("self", models.CASCADE, null=True, related_name="parts", db_index=False)

@@ -17,7 +17,9 @@ from ingestion.cells import cell_of
 from ingestion.streams import all_streams, kinds, names, upload_fields
 from ingestion.text import first_message
 
-Encoding = Annotated[str, Field(description="UTF-8, UTF-16 or Windows-1252: how the file is read. Empty for Excel.")]
+Encoding = Annotated[
+    str, Field(description="UTF-8, UTF-16 or Windows-1252: how the file is read. Empty for Excel and Parquet.")
+]
 Ignored = Annotated[list[str], Field(description="Columns, or fields of objects, that the stream does not have.")]
 SharedKeys = Annotated[
     Count, Field(description="Rows with a key that another row of the file has, too. The newest row is stored.")
@@ -149,7 +151,11 @@ class PreviewGroup(TypedDict):
 
 class PreviewRow(TypedDict):
     row: Annotated[
-        int, Field(ge=1, description="Row as a spreadsheet counts: the header is row 1. Line of NDJSON, item of JSON.")
+        int,
+        Field(
+            ge=1,
+            description="As a spreadsheet counts: the header is row 1. Line of NDJSON, item of JSON, row of Parquet.",
+        ),
     ]
     id: Id
     valid: bool
@@ -161,8 +167,8 @@ class Preview(TypedDict):
     name: str
     stream: str
     kind: Annotated[str | None, Field(description="Which kind of another system's files it is; else null.")]
-    format: Literal["csv", "ndjson", "json", "xlsx"]
-    columns: Annotated[list[PreviewColumn], Field(description="The columns of CSV and Excel; else empty.")]
+    format: Literal["csv", "ndjson", "json", "xlsx", "parquet"]
+    columns: Annotated[list[PreviewColumn], Field(description="The columns of CSV, Excel and Parquet; else empty.")]
     missing_fields: Annotated[
         list[str], Field(description="Required fields that no row has; if any, the file would be rejected.")
     ]
@@ -406,6 +412,9 @@ BODIES = {
     ),
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": Body(
         description="An Excel workbook (.xlsx): the first sheet, or `sheet`, with a header."
+    ),
+    "application/vnd.apache.parquet": Body(
+        description="Parquet with the fields as columns. Times without a zone are UTC. Also `application/x-parquet`."
     ),
     "application/zip": Body(description="An archive of files that another system has exported."),
     "application/octet-stream": Body(

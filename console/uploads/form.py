@@ -54,7 +54,7 @@ class FilesField(forms.FileField):
 class UploadForm(DecisionForm):
     file = FilesField(
         allow_empty_file=True,
-        help_text="CSV or Excel (.xlsx) with a header row, NDJSON or JSON; optionally gzipped (.gz). "
+        help_text="CSV or Excel (.xlsx) with a header row, Parquet, NDJSON or JSON; optionally gzipped (.gz). "
         "Or the export of another system: its ZIP archive, or its files together.",
     )
     stream = forms.ChoiceField(
@@ -73,7 +73,8 @@ class UploadForm(DecisionForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name in streams.upload_fields():
-            text = "Of all records of an exported file. Empty = a new one."
+            is_made = any(stream.upload_fields.get(name) for stream in streams.all_streams())
+            text = f"Of all records of an exported file. Empty = {'a new one' if is_made else 'as the file tells'}."
             self.fields[name] = forms.CharField(required=False, max_length=64, help_text=text)
         self.order_fields([*self.field_order, *streams.upload_fields(), "clear_missing", "again"])
         self.hide_kind()

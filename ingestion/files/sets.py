@@ -203,7 +203,9 @@ def _single(sent: SentFile, options: Options, opened: ExitStack) -> RecordFile:
 
 
 def _candidates_for(source: SourceFile, options: Options) -> list[Candidate]:
-    """What the sender says that it is, and what it may be by its format."""
+    """What the sender says that it is, and what it may be by its format. No other system exports Parquet."""
+    if source.format == Format.PARQUET:
+        return []
     candidates = of_format(options.candidates, is_table=source.format in (Format.CSV, Format.XLSX))
     named = [each for each in options.candidates if options.kind and each.layout.kind == options.kind]
     return list({id(each): each for each in (*named, *candidates)}.values())

@@ -25,8 +25,8 @@ CLIENT = "command"
 
 class Command(BaseCommand):
     help = (
-        "Imports files of records (CSV, Excel, NDJSON or JSON, also gzipped), or the export of another system (a ZIP "
-        "archive, or its files). After a crash, run it again to resume."
+        "Imports files of records (CSV, Excel, Parquet, NDJSON or JSON, also gzipped), all files of a folder, or the "
+        "export of another system (a ZIP archive, or its files). After a crash, run it again to resume."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -79,6 +79,7 @@ class Command(BaseCommand):
 
     def open(self, paths: Sequence[Path], opened: TemporaryFiles) -> list[SentFile]:
         """Several files are called by their paths below the folder that they have in common, which tell their kinds."""
+        paths = [file for path in paths for file in files_in(path)]
         folder = Path(os.path.commonpath([path.absolute().parent for path in paths]))
         sent = []
         for path in paths:
@@ -169,3 +170,14 @@ class Command(BaseCommand):
         samples = [f"row {each['row']}" + (each["value"] and f" ({each['value']})") for each in group["samples"]]
         more = ", …" if group["count"] > len(samples) else ""
         self.stdout.write(f"{group['count']} × {where}{group['message']}: {', '.join(samples)}{more}")
+
+
+def files_in(path: Path) -> list[Path]:
+    """The path, or what lies in that folder, but for what programs leave there for themselves (_SUCCESS)."""
+    if not path.is_dir():
+        return [path]
+    found = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    kept = [file for file in found if not any(part[0] in "._" for part in file.relative_to(path).parts)]
+    if not kept:
+        raise CommandError(f"{path} has no files.")
+    return kept

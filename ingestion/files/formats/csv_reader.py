@@ -157,7 +157,7 @@ def _column_of_layout(name: str, stream: Stream, delimiter: str, layout: Layout)
     return Column(name, field, kind, csv_cells.cell_reader(read, kind))
 
 
-def _is_mapped_by(mapping: Mapping[str, str], column: Column) -> bool:
+def is_mapped_by(mapping: Mapping[str, str], column: Column) -> bool:
     return mapping.get(column.name) == column.field and normalized_name(column.name) != normalized_name(column.field)
 
 
@@ -214,7 +214,7 @@ class CsvFile:
         header = read_header(file, delimiter)
         self.delimiter, self.header_row, self.first_row = header.delimiter, header.row, header.end
         self.columns = map_columns(header.names, stream, self.delimiter, mapping, layout)
-        self.mapped = {column.name: column.field for column in self.columns if _is_mapped_by(mapping, column)}
+        self.mapped = {column.name: column.field for column in self.columns if is_mapped_by(mapping, column)}
         """column → field, of those that `mapping` has mapped."""
         self.shared_keys = 0
         """Rows that share their key with another; known after survey()."""
