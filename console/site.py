@@ -94,7 +94,7 @@ class TutorMaxAdminSite(AdminSite):
     index_template = "admin/dashboard.html"
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        from console.dashboard import dashboard  # imports our filters, which import this site
+        from console.dashboard.page import dashboard  # imports our filters, which import this site
 
         return super().index(request, {**dashboard(request.user), **(extra_context or {})})
 

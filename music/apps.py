@@ -9,3 +9,4 @@ class MusicConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("music.streams")  # registers the stream and the lists
+        import_module("music.pages.dashboard")  # registers the panel

@@ -61,11 +61,11 @@ def coverage() -> Coverage:
     settled, placed = Q(match__in=(Match.FOUND, Match.NOBODY)), Q(latitude__isnull=False)
     numbers = Artist.objects.aggregate(
         artists=Count("pk"),
-        plays=Sum("plays", default=0),
         matched_artists=Count("pk", filter=settled),
         matched_plays=Sum("plays", filter=settled, default=0),
         country_plays=Sum("plays", filter=Q(country_code__isnull=False), default=0),
         city_plays=Sum("plays", filter=placed, default=0),
+        all_plays=Sum("plays", default=0),
     )
     by_provider = {
         "spotify": _plays(Exists(SpotifyArtist.objects.filter(pk=OuterRef("spotify_id"), fetched_at__isnull=False))),
@@ -73,7 +73,7 @@ def coverage() -> Coverage:
         "places": _plays(placed, ~_located_by("openweather")),
         "openweather": _plays(placed, _located_by("openweather")),
     }
-    return Coverage(**numbers, providers=_providers(by_provider))
+    return Coverage(plays=numbers.pop("all_plays"), **numbers, providers=_providers(by_provider))
 
 
 def _plays(*conditions: Any) -> int:

@@ -81,7 +81,7 @@ QUERIES = {
     "enrichment_waitingrecord_missing": 8,
     "find": 2,
     "find, a question": 20,
-    "index": 27,
+    "index": 37,
     "ingestion_apikey_add": 3,
     "ingestion_apikey_change": 5,
     "ingestion_apikey_changelist": 5,

@@ -17,6 +17,7 @@ from console import senders
 from console.alarms import Alarm, alarms
 from console.charts import Series, stacked_bars
 from console.control.providers import badge_of
+from console.dashboard.panels import panels_for
 from console.held.filters import AgeFilter
 from enrichment import stats, workers
 from enrichment.lookups.models import Lookup
@@ -140,6 +141,7 @@ def dashboard(user: Any) -> dict[str, Any]:
         "hour": hour,
         "day": day,
         "providers": provider_rows(work["providers"]) if user.has_perm("enrichment.view_lookup") else [],
+        "panels": panels_for(user),
         "work": work,
         "now": timezone.now(),
         "processed_page": page_of("ingestion_delivery", status="processed"),
