@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -20,7 +21,9 @@ from console.stored.rows import RowAdmin
 from console.templatetags.formatting import age, badge
 from ingestion.streams import Readable
 from ingestion.text import plain, strip_unstorable
-from music.models import Album, Area, Artist, Listen, Listener, Match
+from music.models import Album, Area, Artist, Listen, Listener, Match, Placed
+from music.pages.album import AlbumPage
+from music.pages.area import AreaPage
 from music.pages.artist import ArtistPage
 from music.pages.filters import (
     AlbumFilter,
@@ -38,6 +41,7 @@ from music.pages.filters import (
     WeekdayFilter,
 )
 from music.pages.listener import ListenerPage
+from music.pages.world import country_name
 from music.streams import ALBUMS, AREAS, ARTISTS, LISTENS
 
 BADGES = {
@@ -47,6 +51,15 @@ BADGES = {
     Match.AMBIGUOUS: "waiting",
     Match.FAILED: "dead",
     Match.NOBODY: "stale",
+}
+
+BADGES_OF_PLACES = {
+    Placed.OPEN: "pending",
+    Placed.FOUND: "processed",
+    Placed.NOT_FOUND: "discarded",
+    Placed.AMBIGUOUS: "waiting",
+    Placed.FAILED: "dead",
+    Placed.NO_CITY: "stale",
 }
 
 
@@ -65,6 +78,41 @@ class MatchFilter(FieldFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(str(value), str(label)) for value, label in Match.choices]
+
+
+class PlaceFilter(FieldFilter):
+    title = parameter_name = "place"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(value), str(label)) for value, label in Placed.choices]
+
+
+class YearFilter(HiddenFilter):
+    """Of the release."""
+
+    title = parameter_name = "year"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(release_date__startswith=self.value()) if self.value() else queryset
+
+
+class DescribedFilter(FieldFilter):
+    title = "at Spotify"
+    parameter_name = "described"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "described"), ("no", "not described"), ("gone", "gone")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "yes":
+                return queryset.filter(fetched_at__isnull=False)
+            case "no":
+                return queryset.filter(fetched_at=None)
+            case "gone":
+                return queryset.filter(gone_at__isnull=False)
+            case unknown:
+                return queryset.none() if unknown else queryset
 
 
 @admin.register(Listen)
@@ -135,41 +183,62 @@ class ListenerAdmin(ReadOnlyAdmin):
 
 
 class StoredAtAdmin(RowAdmin):
+    page_template: str
+
     @admin.display(description="stored")
     def stored(self, row: Artist | Album | Area) -> SafeString | str:
         return age(row.stored_at)
 
-
-@admin.register(Artist)
-class ArtistAdmin(StoredAtAdmin):
-    ordering = ["-plays", "-artist_key"]
-    search_lookups = ("name__contains_any_case",)
-    search_help_text = "Key or its beginning, or part of the name"
-    list_display = ("name_", "plays", "match_", "how", "country_code", "city", "stored")
-    list_filter = (MatchFilter, CountryFilter, ContinentFilter, GenreFilter)
-
-    def get_readable(self) -> Readable:
-        return ARTISTS
+    def context_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What the page of one shows."""
+        raise NotImplementedError
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         self.require_safe_method(request)
-        artist = self.find(request, object_id)
+        row = self.find(request, object_id)
         context = {
             **self.admin_site.each_context(request),
-            "title": plain(str(artist)),
+            "title": plain(str(row)),
             "opts": self.opts,
-            "row": artist,
-            "badge": self.match_(artist),
+            "row": row,
             "list_page": self.page("changelist", query=request.GET.get("_changelist_filters", "")),
-            **ArtistPage(request, artist).context(),
+            **self.context_of(request, row),
         }
-        return TemplateResponse(request, "admin/music/artist.html", context)
+        return TemplateResponse(request, self.page_template, context)
+
+
+@admin.register(Artist)
+class ArtistAdmin(StoredAtAdmin):
+    page_template = "admin/music/artist.html"
+    ordering = ["-plays", "-artist_key"]
+    search_lookups = ("name__contains_any_case",)
+    search_help_text = "Key or its beginning, or part of the name"
+    list_display = ("name_", "plays", "match_", "how", "country", "city_", "genres_", "stored")
+    list_filter = (MatchFilter, CountryFilter, ContinentFilter, GenreFilter)
+
+    def get_readable(self) -> Readable:
+        return ARTISTS
+
+    def context_of(self, request: HttpRequest, row: Artist) -> dict[str, Any]:
+        return {"badge": self.match_(row), **ArtistPage(request, row).context()}
 
     @admin.display(description="name")
     def name_(self, artist: Artist) -> str:
         return plain(artist.name) or artist.pk
+
+    @admin.display(description="country", empty_value="")
+    def country(self, artist: Artist) -> str:
+        return country_name(artist.country_code) if artist.country_code else ""
+
+    @admin.display(description="city", empty_value="")
+    def city_(self, artist: Artist) -> str:
+        return plain(artist.city or "")
+
+    @admin.display(description="genres", empty_value="")
+    def genres_(self, artist: Artist) -> str:
+        return plain(", ".join(artist.genres[:3]))
 
     @admin.display(description="match")
     def match_(self, artist: Artist) -> SafeString:
@@ -178,31 +247,81 @@ class ArtistAdmin(StoredAtAdmin):
 
 @admin.register(Album)
 class AlbumAdmin(StoredAtAdmin):
+    page_template = "admin/music/album.html"
     ordering = ["-plays", "-album_id"]
     search_lookups = ("name__contains_any_case",)
     search_help_text = "ID or its beginning, or part of the name"
-    list_display = ("name_", "plays", "artist_name", "release_date", "stored")
-    list_filter = (ArtistFilter,)
+    list_display = ("name_", "plays", "artist_", "released", "type_", "tracks", "described", "stored")
+    list_filter = (ArtistFilter, YearFilter, DescribedFilter)
 
     def get_readable(self) -> Readable:
         return ALBUMS
+
+    def context_of(self, request: HttpRequest, row: Album) -> dict[str, Any]:
+        return AlbumPage(request, row).context()
 
     @admin.display(description="name")
     def name_(self, album: Album) -> str:
         return plain(album.name) or album.pk
 
+    @admin.display(description="artist", empty_value="")
+    def artist_(self, album: Album) -> str:
+        return plain(album.artist_name or "")
+
+    @admin.display(description="released", empty_value="")
+    def released(self, album: Album) -> str:
+        return plain(album.release_date or "")
+
+    @admin.display(description="type", empty_value="")
+    def type_(self, album: Album) -> str:
+        return plain(album.album_type or "")
+
+    @admin.display(description="tracks", empty_value="")
+    def tracks(self, album: Album) -> str:
+        return "" if album.total_tracks is None else str(album.total_tracks)
+
+    @admin.display(description="at Spotify", empty_value="")
+    def described(self, album: Album) -> SafeString | str:
+        if album.gone_at:
+            return badge("stale", "gone")
+        return badge("processed", "described") if album.fetched_at else ""
+
 
 @admin.register(Area)
 class AreaAdmin(StoredAtAdmin):
+    page_template = "admin/music/area.html"
     ordering = ["-stored_at", "-area_id"]
     search_lookups = ("name__contains_any_case",)
     search_help_text = "ID or its beginning, or part of the name"
-    list_display = ("name_", "type", "country_code", "params", "place", "stored")
-    list_filter = (CountryFilter, ContinentFilter)
+    list_display = ("name_", "type_", "country", "params_", "place_", "source", "stored")
+    list_filter = (PlaceFilter, CountryFilter, ContinentFilter)
 
     def get_readable(self) -> Readable:
         return AREAS
 
+    def context_of(self, request: HttpRequest, row: Area) -> dict[str, Any]:
+        return {"badge": self.place_(row), **AreaPage(request, row).context()}
+
     @admin.display(description="name")
     def name_(self, area: Area) -> str:
         return plain(area.name) or area.pk
+
+    @admin.display(description="type", empty_value="")
+    def type_(self, area: Area) -> str:
+        return plain(area.type)
+
+    @admin.display(description="country", empty_value="")
+    def country(self, area: Area) -> str:
+        return country_name(area.country_code) if area.country_code else ""
+
+    @admin.display(description="city", empty_value="")
+    def params_(self, area: Area) -> str:
+        return plain(area.params or "")
+
+    @admin.display(description="place")
+    def place_(self, area: Area) -> SafeString:
+        return badge(BADGES_OF_PLACES[Placed(area.place)], str(Placed(area.place).label))
+
+    @admin.display(description="found by", empty_value="")
+    def source(self, area: Area) -> str:
+        return plain(", ".join(part for part in (area.place_source, area.place_how) if part))

@@ -1,0 +1,82 @@
+"""What the page of an area shows: what it is part of, its city on the map, artists from there, and its lookups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from console.stored.page import page_of
+from ingestion.text import plain
+from music.models import Area, Artist
+from music.pages import links, world
+from music.pages.artist import facts
+from music.pages.demo import is_demo
+from music.pages.lookups import asked_about
+from music.pages.rankings import MAX_ROWS, Ranking, Row, with_bars
+
+FACTS = (
+    *("type", "sort_name", "subdivision_code", "params", "place_source", "place_how", "precision"),
+    *("latitude", "longitude", "stored_at"),
+)
+ORDER = ("district", "island", "city", "municipality", "county", "subdivision", "country")
+"""Of levels, from the nearest to the farthest; others come first."""
+
+
+class AreaPage:
+    def __init__(self, request: HttpRequest, area: Area) -> None:
+        self.request, self.area = request, area
+
+    def context(self) -> dict[str, Any]:
+        area = self.area
+        return {
+            "is_demo": is_demo(),
+            "name": plain(area.name) or area.pk,
+            "facts": facts(area, FACTS),
+            "above": self.above(),
+            "map": self.map(),
+            "geonames_link": f"https://www.geonames.org/{area.city_id}" if area.city_id else "",
+            "musicbrainz_link": links.at_musicbrainz("area", area.pk),
+            "artists": self.artists(),
+            "candidates": [plain(str(each)) for each in area.candidates],
+            "lookups": asked_about(self.request, {"musicbrainz": [area.pk], "places": [area.pk]}, ["area", "city"]),
+        }
+
+    def above(self) -> list[tuple[str, str, str]]:
+        """(level, name, page): what it is part of, then country and continent by their codes."""
+        area = self.area
+        levels = sorted(area.levels.items(), key=lambda each: ORDER.index(each[0]) if each[0] in ORDER else -1)
+        known = set(Area.objects.filter(pk__in=[each["id"] for _, each in levels]).values_list("pk", flat=True))
+        found = [
+            (level, plain(str(each.get("name", ""))), page_of(self.request, Area, each["id"]))
+            for level, each in levels
+            if each["id"] in known and each["id"] != area.pk
+        ]
+        if code := area.country_code:
+            page = links.artists_page(self.request, country_code=code)
+            found.append(("artists of the country", world.country_name(code), page))
+        if code := area.continent_code:
+            page = links.artists_page(self.request, continent_code=code)
+            found.append(("artists of the continent", world.continent_name(code), page))
+        return found
+
+    def map(self) -> SafeString | str:
+        area = self.area
+        if not area.country_code:
+            return ""
+        is_placed = area.latitude is not None and area.longitude is not None
+        place = world.Place(plain(area.name), area.latitude or 0, area.longitude or 0) if is_placed else None
+        return world.place_map(area.country_code, place, title=f"{plain(area.name)} on the map")
+
+    def artists(self) -> Ranking:
+        """From there; of a country all that are from within it."""
+        of_area = Q(area_id=self.area.pk)
+        if self.area.type == "Country" and self.area.country_code:
+            of_area |= Q(country_code=self.area.country_code)
+        found = Artist.objects.filter(of_area).order_by("-plays", "artist_key")[:MAX_ROWS]
+        rows = [
+            Row(plain(each.name) or each.pk, each.plays, page=page_of(self.request, Artist, each.pk)) for each in found
+        ]
+        return Ranking("Artists", "Artist", with_bars(rows), empty="None known from there.")

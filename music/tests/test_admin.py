@@ -1,0 +1,137 @@
+"""The lists of artists, albums and areas, and the pages of albums and areas."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.contrib.admin.utils import quote
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from enrichment.lookups.models import Lookup
+from music.models import Area, City, Match, Placed
+from music.tests.factories import album, area, artist
+from music.tests.histories import history
+from tests.people import browser_of, person, text_of
+
+pytestmark = pytest.mark.django_db
+
+HOSTILE = '"><script>alert(1)</script>\u202e{{ 7 }}'
+SPOTIFY_ID = "6N9PS4QXF1D0OWPk0Sxtb4"
+
+
+@pytest.fixture
+def client() -> Client:
+    return browser_of(person(superuser=True))
+
+
+def page(client: Client, row: Any) -> str:
+    path = reverse(f"admin:music_{row._meta.model_name}_change", args=[quote(row.pk)])
+    return text_of(client.get(path))
+
+
+def listed(client: Client, kind: str, **query: str) -> list[str]:
+    """The names of the rows, in order."""
+    text = text_of(client.get(f"{reverse(f'admin:music_{kind}_changelist')}?{urlencode(query)}"))
+    return re.findall(r'<th class="field-name_"><a [^>]*>([^<]*)</a>', text)
+
+
+def test_artists_most_played_first_by_what_they_are(client: Client) -> None:
+    artist("Portishead", plays=3, country_code="GB", continent_code="EU", genres=["trip hop"])
+    artist("Faye Wong", plays=9, country_code="HK", continent_code="AS")
+    artist("Nord", plays=5, match=Match.AMBIGUOUS)
+    assert listed(client, "artist") == ["Faye Wong", "Nord", "Portishead"]
+    assert listed(client, "artist", match="ambiguous") == ["Nord"]
+    assert listed(client, "artist", continent_code="EU") == ["Portishead"]
+    assert listed(client, "artist", q="wong") == ["Faye Wong"]
+    words = text_of(client.get(reverse("admin:music_artist_changelist")))
+    assert "United Kingdom" in words and "trip hop" in words
+
+
+def test_albums_by_year_and_by_what_is_known(client: Client) -> None:
+    portishead = artist("Portishead")
+    now = timezone.now()
+    album("Dummy", portishead, plays=9, release_date="1994-08-22", fetched_at=now, total_tracks=11)
+    album("Third", portishead, plays=5, release_date="2008", fetched_at=now, gone_at=now)
+    album("Roseland", artist("Others"), plays=7)
+    assert listed(client, "album") == ["Dummy", "Roseland", "Third"]
+    assert listed(client, "album", year="1994") == ["Dummy"]
+    assert listed(client, "album", artist_key=portishead.pk) == ["Dummy", "Third"]
+    assert listed(client, "album", described="no") == ["Roseland"]
+    assert listed(client, "album", described="gone") == ["Third"]
+    assert listed(client, "album", described="anything") == []
+
+
+def test_areas_by_how_they_were_placed(client: Client) -> None:
+    area("Bristol", country_code="GB", continent_code="EU", place=Placed.FOUND, place_source="geonames")
+    area("Springfield", country_code="US", place=Placed.AMBIGUOUS)
+    assert listed(client, "area", place="ambiguous") == ["Springfield"]
+    assert listed(client, "area", country_code="GB") == ["Bristol"]
+    assert listed(client, "area", place="anywhere") == []
+
+
+def test_the_page_of_an_album(client: Client) -> None:
+    portishead = artist("Portishead")
+    dummy = album(
+        "Dummy", portishead, album_id=SPOTIFY_ID, plays=0, label="Go! Beat", release_date="1994-08-22",
+        fetched_at=timezone.now(),
+    )  # fmt: skip
+    history(portishead, *(date(2025, 1, 6) + timedelta(days=40 * number) for number in range(3)), album=dummy)
+    Lookup.objects.create(provider="spotify", kind="album", key=SPOTIFY_ID, status=Lookup.Status.FOUND, answer={})
+    text = page(client, dummy)
+    for shown in ("Portishead", "Go! Beat", "1994-08-22", f"https://open.spotify.com/album/{SPOTIFY_ID}", "Song of 06"):
+        assert shown in text, shown
+    found = re.search(rf'href="(/admin/music/listen/\?album_key={SPOTIFY_ID}[^"]*)"', text)
+    assert found
+    assert text_of(client.get(found[1].replace("&amp;", "&"))).count(">Song of") == 3
+    assert reverse("admin:enrichment_lookup_change", args=[Lookup.objects.get().pk]) in text
+
+
+def test_the_page_of_an_album_without_anything(client: Client) -> None:
+    empty = album("Third", artist("Portishead"), artist_key="name-0", plays=0)
+    words = page(client, empty)
+    assert "Nothing known." in words
+    assert "open.spotify.com/album" not in words
+
+
+def test_the_page_of_an_area(client: Client) -> None:
+    country = area("United Kingdom", type="Country", country_code="GB", continent_code="EU", place=Placed.NO_CITY)
+    city = City.objects.create(
+        geoname_id=2654675, name="Bristol", folded_name="bristol", country_code="GB", latitude=51.45, longitude=-2.59
+    )
+    levels = {"country": {"id": country.pk, "name": country.name}, "subdivision": {"id": "unknown", "name": "England"}}
+    bristol = area(
+        "Bristol", country_code="GB", continent_code="EU", levels=levels, params="Bristol,GB", city=city,
+        place=Placed.FOUND, place_source="geonames", place_how="link", latitude=51.45, longitude=-2.59,
+    )  # fmt: skip
+    artist("Portishead", area_id=bristol.pk, country_code="GB")
+    artist("The Beatles", country_code="GB")
+    text = page(client, bristol)
+    for shown in ("https://www.geonames.org/2654675", "Bristol,GB", "<svg", f"/admin/music/area/{quote(country.pk)}/"):
+        assert shown in text, shown
+    assert "Portishead" in text and "The Beatles" not in text
+    assert "The Beatles" in page(client, country)
+    assert "None known from there." in page(client, area("Nowhere"))
+
+
+def test_texts_do_no_harm_and_lookups_are_for_who_may_see_them() -> None:
+    viewer = person()
+    viewer.user_permissions.set(Permission.objects.filter(codename__in=["view_album", "view_area"]))
+    client = browser_of(viewer)
+    of_artist = artist(HOSTILE)
+    rows = [
+        album(HOSTILE, of_artist, album_id=SPOTIFY_ID, label=HOSTILE, fetched_at=timezone.now()),
+        area(HOSTILE, type=HOSTILE, params=HOSTILE, levels={"city": {"id": "x", "name": HOSTILE}}),
+    ]
+    Lookup.objects.create(provider="spotify", kind="album", key=SPOTIFY_ID)
+    for row in rows:
+        text = page(client, row)
+        assert "<script>alert" not in text and "\u202e" not in text
+        assert "/admin/enrichment/lookup/" not in text and "/admin/music/artist/" not in text
+    assert Area.objects.count() == 1
