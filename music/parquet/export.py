@@ -22,7 +22,7 @@ from polars.exceptions import PolarsError
 from polars.io.plugins import register_io_source
 
 from ingestion.models import Upload
-from music.parquet.tables import Table
+from music.parquet.tables import TRACKS_PLAYED, Table
 
 WRITTEN_BY = {"written_by": "tutormax export_music"}
 """What files of ours carry, so that others' are not replaced."""
@@ -81,7 +81,7 @@ def refuse_others(folder: Path, table: str) -> None:
     for path in files_of(folder.parent, table):
         if path != folder / f"{table}.parquet" or not _is_ours(path):
             raise Refused(f"{folder} has Parquet of others: {path.name}. Nothing was written.")
-        if was_read(path):
+        if table == TRACKS_PLAYED.name and was_read(path):
             raise Refused(f"{folder} holds plays that were read from there: {path.name}. Nothing was written.")
 
 
