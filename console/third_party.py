@@ -21,7 +21,9 @@ from console.permissions import PermissionsField, keep_hidden
 
 
 class OwnUserAdmin(RestrictedLookupAdmin, UserAdmin):  # type: ignore[type-arg]
-    """Without being a superuser one may grant, and change in others, only rights that one has oneself."""
+    """Without being a superuser one may grant, and change in others, only rights that one has oneself, and change
+    nobody else who may change users: with a password of one's own making one could act as them.
+    """
 
     filter_horizontal = ()  # its two lists with arrows are not accessible
 
@@ -69,11 +71,13 @@ def _is_superuser(user: Any) -> bool:
 
 
 def _covers(user: Any, other: User) -> bool:
-    """Whether `user` has every right that `other` has, also where `other` is not active."""
-    if _is_superuser(user):
+    """Whether `user` has every right of `other`, active or not, and `other` is none who may change users themselves."""
+    if _is_superuser(user) or user.pk == other.pk:
         return True
     has_more = other.groups.exclude(pk__in=_groups_within(user)) or other.user_permissions.all()
-    return not other.is_superuser and not has_more
+    changing = {"permissions__content_type__app_label": "auth", "permissions__codename": "change_user"}
+    changes_users = other.groups.filter(**changing).exists()
+    return not (other.is_superuser or has_more or changes_users)
 
 
 def _groups_within(user: Any) -> QuerySet[Group]:

@@ -2,6 +2,7 @@ from importlib import import_module
 
 from django.apps import AppConfig, apps
 from django.contrib.admin.apps import AdminConfig
+from django.contrib.auth.signals import user_logged_in
 from django.core.signals import request_finished
 from django.db.models.signals import post_migrate
 
@@ -14,6 +15,7 @@ class TutorMaxConfig(AppConfig):
     def ready(self) -> None:
         import_module("tutormax.checks")
         request_finished.connect(import_module("tutormax.logs").log_request)
+        user_logged_in.connect(import_module("tutormax.sessions").note_login)
         # Once in a run of migrate or flush: for any one app, since all tables exist before the first signal is sent.
         once = apps.get_app_config("ingestion")
         post_migrate.connect(complete_installation, sender=once, dispatch_uid="tutormax.complete_installation")

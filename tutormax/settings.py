@@ -14,6 +14,7 @@ RUN_DIR = BASE_DIR / ".run"
 
 VERSION = __version__
 SECRET_KEY = env.string("SECRET_KEY") or env.load_or_create_secret(RUN_DIR / "secret_key")
+SECRET_KEY_FALLBACKS = env.string_list("SECRET_KEY_FALLBACKS")
 DEBUG = env.boolean("DEBUG", False)
 ALLOWED_HOSTS = env.string_list("ALLOWED_HOSTS", "localhost,127.0.0.1")
 PORT = env.integer("PORT", 8000, minimum=1, maximum=65_535)
@@ -105,6 +106,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "tutormax.sessions.renew_session",
     "tutormax.limits.LimitBodies",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -178,8 +180,10 @@ Q_CLUSTER = {
 
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
@@ -191,6 +195,7 @@ AXES_VERBOSE = False
 AXES_CLIENT_IP_CALLABLE = "tutormax.lockout.client_address"
 AXES_LOCKOUT_CALLABLE = "tutormax.lockout.lockout_response"
 CSRF_FAILURE_VIEW = "tutormax.csrf.csrf_failure"
+SESSION_COOKIE_AGE = env.integer("SESSION_IDLE_TIME", 43_200, minimum=60)  # seconds; renewed by tutormax.sessions
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 

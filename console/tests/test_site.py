@@ -124,6 +124,30 @@ def test_who_has_more_rights_is_out_of_an_administrators_reach() -> None:
     assert User.objects.filter(is_active=True).count() == 3
 
 
+def test_administrators_are_out_of_each_others_reach() -> None:
+    user, other = person("administrator"), User.objects.create_user("colleague", is_staff=True)
+    other.groups.set(user.groups.all())
+    client = browser_of(user)
+    password = {"password1": "correct horse battery", "password2": "correct horse battery"}
+    for page, data in (("change", form_of(other, email="mine@example.org")), ("password", password)):
+        assert client.post(f"{USERS}{other.pk}/{page}/", data).status_code == 403
+    groups = [*user.groups.values_list("pk", flat=True)]
+    assert client.post(f"{USERS}{user.pk}/change/", form_of(user, groups=groups, first_name="Ada")).status_code == 302
+    other.refresh_from_db()
+    assert (other.email, other.has_usable_password()) == ("", False)
+    root = browser_of(person(superuser=True))
+    assert root.post(f"{USERS}{other.pk}/password/", password).status_code == 302
+
+
+@pytest.mark.parametrize("password", ["7391846205", "colleague1"])
+def test_a_password_is_neither_a_number_nor_like_the_name(password: str) -> None:
+    other = User.objects.create_user("colleague", is_staff=True)
+    page = browser_of(person(superuser=True)).post(
+        f"{USERS}{other.pk}/password/", {"password1": password, "password2": password, "usable_password": "true"}
+    )
+    assert re.search("entirely numeric|too similar to the username", text_of(page))
+
+
 def test_nobody_is_deleted_for_the_history_would_go_with_them() -> None:
     client = browser_of(person(superuser=True))
     other = person("viewer")

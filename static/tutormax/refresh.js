@@ -22,7 +22,7 @@ function shownAgain() {
 
 async function refresh() {
   try {
-    const response = await fetch(location.href);
+    const response = await fetch(location.href, { headers: { "X-Refresh": "1" } }); // it keeps nobody logged in
     if (response.redirected) {
       return; // logged out
     }
