@@ -36,6 +36,7 @@ from music.pages.filters import (
     HourFilter,
     ListenerFilter,
     MbidFilter,
+    OriginFilter,
     ToFilter,
     TrackFilter,
     WeekdayFilter,
@@ -216,7 +217,7 @@ class ArtistAdmin(StoredAtAdmin):
     search_lookups = ("name__contains_any_case",)
     search_help_text = "Key or its beginning, or part of the name"
     list_display = ("name_", "plays", "match_", "how", "country", "city_", "genres_", "stored")
-    list_filter = (MatchFilter, CountryFilter, ContinentFilter, GenreFilter)
+    list_filter = (MatchFilter, OriginFilter, CountryFilter, ContinentFilter, GenreFilter)
 
     def get_readable(self) -> Readable:
         return ARTISTS

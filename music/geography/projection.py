@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import asin, cos, radians, sin, sqrt
 
-WIDTH, HEIGHT = 2000, 860
+WIDTH, HEIGHT = 2000, 870
 """Of the map, which ends in the south at Cape Horn."""
 A1, A2, A3, A4 = 1.340264, -0.081106, 0.000893, 0.003796
 SCALE = 369.0

@@ -11,8 +11,10 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from console.filters import FieldFilter, HiddenFilter, HiddenNumberFilter
+from ingestion.text import plain
 from music.listens import FIRST_BELIEVED
 from music.models import Album, ArtistGenre
+from music.pages.heat import HOURS, WEEKDAYS
 from music.pages.months import MONTH, add
 
 
@@ -83,10 +85,36 @@ class TrackFilter(HiddenFilter):
 class HourFilter(HiddenNumberFilter):
     title = parameter_name = "hour"
 
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = request.GET.get("hour", "")
+        text = f"{int(value):02}:00 to {int(value):02}:59" if value in map(str, HOURS) else plain(value[:20])
+        return [(value, text)] if value else []
+
 
 class WeekdayFilter(HiddenNumberFilter):
-    title = "weekday (0 is Monday)"
-    parameter_name = "weekday"
+    title = parameter_name = "weekday"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = request.GET.get("weekday", "")
+        text = WEEKDAYS[int(value)] if value in map(str, range(len(WEEKDAYS))) else plain(value[:20])
+        return [(value, text)] if value else []
+
+
+class OriginFilter(FieldFilter):
+    title = "origin"
+    parameter_name = "origin"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("known", "country known"), ("unknown", "country not known")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "known":
+                return queryset.filter(country_code__isnull=False)
+            case "unknown":
+                return queryset.filter(country_code=None)
+            case other:
+                return queryset.none() if other else queryset
 
 
 class MonthFilter(HiddenFilter):

@@ -33,8 +33,9 @@ def artists_page(request: HttpRequest, **filters: Any) -> str:
     return list_page(request, Artist, **filters)
 
 
-def unmatched_page(request: HttpRequest, match: str) -> str:
-    return artists_page(request, match=match) if match in Match.values else ""
+def without_country_page(request: HttpRequest, match: str) -> str:
+    """The artists of this state whose country is not known; empty for what is no state."""
+    return artists_page(request, match=match, origin="unknown") if match in Match.values else ""
 
 
 def at_spotify(kind: str, key: str | None) -> str:

@@ -182,7 +182,7 @@ class ListenerPage:
     def reasons(self) -> list[tuple[str, str, str]]:
         """Of plays without a country: (share, why, the artists)."""
         return [
-            (percent(number, self.numbers.plays), REASONS[why], links.unmatched_page(self.request, why))
+            (percent(number, self.numbers.plays), REASONS[why], links.without_country_page(self.request, why))
             for why, number in self.numbers.without_country.items()
         ]
 
