@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from enrichment.models import HeldRecord
+from enrichment.pipeline.patience import lock_timeout
 from enrichment.retention import STEP, Table
 from ingestion.models import Delivery, Upload
 from movies.models import Entry, Library, LibraryFilm
@@ -45,22 +45,8 @@ def lock(names: Iterable[str]) -> list[Library]:
 
     Batches about one library take turns: that somebody holds the lock for a while is no failure.
     """
-    with _lock_timeout(PATIENCE):
+    with lock_timeout(PATIENCE):
         return list(Library.objects.filter(pk__in=list(names)).order_by("pk").select_for_update(no_key=True))
-
-
-@contextmanager
-def _lock_timeout(seconds: int) -> Iterator[None]:
-    """Another lock_timeout in the present transaction, and then the one before."""
-    if connection.vendor != "postgresql":
-        yield
-        return
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)", [f"{seconds}s"])
-        before = cursor.fetchone()[0]
-    yield
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [before])
 
 
 def of_upload(upload: Upload) -> Library | None:

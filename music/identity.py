@@ -12,8 +12,10 @@ from typing import Any
 from ingestion.fields import normalized, parse_time, tidy
 from music import names
 
-MBID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-SPOTIFY_ID = re.compile("[0-9A-Za-z]{22}", re.ASCII)
+MBID = re.compile("[0-9a-z]+(-[0-9a-z]+)*", re.ASCII)
+"""MusicBrainz says of those that are none."""
+SPOTIFY_ID = re.compile("[0-9A-Za-z_-]{1,55}", re.ASCII)
+"""Spotify says of those that are none; those of 22 letters and digits are."""
 NAMES_REMEMBERED = 20_000
 KEY_FIELDS = ("user_id", "track_id", "track_name", "artist")
 
@@ -53,6 +55,10 @@ def album_key(album_id: str | None, album: str | None, artist: str | None) -> st
     if album_id and SPOTIFY_ID.fullmatch(album_id):
         return album_id
     return f"name-{_hash(_fold(album), _fold(artist or ''), size=12)}" if album else ""
+
+
+def is_spotify_album(key: str) -> bool:
+    return not key.startswith("name-")
 
 
 @lru_cache(NAMES_REMEMBERED)

@@ -1,10 +1,12 @@
 """The stream of plays, and the lists of what is known of the artists, albums and areas in them."""
 
 from ingestion.streams import Readable, Stream, register, register_list
-from music import identity, listens
+from music import configured, identity, listens
 from music.layouts import LAYOUTS
 from music.models import Album, Area, Artist, Listen
 from music.schemas import ListenRecord
+
+configured.register_all()
 
 LISTENS = Stream(
     name="listens",
@@ -15,6 +17,9 @@ LISTENS = Stream(
     version_field=None,
     enrich=listens.enrich,
     warn=listens.warn,
+    lock=listens.lock,
+    stored=listens.stored,
+    immutable=True,
     kept=("duplicate_of",),
     upload_fields={"user_id": None},
     layouts=LAYOUTS,

@@ -28,6 +28,8 @@ from enrichment.lookups.providers import MAX_THREADS, Answer, Provider, Question
 
 LOOK = 1.0
 """Seconds between two looks for work, while there is none."""
+LOOK_AGAIN = 0.05
+"""Seconds to a look after answers were stored."""
 GATHER = 0.02
 """Seconds for which what happens is gathered, to be stored together."""
 GRACE = 2.0
@@ -193,6 +195,14 @@ class Runner:
         desk.unsaved.clear()
         for outcome in stored:
             desk.claimed.pop(outcome.lookup.pk, None)
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        """Answers may have raised questions: who has nothing else to ask does not wait for the next look."""
+        soon = time.monotonic() + LOOK_AGAIN
+        for desk in self._desks.values():
+            if not desk.batches:
+                desk.next_look = min(desk.next_look, soon)
 
     def _renew(self) -> None:
         if time.monotonic() < self._next_renewal:

@@ -202,6 +202,11 @@ def update(stream: Stream, rows: Sequence[Row], names: Sequence[str]) -> None:
         cursor.execute(statement, params)
 
 
+def incoming(fields: Fields, rows: Sequence[Row]) -> tuple[str, list[Any]]:
+    """The FROM clause, called `incoming`, and its parameters: columns of rows as a table of any statement."""
+    return _from_arrays(fields, rows) if connection.vendor == "postgresql" else _from_json(fields, rows)
+
+
 def _from_arrays(fields: Fields, rows: Sequence[Row]) -> tuple[str, list[Any]]:
     """The FROM clause and its parameters: the rows as one array per column."""
     names = ", ".join(_quote(field.attname) for field in fields)

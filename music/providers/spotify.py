@@ -141,7 +141,7 @@ class Spotify:
 
 
 def is_id(text: str) -> bool:
-    return re.fullmatch("[0-9A-Za-z]{22}", text, re.ASCII) is not None
+    return re.fullmatch("[0-9A-Za-z_-]{1,64}", text, re.ASCII) is not None
 
 
 def describe(stored: Any) -> Description:

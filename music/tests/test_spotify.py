@@ -204,7 +204,7 @@ def test_nonsense_is_no_answer(start: Start, fault: faults.Fault) -> None:
 
 def test_what_is_no_id_is_not_asked(start: Start) -> None:
     server = start(stand_in.Spotify())
-    assert ask("artist", "nonsense")[0].status == "not_found"
+    assert ask("artist", "no id")[0].status == "not_found"
     assert server.arrivals == []
 
 

@@ -1,0 +1,87 @@
+"""Plays by month, artist, album and hour, counted as they are stored: charts never read the plays themselves.
+
+Each table gets one statement for a batch, which locks its rows in order of key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from django.db import connection, models
+from django.utils import timezone
+
+from enrichment.pipeline import upsert
+from music.models import AlbumMonth, ArtistMonth, HourMonth, Plays
+
+Row = Mapping[str, Any]
+
+
+def ms_of(play: Row) -> int:
+    """How long it was played; the length of the track where only that is known."""
+    ms = play["ms_played"] if play["ms_played"] is not None else play["duration_ms"]
+    return ms or 0
+
+
+def add(plays: Iterable[Row], albums: Mapping[str, str]) -> None:
+    """Counts these plays; `albums`: play → its album, where it has one. The listeners are locked."""
+    artists: dict[tuple[Any, ...], list[int]] = {}
+    of_albums: dict[tuple[Any, ...], list[int]] = {}
+    hours: dict[tuple[Any, ...], list[int]] = {}
+    for play in plays:
+        ms, user = ms_of(play), play["user_id"]
+        local = timezone.localtime(play["played_at"])
+        month = date(local.year, local.month, 1)
+        _count(hours, (user, month, play["weekday"], play["hour"]), ms)
+        if play["artist_key"]:
+            _count(artists, (user, month, play["artist_key"]), ms)
+        if album := albums.get(play["listen_id"]):
+            _count(of_albums, (user, month, album), ms)
+    _write(ArtistMonth, artists)
+    _write(AlbumMonth, of_albums)
+    _write(HourMonth, hours)
+
+
+def _count(numbers: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], ms: int) -> None:
+    if found := numbers.get(key):
+        found[0] += 1
+        found[1] += ms
+    else:
+        numbers[key] = [1, ms]
+
+
+def _write(model: type[Plays], numbers: Mapping[tuple[Any, ...], Sequence[int]]) -> None:
+    names = (*model.KEY, "plays", "ms")
+    add_to(model, model.KEY, [dict(zip(names, (*key, *sums), strict=True)) for key, sums in numbers.items()])
+
+
+def add_to(
+    model: type[models.Model],
+    key: Sequence[str],
+    rows: Sequence[Row],
+    sums: Sequence[str] = ("plays", "ms"),
+    *,
+    kept: Sequence[str] = (),
+    given: Mapping[str, str] | None = None,
+) -> None:
+    """Inserts rows, or adds their `sums` to those that are there: columns in `kept` stay, if they have a value, and get
+    that of the row if they have none. `given`: further columns, set in any case, each with its expression.
+    """
+    if not rows:
+        return
+    fields = [field for field in model._meta.concrete_fields if field.attname in rows[0]]
+    source, params = upsert.incoming(fields, rows)
+    table, quote = connection.ops.quote_name(model._meta.db_table), connection.ops.quote_name
+    names, others = [quote(field.attname) for field in fields], dict(given or {})
+    changes = [f"{name} = {table}.{name} + excluded.{name}" for name in map(quote, sums)]
+    changes += [f"{name} = COALESCE(NULLIF({table}.{name}, ''), excluded.{name})" for name in map(quote, kept)]
+    changes += [f"{name} = excluded.{name}" for name in map(quote, others)]
+    unique = ", ".join(map(quote, key))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({', '.join([*names, *map(quote, others)])}) "  # noqa: S608 (names are the model's)
+            f"SELECT {', '.join([*names, *others.values()])} FROM {source} WHERE true ORDER BY {unique} "
+            f"ON CONFLICT ({unique}) DO UPDATE SET {', '.join(changes)}",
+            params,
+        )
