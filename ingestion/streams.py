@@ -153,7 +153,8 @@ class Readable:
     """Internal columns: in no answer and no filter."""
     related: Mapping[str, str] = field(default_factory=dict)
     """Name → path of a column of another table, such as "film__genres": listed, exported and filtered by as the row's
-    own; null where there is no such row.
+    own; null where there is no such row. The relation may be a ForeignObject, to a row that need not be there: of a
+    stream whose records are not rewritten when that row changes. Then it has null=True, or lists would leave rows out.
     """
     filtered_by: Mapping[str, str] = field(default_factory=dict)
     """Parameter → path of a number in another table, such as "uploads__upload", by which rows are filtered and which

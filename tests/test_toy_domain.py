@@ -78,6 +78,9 @@ DOMAIN = {
             toy = models.ForeignKey(Toy, models.PROTECT)
             child = models.CharField(max_length=100)
             day = models.DateField()
+            shelf = models.ForeignObject(
+                "Shelf", models.DO_NOTHING, from_fields=["toy"], to_fields=["shelf_id"], related_name="+", null=True
+            )
 
             def __str__(self) -> str:
                 return self.loan_id
@@ -142,6 +145,8 @@ DOMAIN = {
             references=(Reference(field="toy_id", stream="toys"),),
             stored=count_loans,
             file_completed=all_counted,
+            related={"times_lent": "shelf__loans", "toy_name": "toy__name"},
+            search=("toy_name",),
             example={"toy_id": "TOY-1", "child": "Kim", "day": "2025-02-28"},
         )
         SHELVES = Readable(
@@ -343,6 +348,22 @@ def test_a_domain_computes_keys_and_rows_of_its_own(toys: Installation, server: 
         ("T-2", 1, True),
     ]
     assert call("/api/loans/T-2%20Kim")["day"] == "2024-04-30"
+
+    # Of other tables records show, and are filtered by, what is there now, or nothing.
+    found = call("/api/loans?fields=loan_id,times_lent,toy_name&toy_id=T-2&search=bal")["results"]
+    assert found == [{"loan_id": "T-2 Kim", "times_lent": 1, "toy_name": "Ball"}]
+    assert [row["loan_id"] for row in call("/api/loans?times_lent_min=2")["results"]] == ["T-1 Kim", "T-1 Lu"]
+    toys.manage("shell", "-v0", "-c", "from toys.models import Shelf; Shelf.objects.filter(pk='T-2').delete()")
+    [alone] = call("/api/loans?times_lent_missing=true")["results"]
+    assert (alone["loan_id"], alone["times_lent"], alone["toy_name"]) == ("T-2 Kim", None, "Ball")
+    assert len(call("/api/loans")["results"]) == 3
+    toys.manage("export_data", "--stream=loans", "--format=csv", f"--out={toys.directory / 'loans-out.csv'}")
+    with open(toys.directory / "loans-out.csv", newline="") as file:
+        assert [(row["loan_id"], row["times_lent"]) for row in csv.DictReader(file)] == [
+            ("T-1 Kim", "2"),
+            ("T-1 Lu", "2"),
+            ("T-2 Kim", ""),
+        ]
 
 
 def primary_key(toys: Installation) -> str:

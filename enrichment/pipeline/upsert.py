@@ -82,7 +82,7 @@ def _first_of_each(stream: Stream, rows: Sequence[Row], order: Iterable[int]) ->
 def _messages(stream: Stream, row: Row, error: Exception) -> dict[str, list[str]]:
     """Messages by field from the model's own validation; the database's message where that finds nothing."""
     instance = stream.model(**row)
-    keys = [field.name for field in stream.model._meta.concrete_fields if field.is_relation]
+    keys = [field.name for field in stream.model._meta.fields if field.is_relation]
     try:
         instance.clean_fields(exclude=keys)
         instance.validate_constraints(exclude=keys)
