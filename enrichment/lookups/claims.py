@@ -22,7 +22,7 @@ from enrichment.lookups import answers, control
 from enrichment.lookups.errors import KeyRefused, ProviderError, QuestionError, RunnerStopped, Throttled
 from enrichment.lookups.limits import pause
 from enrichment.lookups.models import KEYS_AT_ONCE, Lookup, LookupMinute, ProviderState
-from enrichment.lookups.providers import Answer, Provider
+from enrichment.lookups.providers import Answer, Provider, nothing_to_prepare
 from enrichment.lookups.questions import create
 from ingestion.text import strip_unstorable
 
@@ -102,6 +102,8 @@ def _take(provider: Provider, found: Mapping[int, Lookup]) -> list[Lookup]:
 
 def _prepare(provider: Provider, rows: list[Lookup]) -> list[Lookup]:
     """With their questions as they are to be asked now. A bug concerns its own question alone, which is left out."""
+    if provider.prepare is nothing_to_prepare:
+        return rows
     before = {row.pk: copy.deepcopy(row.question) for row in rows}
     try:
         with transaction.atomic():
