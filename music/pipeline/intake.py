@@ -1,0 +1,55 @@
+"""Plays of DIR/tracks_played taken in and stored, without any other process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from enrichment.management.commands.enrich_pending import CtrlC, process_pending
+from enrichment.management.commands.ingest_file import CLIENT
+from ingestion.files.sets import Options, SentFile, inspect_sent
+from ingestion.files.spool import TemporaryFiles
+from ingestion.files.uploads import AlreadyUploaded, ingest_files
+from music.parquet.export import files_of
+from music.parquet.tables import TRACKS_PLAYED
+from music.streams import LISTENS
+
+Say = Callable[[str], object]
+
+
+def take_in(folder: Path, ctrl_c: CtrlC, say: Say) -> None:
+    """Stores the plays of each file, once; what was begun goes on. Raises what taking in an upload raises, and
+    KeyboardInterrupt after Ctrl-C.
+    """
+    files = files_of(folder, TRACKS_PLAYED.name)
+    if not files:
+        say(f"{folder / TRACKS_PLAYED.name} has no Parquet: no plays are taken in.")
+    drain(ctrl_c)  # what was left by a crash; and before, no more might be accepted
+    for path in files:
+        _keep(path, ctrl_c, say)
+        drain(ctrl_c)
+
+
+def drain(ctrl_c: CtrlC) -> None:
+    """Processes the plays that are pending."""
+    process_pending([LISTENS], None, None, ctrl_c)
+    stop_if_asked(ctrl_c)
+
+
+def _keep(path: Path, ctrl_c: CtrlC, say: Say) -> None:
+    with TemporaryFiles() as opened:
+        sent = SentFile(file=opened.enter_context(path.open("rb")), name=path.name)
+        try:
+            ingest_files(
+                inspect_sent([sent], Options(stream=LISTENS), opened),
+                CLIENT,
+                clear_missing=True,
+                on_progress=lambda offset: stop_if_asked(ctrl_c),
+            )
+        except AlreadyUploaded as known:
+            say(known.reason)
+
+
+def stop_if_asked(ctrl_c: CtrlC) -> None:
+    if ctrl_c.pressed:
+        raise KeyboardInterrupt
