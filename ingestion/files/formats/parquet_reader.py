@@ -101,8 +101,8 @@ class ParquetFile:
         rows = unreadable = 0
         with ExitStack() as opened, _refusing_damage():
             keys = SharedKeys(opened)
-            for start, rows_read in self._slices(0):
-                _reject_long(_lengths(rows_read), start)
+            for start, rows_read, lengths in self._slices(0):
+                _reject_long(lengths, start)
                 for column in texts:
                     self._check_times(column, rows_read[column.field], start)
                 rows += rows_read.height
@@ -116,8 +116,8 @@ class ParquetFile:
     def chunks(self, done: int, max_rows: int) -> Iterator[Chunk]:
         """The records behind the first `done` rows. The byte of a chunk only says how far that is."""
         with _refusing_damage():
-            for start, rows in self._slices(done):
-                for begin, end in _cuts(_lengths(rows), max_rows):
+            for start, rows, lengths in self._slices(done):
+                for begin, end in _cuts(lengths, max_rows):
                     at = start + end
                     yield Chunk(
                         _ndjson(rows.slice(begin, end - begin)),
@@ -129,17 +129,18 @@ class ParquetFile:
     def _scan(self) -> pl.LazyFrame:
         return _scan(self.file)
 
-    def _slices(self, start: int) -> Iterator[tuple[int, pl.DataFrame]]:
-        """(rows before it, rows), the columns called as the fields."""
+    def _slices(self, start: int) -> Iterator[tuple[int, pl.DataFrame, pl.Series]]:
+        """(rows before it, rows, the bytes of the texts of each row), the columns called as the fields."""
         expressions, number = self._expressions(), FIRST_ROWS
         while start < self.rows and expressions:
             check_effort()
             rows = self._scan().slice(start, number).select(expressions).collect()
             if not rows.height:
                 raise ParseError(f"The Parquet file is damaged: it has {start} of {self.rows} rows.")
-            yield start, rows
+            lengths = _lengths(rows)
+            yield start, rows, lengths
             start += rows.height
-            size = max(1, int(_lengths(rows).sum()) // rows.height)
+            size = max(1, int(lengths.sum()) // rows.height)
             number = max(100, min(SLICE_ROWS, 4 * number, SLICE_BYTES // size))
 
     def _expressions(self) -> list[pl.Expr]:
