@@ -140,8 +140,8 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "no columns": (lambda: zipped(("watched.csv", b"a,b\n1,2\n")), "is no watched file"),
     "too many members": (
-        lambda: zipped(*((f"{i}.csv", b"a,b\n1,2\n") for i in range(201))),
-        "more than 200 files to read",
+        lambda: zipped(*((f"{i}.csv", b"a,b\n1,2\n") for i in range(401))),
+        "more than 400 files to read",
     ),
     "too many entries": (
         lambda: zipped(*((f"lists/{i}.csv", b"") for i in range(zip_reader.MAX_ENTRIES + 1))),

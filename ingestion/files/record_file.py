@@ -31,6 +31,7 @@ from ingestion.files.formats.csv_reader import (
 )
 from ingestion.files.formats.csv_rows import read_header
 from ingestion.files.formats.encodings import MAX_LINE, UTF8, as_utf8, pieces_of
+from ingestion.files.formats.json_list import list_as_lines
 from ingestion.files.formats.json_reader import (
     Members,
     json_chunks,
@@ -254,8 +255,18 @@ class JsonTooLarge(TooLarge):
     """JSON of more bytes than can be read at once."""
 
 
-def read_source(file: BinaryIO, name: str, opened: ExitStack, content_type: str = "", *, sheet: str = "") -> SourceFile:
-    """The first half of inspect_file(): all that does not depend on what the records are."""
+def read_source(
+    file: BinaryIO,
+    name: str,
+    opened: ExitStack,
+    content_type: str = "",
+    *,
+    sheet: str = "",
+    is_long: bool = False,
+) -> SourceFile:
+    """The first half of inspect_file(): all that does not depend on what the records are. `is_long`: a list in JSON may
+    have any length, as that of another system; a long one becomes NDJSON.
+    """
     file = _unpacked(file, opened)
     if _is_parquet(file):
         return _parquet_source(file, name, sheet)
@@ -263,6 +274,9 @@ def read_source(file: BinaryIO, name: str, opened: ExitStack, content_type: str 
     text = as_utf8(workbook.file if workbook else file, opened)
     head = _head(text.file)
     fmt = Format.XLSX if workbook else format_of(name, content_type, head)
+    if is_long and fmt == Format.JSON and text.size > settings.MAX_BODY_BYTES and is_list(head):
+        lines = list_as_lines(text.file, opened)
+        text, fmt = replace(text, file=lines, size=lines.tell(), long_line=0), Format.NDJSON
     if fmt == Format.JSON and text.size > settings.MAX_BODY_BYTES:
         limit = settings.MAX_BODY_BYTES
         raise JsonTooLarge(f"The JSON has {text.size} bytes; the limit is {limit}. Send NDJSON or CSV.")
@@ -457,6 +471,10 @@ def _with_close_field(name: str, stream: Stream) -> str:
 
 def _close(name: str, fields: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(name.casefold().replace(" ", "_"), list(fields), n=1)), None)
+
+
+def is_list(head: bytes) -> bool:
+    return head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"["
 
 
 def format_of(name: str, content_type: str, head: bytes) -> Upload.Format:

@@ -104,6 +104,11 @@ class Options:
             raise RequestRejected(422, f"kind {allowed}.", fields={"kind": [allowed]})
         return found
 
+    @property
+    def reads_json(self) -> bool:
+        """Whether other systems export JSON that it may be."""
+        return any(each.layout.members for each in self.candidates)
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -181,7 +186,9 @@ def inspect_sent(sent: Sequence[SentFile], options: Options, opened: ExitStack) 
 
 
 def _single(sent: SentFile, options: Options, opened: ExitStack) -> RecordFile:
-    source = read_source(sent.file, sent.name, opened, sent.content_type, sheet=options.sheet)
+    source = read_source(
+        sent.file, sent.name, opened, sent.content_type, sheet=options.sheet, is_long=options.reads_json
+    )
     if not options.candidates and options.stream:
         return _plain(source, options.stream, options)
     header = header_of(source)
@@ -281,7 +288,9 @@ def _take(sent: SentFile, reading: _Reading) -> list[RecordFile]:
         if _is_blank(sent.file):
             reading.leave_out(sent.name, EMPTY)
             return []
-        source = read_source(sent.file, sent.name, reading.opened, sent.content_type, sheet=options.sheet)
+        source = read_source(
+            sent.file, sent.name, reading.opened, sent.content_type, sheet=options.sheet, is_long=options.reads_json
+        )
         header = header_of(source)
         if stream := _stream_of(header, options):
             return [_plain(source, stream, options)]
@@ -324,7 +333,7 @@ def _take_member(member: Member, reading: _Reading) -> None:
                 return reading.leave_out(member.path, EMPTY)
             if _is_compressed(file):
                 raise ParseError("The file is itself an archive: unpack it.")
-            source = read_source(file, member.path, reading.opened, sheet=reading.options.sheet)
+            source = read_source(file, member.path, reading.opened, sheet=reading.options.sheet, is_long=True)
             header = header_of(source)
         except (ParseError, JsonTooLarge):
             if is_needed:
@@ -342,8 +351,7 @@ class _Reading:
         self.left_out: list[LeftOut] = []
         self.named: dict[str, str] = {}
         """Values of Stream.upload_fields that a file of the set names."""
-        has_members = any(each.layout.members for each in options.candidates)
-        self.extensions = (*TEXT_EXTENSIONS, *(DATA_EXTENSIONS if has_members else ()))
+        self.extensions = (*TEXT_EXTENSIONS, *(DATA_EXTENSIONS if options.reads_json else ()))
 
     def is_left_out(self, path: str) -> bool:
         """By its path alone; then it is not even opened."""

@@ -1,13 +1,16 @@
 """The files in which people have their listening history, uploaded as they are."""
 
+import io
 import json
-import zlib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from hypothesis import given
+from django.core.management import CommandError, call_command
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enrichment.models import HeldRecord
@@ -27,7 +30,7 @@ READ = [layout for layout in LAYOUTS if layout.read]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
+    max_leaves=4,
 )
 NAMES = st.sampled_from(
     (
@@ -101,21 +104,13 @@ def test_addresses_and_devices_are_never_kept() -> None:
     old = send(("endsong_0.json", histories.endsong(make_plays(3))))
     assert old["left_out"] == 0
     work_off()
-    bodies = [inflated(bytes(body)) for body in Delivery.objects.values_list("body", flat=True)]
+    bodies = [delivery.content.decode() for delivery in Delivery.objects.all()]
     kept = "".join([*bodies, str(list(Upload.objects.values())), str(list(Listen.objects.values()))])
     assert "Song" in kept
     assert histories.ADDRESS not in kept and histories.DEVICE not in kept
     [held] = HeldRecord.objects.all()
     assert histories.ADDRESS not in held.payload
     assert "Not JSON" in str(held.messages)
-
-
-def inflated(body: bytes) -> str:
-    """The body of a delivery, however it is kept."""
-    try:
-        return zlib.decompress(body).decode()
-    except zlib.error:
-        return body.decode()
 
 
 def test_older_files_name_their_listener() -> None:
@@ -301,6 +296,7 @@ def test_a_kept_preview_forgets_the_file(admin_client: Any) -> None:
     assert len(stored()) == 5
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(item=ITEMS)
 @pytest.mark.parametrize("layout", READ, ids=lambda layout: layout.kind)
 def test_no_item_makes_a_layout_fail(layout: Any, item: dict[str, Any]) -> None:
@@ -315,3 +311,70 @@ def test_times_are_those_of_the_sources() -> None:
     begun = histories.listen(play)
     gap = datetime.fromisoformat(by_end["ts"]).timestamp() - begun["listened_at"]
     assert abs(gap - play.ms_played / 1000) <= timedelta(seconds=1).total_seconds()
+
+
+def test_several_files_of_an_export_without_their_archive() -> None:
+    files = histories.spotify_history(make_plays(30), podcasts=3, per_file=20)
+    sent = [(path.rpartition("/")[2], body) for path, body in files.items() if path.endswith(".json")]
+    upload = send(*sent, user_id="ada")
+    assert len(upload["parts"]) == 2 and (upload["total"], upload["left_out"]) == (30, 3)
+    assert len(stored()) == 30
+
+
+def test_a_folder_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path, body in histories.listenbrainz(make_plays(20), username="rob").items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(body)
+    (tmp_path / "_SUCCESS").touch()
+    call_command("ingest_file", str(tmp_path))
+    assert "20 rows imported" in capsys.readouterr().out
+    assert {listen.user_id for listen in stored()} == {"rob"}
+
+
+def test_a_folder_of_parquet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plays = make_plays(9)
+    for part in range(3):
+        rows = [
+            {"user_id": "ada", "played_at": play.at, "track_id": play.track_id, "artist": play.artist}
+            for play in plays[3 * part : 3 * part + 3]
+        ]
+        pl.DataFrame(rows).write_parquet(tmp_path / f"part-{part}.parquet")
+    (tmp_path / ".part-0.parquet.crc").write_bytes(b"crc")
+    call_command("ingest_file", str(tmp_path))
+    assert capsys.readouterr().out.count("3 rows imported") == 3
+    assert [listen.played_at for listen in stored()] == [play.at for play in plays]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CommandError, match="has no files"):
+        call_command("ingest_file", str(tmp_path / "empty"))
+
+
+def test_parquet_in_the_admin(admin_client: Any) -> None:
+    out = io.BytesIO()
+    rows = {"user_id": ["ada"] * 2, "played_at": [play.at for play in make_plays(2)], "Song": ["One", "Two"]}
+    pl.DataFrame(rows).write_parquet(out)
+    form = {"file": SimpleUploadedFile("plays.parquet", out.getvalue()), "stream": "listens", "_preview": "1"}
+    response = admin_client.post("/admin/ingestion/upload/add/", form)
+    assert response.status_code == 302, response.content
+    preview = UploadPreview.objects.get()
+    assert (preview.format, preview.rows) == ("parquet", 2)
+    mapped = admin_client.post(response["Location"], {"_map": "1", "column-2": "track_name"})
+    assert mapped.status_code == 302
+    assert admin_client.get(mapped["Location"]).status_code == 200
+    assert admin_client.post(mapped["Location"], {"_upload": "1"}).status_code == 302
+    assert [listen.track_name for listen in stored()] == ["One", "Two"]
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_long_list_is_read_in_pieces(settings: Any, is_cut: bool) -> None:
+    settings.MAX_BODY_BYTES = 10_000
+    plays = make_plays(1500)
+    body = histories.listenbrainz_json(plays)
+    assert len(body) > 1_000_000
+    form = {"file": SimpleUploadedFile("rob_lb.json", body[:-3] if is_cut else body), "user_id": "rob"}
+    response = api().post("/api/uploads", form)
+    if is_cut:
+        assert "Not JSON" in refusal(response, 400)["message"] or "is not JSON" in refusal(response, 400)["message"]
+        assert not Upload.objects.exists()
+        return
+    assert response.status_code == 201, response.content
+    assert len(stored()) == 1500

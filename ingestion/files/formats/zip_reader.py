@@ -26,7 +26,7 @@ MAX_ENTRIES = 10_000
 """Of the directory, folders and files of the operating system among them."""
 MAX_DIRECTORY = 2_000_000
 """Bytes of it, which is held in memory."""
-MAX_MEMBERS = 200
+MAX_MEMBERS = 400
 """Files that are unpacked."""
 MAX_RATIO, RATIO_COUNTS_FROM = 200, 64_000_000
 """To how many times its size an archive may unpack, if that is more than so many bytes."""
