@@ -26,6 +26,14 @@ ROOT = """
 from django.contrib.auth.models import User
 User.objects.filter(username="operator").update(is_superuser=True)
 """
+MUSIC = """
+from datetime import date
+from music.tests.factories import album, artist
+from music.tests.histories import history
+beatles = artist("The Beatles", country_code="GB", continent_code="EU", genres=["rock"], latitude=51.5, longitude=-0.1)
+history(beatles, date(2025, 1, 6), date(2025, 2, 4), album=album("Help!", beatles))
+history(artist("Faye Wong", country_code="HK", continent_code="AS"), date(2025, 2, 8), hour=3)
+"""
 
 
 @pytest.fixture
@@ -34,7 +42,7 @@ def system(new_database: Callable[[], str], tmp_path: Path) -> Iterator[System]:
     database_url = new_database()
     with WebServer(database_url) as web, Cluster(database_url):
         system = System(web, database_url)
-        manage("shell", "-v0", "-c", ROOT, database_url=database_url)
+        manage("shell", "-v0", "-c", ROOT + MUSIC, database_url=database_url)
         system.post(tutor(tutor_id="T-1"), tutor(tutor_id="T-2", age=7, name=HOSTILE), {"tutor_id": HOSTILE})
         for stream, record in [
             ("students", student(student_id="S-1")),
