@@ -175,7 +175,9 @@ class Stream(Readable):
 
     schema: type[BaseModel]
     enrich: Callable[[Any, Context], dict[str, Any]]
-    """(record, context) → column: value for every column that is not the record's own. Pure."""
+    """(record, context) → column: value for every column that is not the record's own. Pure. Where `key_of` reads a
+    payload at length, it may compute the same key, from the record.
+    """
     key_of: Callable[[Mapping[str, Any]], str] | None = None
     """Computes the key from a payload, valid or not; empty where it cannot. None: the record names it itself, in the
     field `key`. A member of that name in a payload is then ignored. Read keys with ingestion.validation.key_of.

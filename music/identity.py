@@ -11,6 +11,7 @@ from typing import Any
 
 from ingestion.fields import normalized, parse_time, tidy
 from music import names
+from music.schemas import ListenRecord
 
 MBID = re.compile("[0-9a-z]+(-[0-9a-z]+)*", re.ASCII)
 """MusicBrainz says of those that are none."""
@@ -39,6 +40,17 @@ def key_of(payload: Mapping[str, Any]) -> str:
     except ValueError:
         return ""
     return listen_id(normalized(user_id), played_at, track_id=track_id, track_name=track_name, artist=artist)
+
+
+def key_of_record(listen: ListenRecord) -> str:
+    """The same, of a valid one."""
+    return listen_id(
+        listen.user_id,
+        listen.played_at,
+        track_id=listen.track_id or "",
+        track_name=listen.track_name or "",
+        artist=listen.artist or "",
+    )
 
 
 def artist_key(artist_id: str | None, artist_mbid: str | None, artist: str | None) -> str:

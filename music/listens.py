@@ -29,9 +29,14 @@ PATIENCE = 25
 Row = Mapping[str, Any]
 
 
+def facts() -> Mapping[str, Any]:
+    return {"zone": timezone.get_current_timezone()}
+
+
 def enrich(listen: ListenRecord, context: Context) -> dict[str, Any]:
-    local = timezone.localtime(listen.played_at)
+    local = listen.played_at.astimezone(context.facts.get("zone") or timezone.get_current_timezone())
     return {
+        "listen_id": identity.key_of_record(listen),
         "artist_key": identity.artist_key(listen.artist_id, listen.artist_mbid, listen.artist),
         "track_key": identity.track_key(listen.track_name, listen.artist, listen.track_id),
         "hour": local.hour,

@@ -52,8 +52,7 @@ def want(asks: Iterable[Ask]) -> list[Lookup]:
     for (provider, kind), of_kind in sorted(kinds.items()):
         questions = {key: each.question for key, each in of_kind.items()}
         turns = {key: each.turn for key, each in of_kind.items()}
-        found = lookups.want(provider, kind, questions, turns=turns)
-        settled += [lookup for lookup in found.values() if lookup.is_settled]
+        settled += lookups.ask(provider, kind, questions, turns)
     return settled
 
 

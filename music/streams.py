@@ -16,6 +16,7 @@ LISTENS = Stream(
     key_of=identity.key_of,
     version_field=None,
     enrich=listens.enrich,
+    facts=listens.facts,
     warn=listens.warn,
     lock=listens.lock,
     stored=listens.stored,

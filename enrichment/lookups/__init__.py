@@ -5,7 +5,7 @@ A domain declares a `Provider`, registers it, and asks by `want`.
 
 from enrichment.lookups.choices import ask_again, choose, choose_each, reject_all, undo_choice
 from enrichment.lookups.providers import Answer, Description, Provider, Question, Rate, Want, register
-from enrichment.lookups.questions import want
+from enrichment.lookups.questions import ask, want
 
 __all__ = [
     "Answer",
@@ -14,6 +14,7 @@ __all__ = [
     "Question",
     "Rate",
     "Want",
+    "ask",
     "ask_again",
     "choose",
     "choose_each",

@@ -42,6 +42,20 @@ def want(
     return found
 
 
+def ask(provider: str, kind: str, questions: Mapping[str, Mapping[str, Any]], turns: Mapping[str, int]) -> list[Lookup]:
+    """As `want`, for those who need the lookups only where these have been answered already, which it returns: what is
+    new is inserted without being read again. Nobody else sees, and answers, that before the transaction ends.
+    """
+    rows = [[provider, kind, key, questions[key], turns[key]] for key in sorted(questions)]
+    if not rows:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(f"{INSERT[connection.vendor]} RETURNING key", [ascii_json(rows)])
+        new = {key for (key,) in cursor.fetchall()}
+    known = {key: question for key, question in questions.items() if key not in new}
+    return [lookup for lookup in want(provider, kind, known, turns=turns).values() if lookup.is_settled]
+
+
 def raise_wants(wants: Iterable[Want]) -> None:
     """Asks what answers have raised, each in the turn and for the uploads of the answer that raised it."""
     by_kind: dict[tuple[str, str], list[Want]] = {}

@@ -192,7 +192,7 @@ def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
             **defaults,
             **vars(item.record),
             **derived,
-            **({stream.key: key_of(stream, item.payload)} if stream.key_of else {}),
+            **({stream.key: key_of(stream, item.payload)} if stream.key_of and stream.key not in derived else {}),
             "warnings": warnings,
             "version_at": stream.version_of(item.record) or received_at,
             "delivery": delivery,

@@ -29,9 +29,10 @@ def add(plays: Iterable[Row], albums: Mapping[str, str]) -> None:
     artists: dict[tuple[Any, ...], list[int]] = {}
     of_albums: dict[tuple[Any, ...], list[int]] = {}
     hours: dict[tuple[Any, ...], list[int]] = {}
+    zone = timezone.get_current_timezone()
     for play in plays:
         ms, user = ms_of(play), play["user_id"]
-        local = timezone.localtime(play["played_at"])
+        local = play["played_at"].astimezone(zone)
         month = date(local.year, local.month, 1)
         _count(hours, (user, month, play["weekday"], play["hour"]), ms)
         if play["artist_key"]:

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from music.identity import listen_id
+from ingestion.streams import get
+from ingestion.validation import key_of, validate
+from music.identity import key_of_record, listen_id
+from music.schemas import ListenRecord
 
 AT = datetime(2026, 1, 4, 2, 55, 58, 123000, tzinfo=UTC)
 
@@ -31,6 +36,22 @@ def test_what_is_one_play() -> None:
     }
     assert len(others) == 6 and named not in others
     assert listen_id("ada", AT, track_id="X", artist="A") == listen_id("ada", AT, track_id="X", artist="B")
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"track_id": "4uLU6hMCjMI75M1A2tKUQC"},
+        {"track_name": "  Time\u200b ", "artist": "Motörhead ", "user_id": "e\u0301va"},
+        {"track_name": "Time", "artist": None, "played_at": "2025-01-04T02:55:58.123+02:00"},
+        {"track_id": "  ", "track_name": "!!!", "artist": ""},
+    ],
+)
+def test_a_record_has_the_key_of_its_payload(members: dict[str, Any]) -> None:
+    payload = {"user_id": "ada", "played_at": "2025-01-04T02:55:58Z", **members}
+    record = validate(get("listens"), payload, datetime.now(UTC))
+    assert isinstance(record, ListenRecord)
+    assert key_of_record(record) == key_of(get("listens"), payload) != ""
 
 
 @given(MOMENTS, MOMENTS)
