@@ -20,6 +20,7 @@ from console.control.providers import badge_of
 from console.dashboard.panels import panels_for
 from console.held.filters import AgeFilter
 from enrichment import stats, workers
+from enrichment.lookups import providers
 from enrichment.lookups.models import Lookup
 from enrichment.models import MinuteStat
 from ingestion.text import plain, thousands
@@ -238,7 +239,7 @@ def top_senders() -> list[SenderRow]:
 
 
 def provider_rows(statuses: Sequence[Mapping[str, Any]]) -> list[ProviderRow]:
-    """None while no provider has anything to do with this installation: without a key, and without a lookup."""
+    """None while no provider has anything to do with this installation: none has a key, and there is no lookup."""
     rows = [
         ProviderRow(
             label=each["label"],
@@ -253,7 +254,8 @@ def provider_rows(statuses: Sequence[Mapping[str, Any]]) -> list[ProviderRow]:
         )
         for each in statuses
     ]
-    is_used = any(each["on"] or any(each[status] for status in Lookup.Status.values) for each in statuses)
+    has_key = any(each["on"] and providers.get(each["name"]).secret() for each in statuses)
+    is_used = has_key or any(each[status] for each in statuses for status in Lookup.Status.values)
     return rows if is_used else []
 
 
