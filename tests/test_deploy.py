@@ -85,6 +85,11 @@ def test_only_nginx_can_be_reached_from_outside() -> None:
     assert COMPOSE["services"]["postgres"]["networks"] == ["inside"]
 
 
+def test_nginx_starts_anew_with_a_new_web_server() -> None:
+    """It looks up addresses only then."""
+    assert COMPOSE["services"]["nginx"]["depends_on"]["web"] == {"condition": "service_healthy", "restart": True}
+
+
 def test_our_containers_have_no_rights_and_time_to_stop() -> None:
     for name in OURS:
         service = COMPOSE["services"][name]
