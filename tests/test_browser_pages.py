@@ -21,6 +21,7 @@ from tutoring.tests.factories import feedback, session, student, tutor
 pytestmark = pytest.mark.xdist_group("pages")
 
 LOOKS: list[tuple[int, Literal["light", "dark"]]] = [(1360, "light"), (390, "dark")]
+LINKS = "links => links.map(link => new URL(link.getAttribute('href'), document.baseURI).href)"
 HOSTILE = "<script>alert(1)</script>\u202e\u0000 &amp; " + "long" * 50
 ROOT = """
 from django.contrib.auth.models import User
@@ -73,7 +74,7 @@ def pages_of(page: Page, start: str) -> Iterator[str]:
             continue
         seen.add(name)
         yield address.geturl()
-        links = page.eval_on_selector_all("a[href]", "links => links.map(link => link.href)")
+        links = page.eval_on_selector_all("a[href]", LINKS)  # those of charts have no address as a text
         found = [urlsplit(link)._replace(fragment="").geturl() for link in links]
         ahead += [link for link in found if urlsplit(link).netloc == origin.netloc and "/admin/" in link]
 

@@ -22,6 +22,7 @@ from music.models import Album, Artist, ArtistGenre, Listen, Listener, Match, Mu
 from music.tests.factories import album, artist, listener
 from music.tests.histories import history
 from tests.people import browser_of, person, text_of, words_of
+from tests.records import send
 
 pytestmark = pytest.mark.django_db
 
@@ -119,6 +120,17 @@ def test_all_other_links_of_the_page_open(client: Client, ada: Listener) -> None
     for link in shapes.values():
         assert client.get(link).status_code == 200, link
     assert f"https://open.spotify.com/album/{SPOTIFY_ID}" in links(html)
+
+
+def test_plays_are_counted_as_they_are_stored(client: Client) -> None:
+    play = {"user_id": "ada", "artist": "The Beatles", "album": "Help!", "ms_played": 140_000}
+    times = ("2025-01-06T20:15:00Z", "2025-01-06T20:18:00Z", "2025-02-01T03:00:00Z", "1970-01-01T00:00:00Z")
+    send("listens", *(play | {"track_name": f"Song {time}", "played_at": time} for time in times))
+    found = numbers_linked(text_of(page(client, Listener.objects.get(pk="ada"))))
+    assert {"weekday", "artist_key", "album_key"} <= {name for link in found for name in re.findall(r"&(\w+)=", link)}
+    for link, number in found.items():
+        assert listed(client, link) == number, link
+    assert "<strong>3</strong> plays" in words_of(page(client, Artist.objects.get()))
 
 
 def test_an_artist_under_two_names_is_one(client: Client) -> None:
