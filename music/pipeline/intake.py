@@ -7,9 +7,11 @@ from pathlib import Path
 
 from enrichment.management.commands.enrich_pending import CtrlC, process_pending
 from enrichment.management.commands.ingest_file import CLIENT
+from enrichment.uploads import progress_of
 from ingestion.files.sets import Options, SentFile, inspect_sent
 from ingestion.files.spool import TemporaryFiles
 from ingestion.files.uploads import AlreadyUploaded, ingest_files
+from ingestion.models import Upload
 from music.parquet.export import files_of
 from music.parquet.tables import TRACKS_PLAYED
 from music.streams import LISTENS
@@ -26,8 +28,13 @@ def take_in(folder: Path, ctrl_c: CtrlC, say: Say) -> None:
         say(f"{folder / TRACKS_PLAYED.name} has no Parquet: no plays are taken in.")
     drain(ctrl_c)  # what was left by a crash; and before, no more might be accepted
     for path in files:
-        _keep(path, ctrl_c, say)
+        uploads = _keep(path, ctrl_c, say)
         drain(ctrl_c)
+        for upload, progress in zip(uploads, progress_of(uploads).values(), strict=True):
+            say(
+                f"{upload.name}: {progress.total:,} rows, {progress.inserted:,} plays stored, {progress.stale:,} known,"
+                f" {progress.dead:,} invalid (dead letters)."
+            )
 
 
 def drain(ctrl_c: CtrlC) -> None:
@@ -36,11 +43,11 @@ def drain(ctrl_c: CtrlC) -> None:
     stop_if_asked(ctrl_c)
 
 
-def _keep(path: Path, ctrl_c: CtrlC, say: Say) -> None:
+def _keep(path: Path, ctrl_c: CtrlC, say: Say) -> list[Upload]:
     with TemporaryFiles() as opened:
         sent = SentFile(file=opened.enter_context(path.open("rb")), name=path.name)
         try:
-            ingest_files(
+            return ingest_files(
                 inspect_sent([sent], Options(stream=LISTENS), opened),
                 CLIENT,
                 clear_missing=True,
@@ -48,6 +55,7 @@ def _keep(path: Path, ctrl_c: CtrlC, say: Say) -> None:
             )
         except AlreadyUploaded as known:
             say(known.reason)
+            return []
 
 
 def stop_if_asked(ctrl_c: CtrlC) -> None:

@@ -55,6 +55,8 @@ class Run:
         """Raises KeyboardInterrupt after Ctrl-C."""
         try:
             if self.folder:
+                if not self.folder.is_dir():
+                    raise Refused(f"{self.folder} is not a folder.")
                 for table in ENRICHED:
                     refuse_others(self.folder / table.name, table.name)
                 take_in(self.folder, self.ctrl_c, self.say)

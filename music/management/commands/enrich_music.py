@@ -38,8 +38,6 @@ class Command(BaseCommand):
         if options["limit"] is not None and options["limit"] < 1:
             raise CommandError("--limit must be at least 1.")
         folder = options["data_path"]
-        if folder and not folder.is_dir():
-            raise CommandError(f"{folder} is not a folder.")
         if options["status_only"]:
             self.print_status(folder, options["json"])
         else:
