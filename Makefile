@@ -8,7 +8,7 @@ INSTALL := $(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check 
 COMPILE := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url
 
-.PHONY: help run test lint check bench schemathesis screenshots lock format chromium
+.PHONY: help run test lint types style check bench schemathesis screenshots lock format chromium
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -21,9 +21,14 @@ test: $(DEVELOPMENT) chromium ## all tests on PostgreSQL, then those of the apps
 	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 2 -q $(MEASURED) ingestion enrichment api console tutoring movies music tests/promises
 
 lint: $(DEVELOPMENT) ## formatting, style, types, import directions, migrations, system checks; two minutes, no test
+	@$(MAKE) --no-print-directory --jobs=2 types style
+
+types: $(DEVELOPMENT) ## the types alone, which take longer than the rest of make lint
+	$(PYTHON) -m mypy .
+
+style: $(DEVELOPMENT) ## make lint without the types
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
-	$(PYTHON) -m mypy .
 	$(VENV)/bin/lint-imports
 	$(PYTHON) manage.py makemigrations --check --dry-run
 	$(PYTHON) manage.py check --fail-level WARNING
