@@ -278,7 +278,8 @@ class WebServer(Process):
 
     def __init__(self, database_url: str, **environment: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        options = ("--config=python:tutormax.web_server", f"--bind={self.url.removeprefix('http://')}")
+        # Loaded once for all of its processes, which takes a second of CPU time less for each of them.
+        options = ("--config=python:tutormax.web_server", "--preload", f"--bind={self.url.removeprefix('http://')}")
         environment = {"DATABASE_URL": database_url, "DRAIN_TIME": "0", **environment}
         super().__init__((sys.executable, "-m", "gunicorn", *options), environment)
         try:
