@@ -8,16 +8,10 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from tests.api import ask
-from tests.servers import WebServer, manage, wait_until
+from tests.elsewhere import new_key, new_person
+from tests.servers import WebServer, wait_until
 
 PASSWORD = "a password for tests"
-PEOPLE = f"""
-from django.contrib.auth.models import Group, User
-from ingestion.models import ApiKey
-for name in ("operator", "viewer"):
-    User.objects.create_user(name, password="{PASSWORD}", is_staff=True).groups.add(Group.objects.get(name=name))
-print(ApiKey.objects.create_key(name="test")[1])
-"""
 
 
 class System:
@@ -25,7 +19,9 @@ class System:
 
     def __init__(self, web: WebServer, database_url: str) -> None:
         self.url, self.database_url = web.url, database_url
-        self.key = manage("shell", "-v0", "-c", PEOPLE, database_url=database_url).stdout.strip()
+        for name in ("operator", "viewer"):
+            new_person(database_url, name, PASSWORD)
+        self.key = new_key(database_url)
 
     def post(self, *records: Any) -> None:
         """Posts tutors and waits until they are worked off."""

@@ -17,10 +17,11 @@ import psycopg
 import pytest
 
 from ingestion.payloads import ascii_json
+from tests.elsewhere import new_key
 from tests.servers import PATIENCE, Cluster, PostgreSQL, WebServer, manage, wait_until
 from tutoring.tests.factories import feedback, session, student, tutor
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.postgresql
 
 QUICK = {"CLAIM_LEASE": "3", "SWEEP_INTERVAL": "1"}
 
@@ -30,7 +31,7 @@ class Client:
 
     def __init__(self, web: WebServer, database_url: str) -> None:
         self.url = web.url
-        self.key = manage("create_api_key", "test", database_url=database_url).stdout.split()[-1]
+        self.key = new_key(database_url)
 
     def __call__(self, path: str, body: Any = None) -> Any:
         """The answer's JSON; a 503 raises urllib.error.HTTPError, as every other error."""

@@ -17,7 +17,8 @@ import pytest
 
 from conftest import NewDatabase
 from ingestion.payloads import ascii_json
-from tests.servers import PATIENCE, Cluster, WebServer, manage, wait_until
+from tests.elsewhere import new_key
+from tests.servers import PATIENCE, Cluster, WebServer, wait_until
 from tutoring.tests.factories import tutor
 from tutormax.postgresql.base import is_there
 
@@ -80,7 +81,7 @@ class Client:
 
     def __init__(self, web: WebServer, database_url: str) -> None:
         self.address = urlsplit(web.url).netloc
-        key = manage("create_api_key", "test", database_url=database_url).stdout.split()[-1]
+        key = new_key(database_url)
         self.headers = {"Authorization": f"Api-Key {key}", "Cookie": f"sessionid={'s' * 32}"}
 
     def __call__(self, path: str, record: Any = None) -> int:

@@ -12,8 +12,9 @@ import pytest
 
 from conftest import NewDatabase
 from tests.api import ask
+from tests.elsewhere import new_key
 from tests.records import INSERT_STUDENTS
-from tests.servers import PATIENCE, WebServer, manage, wait_until
+from tests.servers import PATIENCE, WebServer, wait_until
 
 TIMEOUT = 2
 
@@ -31,10 +32,6 @@ def connected(server: WebServer, buffer: int | None = None) -> socket.socket:
 def request(method: str, path: str, key: str, *headers: str) -> bytes:
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Authorization: Api-Key {key}", *headers, "", ""]
     return "\r\n".join(lines).encode()
-
-
-def new_key(url: str) -> str:
-    return manage("create_api_key", "slow", database_url=url).stdout.split()[-1]
 
 
 @pytest.mark.postgresql

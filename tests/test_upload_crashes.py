@@ -22,6 +22,7 @@ import pytest
 
 from ingestion.payloads import inflate
 from tests.api import ask
+from tests.elsewhere import new_key
 from tests.files import csv_of
 from tests.servers import Process, WebServer, manage, wait_until
 from tutoring.tests.factories import tutor
@@ -29,7 +30,6 @@ from tutoring.tests.factories import tutor
 pytestmark = pytest.mark.postgresql
 
 ROWS = 30_000
-MAKE_KEY = "from ingestion.models import ApiKey; print(ApiKey.objects.create_key(name='test')[1])"
 
 
 class System:
@@ -37,7 +37,7 @@ class System:
 
     def __init__(self, database_url: str) -> None:
         self.url = database_url
-        self.key = manage("shell", "-v0", "-c", MAKE_KEY, database_url=database_url).stdout.strip()
+        self.key = new_key(database_url)
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url) as connection:
