@@ -17,8 +17,8 @@ run: $(RUNTIME) ## install, migrate, post demo data on first start (DEMO=no: non
 	@$(PYTHON) manage.py run
 
 test: $(DEVELOPMENT) chromium ## all tests on PostgreSQL, then those of the apps and the promises on SQLite
-	$(PYTHON) -m pytest -n 2 -q
-	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 2 -q $(MEASURED) ingestion enrichment api console tutoring movies music tests/promises
+	$(PYTHON) -m pytest -n 3 -q
+	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 3 -q $(MEASURED) ingestion enrichment api console tutoring movies music tests/promises
 
 lint: $(DEVELOPMENT) ## formatting, style, types, import directions, migrations, system checks; two minutes, no test
 	@$(MAKE) --no-print-directory --jobs=2 types style

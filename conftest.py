@@ -36,6 +36,7 @@ def find_chromium() -> str | None:
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; processes inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.addinivalue_line("markers", "longest: takes a minute; starts before the others of its kind")
     config.addinivalue_line("markers", "postgresql: needs PostgreSQL; not part of a run on SQLite")
     if not find_chromium() and os.environ.get("CI") == "true":
         raise pytest.UsageError("No Chromium for the browser tests, and with CI=true nothing may be left out.")
@@ -49,6 +50,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if STARTS_PROCESSES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("no_cover")
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Tests that mostly wait for processes come first, so that none of them is left alone at the end; those in a
+    browser last, since playwright leaves an event loop in the worker that Django then has to be told to bear.
+    """
+    fixtures = STARTS_PROCESSES.intersection(getattr(item, "fixturenames", ()))
+    if "browser" in fixtures:
+        return 2 if item.get_closest_marker("longest") else 3
+    return 0 if fixtures else 1
 
 
 def _left_out(item: pytest.Item) -> bool:

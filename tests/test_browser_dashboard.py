@@ -10,8 +10,6 @@ from playwright.sync_api import Page, expect
 
 from tests.servers import WebServer, manage
 
-pytestmark = pytest.mark.xdist_group("dashboard")
-
 PASSWORD = "a password for tests"
 PREPARED = f"""
 from django.contrib.auth.models import Group, User

@@ -19,8 +19,6 @@ from standins.server import Server, error
 from tests.servers import PATIENCE, Cluster, WebServer
 from tests.system import System
 
-pytestmark = pytest.mark.xdist_group("cluster")
-
 WIDTHS = (320, 390, 768, 1280)
 DONE = "All films looked up"
 

@@ -15,8 +15,6 @@ from tests.servers import Cluster, WebServer, manage
 from tests.system import System
 from tutoring.tests.factories import feedback, session, student, tutor
 
-pytestmark = pytest.mark.xdist_group("lists")
-
 WIDTHS = (1280, 1366, 390)
 LONG = "Dr. Wilhelmina-Charlotte Featherstonehaugh-Cholmondeley of Llanfairpwllgwyngyll"
 ROOT = """

@@ -17,8 +17,6 @@ from tests.api import ask
 from tests.servers import Cluster, WebServer
 from tests.system import System
 
-pytestmark = pytest.mark.xdist_group("cluster")
-
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 )

@@ -12,8 +12,6 @@ from tests.servers import Cluster, WebServer
 from tests.system import System
 from tutoring.tests.factories import tutor
 
-pytestmark = pytest.mark.xdist_group("cluster")
-
 
 @pytest.fixture
 def system(new_database: Callable[[], str]) -> Iterator[System]:

@@ -18,8 +18,6 @@ from tests.servers import Cluster, WebServer, manage
 from tests.system import System
 from tutoring.tests.factories import feedback, session, student, tutor
 
-pytestmark = pytest.mark.xdist_group("pages")
-
 LOOKS: list[tuple[int, Literal["light", "dark"]]] = [(1360, "light"), (390, "dark")]
 LINKS = "links => links.map(link => new URL(link.getAttribute('href'), document.baseURI).href)"
 HOSTILE = "<script>alert(1)</script>\u202e\u0000 &amp; " + "long" * 50
@@ -94,6 +92,7 @@ def told(browser_context: BrowserContext) -> list[str]:
     return told
 
 
+@pytest.mark.longest
 def test_every_page_is_open_to_all(system: System, page: Page, told: list[str]) -> None:
     system.log_in(page, "operator")
     wrong: list[str] = []

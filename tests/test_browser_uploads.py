@@ -20,8 +20,6 @@ from tests.servers import PATIENCE, Cluster, WebServer
 from tests.system import System
 from tutoring.tests.factories import tutor
 
-pytestmark = pytest.mark.xdist_group("cluster")
-
 WIDE: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 

@@ -21,7 +21,7 @@ import pytest
 from conftest import NewDatabase
 from tests.servers import PATIENCE, ROOT, Process, free_port, wait_until
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.xdist_group("run")]  # one after the other: they start many processes
+pytestmark = pytest.mark.postgresql
 
 STARTED = "Press Ctrl-C to stop."
 NOT_COPIED = shutil.ignore_patterns(
