@@ -48,6 +48,7 @@ def provider(apply: Apply) -> Provider:
         parse_choice=parse_choice,
         choice_help=f"Address of a film or series at TMDB, such as {PAGES}/movie/603-the-matrix",
         picture_hosts=lambda: (PICTURES,) if settings.POSTERS else (),
+        stand_in=stand_in,
         notice=notice,
     )
 
@@ -64,6 +65,10 @@ def why_off() -> str:
 def is_demo() -> bool:
     """Whether this machine stands in for TMDB: what it says of films is no data of TMDB's."""
     return urlsplit(settings.TMDB_URL).hostname in THIS_MACHINE
+
+
+def stand_in() -> str:
+    return "TMDB_API_KEY is not set; a server on this machine stands in for TMDB." if is_demo() else ""
 
 
 def page_of(kind: str, number: int | None) -> str:

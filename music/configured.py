@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from django.conf import settings
 
 from enrichment.lookups import Rate, register
 from music import questions
+from music.pages.demo import stand_in
 from music.providers import places
 from music.providers.musicbrainz import MusicBrainz
 from music.providers.openweather import OpenWeather
@@ -28,7 +30,13 @@ def register_all() -> None:
         settings.MUSICBRAINZ_CONTACT, settings.VERSION, settings.MUSICBRAINZ_URL, Rate(*settings.MUSICBRAINZ_RATE)
     )
     openweather = OpenWeather(settings.OPENWEATHER_API_KEY, settings.OPENWEATHER_URL, Rate(*settings.OPENWEATHER_RATE))
-    register(spotify.provider(questions.answered))
-    register(replace(musicbrainz.provider(questions.answered), prepare=questions.prepare))
+    register(replace(spotify.provider(questions.answered), stand_in=partial(stand_in, "Spotify", "SPOTIFY_CLIENT_ID")))
+    register(
+        replace(
+            musicbrainz.provider(questions.answered),
+            prepare=questions.prepare,
+            stand_in=partial(stand_in, "MusicBrainz", "MUSICBRAINZ_CONTACT"),
+        )
+    )
     register(replace(places.provider(questions.answered), prepare=questions.prepare_places))
     register(openweather.provider(questions.answered))

@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,9 +16,11 @@ import django
 from playwright.sync_api import Error, Page, sync_playwright
 
 from conftest import find_chromium
-from standins import tmdb
+from standins import musicbrainz, spotify, tmdb
 from standins.export import write_export
 from standins.films import FILMS
+from standins.listeners import LISTENERS, write_histories
+from standins.music import at_musicbrainz, at_spotify
 from tests.servers import ROOT, Cluster, PostgreSQL, WebServer, manage
 
 TARGET = ROOT / "docs" / "screenshots"
@@ -91,6 +92,17 @@ def films(where: str, heading: str = "") -> Callable[[Page, str], None]:
     return go
 
 
+def listening(heading: str) -> Callable[[Page, str], None]:
+    """Opens the history of the demo's first listener, at this heading or at its top."""
+
+    def go(page: Page, url: str) -> None:
+        page.goto(f"{url}/admin/music/listener/{LISTENERS[0].name}/change/")
+        if heading:
+            page.get_by_role("heading", name=heading).first.evaluate("heading => heading.scrollIntoView()")
+
+    return go
+
+
 def preview(page: Page, url: str) -> None:
     """Of a file with a column that nobody has mapped, and 15 rows that will be rejected."""
     header = "Tutor ID,Name,Email,Subjects,Onboarding Date,Age,Level\r\n"
@@ -138,11 +150,18 @@ PAGES: dict[str, Callable[[Page, str], None]] = {
     "films": films(""),
     "films-calendar": films("", "Viewings in"),
     "films-grid": films("/films?sort=rating"),
+    "music": listening(""),
+    "music-map": listening("Where the artists are from"),
+    "artists": path("music/artist/"),
+    "artist": first_of("music/artist/?match=found"),
+    "areas": path("music/area/"),
+    "ambiguous-artist": first_of("enrichment/ambiguouslookup/?provider=musicbrainz"),
 }
 
 
 def take(names: list[str], target: Path = TARGET) -> None:
     from tests.system import System
+    from tutormax.runner.music import ANYBODY
 
     target.mkdir(parents=True, exist_ok=True)
     with PostgreSQL() as server, sync_playwright() as playwright, ExitStack() as stack:
@@ -150,17 +169,28 @@ def take(names: list[str], target: Path = TARGET) -> None:
         server.connect().execute("CREATE DATABASE demo")
         database_url = server.url("demo")
         manage("migrate", "--verbosity=0", database_url=database_url)
-        service = stack.enter_context(tmdb.start(FILMS))
-        environment = {"TMDB_URL": service.url, "TMDB_API_KEY": "any", "TMDB_RATE": "50/1"}
+        films_at = stack.enter_context(tmdb.start(FILMS)).url
+        music_at = stack.enter_context(spotify.start(at_spotify())).url
+        artists_at = stack.enter_context(musicbrainz.start(at_musicbrainz())).url
+        environment = {
+            "TMDB_URL": films_at,
+            "TMDB_API_KEY": "any",
+            "TMDB_RATE": "50/1",
+            "SPOTIFY_URL": music_at,
+            "SPOTIFY_ACCOUNTS_URL": music_at,
+            "MUSICBRAINZ_URL": artists_at,
+            "MUSICBRAINZ_RATE": "50/1",
+            **ANYBODY,
+        }
         with WebServer(database_url, **environment) as web, Cluster(database_url, **environment):
             system = System(web, database_url)
             manage("shell", "-v0", "-c", SUPERUSER, database_url=database_url)
             manage(*DEMO, f"--post={web.url}", f"--key={system.key}", database_url=database_url)
             system.until(lambda: not any(system.stats()["queues"].values()), "the demo data is processed")
-            upload_films(web.url, system.key)
+            upload_demo(web.url, system.key)
             manage("reprocess", "--stream=sessions", database_url=database_url)
             system.until(lambda: not any(system.stats()["queues"].values()), "what was reprocessed is processed")
-            system.until(lambda: films_are_done(web.url, system.key), "the films are looked up")
+            system.until(lambda: all_is_done(web.url, system.key), "films and artists are looked up")
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
             for look, width, height, scheme in LOOKS:
                 context = browser.new_context(
@@ -174,19 +204,24 @@ def take(names: list[str], target: Path = TARGET) -> None:
                 context.close()
 
 
-def upload_films(url: str, key: str) -> None:
+def upload_demo(url: str, key: str) -> None:
+    from tutormax.runner.credentials import Credentials
+    from tutormax.runner.stand_ins import upload
+
+    login = Credentials(url=url, api_key=key)
     with tempfile.TemporaryDirectory() as directory:
-        export = write_export(Path(directory) / "letterboxd-demo.zip").read_bytes()
-    headers = {"Authorization": f"Api-Key {key}", "Content-Type": "application/octet-stream"}
-    request = urllib.request.Request(f"{url}/api/uploads?name=letterboxd-demo.zip&library=demo", export, headers)
-    with urllib.request.urlopen(request):
-        pass
+        upload(login, write_export(Path(directory) / "letterboxd-demo.zip"), "films", library="demo")
+        for listener, file in write_histories(Path(directory)):
+            upload(login, file, "listening histories", stream="listens", user_id=listener.name)
 
 
-def films_are_done(url: str, key: str) -> bool:
+def all_is_done(url: str, key: str) -> bool:
     from tests.api import ask
 
-    return all(upload["status"] == "completed" for upload in ask(f"{url}/api/uploads", key)[2]["results"])
+    uploads = ask(f"{url}/api/uploads", key)[2]["results"]
+    artists = ask(f"{url}/api/artists?match=open", key)[2]["results"]
+    areas = ask(f"{url}/api/areas?place=open", key)[2]["results"]
+    return all(each["status"] == "completed" for each in uploads) and not artists and not areas
 
 
 def shoot(page: Page, file: Path) -> None:

@@ -51,6 +51,8 @@ class ProviderRow:
     """Percent of the limit, in the last minute."""
     answers: int
     """Of the last full minute."""
+    stand_in: str
+    """Who answers in its place, as a sentence; empty: nobody does."""
     throttled: int
     """Requests of the last hour that were answered with 429."""
     until: datetime | None
@@ -166,6 +168,7 @@ def provider_rows() -> list[ProviderRow]:
                 limit=f"{thousands(limit.requests)} in {limit.seconds:g} s",
                 used=round(100 * numbers["asked_last_minute"] * limit.seconds / (60 * limit.requests)),
                 answers=answers.get(name, 0),
+                stand_in=provider.stand_in(),
                 throttled=throttled.get(name, 0),
                 until=max((at for at in (state.blocked_until, state.away_until) if at and at > now), default=None),
             )

@@ -186,6 +186,10 @@ class Provider:
     picture_hosts: Callable[[], Sequence[str]] = no_hosts
     """The origins of pictures, as in https://images.example.org: pages with candidates load from there, too."""
 
+    stand_in: Callable[[], str] = no_notice
+    """A sentence for pages of operators, with the setting that is missing, where a server of the demo answers in the
+    service's place; empty: the service itself is asked.
+    """
     notice: Callable[[], str] = no_notice
     """A sentence that its terms want where people see its data; empty: none."""
 

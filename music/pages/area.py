@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.db.models import Q
@@ -21,6 +22,12 @@ FACTS = (
     *("type", "sort_name", "subdivision_code", "params", "place_source", "place_how", "precision"),
     *("latitude", "longitude", "stored_at"),
 )
+TITLES = {
+    "params": "city and country",
+    "place_source": "placed by",
+    "place_how": "placed by its",
+    "stored_at": "stored",
+}
 ORDER = ("district", "island", "city", "municipality", "county", "subdivision", "country")
 """Of levels, from the nearest to the farthest; others come first."""
 
@@ -34,7 +41,7 @@ class AreaPage:
         return {
             "is_demo": is_demo(),
             "name": plain(area.name) or area.pk,
-            "facts": facts(area, FACTS),
+            "facts": [replace(each, title=TITLES.get(each.column, each.title)) for each in facts(area, FACTS)],
             "above": self.above(),
             "map": self.map(),
             "geonames_link": f"https://www.geonames.org/{area.city_id}" if area.city_id else "",

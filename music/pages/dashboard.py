@@ -9,6 +9,7 @@ from typing import Any
 
 from console.dashboard.page import Cell, page_of
 from console.dashboard.panels import Panel, register_panel
+from enrichment.lookups import providers
 from ingestion.text import duration
 from music.coverage import Coverage, ProviderCoverage, coverage
 from music.models import Listener
@@ -62,10 +63,11 @@ def provider_row(found: ProviderCoverage, plays: int) -> ProviderRow:
     def cell(number: int, status: str, kind: str = "") -> Cell:
         return Cell(number, page_of("enrichment_lookup", provider=found.name, status=status), kind)
 
+    stand_in = providers.get(found.name).stand_in()
     return ProviderRow(
         label=found.label,
-        badge=badge_of(found),
-        why=found.why,
+        badge=("waiting", "demo") if stand_in else badge_of(found),
+        why=found.why or stand_in,
         until=found.paused_until,
         known=cell(found.known, "found"),
         not_found=cell(found.not_found, "not_found"),

@@ -55,6 +55,7 @@ class MusicBrainz:
             expiry=lambda kind: EXPIRY if kind in (ARTIST, AREA) else None,
             why_off=lambda: "" if self.contact else "MUSICBRAINZ_CONTACT is not set.",
             kinds=(URL, MATCH, ARTIST, AREA),
+            decided_kinds=(MATCH,),
             describe=describe,
             describe_question=describe_question,
             parse_choice=parse_choice,

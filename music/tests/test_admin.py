@@ -13,9 +13,11 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import Settings
 
 from enrichment.lookups.models import Lookup
 from music.models import Area, City, Match, Placed
+from music.pages.demo import CONTACT
 from music.tests.factories import album, area, artist
 from music.tests.histories import history
 from tests.people import browser_of, person, text_of
@@ -135,3 +137,34 @@ def test_texts_do_no_harm_and_lookups_are_for_who_may_see_them() -> None:
         assert "<script>alert" not in text and "\u202e" not in text
         assert "/admin/enrichment/lookup/" not in text and "/admin/music/artist/" not in text
     assert Area.objects.count() == 1
+
+
+def test_an_ambiguous_artist_is_chosen_among_the_candidates() -> None:
+    client = browser_of(person(superuser=True))
+    nord = artist("Nord", match=Match.AMBIGUOUS)
+    candidates = [
+        {"mbid": f"20000000-0000-4000-8000-00000000000{number}", "name": "Nord", "country": country, "type": "Group"}
+        for number, country in enumerate(("NO", "DE"))
+    ]
+    lookup = Lookup.objects.create(
+        provider="musicbrainz", kind="match", key=nord.pk, status=Lookup.Status.AMBIGUOUS, how="name",
+        candidates=candidates, question={"name": "Nord", "titles": ["Another Rain"], "isrcs": []},
+    )  # fmt: skip
+    path = reverse("admin:enrichment_ambiguouslookup_change", args=[lookup.pk])
+    text = text_of(client.get(path))
+    assert "Another Rain" in text and ">DE<" in text
+    names = ("state", "candidate")
+    state, chosen = (re.findall(rf'name="{name}" value="([^"]+)"', text)[1] for name in names)
+    page_of_choice = reverse("admin:enrichment_ambiguouslookup_choose", args=[lookup.pk])
+    client.post(page_of_choice, {"state": state, "candidate": chosen})
+    nord.refresh_from_db()
+    assert (nord.match, nord.mbid) == (Match.FOUND, candidates[1]["mbid"])
+
+
+def test_the_demo_names_the_settings_that_are_missing(client: Client, settings: Settings) -> None:
+    page_of_providers = reverse("admin:enrichment_providerstate_changelist")
+    assert "stands in for Spotify" not in text_of(client.get(page_of_providers))
+    settings.MUSICBRAINZ_URL, settings.MUSICBRAINZ_CONTACT = "http://127.0.0.1:8765", CONTACT
+    text = text_of(client.get(page_of_providers))
+    assert "MUSICBRAINZ_CONTACT is not set; a server on this machine stands in for MusicBrainz." in text
+    assert "SPOTIFY_CLIENT_ID is not set; a server on this machine stands in for Spotify." in text

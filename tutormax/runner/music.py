@@ -7,11 +7,12 @@ from urllib.parse import quote
 from django.conf import settings
 
 from music.models import Listener
+from music.pages import demo
 from standins.listeners import LISTENERS, write_histories
 from tutormax.runner.credentials import Credentials
 from tutormax.runner.stand_ins import StandIns, stand_in, upload
 
-ANYBODY = {"SPOTIFY_CLIENT_ID": "id", "SPOTIFY_CLIENT_SECRET": "secret", "MUSICBRAINZ_CONTACT": "demo@example.org"}
+ANYBODY = {"SPOTIFY_CLIENT_ID": "id", "SPOTIFY_CLIENT_SECRET": "secret", "MUSICBRAINZ_CONTACT": demo.CONTACT}
 RATE = "20/1"
 """Of MusicBrainz, in whose place nobody has to be asked more slowly."""
 
