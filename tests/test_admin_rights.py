@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,18 +13,14 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client, RequestFactory
 from django.urls import reverse
-from django.utils import timezone
 
 from console.held.proposal import Proposal
-from enrichment.lookups.models import ProviderState
 from enrichment.models import HeldRecord
 from ingestion.payloads import ascii_json
 from tests.admin_pages import _name, addresses, reversed_as
-from tests.held import hold, valid, wait
-from tests.lookups import ask, doubt, oracle, person_of, registered
+from tests.held import valid
 from tests.people import browser_of, person
-from tests.records import send, work_off
-from tutoring.tests.factories import session, student, tutor
+from tests.rights import a_row_of_everything
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -128,17 +123,7 @@ def forged(user: User, action: str) -> dict[str, Any]:
 
 @pytest.fixture
 def rows() -> Iterator[None]:
-    """A row of everything that a page is about."""
-    send("tutors", tutor(tutor_id="T-1"))
-    send("students", student(student_id="S-1"))
-    send("sessions", session(session_id="X-1", tutor_id="T-1", student_id="S-1"))
-    work_off()
-    hold(), wait(), hold(valid("tutors"))
-    person("administrator")
-    ask(failures=1, due_at=timezone.now() + timedelta(hours=1))
-    doubt(person_of(1))
-    ProviderState.objects.create(provider="oracle", stopped_at=timezone.now())
-    with registered(oracle()):
+    with a_row_of_everything():
         yield
 
 
