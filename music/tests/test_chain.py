@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from enrichment import lookups
+from enrichment.lookups import providers
 from enrichment.lookups.models import Lookup
 from music import questions
 from music.coverage import coverage
@@ -185,6 +186,7 @@ def test_who_is_ambiguous_is_chosen_by_a_person() -> None:
         look_up()
         assert (artist(FIRST).match, artist(FIRST).mbid) == ("ambiguous", None)
         lookup = Lookup.objects.get(kind="match")
+        assert lookup.kind in providers.get(lookup.provider).decided_kinds
         assert (lookup.question["titles"], {each["mbid"] for each in lookup.candidates}) == (
             ["Song 1"],
             {mbid(1), mbid(2)},
