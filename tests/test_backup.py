@@ -58,7 +58,7 @@ class Sender:
                 if stop.is_set():
                     return
                 self.post(number)
-                time.sleep(0.05)
+                time.sleep(0.2)
 
         thread = threading.Thread(target=send)
         thread.start()
