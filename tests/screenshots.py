@@ -21,7 +21,7 @@ from standins.export import write_export
 from standins.films import FILMS
 from standins.listeners import LISTENERS, write_histories
 from standins.music import at_musicbrainz, at_spotify
-from tests.servers import ROOT, Cluster, PostgreSQL, WebServer, manage
+from tests.servers import ROOT, Cluster, PostgreSQL, WebServer, manage, wait_until
 
 TARGET = ROOT / "docs" / "screenshots"
 LOOKS: list[tuple[str, int, int, Literal["light", "dark"]]] = [
@@ -190,7 +190,9 @@ def take(names: list[str], target: Path = TARGET) -> None:
             upload_demo(web.url, system.key)
             manage("reprocess", "--stream=sessions", database_url=database_url)
             system.until(lambda: not any(system.stats()["queues"].values()), "what was reprocessed is processed")
-            system.until(lambda: all_is_done(web.url, system.key), "films and artists are looked up")
+            wait_until(
+                lambda: all_is_done(web.url, system.key), "films and artists are looked up", timeout=900, every=1
+            )
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
             for look, width, height, scheme in LOOKS:
                 context = browser.new_context(
