@@ -215,7 +215,8 @@ def _is_given_now(artist: Known, before: Known | None) -> bool:
 
 
 def _grew(before: int, more: int) -> bool:
-    return (before + more).bit_length() > before.bit_length()
+    """Past the next of 8, 64, 512 … plays: every play as another turn would cost more than it changes."""
+    return (before + more).bit_length() - 1 >= 3 * ((before.bit_length() + 2) // 3 or 1)
 
 
 def _album_asks(albums: Mapping[str, Row]) -> list[Ask]:

@@ -183,11 +183,11 @@ class Artist(models.Model):
         indexes = [
             models.Index(fields=["-plays", "artist_key"], name="artist_plays"),
             models.Index(fields=["name"], name="artist_name"),
-            models.Index(fields=["mbid"], name="artist_mbid"),
-            models.Index(fields=["area_id"], name="artist_area"),
+            models.Index(fields=["mbid"], name="artist_mbid", condition=Q(mbid__isnull=False)),
+            models.Index(fields=["area_id"], name="artist_area", condition=Q(area_id__isnull=False)),
             models.Index(fields=["spotify_id"], name="artist_spotify"),
             models.Index(fields=["track_id"], name="artist_track", condition=Q(spotify_id=None)),
-            models.Index(fields=["country_code"], name="artist_country"),
+            models.Index(fields=["country_code"], name="artist_country", condition=Q(country_code__isnull=False)),
             models.Index(fields=["match"], name="artist_unmatched", condition=~Q(match="found")),
         ]
 
