@@ -80,7 +80,7 @@ QUERIES = {
     "enrichment_waitingrecord_fix": 11,
     "enrichment_waitingrecord_missing": 8,
     "find": 2,
-    "find, a question": 20,
+    "find, a question": 21,
     "index": 37,
     "ingestion_apikey_add": 3,
     "ingestion_apikey_change": 5,
