@@ -88,11 +88,11 @@ def main() -> None:
 def measure() -> None:
     for name in ("root", "viewer"):
         print(f"\nAs {name}, with a load of {os.getloadavg()[0]:.1f}:\n", flush=True)
-        opened = list(open_all(_browser(name)))
+        opened = list(open_all(browser(name)))
         tell(opened)
 
 
-def _browser(name: str) -> Client:
+def browser(name: str) -> Client:
     from django.contrib.auth.models import User
     from django.test import Client
 
