@@ -12,6 +12,12 @@ _ACCENTS = re.compile("[\u0300-\u036f]")
 _JOINED = re.compile("['’‘‛ʼʻ′`´＇.．]")
 """Signs within a word; others part words."""
 _AND = re.compile("[&＆]")
+_ASCII = {
+    **{code: " " for code in range(128) if not chr(code).isalnum()},
+    **{ord(sign): "" for sign in "'`."},
+    ord("&"): " and ",
+}
+"""Letters and digits stay."""
 _BRACKETS = re.compile(r"\s*(\([^()]*\)|\[[^\[\]]*\])")
 _VERSION = re.compile(
     r"\s+-\s+[^-]*\b(remaster(ed)?|version|edit|mix|mono|stereo|live|bonus track|feat\.?|demo)\b[^-]*$", re.IGNORECASE
@@ -36,6 +42,8 @@ def fold(name: str) -> str:
 
     A name of symbols alone, such as "!!!", would fold to nothing, and equal all others: it stays as it is.
     """
+    if name.isascii():  # nearly all are, and it is ten times as fast
+        return " ".join(name.lower().translate(_ASCII).split()) or tidy(name)
     text = _ACCENTS.sub("", unicodedata.normalize("NFKD", name).casefold())
     text = _AND.sub(" and ", _JOINED.sub("", unicodedata.normalize("NFC", text)))
     text = "".join(sign if unicodedata.category(sign)[0] in "LNM" else " " for sign in text)

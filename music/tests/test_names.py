@@ -93,6 +93,11 @@ def test_equality_is_that_of_some_name_and_does_not_depend_on_their_order(asked:
     assert (found is None) == (not any(names.equality(asked, [name]) is not None for name in there))
 
 
+@given(st.text(st.characters(max_codepoint=127), max_size=30))
+def test_plain_letters_are_folded_like_others(name: str) -> None:
+    assert names.fold(f"{name}e") == names.fold(f"{name}é")
+
+
 @given(st.text(max_size=30))
 @settings(max_examples=200, deadline=None)
 def test_folding_twice_is_folding_once_and_empties_no_name(name: str) -> None:
