@@ -22,7 +22,8 @@ from music.models import Album, Area, Artist, City, Listen, Match, MusicBrainzAr
 from music.parquet.export import WrongRows, checked
 from music.parquet.tables import Table
 from tests.commands import run
-from tests.servers import ROOT, manage
+from tests.servers import ROOT
+from tests.workers import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -388,15 +389,18 @@ def digests(folder: Path) -> dict[Path, str]:
 
 
 class TestCrashes:
-    def test_each_table_is_the_old_one_or_the_new_whatever_step_the_process_is_killed_at(
-        self, new_database: Any, tmp_path: Path
-    ) -> None:
-        url, folder = new_database(), tmp_path / "tables"
-        manage("export_music", f"--data-path={folder}", database_url=url)
+    def test_each_table_is_the_old_one_or_the_new_whatever_step_the_process_is_killed_at(self, tmp_path: Path) -> None:
+        folder = tmp_path / "tables"
+        run("export_music", f"--data-path={folder}")
         old = digests(folder)
         program = (sys.executable, "-m", "music.tests.killed_export", str(folder))
         output = subprocess.run(
-            program, cwd=ROOT, env=os.environ | {"DATABASE_URL": url}, check=True, capture_output=True, text=True
+            program,
+            cwd=ROOT,
+            env=os.environ | {"DATABASE_URL": database_url()},
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
         states = [line.split() for line in output.splitlines()]
         assert len(states) > 12 and all(state == ["whole"] for state in states[:-1]), output
