@@ -1,7 +1,7 @@
 """Who may do what: observed at every address, for every action of a list, and compared with docs/rights.md.
 
 Views are called without middleware, and what they answer is not rendered: that is not the question here.
-`python -m tests.rights` writes the table anew, to be read before it is committed.
+A test that fails prints the rows that the table lacks, to be read before they are added to it.
 """
 
 from __future__ import annotations
