@@ -127,7 +127,9 @@ def search(request: HttpRequest, text: str) -> dict[str, Any]:
     """The context of the page: everything that the text may mean, as far as the person may see it."""
     user = request.user
     shown = plain(cut(strip_unstorable(text), MAX_QUERY_LENGTH)).replace("\n", " ")
-    lists = [(capfirst(stream.name), list_of(stream)) for stream in streams_for(user) if stream.search]
+    lists = [
+        (capfirst(stream.name), page) for stream in streams_for(user) if stream.search and (page := list_of(stream))
+    ]
     context: dict[str, Any] = {"query_text": shown, "lists": lists}
     if len(text) > MAX_QUERY_LENGTH:
         return {**context, "is_too_long": True}
@@ -342,7 +344,10 @@ def page_of(row: Any) -> str:
 
 
 def list_of(stream: Stream) -> str:
+    """Its list in the admin; empty where there is none."""
     meta = stream.model._meta
+    if not admin.site.is_registered(stream.model):
+        return ""
     return reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
 
 
