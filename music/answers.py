@@ -152,6 +152,7 @@ def _urls(answered: Sequence[Lookup]) -> list[Ask]:
     """Of the artists whose page it is, except where a play or a person has said who it is."""
     by_key = {lookup.key: lookup for lookup in answered}
     artists = [artist for artist in _lock_artists(spotify_id__in=list(by_key)) if artist.how not in (GIVEN, CHOSEN)]
+    before = {artist.pk: artist.mbid for artist in artists}
     asks: list[Ask] = []
     for artist in artists:
         lookup = by_key[str(artist.spotify_id)]
@@ -164,7 +165,7 @@ def _urls(answered: Sequence[Lookup]) -> list[Ask]:
             asks += (steps := _step(artist, [musicbrainz.URL, spotify.TRACK], lookup))
             if not steps and artist.match == Match.OPEN:
                 artist.match = Match.NOT_FOUND
-    _save(artists, MATCHED)
+    _save_matched(artists, before)
     return asks
 
 
@@ -172,6 +173,7 @@ def _matches(answered: Sequence[Lookup]) -> list[Ask]:
     """By titles and names, or a person's choice, which goes before all else."""
     by_key = {lookup.key: lookup for lookup in answered}
     artists = lock(Artist, by_key)
+    before = {artist.pk: artist.mbid for artist in artists}
     asks: list[Ask] = []
     for artist in artists:
         lookup = by_key[artist.pk]
@@ -183,7 +185,7 @@ def _matches(answered: Sequence[Lookup]) -> list[Ask]:
             asks += _step(artist, [], lookup)
         else:
             _forget(artist, Match(lookup.status), lookup.how)
-    _save(artists, MATCHED)
+    _save_matched(artists, before)
     return asks
 
 
@@ -310,6 +312,14 @@ def _save(rows: Sequence[Artist] | Sequence[Album], names_: Iterable[str]) -> No
         row.stored_at = database_now()
     if rows:
         type(rows[0])._default_manager.bulk_update(rows, [*names_, "stored_at"], batch_size=100)  # type: ignore[arg-type]
+
+
+def _save_matched(artists: Sequence[Artist], before: Mapping[str, str | None]) -> None:
+    """`before`: whom each was found to be. The genres of who it is no longer go; those of Spotify stay."""
+    others = [artist for artist in artists if before[artist.pk] not in (None, artist.mbid)]
+    if others:
+        _set_genres(others, musicbrainz.NAME, {})
+    _save(artists, [*MATCHED, "genres"] if others else MATCHED)
 
 
 def _set_genres(artists: Sequence[Artist], source: str, of: Mapping[str, Mapping[str, int]]) -> None:

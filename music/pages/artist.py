@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from console.lookups.base import status_badge
 from console.lookups.page import Card, cards, question_of
 from console.stored.page import FieldDisplay, Tile, display_value, list_page, page_of
+from enrichment.lookups.choices import CHOSEN
 from enrichment.lookups.models import Lookup
 from ingestion.text import plain, thousands
 from music.models import (
@@ -24,6 +25,7 @@ from music.models import (
     ArtistMonth,
     Listen,
     Listener,
+    Match,
     MusicBrainzArtist,
     SpotifyArtist,
 )
@@ -47,6 +49,13 @@ HOW = {
     "titles": "It is credited for titles that were played.",
     "name": "It is the only artist of this name in a search.",
 }
+SEVERAL = {
+    "url": "MusicBrainz links several artists to its page at Spotify: which one it is, a person has to choose.",
+    "isrc": "Several artists of this name are credited for recordings that were played: a person has to choose.",
+    "titles": "Several artists of this name are credited for titles that were played: a person has to choose.",
+    "name": "Several artists of this name: which one it is, a person has to choose.",
+}
+"""Of one that is ambiguous."""
 MUSICBRAINZ_FACTS = ("type", "disambiguation", "gender", "begin", "end", "sort_name", "fetched_at", "gone_at")
 SPOTIFY_FACTS = ("popularity", "followers", "fetched_at", "gone_at")
 
@@ -85,7 +94,7 @@ class ArtistPage:
             "genres": self.genres(),
             "map": self.map(),
             "origin": self.origin(),
-            "how": HOW.get(artist.how, f"By {plain(artist.how)}." if artist.how else ""),
+            "how": self.how(questions),
             "questions": questions,
             "candidates": next((each for each in questions if each.candidates), None),
             "musicbrainz": facts(known, MUSICBRAINZ_FACTS) if known else [],
@@ -221,6 +230,17 @@ class ArtistPage:
         ]
 
     # How it was matched.
+
+    def how(self, questions: Sequence[Question]) -> str:
+        artist = self.artist
+        if artist.how == CHOSEN:
+            own = (each.lookup for each in questions if each.lookup.kind == "match" and each.lookup.key == artist.pk)
+            by = next((lookup.chosen_by.removeprefix("user:") for lookup in own), "")
+            verb = "All candidates rejected" if artist.match == Match.NOT_FOUND else "Chosen"
+            return f"{verb} by {plain(by) or 'a person'}."
+        if artist.match == Match.AMBIGUOUS:
+            return SEVERAL.get(artist.how, SEVERAL["name"])
+        return HOW.get(artist.how, f"By {plain(artist.how)}." if artist.how else "")
 
     def questions(self) -> list[Question]:
         """What providers were asked about it, the match first; none for who may not see lookups."""

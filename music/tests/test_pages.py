@@ -15,6 +15,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import Settings
 
 from enrichment.lookups.models import Lookup
@@ -249,6 +250,22 @@ def test_an_ambiguous_artist_shows_who_it_may_be(client: Client) -> None:
     user = person()
     user.user_permissions.add(Permission.objects.get(codename="view_artist"))
     assert "Candidates" not in words_of(page(browser_of(user), placebo))
+
+
+def test_the_evidence_is_said_as_it_is(client: Client) -> None:
+    nord = artist("Nord", match=Match.AMBIGUOUS, how="name")
+    lookup = Lookup.objects.create(provider="musicbrainz", kind="match", key=nord.pk, status="ambiguous")
+    html = words_of(page(client, nord))
+    assert "Several artists of this name:" in html and "the only artist" not in html
+    decision: dict[str, Any] = {"how": "chosen", "chosen_by": "user:eva", "chosen_at": timezone.now()}
+    Lookup.objects.filter(pk=lookup.pk).update(status="found", answer={"mbid": "0"}, **decision)
+    Artist.objects.filter(pk=nord.pk).update(match=Match.FOUND, how="chosen", mbid="0")
+    assert "Chosen by eva." in words_of(page(client, nord))
+    viewer = person()
+    viewer.user_permissions.add(Permission.objects.get(codename="view_artist"))
+    assert "Chosen by a person." in words_of(page(browser_of(viewer), nord))
+    Artist.objects.filter(pk=nord.pk).update(match=Match.NOT_FOUND, mbid=None)
+    assert "All candidates rejected by eva." in words_of(page(client, nord))
 
 
 def test_the_same_artist_under_another_name_is_named(client: Client) -> None:
