@@ -26,7 +26,9 @@ COMPUTED = (
     *("is_complete", "levels", "country_code", "continent_code", "subdivision_code", "state_code", "historical"),
     "params",
 )
-PLACED = ("place", "place_source", "place_how", "precision", "candidates", "city", "latitude", "longitude")
+PLACED = ("place", "place_source", "place_how", "precision", "candidates", "city", "latitude", "longitude", "params")
+CITY_STATE = "city state"
+"""`Area.precision`."""
 LOAD_LOCK = 0x6D75736963  # any number that nobody else uses
 
 
@@ -124,7 +126,7 @@ def _set_hierarchy(area: Area, found: Hierarchy) -> bool:
         "subdivision_code": found.subdivision_code,
         "state_code": found.state_code,
         "historical": found.historical,
-        "params": found.params,
+        "params": found.params or (area.params if area.precision == CITY_STATE else None),
     }
     is_other = any(getattr(area, name) != value for name, value in values.items())
     for name, value in values.items():
@@ -164,6 +166,8 @@ def _place(area: Area, lookup: Lookup) -> None:
     area.candidates = list(lookup.candidates)
     area.city_id = number
     area.latitude, area.longitude = (answer.get(name) if number else None for name in ("latitude", "longitude"))
+    if not area.levels.keys() & {"city", "municipality"}:
+        area.params = f"{area.name},{area.country_code}" if area.precision == CITY_STATE else None
 
 
 def _geoname_id(lookup: Lookup) -> int | None:

@@ -19,8 +19,8 @@ AT_ONCE = 1000
 SPOTIFY = "spotify-"
 """What the key of an artist with an id at Spotify begins with."""
 LEVELS = (*TYPES, "unknown")
-CITY_STATE, DISTRICT = "city state", "district"
-"""`Area.precision`."""
+EXACTNESS = DISTRICT, CITY_STATE, CITY = "district", "city state", "city"
+"""`Area.precision`, the point of the city itself last."""
 CONTINENTS = {
     "AF": "Africa",
     "AN": "Antarctica",
@@ -112,13 +112,13 @@ def cities() -> Iterator[Row]:
     """Each once, however many areas are in it; where the city itself is, if that is known."""
     places = _places()
     found: dict[str, Row] = {}
-    exact: set[str] = set()
+    exactness: dict[str, int] = {}
     for area in _asked_areas().exclude(latitude=None).order_by("pk").iterator(AT_ONCE):
-        place, is_exact = places.get(area.pk), area.precision != DISTRICT
-        if place and place.params and (place.params not in found or (is_exact and place.params not in exact)):
+        place, exact = places.get(area.pk), EXACTNESS.index(area.precision if area.precision in EXACTNESS else CITY)
+        if place and place.params and exact > exactness.get(place.params, -1):
             codes = (area.state_code, area.country_code)
             found[place.params] = (place.name, *codes, place.params, str(area.latitude), str(area.longitude))
-            exact |= {place.params} if is_exact else set()
+            exactness[place.params] = exact
     yield from (found[params] for params in sorted(found))
 
 
@@ -126,10 +126,13 @@ class Place(NamedTuple):
     """The city that an area is, or lies in."""
 
     city_id: str
-    """The area of the city itself."""
+    """The area of the city itself; of several of one city, the first."""
     name: str
     params: str | None
     """Of no other city: City,CC; in the United States, and for all but the largest of one name, City,ST,CC."""
+    point: tuple[float | None, ...] | None = None
+    """Of the area of the city itself, if it is known where that is."""
+    is_city_state: bool = False
     state_params: str | None = None
     rank: tuple[bool, int] = (False, 0)
     """Of several of one name the highest is meant: whether it is known where it is, and its inhabitants."""
@@ -137,9 +140,8 @@ class Place(NamedTuple):
 
 def _places() -> dict[str, Place]:
     """By area."""
-    places = {
-        area.pk: place for area in _asked_areas().select_related("city").iterator(AT_ONCE) if (place := _place(area))
-    }
+    areas = _asked_areas().select_related("city").order_by("pk").iterator(AT_ONCE)
+    places = _of_one_city({area.pk: place for area in areas if (place := _place(area))})
     named: dict[str, dict[str, Place]] = {}
     for place in places.values():
         of_name = named.setdefault(place.params or "", {})
@@ -158,6 +160,18 @@ def _places() -> dict[str, Place]:
     return {area: place._replace(params=params[place.city_id]) for area, place in places.items()}
 
 
+def _of_one_city(places: Mapping[str, Place]) -> dict[str, Place]:
+    """With one `city_id` for the areas of one city: those of a name at one point, and a city state with its city."""
+    states = {place.params for place in places.values() if place.is_city_state}
+    first: dict[Any, str] = {}
+    same: dict[str, str] = {}
+    for place in places.values():
+        if place.params in states or place.point:
+            point = None if place.params in states else place.point
+            same[place.city_id] = first.setdefault((place.params, point), place.city_id)
+    return {area: place._replace(city_id=same.get(place.city_id, place.city_id)) for area, place in places.items()}
+
+
 def _place(area: Area) -> Place | None:
     country, state = area.country_code, area.state_code
     city = area.levels.get("city") or area.levels.get("municipality")
@@ -169,7 +183,16 @@ def _place(area: Area) -> Place | None:
     name = params.removesuffix(f",{country}")
     name = name.removesuffix(f",{state}") if country == "US" and state else name
     rank = (area.latitude is not None, area.city.population if area.city else 0)
-    return Place(city["id"], name, params, f"{name},{state},{country}" if state else None, rank)
+    is_located = area.pk == city["id"] and area.latitude is not None
+    return Place(
+        city["id"],
+        name,
+        params,
+        point=(area.latitude, area.longitude) if is_located else None,
+        is_city_state=area.precision == CITY_STATE,
+        state_params=f"{name},{state},{country}" if state else None,
+        rank=rank,
+    )
 
 
 def _asked_areas() -> QuerySet[Area]:

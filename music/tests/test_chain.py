@@ -15,6 +15,7 @@ from enrichment.lookups.models import Lookup
 from music import questions
 from music.coverage import coverage
 from music.models import Album, Area, Artist, ArtistGenre, City, MusicBrainzArtist, SpotifyArtist
+from music.parquet import rows
 from music.tests.cases import Case, Service, cases
 from music.tests.service import (
     AREAS,
@@ -33,6 +34,7 @@ from music.tests.service import (
 from standins import musicbrainz, openweather, server, spotify
 from standins.musicbrainz import Credited, MusicBrainz, Recording
 from standins.server import Request, Response
+from tests.api import api
 from tests.records import send
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -331,3 +333,21 @@ def test_areas_that_musicbrainz_does_not_have() -> None:
         area = Area.objects.get(pk=BRISTOL)
         assert (area.is_complete, area.subdivision_code, area.country_code, area.place) == (True, None, None, "found")
         assert artist(FIRST).city == "Bristol"
+
+
+def test_a_country_that_is_a_city_is_joined_to_its_place() -> None:
+    country, city = (mbid(number) for number in (7, 8))
+    of_hong_kong = (
+        musicbrainz.Area(city, "Hong Kong", "City", part_of=[(country, False)]),
+        musicbrainz.Area(country, "Hong Kong", "Country", countries=("HK",)),
+    )
+    bands = [band(1, area=city), band(2, area=country)]
+    with services(of_musicbrainz=MusicBrainz(bands, areas=of_hong_kong), SPOTIFY_CLIENT_ID=""):
+        send("listens", play(1), play(2))
+        look_up()
+        look_up()
+    listed = api().get("/api/areas?fields=area_id,params").json()["results"]
+    assert {row["area_id"]: row["params"] for row in listed} == dict.fromkeys((country, city), "Hong Kong,HK")
+    exported = {row[0]: row[-1] for row in rows.areas()}
+    assert exported == dict.fromkeys((country, city), "Hong Kong,HK")
+    assert [row[3] for row in rows.cities()] == ["Hong Kong,HK"]

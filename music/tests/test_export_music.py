@@ -312,6 +312,37 @@ class TestTables:
             OTHER_NEWPORT: "Newport,ENG,GB",
         }
 
+    def test_the_areas_of_one_city_share_its_params(self, tmp_path: Path) -> None:
+        hong_kong, singapore = (
+            {"latitude": 22.28, "longitude": 114.17},
+            {"latitude": 1.28967, "longitude": 103.9},
+        )
+        for code, name, point in (("HK", "Hong Kong", hong_kong), ("SG", "Singapore", singapore)):
+            country, city = f"1-{code}", f"2-{code}"
+            area(country, name, "Country", country_code=code, precision="city state", place="found", **point)
+            of_city = {"levels": {"city": level(city, name)}, "params": f"{name},{code}", "country_code": code}
+            is_found = point is hong_kong
+            area(city, name, "City", **of_city, **(point | {"place": "found", "precision": "city"} if is_found else {}))
+            area(f"3-{code}", "A district", "District", **of_city)
+        for state, latitude in (("OR", 45.52), ("ME", 43.66)):
+            of_us = {"country_code": "US", "state_code": state, "params": f"Portland,{state},US"}
+            us_city = {"city": level(state, "Portland")}
+            area(state, "Portland", "City", levels=us_city, **of_us, place="found", latitude=latitude, longitude=-100.0)
+        tables = exported(tmp_path)
+        assert dict(tables["mbz_area_hierarchy"].select("area_id", "params").rows()) == {
+            **{f"{number}-HK": "Hong Kong,HK" for number in (1, 2, 3)},
+            **{f"{number}-SG": "Singapore,SG" for number in (1, 2, 3)},
+            **{state: f"Portland,{state},US" for state in ("OR", "ME")},
+        }
+        assert tables["cities_with_lat_long"].select("params", "lat").rows() == [
+            ("Hong Kong,HK", "22.28"),
+            ("Portland,ME,US", "43.66"),
+            ("Portland,OR,US", "45.52"),
+            ("Singapore,SG", "1.28967"),
+        ]
+        places = star(tmp_path).sql("SELECT area_id FROM dim_places WHERE latitude IS NULL").fetchall()
+        assert places == []
+
     @pytest.mark.usefixtures("known")
     def test_a_star_schema_has_every_play_once_and_its_place(self, tmp_path: Path) -> None:
         exported(tmp_path)
