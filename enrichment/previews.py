@@ -22,10 +22,10 @@ from enrichment import steps
 from ingestion import doorbell, streams
 from ingestion.files.checking import Check, Checker
 from ingestion.files.layouts import layout_of
-from ingestion.files.record_file import RecordFile, SourceFile, inspect_source
+from ingestion.files.record_file import RecordFile, SourceFile, inspect_source, open_packed, packed
 from ingestion.files.sets import FileSet, LeftOut, Uploadable
 from ingestion.files.spool import anonymous_tempfile
-from ingestion.files.uploads import first_look
+from ingestion.files.uploads import DELIVERY_RECORDS, first_look
 from ingestion.models import PreviewChunk, PreviewPart, Upload, UploadPreview
 from ingestion.payloads import ascii_json
 
@@ -71,11 +71,13 @@ def _wholes() -> QuerySet[UploadPreview]:
 
 
 def _fill(preview: UploadPreview, file: RecordFile) -> UploadPreview:
-    file.file.seek(0)
-    number = 0
-    while piece := file.file.read(PART_BYTES):
-        PreviewPart.objects.create(preview=preview, number=number, body=zlib.compress(piece, 1))
-        number += 1
+    with ExitStack() as opened:
+        content = packed(file, opened, DELIVERY_RECORDS[connection.vendor])
+        content.seek(0)
+        number = 0
+        while piece := content.read(PART_BYTES):
+            PreviewPart.objects.create(preview=preview, number=number, body=zlib.compress(piece, 1))
+            number += 1
     return _make_ready(preview, file)
 
 
@@ -178,7 +180,10 @@ def reopen(preview: UploadPreview, opened: ExitStack, mapping: Mapping[str, str]
     chosen = preview.mapping if mapping is None else mapping
     stream = streams.get(preview.stream)
     layout = layout_of(stream, preview.kind, preview.given) if preview.kind else None
-    inspected = inspect_source(source, stream, chosen, layout, is_mapped_later=True)
+    if layout and layout.read:
+        inspected = open_packed(source, stream, layout, preview.first_look["file_warnings"], preview.first_look)
+    else:
+        inspected = inspect_source(source, stream, chosen, layout, is_mapped_later=True)
     return inspected.with_given(preview.given, preview.named_fields)
 
 

@@ -335,7 +335,9 @@ class UploadPreview(models.Model):
 
 
 class PreviewPart(models.Model):
-    """Some bytes of a previewed file, compressed."""
+    """Some bytes of a previewed file, compressed; where a layout reads its items, of what that makes of them
+    (ingestion.files.record_file.packed).
+    """
 
     preview = models.ForeignKey(UploadPreview, models.CASCADE, related_name="parts", db_index=False)
     number = models.PositiveIntegerField()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, BinaryIO
 
 from ingestion.files.formats.csv_reader import Chunk, gaps_of, reject_unreadable
@@ -36,7 +36,7 @@ def read_chunk(chunk: Chunk, layout: Layout, given: Mapping[str, Any], named: Ma
         end=chunk.end,
         first_row=rows[0] if rows else chunk.first_row,
         gaps=gaps_of(rows) if rows else (),
-        left_out=chunk.count - len(lines),
+        left_out=chunk.left_out + chunk.count - len(lines),
     )
 
 
@@ -47,6 +47,27 @@ def _record_of(item: Any, layout: Layout) -> Mapping[str, Any] | None:
     if UNREADABLE_MEMBER in item:
         return unreadable_record(item[UNREADABLE_MEMBER], "" if layout.members else item.get(RAW_MEMBER, ""))
     return layout.read(item) if layout.read else item
+
+
+def pack(chunks: Iterable[Chunk], opened: ExitStack) -> BinaryIO:
+    """A file of what layouts have made of items, and of nothing else: a chunk in each line."""
+    file = anonymous_tempfile(opened)
+    for chunk in chunks:
+        file.write(ascii_json({**asdict(chunk), "body": chunk.body.decode()}).encode() + b"\n")
+    return file
+
+
+def unpack(file: BinaryIO, rows: int) -> Iterator[Chunk]:
+    """The chunks behind the first `rows` rows of the file that was packed."""
+    file.seek(0)
+    done = 0
+    for line in file:
+        saved = json.loads(line)
+        gaps = tuple((position, number) for position, number in saved["gaps"])
+        chunk = Chunk(**{**saved, "body": saved["body"].encode(), "gaps": gaps})
+        done += chunk.count + chunk.left_out
+        if done > rows:
+            yield chunk
 
 
 def survey_records(chunks: Iterable[Chunk], stream: Stream, opened: ExitStack) -> Members:

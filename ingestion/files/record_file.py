@@ -44,7 +44,7 @@ from ingestion.files.formats.json_reader import (
     with_members,
 )
 from ingestion.files.formats.xlsx_reader import OLD_EXCEL, ZIP, Sheet, read_sheet
-from ingestion.files.layout_records import read_chunk, survey_records, write_items
+from ingestion.files.layout_records import pack, read_chunk, survey_records, unpack, write_items
 from ingestion.files.spool import READ_SIZE, TemporaryFiles, anonymous_tempfile
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
@@ -64,6 +64,8 @@ MAX_NAMED = 20
 """Ignored columns that a note names."""
 HEAD_BYTES = 65_536
 NO_SHEETS = "Only an Excel file (.xlsx) has sheets."
+STYLE = ("words", "delimiter", "decimal_commas", "dates")
+"""What _style_of() tells."""
 BY_EXTENSION = {"csv": "csv", "tsv": "csv", "ndjson": "ndjson", "jsonl": "ndjson", "json": "json"}
 BY_CONTENT_TYPE = {"text/csv": "csv", "application/x-ndjson": "ndjson", "application/json": "json"}
 Format = Upload.Format
@@ -102,6 +104,10 @@ class RecordFile(SourceFile):
     """Members that every record has that has no others of these names."""
     named_fields: Mapping[str, str] = field(default_factory=dict)
     """Of these, those that the sender has named for the whole file (Stream.upload_fields)."""
+    is_packed: bool = False
+    """`file` has what the layout has made of the items, in place of them (packed())."""
+    style: Mapping[str, Any] = field(default_factory=dict)
+    """Of a packed table, how it writes what has several forms."""
 
     @property
     def kind(self) -> str:
@@ -185,7 +191,7 @@ class RecordFile(SourceFile):
             "shared_keys": self.members.shared_keys,
             "file_warnings": list(self.notes),
             "mapped_columns": self.mapped,
-            **(_style_of(self.csv) if self.csv else {}),
+            **(_style_of(self.csv) if self.csv else self.style),
         }
 
     def keys(self) -> Iterator[str]:
@@ -205,11 +211,15 @@ class RecordFile(SourceFile):
         """The records behind byte `offset` and row `rows`, as earlier chunks gave them; at most `max_rows` at once."""
         chunks = self._chunks_as_sent(offset, rows, max_rows)
         if (layout := self.layout) and layout.read:
+            if self.is_packed:
+                layout = replace(layout, read=lambda record: record)
             return (read_chunk(chunk, layout, self.given, self.named_fields) for chunk in chunks)
         is_given = self.csv or self.parquet or not self.given
         return chunks if is_given else (with_members(chunk, self.given) for chunk in chunks)
 
     def _chunks_as_sent(self, offset: int, rows: int, max_rows: int) -> Iterator[Chunk]:
+        if self.is_packed:
+            return unpack(self.file, rows)
         if self.csv:
             return self.csv.chunks(offset, max_rows)
         if self.parquet:
@@ -217,6 +227,35 @@ class RecordFile(SourceFile):
         if self.format == Format.JSON:
             return json_chunks(self.file, self.size, rows, max_rows)
         return ndjson_chunks(self.file, offset, max_rows)
+
+
+def packed(file: RecordFile, opened: ExitStack, max_rows: int) -> BinaryIO:
+    """What is to be kept of a file until it is uploaded: the bytes, or, where a layout reads the items, what it makes
+    of them in chunks of `max_rows`, since what it drops may be nobody's business.
+    """
+    if not file.is_read_by_layout:
+        return file.file
+    return pack(file.with_given({}, {}).chunks(max_rows=max_rows), opened)
+
+
+def open_packed(
+    source: SourceFile, stream: Stream, layout: Layout, notes: Iterable[str], reading: Mapping[str, Any]
+) -> RecordFile:
+    """The file whose packed() is that of `source`, all else of which is as in the file itself. It can be uploaded as
+    that file, and even continues an upload of it.
+    """
+    file = RecordFile(
+        **{each.name: getattr(source, each.name) for each in fields(SourceFile)},
+        stream=stream,
+        csv=None,
+        members=Members(),
+        layout=layout,
+        notes=tuple(notes),
+        is_packed=True,
+        style={name: reading[name] for name in STYLE if name in reading},
+    )
+    with ExitStack() as opened:
+        return replace(file, members=survey_records(file.chunks(), stream, opened))
 
 
 def fingerprint_of(*parts: Any) -> str:

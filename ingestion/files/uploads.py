@@ -23,7 +23,7 @@ from ingestion.files.formats.csv_reader import Chunk
 from ingestion.files.losses import Losses, losses_of
 from ingestion.files.record_file import RecordFile, fingerprint_of, first_records
 from ingestion.files.sets import FileSet, Uploadable, given_to
-from ingestion.models import Delivery, Upload
+from ingestion.models import Delivery, Upload, UploadPreview
 from ingestion.payloads import ascii_json
 from ingestion.refusals import RequestRejected
 from ingestion.validation import check, key_of
@@ -84,9 +84,19 @@ def ingest_files(
         for file in files:
             _reject_losses(file, client, is_known=file.fingerprint in known)
     with to_the_end():
-        return [
+        uploads = [
             known.get(file.fingerprint) or _ingest(file, client, again=again, on_progress=on_progress) for file in files
         ]
+        for file in files:
+            _delete_previews(file, client)
+    return uploads
+
+
+def _delete_previews(file: Uploadable, client: str) -> None:
+    """Those of a file that has now been imported: nothing of it is kept any longer."""
+    sha256 = file.fingerprint if isinstance(file, FileSet) else file.sha256
+    same = UploadPreview.objects.filter(client=client, stream=file.stream.name, sha256=sha256, part_of=None)
+    same.filter(named_fields=dict(file.named_fields)).delete()
 
 
 def find_earlier(files: Sequence[Uploadable], client: str) -> dict[str, Upload]:

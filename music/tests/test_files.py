@@ -2,6 +2,7 @@
 
 import io
 import json
+import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from django.core.management import CommandError, call_command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from enrichment import previews
 from enrichment.models import HeldRecord
+from ingestion.files import uploads
 from ingestion.models import Delivery, PreviewChunk, PreviewPart, Upload, UploadPreview
 from ingestion.payloads import ascii_json
 from music.layouts import LAYOUTS
@@ -294,6 +297,99 @@ def test_a_kept_preview_forgets_the_file(admin_client: Any) -> None:
     upload = Upload.objects.get()
     assert upload.left_out == 1
     assert len(stored()) == 5
+
+
+def kept_for_previews() -> str:
+    bodies = [*PreviewPart.objects.values_list("body", flat=True), *PreviewChunk.objects.values_list("body", flat=True)]
+    inflated = [zlib.decompress(bytes(body)).decode() for body in bodies]
+    return "".join(
+        [*inflated, str(list(UploadPreview.objects.values())), str(list(PreviewChunk.objects.values("rows")))]
+    )
+
+
+def history_files() -> dict[str, tuple[str, bytes]]:
+    plays = make_plays(450)
+    files = histories.spotify_history(plays, podcasts=3)
+    [items] = [json.loads(body) for path, body in files.items() if path.endswith(".json")]
+    lines = b"\n\n".join(json.dumps(item).encode() for item in items)
+    broken = b'{"ts": "2023-01-01T00:00:00Z", "ip_addr": "' + histories.ADDRESS.encode() + b'", '
+    return {
+        "zip": ("my_spotify_data.zip", zipped(files)),
+        "json": ("history.json", json.dumps(items).encode()),
+        "ndjson": ("history.ndjson", lines + b"\n" + broken),
+        "items": ("recent.json", histories.recently_played(plays[:40])),
+        "csv": ("scrobbles.csv", histories.lastfm(plays)),
+    }
+
+
+@pytest.mark.parametrize("name", ["zip", "json", "ndjson", "items", "csv"])
+def test_a_preview_keeps_what_is_uploaded_and_nothing_else(admin_client: Any, name: str) -> None:
+    file = history_files()[name]
+    form = {"file": SimpleUploadedFile(*file), "user_id": "ada"}
+    previewed = admin_client.post("/admin/ingestion/upload/add/", {**form, "_preview": "1"})
+    assert previewed.status_code == 302, previewed.content
+    kept = kept_for_previews()
+    assert "Song" in kept
+    assert histories.ADDRESS not in kept and histories.DEVICE not in kept
+    admin_client.post(previewed["Location"], {"_upload": "1"})
+    assert not UploadPreview.objects.exists()
+    admin_client.post(
+        "/admin/ingestion/upload/add/", {"file": SimpleUploadedFile(*file), "user_id": "ada", "again": "1"}
+    )
+    of_preview, direct = Upload.objects.filter(part_of=None).order_by("pk")
+    assert what_came(of_preview) == what_came(direct)
+
+
+def what_came(upload: Upload) -> list[Any]:
+    """All that an upload has, but for its number and the time."""
+    found: list[Any] = []
+    for each in [upload, *upload.parts.order_by("pk")]:
+        own = {name: getattr(each, name) for name in ("name", "format", "size", "sha256", "kind", "given", "columns")}
+        reading = {name: value for name, value in each.reading.items() if name != "exported_at"}
+        deliveries = each.deliveries.order_by("pk")
+        rows = [(delivery.content, delivery.count, delivery.first_row, delivery.gaps) for delivery in deliveries]
+        found += [own, reading, each.offset, each.left_out, rows]
+    return found
+
+
+def test_an_upload_that_broke_off_is_continued_from_a_preview(
+    admin_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = dict.fromkeys(uploads.DELIVERY_RECORDS, 100)
+    monkeypatch.setattr(uploads, "DELIVERY_RECORDS", few)
+    monkeypatch.setattr(previews, "DELIVERY_RECORDS", few)
+    form = {"user_id": "ada"}
+    add, file = "/admin/ingestion/upload/add/", history_files()["ndjson"]
+    page = admin_client.post(add, {**form, "file": SimpleUploadedFile(*file), "_preview": "1"})["Location"]
+    store = uploads._store
+    stored_so_far: list[Any] = []
+
+    def store_two(*args: Any) -> None:
+        if len(stored_so_far) == 2:
+            raise RuntimeError("broken off")
+        store(*args)
+        stored_so_far.append(args)
+
+    monkeypatch.setattr(uploads, "_store", store_two)
+    with pytest.raises(RuntimeError, match="broken off"):
+        admin_client.post(add, {**form, "file": SimpleUploadedFile(*file)})
+    monkeypatch.setattr(uploads, "_store", store)
+    assert admin_client.post(page, {"_upload": "1"}).status_code == 302
+    admin_client.post(add, {**form, "file": SimpleUploadedFile(*file), "again": "1"})
+    continued, direct = Upload.objects.order_by("pk")
+    assert continued.deliveries.count() == 5
+    assert what_came(continued) == what_came(direct)
+
+
+def test_previews_of_a_file_that_has_been_imported_are_deleted(admin_client: Any) -> None:
+    name, body = history_files()["json"]
+    for listener in ("ada", "rob"):
+        form = {"file": SimpleUploadedFile(name, body), "user_id": listener, "_preview": "1"}
+        admin_client.post("/admin/ingestion/upload/add/", form)
+    assert UploadPreview.objects.count() == 2
+    admin_client.post("/admin/ingestion/upload/add/", {"file": SimpleUploadedFile(name, body), "user_id": "ada"})
+    assert UploadPreview.objects.get().named_fields == {"user_id": "rob"}
+    assert PreviewPart.objects.exclude(preview=UploadPreview.objects.get()).count() == 0
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
