@@ -29,8 +29,8 @@ INSERT INTO music_album (album_id, name, artist_key, plays, genres, stored_at)
 SELECT 'album-' || b, 'Album ' || b, 'spotify-' || lpad((b / 2)::text, 22, '0'), 0, '[]', now()
 FROM generate_series(0, 21399) AS b;
 
-INSERT INTO music_listener (user_id, client, sources)
-SELECT CASE u WHEN 0 THEN 'ada' ELSE 'listener-' || u END, 'user:root', '["spotify-history"]' FROM generate_series(0, 39) AS u;
+INSERT INTO music_listener (user_id, client, plays, sources)
+SELECT CASE u WHEN 0 THEN 'ada' ELSE 'listener-' || u END, 'user:root', 0, '["spotify-history"]' FROM generate_series(0, 39) AS u;
 
 INSERT INTO music_listen (listen_id, version_at, delivery, position, warnings, stored_at, user_id, played_at, track_name,
     album_id, album, artist_id, artist, ms_played, play_source, artist_key, hour, weekday, is_skip, track_key)
@@ -62,6 +62,10 @@ WHERE counted.artist_key = artist.artist_key;
 UPDATE music_album AS album SET plays = counted.plays
 FROM (SELECT album_id, sum(plays) AS plays FROM music_albummonth GROUP BY 1) AS counted
 WHERE counted.album_id = album.album_id;
+
+UPDATE music_listener AS listener SET plays = counted.plays
+FROM (SELECT user_id, sum(plays) AS plays FROM music_hourmonth GROUP BY 1) AS counted
+WHERE counted.user_id = listener.user_id;
 
 SET session_replication_role = origin;
 

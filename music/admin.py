@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.db.models import QuerySet
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from console import senders
 from console.base import NewestPaginator, ReadOnlyAdmin
 from console.filters import FieldFilter, HiddenFilter, WarningsFilter, flag_filter
+from console.stored import page as record_page
 from console.stored.admin import StoredRecordAdmin, badges, column
 from console.stored.rows import RowAdmin
 from console.templatetags.formatting import age, badge
 from ingestion.streams import Readable
-from ingestion.text import plain, strip_unstorable
-from music.models import Album, Area, Artist, Listen, Listener, Match, Placed
+from ingestion.text import plain, strip_unstorable, thousands
+from music.models import Album, Area, Artist, HourMonth, Listen, Listener, Match, Placed
 from music.pages.album import AlbumPage
 from music.pages.area import AreaPage
 from music.pages.artist import ArtistPage
@@ -29,6 +34,7 @@ from music.pages.filters import (
     AlbumFilter,
     ArtistFilter,
     ContinentOfArtistFilter,
+    CopiesFilter,
     CountedFilter,
     CountryOfArtistFilter,
     FromFilter,
@@ -40,8 +46,11 @@ from music.pages.filters import (
     ToFilter,
     TrackFilter,
     WeekdayFilter,
+    WithoutCountryFilter,
 )
+from music.pages.listen import with_links
 from music.pages.listener import ListenerPage
+from music.pages.months import label
 from music.pages.world import country_name
 from music.streams import ALBUMS, AREAS, ARTISTS, LISTENS
 
@@ -125,11 +134,22 @@ class ListenAdmin(StoredRecordAdmin):
     list_display = ("listen_id", column("user_id", "listener"), "played_at", "track", "artist_", "notes")
     list_filter = (
         *(ListenerFilter, ArtistFilter, MbidFilter, AlbumFilter, TrackFilter, GenreFilter),
-        *(CountryOfArtistFilter, ContinentOfArtistFilter, FromFilter, ToFilter, HourFilter, WeekdayFilter),
+        *(
+            CountryOfArtistFilter,
+            ContinentOfArtistFilter,
+            WithoutCountryFilter,
+            FromFilter,
+            ToFilter,
+            HourFilter,
+            WeekdayFilter,
+        ),
         flag_filter("is_skip", "skipped"),
-        CountedFilter,
+        *(CountedFilter, CopiesFilter),
         WarningsFilter,
     )
+
+    def more(self, request: HttpRequest, row: Listen) -> Mapping[str, Any]:
+        return with_links(request, row, *record_page.fields(request, self.stream, row))
 
     @admin.display(description="track")
     def track(self, listen: Listen) -> str:
@@ -150,20 +170,43 @@ class ListenAdmin(StoredRecordAdmin):
 class ListenerAdmin(ReadOnlyAdmin):
     """The page of one has the charts of a listening history."""
 
-    ordering = ["user_id"]
+    ordering = ["-plays", "user_id"]
     paginator = NewestPaginator
-    search_fields = ["user_id__startswith"]
-    search_help_text = "Listener, or the beginning of the name"
-    list_display = ("user_id", "client_", "created_at", "plays")
+    search_fields = ["user_id__contains_any_case"]
+    search_help_text = "Part of the name"
+    list_display = (column("user_id", "listener"), "plays_", "first", "last", "client_", "created_at")
 
-    @admin.display(description="from")
-    def client_(self, listener: Listener) -> str:
-        return plain(listener.client)
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Listener]:
+        months = HourMonth.objects.filter(user_id=OuterRef("pk"))
+        first, last = (Subquery(months.order_by(order).values("month")[:1]) for order in ("month", "-month"))
+        listeners: QuerySet[Listener] = super().get_queryset(request)
+        return listeners.annotate(first_month=first, last_month=last)
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changes = super().get_changelist_instance(request)
+        changes.result_list = list(changes.result_list)
+        names = senders.key_names(listener.client for listener in changes.result_list)
+        for listener in changes.result_list:
+            listener.sent_by = senders.display_name(listener.client, names)
+        return changes
+
+    @admin.display(description="sent by")
+    def client_(self, listener: Any) -> str:
+        return str(listener.sent_by)
+
+    @admin.display(description="first play", empty_value="")
+    def first(self, listener: Any) -> str:
+        return _month(listener.first_month)
+
+    @admin.display(description="last play", empty_value="")
+    def last(self, listener: Any) -> str:
+        return _month(listener.last_month)
 
     @admin.display(description="plays")
-    def plays(self, listener: Listener) -> SafeString:
-        page = f"{reverse('admin:music_listen_changelist')}?{urlencode({'user_id': listener.pk})}"
-        return format_html('<a href="{}">plays</a>', page)
+    def plays_(self, listener: Listener) -> SafeString:
+        query = urlencode({"user_id": listener.pk, "counted": "yes"})
+        page = f"{reverse('admin:music_listen_changelist')}?{query}"
+        return format_html('<a href="{}">{}</a>', page, thousands(listener.plays))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -181,6 +224,10 @@ class ListenerAdmin(ReadOnlyAdmin):
             **ListenerPage(request, listener).context(),
         }
         return TemplateResponse(request, "admin/music/listener.html", context)
+
+
+def _month(month: date | None) -> str:
+    return label(month) if month else ""
 
 
 class StoredAtAdmin(RowAdmin):

@@ -39,6 +39,7 @@ class Listener(models.Model):
 
     user_id = models.CharField(max_length=64, primary_key=True, help_text="As records name it.")
     client = models.CharField(max_length=200, help_text="Who sent the first record: key:<prefix>, user:<name> …")
+    plays = models.BigIntegerField(default=0, help_text="Those that charts count.")
     sources = models.JSONField(default=list, help_text="Where the plays are from: only of several can two be one play.")
     created_at = models.DateTimeField(db_default=Now())
 
@@ -313,6 +314,9 @@ class Listen(StoredRecord):
         indexes = [
             models.Index(fields=["user_id", "played_at"], name="listen_user_time"),
             models.Index(fields=["artist_key", "played_at"], name="listen_artist_time"),
+            models.Index(
+                fields=["user_id", "played_at"], name="listen_duplicates", condition=Q(duplicate_of__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -113,7 +113,7 @@ QUERIES = {
     "music_area_changelist": 4,
     "music_artist_change": 12,
     "music_artist_changelist": 4,
-    "music_listen_change": 8,
+    "music_listen_change": 9,
     "music_listen_changelist": 4,
     "music_listen_delete": 3,
     "music_listener_change": 4,

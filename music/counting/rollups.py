@@ -10,12 +10,16 @@ from datetime import date
 from typing import Any
 
 from django.db import connection, models
+from django.db.models import Case, F, When
 from django.utils import timezone
 
+from enrichment.lookups.models import batched
 from enrichment.pipeline import upsert
-from music.models import AlbumMonth, ArtistMonth, HourMonth, Plays
+from music.models import AlbumMonth, ArtistMonth, HourMonth, Listener, Plays
 
 Row = Mapping[str, Any]
+AT_ONCE = 500
+"""Listeners in one statement."""
 
 
 def ms_of(play: Row) -> int:
@@ -39,6 +43,7 @@ def add(plays: Iterable[Row], albums: Mapping[str, str]) -> None:
             _count(artists, (user, month, play["artist_key"]), ms)
         if album := albums.get(play["listen_id"]):
             _count(of_albums, (user, month, album), ms)
+    _count_for_listeners(hours)
     _write(ArtistMonth, artists)
     _write(AlbumMonth, of_albums)
     _write(HourMonth, hours)
@@ -50,6 +55,15 @@ def _count(numbers: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], ms: 
         found[1] += ms
     else:
         numbers[key] = [1, ms]
+
+
+def _count_for_listeners(hours: Mapping[tuple[Any, ...], Sequence[int]]) -> None:
+    numbers: dict[str, int] = {}
+    for (user, *_), (plays, _) in hours.items():
+        numbers[user] = numbers.get(user, 0) + plays
+    for some in batched(sorted(numbers), AT_ONCE):
+        added = Case(*(When(pk=user, then=numbers[user]) for user in some), default=0)
+        Listener.objects.filter(pk__in=some).update(plays=F("plays") + added)
 
 
 def _write(model: type[Plays], numbers: Mapping[tuple[Any, ...], Sequence[int]]) -> None:

@@ -17,6 +17,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('user_id', models.CharField(help_text='As records name it.', max_length=64, primary_key=True, serialize=False)),
                 ('client', models.CharField(help_text='Who sent the first record: key:<prefix>, user:<name> …', max_length=200)),
+                ('plays', models.BigIntegerField(default=0, help_text='Those that charts count.')),
                 ('sources', models.JSONField(default=list, help_text='Where the plays are from: only of several can two be one play.')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
@@ -273,7 +274,7 @@ class Migration(migrations.Migration):
                 ('artist_row', models.ForeignObject(from_fields=['artist_key'], null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='listens', to='music.artist', to_fields=['artist_key'])),
             ],
             options={
-                'indexes': [models.Index(fields=['user_id', 'played_at'], name='listen_user_time'), models.Index(fields=['artist_key', 'played_at'], name='listen_artist_time')],
+                'indexes': [models.Index(fields=['user_id', 'played_at'], name='listen_user_time'), models.Index(fields=['artist_key', 'played_at'], name='listen_artist_time'), models.Index(condition=models.Q(('duplicate_of__isnull', False)), fields=['user_id', 'played_at'], name='listen_duplicates')],
             },
         ),
     ]

@@ -14,10 +14,11 @@ from music.models import Album, AlbumMonth, Artist, Listen
 from music.pages import links
 from music.pages.artist import NEVER, facts
 from music.pages.demo import is_demo
+from music.pages.filters import COUNTED
 from music.pages.lookups import asked_about
 from music.pages.months import Range
 from music.pages.over_time import plays_over_time
-from music.pages.rankings import MAX_ROWS, Ranking, Row, with_bars
+from music.pages.rankings import MAX_ROWS, Ranking, Row, noun, with_bars
 
 FACTS = ("album_type", "release_date", "total_tracks", "label", "popularity", "genres", "fetched_at", "gone_at")
 MAX_READ = 20_000
@@ -36,7 +37,7 @@ class AlbumPage:
             "name": plain(album.name) or album.pk,
             "artist": plain(artist.name if artist else album.artist_name or ""),
             "artist_page": page_of(self.request, Artist, artist.pk) if artist else "",
-            "tiles": [Tile(thousands(album.plays), "plays", self.link(), "of all listeners")],
+            "tiles": [Tile(thousands(album.plays), noun("play", album.plays), self.link(), "of all listeners")],
             "by_month": self.by_month(),
             "titles": self.titles(),
             "facts": facts(album, FACTS),
@@ -67,7 +68,7 @@ class AlbumPage:
 
     def _plays(self) -> QuerySet[Listen]:
         """By the artist, whose plays have an index: those of the album by others, as of a compilation, are left out."""
-        plays = Listen.objects.filter(artist_key=self.album.artist_key, duplicate_of=None)
+        plays = Listen.objects.filter(artist_key=self.album.artist_key, **COUNTED)
         if self.album.pk.startswith("name-"):
             return plays.filter(album=self.album.name)
         return plays.filter(album_id=self.album.pk)

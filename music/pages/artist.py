@@ -31,9 +31,10 @@ from music.models import (
 )
 from music.pages import links, world
 from music.pages.demo import is_demo
+from music.pages.filters import COUNTED
 from music.pages.months import Range
 from music.pages.over_time import plays_over_time
-from music.pages.rankings import Ranking, Row, with_bars
+from music.pages.rankings import Ranking, Row, noun, with_bars
 
 NEVER = date(2000, 1, 1)
 MAX_ALIKE = 20
@@ -91,7 +92,8 @@ class ArtistPage:
             "tiles": self.tiles(),
             "by_month": self.by_month(),
             "rankings": [self.titles(), self.albums(), self.listeners()],
-            "genres": self.genres(),
+            "genres": (genres := self.genres()),
+            "first_genres": list(dict.fromkeys(genre for genre, *_ in genres))[:3],
             "map": self.map(),
             "origin": self.origin(),
             "how": self.how(questions),
@@ -114,9 +116,9 @@ class ArtistPage:
         return ArtistMonth.objects.filter(artist_key__in=self.keys).order_by()
 
     def tiles(self) -> list[Tile]:
-        artist = self.artist
+        artist, plays = self.artist, sum(each.plays for each in self.alike)
         return [
-            Tile(thousands(sum(each.plays for each in self.alike)), "plays", self.link(), "of all listeners"),
+            Tile(thousands(plays), noun("play", plays), self.link(), "of all listeners"),
             Tile(
                 world.country_name(artist.country_code) if artist.country_code else "–",
                 "country",
@@ -141,7 +143,7 @@ class ArtistPage:
         return Ranking("Titles", "Title", with_bars(found), note=self.note)
 
     def _newest(self) -> QuerySet[Listen]:
-        counted = Listen.objects.filter(artist_key__in=self.keys, duplicate_of=None).order_by("-played_at")
+        counted = Listen.objects.filter(artist_key__in=self.keys, **COUNTED).order_by("-played_at")
         first = next(iter(counted.values_list("played_at", flat=True)[MAX_READ : MAX_READ + 1]), None)
         self.note = f"of the last {thousands(MAX_READ)} plays" if first else ""
         return counted.filter(played_at__gt=first).order_by() if first else counted.order_by()

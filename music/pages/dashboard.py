@@ -37,7 +37,7 @@ class ProviderRow:
 
 def panel(user: Any) -> Mapping[str, Any] | None:
     """None while there is no play."""
-    listeners = list(Listener.objects.order_by("created_at", "user_id")[: MAX_LISTENERS + 1])
+    listeners = list(Listener.objects.order_by("-plays", "user_id")[: MAX_LISTENERS + 1])
     if not listeners:
         return None
     found = coverage()

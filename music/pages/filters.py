@@ -13,9 +13,12 @@ from django.utils import timezone
 from console.filters import FieldFilter, HiddenFilter, HiddenNumberFilter
 from ingestion.text import plain
 from music.listens import FIRST_BELIEVED
-from music.models import Album, ArtistGenre
+from music.models import Album, ArtistGenre, Match
 from music.pages.heat import HOURS, WEEKDAYS
 from music.pages.months import MONTH, add
+
+COUNTED: dict[str, Any] = {"duplicate_of": None, "played_at__gte": FIRST_BELIEVED}
+"""Of plays that charts count."""
 
 
 class ListenerFilter(HiddenFilter):
@@ -50,6 +53,40 @@ class CountryOfArtistFilter(ArtistRelatedFilter):
 class ContinentOfArtistFilter(ArtistRelatedFilter):
     title = "continent"
     parameter_name = field = "continent_code"
+
+
+NO_ARTIST = "no_artist"
+"""Why a play has no country, beside the states of its artist's match."""
+REASONS = {
+    Match.FOUND.value: "MusicBrainz names no country of the artist",
+    Match.NOT_FOUND.value: "artist not found",
+    Match.AMBIGUOUS.value: "artist ambiguous",
+    Match.OPEN.value: "artist not looked up yet",
+    Match.FAILED.value: "lookup failed",
+    Match.NOBODY.value: "nobody in particular, such as “Various Artists”",
+    NO_ARTIST: "no artist",
+}
+
+
+class WithoutCountryFilter(FieldFilter):
+    """Plays without a country, by the reason; shown only where a link has set it."""
+
+    title = "without a country"
+    parameter_name = "without_country"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = request.GET.get("without_country", "")
+        return [(value, REASONS.get(value, plain(value[:20])))] if value else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if not value:
+            return queryset
+        if value == NO_ARTIST:
+            return queryset.filter(artist_key="")
+        if value not in REASONS:
+            return queryset.none()
+        return queryset.filter(artist_row__match=value, artist_row__country_code=None)
 
 
 class GenreFilter(HiddenFilter):
@@ -137,7 +174,7 @@ class FromFilter(MonthFilter):
     parameter_name = "from"
 
     def limit(self, queryset: QuerySet[Any], month: date) -> QuerySet[Any]:
-        return queryset.filter(played_at__gte=_midnight(month))
+        return queryset.filter(played_at__gte=midnight(month))
 
 
 class ToFilter(MonthFilter):
@@ -145,7 +182,22 @@ class ToFilter(MonthFilter):
     parameter_name = "to"
 
     def limit(self, queryset: QuerySet[Any], month: date) -> QuerySet[Any]:
-        return queryset.filter(played_at__lt=_midnight(add(month, 1)))
+        return queryset.filter(played_at__lt=midnight(add(month, 1)))
+
+
+class CopiesFilter(FieldFilter):
+    """Plays that another source has told of before."""
+
+    title = "duplicate"
+    parameter_name = "copies"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "yes")] if request.GET.get("copies") else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        return queryset.filter(duplicate_of__isnull=False) if self.value() == "yes" else queryset.none()
 
 
 class CountedFilter(FieldFilter):
@@ -158,15 +210,14 @@ class CountedFilter(FieldFilter):
         return [("yes", "yes"), ("no", "no")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        counted = {"duplicate_of": None, "played_at__gte": FIRST_BELIEVED}
         match self.value():
             case "yes":
-                return queryset.filter(**counted)
+                return queryset.filter(**COUNTED)
             case "no":
-                return queryset.exclude(**counted)
+                return queryset.exclude(**COUNTED)
             case unknown:
                 return queryset.none() if unknown else queryset
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
     return timezone.make_aware(datetime(day.year, day.month, day.day))  # noqa: DTZ001 (made aware here)

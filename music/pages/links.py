@@ -9,7 +9,7 @@ from urllib.parse import quote
 from django.http import HttpRequest
 
 from console.stored.page import list_page
-from music.models import Artist, Listen, Match
+from music.models import Artist, Listen
 from music.pages.demo import is_demo
 from music.pages.months import Range
 
@@ -31,11 +31,6 @@ def plays_of(request: HttpRequest, user_id: str, shown: Range) -> Link:
 
 def artists_page(request: HttpRequest, **filters: Any) -> str:
     return list_page(request, Artist, **filters)
-
-
-def without_country_page(request: HttpRequest, match: str) -> str:
-    """The artists of this state whose country is not known; empty for what is no state."""
-    return artists_page(request, match=match, origin="unknown") if match in Match.values else ""
 
 
 def at_spotify(kind: str, key: str | None) -> str:

@@ -11,16 +11,17 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from console.charts import Series, stacked_bars
-from console.stored.page import Tile, page_of
+from console.stored.page import Tile, list_page, page_of
 from ingestion.text import plain, thousands
-from music.models import Album, Artist, Listener, Match
+from music.models import Album, Artist, Listen, Listener
 from music.pages import links, world
 from music.pages.demo import is_demo
+from music.pages.filters import REASONS, midnight
 from music.pages.heat import heat_map
-from music.pages.months import Range, presets
+from music.pages.months import Range, add, presets
 from music.pages.over_time import plays_over_time
-from music.pages.rankings import MAX_ROWS, Ranking, Row, percent, with_bars
-from music.pages.statistics import NO_ARTIST, WITHOUT_GENRE, known_months, statistics_of
+from music.pages.rankings import MAX_ROWS, Ranking, Row, noun, percent, with_bars
+from music.pages.statistics import WITHOUT_GENRE, known_months, statistics_of
 
 MAX_STEPS = 24
 """Bars of the genres' shares."""
@@ -28,15 +29,6 @@ MAX_GENRES = 7
 """With a colour of their own."""
 MAX_COUNTRIES = 250
 MS_OF_HOUR = 3_600_000
-REASONS = {
-    Match.FOUND: "MusicBrainz names no country of the artist",
-    Match.NOT_FOUND: "artist not found",
-    Match.AMBIGUOUS: "artist ambiguous",
-    Match.OPEN: "artist not looked up yet",
-    Match.FAILED: "lookup failed",
-    Match.NOBODY: "nobody in particular, such as “Various Artists”",
-    NO_ARTIST: "no artist",
-}
 
 
 class ListenerPage:
@@ -47,20 +39,29 @@ class ListenerPage:
         self.known = known_months(listener.pk)
         if self.known:
             asked = Range.of(request.GET.dict(), self.known)
-            self.shown = asked.within(self.known)
+            self.is_outside = not asked.overlaps(self.known)
+            self.shown = asked if self.is_outside else asked.within(self.known)
             self.link = links.plays_of(request, listener.pk, self.shown)
-            self.numbers = statistics_of(listener.pk, self.shown, MAX_STEPS)
+            if not self.is_outside:
+                self.numbers = statistics_of(listener.pk, self.shown, MAX_STEPS)
 
     def context(self) -> dict[str, Any]:
         if not self.known:
             return {"known": None}
-        return {
+        range_ = {
             "is_demo": is_demo(),
             "known": self.known.query,
+            "known_months": self.known,
             "shown": self.shown,
             "range": self.shown.query,
             "presets": self.presets(self.known),
+            "is_outside": self.is_outside,
+        }
+        if self.is_outside:
+            return range_
+        return range_ | {
             "tiles": self.tiles(),
+            "duplicates": self.duplicates(),
             "by_month": self.by_month(),
             "artists": self.artists(),
             "albums": self.albums(),
@@ -74,25 +75,37 @@ class ListenerPage:
             "reasons": self.reasons(),
         }
 
-    def presets(self, known: Range) -> list[tuple[str, str, bool]]:
-        """(title, query, whether it is shown)."""
+    def presets(self, known: Range) -> list[tuple[str, str, str, bool]]:
+        """(title, query, its months, whether it is what is shown: at most one is)."""
         offered = [(title, months.query, months.within(known)) for title, months in presets(known)]
-        return [(title, f"?{urlencode(query)}", months == self.shown) for title, query, months in offered]
+        shown = next((title for title, _, months in offered if months == self.shown), "")
+        return [(title, f"?{urlencode(query)}", str(months), title == shown) for title, query, months in offered]
 
     def tiles(self) -> list[Tile]:
         numbers = self.numbers
+        hours, artists, countries = numbers.ms // MS_OF_HOUR, len(numbers.artists), len(numbers.countries)
         most = numbers.countries[0] if numbers.countries else None
         return [
-            Tile(thousands(numbers.plays), "plays", self.link()),
-            Tile(thousands(numbers.ms // MS_OF_HOUR), "hours", self.link(), "of plays whose length is known"),
-            Tile(thousands(len(numbers.artists)), "artists", "#top-artists"),
+            Tile(thousands(numbers.plays), noun("play", numbers.plays), self.link()),
+            Tile(thousands(hours), noun("hour", hours), self.link(), "of plays whose length is known"),
+            Tile(thousands(artists), noun("artist", artists), "#top-artists"),
             Tile(
-                thousands(len(numbers.countries)),
-                "countries",
+                thousands(countries),
+                "country" if countries == 1 else "countries",
                 "#countries",
                 f"most of all {world.country_name(most[0])}" if most else "",
             ),
         ]
+
+    def duplicates(self) -> tuple[int, str] | None:
+        """How many, from an index of them alone, and their list."""
+        if len(self.listener.sources) < 2:
+            return None
+        first, end = (midnight(month) for month in (self.shown.first, add(self.shown.last, 1)))
+        marked = Listen.objects.filter(user_id=self.listener.pk, duplicate_of__isnull=False)
+        number = marked.filter(played_at__gte=first, played_at__lt=end).count()
+        page = list_page(self.request, Listen, user_id=self.listener.pk, **self.shown.query, copies="yes")
+        return (number, page) if number else None
 
     def by_month(self) -> SafeString:
         return plays_over_time(self.numbers.by_month, self.shown, self.link)
@@ -180,9 +193,9 @@ class ListenerPage:
         ]
 
     def reasons(self) -> list[tuple[str, str, str]]:
-        """Of plays without a country: (share, why, the artists)."""
+        """Of plays without a country: (share, why, those plays)."""
         return [
-            (percent(number, self.numbers.plays), REASONS[why], links.without_country_page(self.request, why))
+            (percent(number, self.numbers.plays), REASONS[why], self.link(without_country=why))
             for why, number in self.numbers.without_country.items()
         ]
 

@@ -52,8 +52,8 @@ class Range:
         first, last = query.get("from", ""), query.get("to", "")
         if not first and not last:
             return cls(max(known.first, add(known.last, 1 - YEAR)), known.last)
-        one = read(first) if first else known.first
-        other = read(last) if last else known.last
+        one = read(first) if first else min(known.first, read(last))
+        other = read(last) if last else max(known.last, one)
         return cls(min(one, other), max(one, other))
 
     @property
@@ -70,6 +70,9 @@ class Range:
     def __str__(self) -> str:
         first, last = label(self.first), label(self.last)
         return first if first == last else f"{first} to {last}"
+
+    def overlaps(self, other: Range) -> bool:
+        return self.first <= other.last and other.first <= self.last
 
     def within(self, other: Range) -> Range:
         """The part of it that lies in the other; of one that lies outside, its nearest month."""

@@ -47,6 +47,10 @@ class Ranking:
         return self.rows[:FOLDED]
 
     @property
+    def has_away(self) -> bool:
+        return any(row.away for row in self.rows)
+
+    @property
     def rest(self) -> Sequence[Row]:
         return self.rows[FOLDED:]
 
@@ -66,5 +70,9 @@ def percent(part: int, whole: int) -> str:
     return "> 99 %" if ALMOST <= exact < 100 else f"{exact:.0f} %"
 
 
+def noun(one: str, number: int) -> str:
+    return one if number == 1 else f"{one}s"
+
+
 def plays(number: int) -> str:
-    return f"{thousands(number)} play{'' if number == 1 else 's'}"
+    return f"{thousands(number)} {noun('play', number)}"

@@ -12,14 +12,12 @@ from django.db.models import Max, Min, Q, QuerySet, Sum
 
 from enrichment.lookups.models import batched
 from music.models import Album, AlbumMonth, Artist, ArtistMonth, HourMonth, Match
+from music.pages.filters import NO_ARTIST
 from music.pages.months import Range
 
 MAX_ALBUMS = 50
 WITHOUT_GENRE = ""
 KEYS_AT_ONCE = 10_000
-NO_ARTIST = ""
-"""Why a play has no country, beside the states of a match: it has no artist."""
-
 
 Plays = dict[str, list[int]]
 """Key of an artist → plays in each step."""

@@ -108,7 +108,7 @@ def world_map(marks: Iterable[Mark], *, title: str) -> SafeString:
     highest = bounds(max((mark.plays for mark in known.values()), default=1))
     context = {
         "drawing": _land(known) + _countries(known, highest),
-        "legend": legend(highest),
+        "legend": legend(highest) if known else [],
         "title": title,
         "is_group": True,
     }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from django.db.models import F
 from django.utils import timezone
 
 from music import identity
-from music.models import Album, AlbumMonth, Artist, ArtistMonth, HourMonth, Listen
+from music.models import Album, AlbumMonth, Artist, ArtistMonth, HourMonth, Listen, Listener
 from music.tests.factories import listener
 
 
@@ -44,6 +45,7 @@ def _play(of: Artist, played_at: datetime, user_id: str, album: Album | None) ->
     )
     when = {"user_id": user_id, "month": date(local.year, local.month, 1)}
     _count(HourMonth, when | {"weekday": local.weekday(), "hour": local.hour})
+    Listener.objects.filter(pk=user_id).update(plays=F("plays") + 1)
     if of.pk:
         _count(ArtistMonth, when | {"artist_key": of.pk})
         of.plays += 1

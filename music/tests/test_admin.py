@@ -56,6 +56,17 @@ def test_artists_most_played_first_by_what_they_are(client: Client) -> None:
     assert "United Kingdom" in words and "trip hop" in words
 
 
+def test_listeners_with_the_most_plays_first(client: Client) -> None:
+    history(artist("Nord"), date(2025, 1, 6), user_id="Anna Lena")
+    history(artist("Portishead"), date(2024, 3, 6), date(2025, 2, 6), user_id="ben")
+    text = " ".join(text_of(client.get(reverse("admin:music_listener_changelist"))).split())
+    assert text.index("ben") < text.index("Anna Lena")
+    assert '<a href="/admin/music/listen/?user_id=ben&amp;counted=yes">2</a>' in text
+    assert '<td class="field-first">2024-03</td><td class="field-last">2025-02</td>' in text
+    found = text_of(client.get(f"{reverse('admin:music_listener_changelist')}?q=lena"))
+    assert "Anna Lena" in found and "user_id=ben" not in found
+
+
 def test_albums_by_year_and_by_what_is_known(client: Client) -> None:
     portishead = artist("Portishead")
     now = timezone.now()

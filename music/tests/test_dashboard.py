@@ -59,6 +59,7 @@ def test_coverage_is_by_plays(client: Client) -> None:
     assert "<dt>City known</dt><dd>70 %" in html
     assert "100, of <a" in html
     assert '<a href="/admin/music/listener/ada/change/">ada</a>' in html
+    assert '<a href="/admin/music/listener/">All listeners</a>' in html
 
 
 def test_a_provider_has_its_numbers_and_the_time_left(client: Client, musicbrainz: None) -> None:

@@ -92,13 +92,45 @@ def listed(client: Client, link: str) -> int:
 def test_it_shows_the_last_year_unless_asked_for_more(client: Client, ada: Listener) -> None:
     assert "<strong>6</strong> plays" in words_of(page(client, ada))
     assert "<strong>7</strong> plays" in words_of(page(client, ada, **ALL))
-    assert "<strong>1</strong> plays" in words_of(page(client, ada, **{"from": "2026-01", "to": "2026-01"}))
+    assert "<strong>1</strong> play<" in words_of(page(client, ada, **{"from": "2026-01", "to": "2026-01"}))
 
 
 def test_a_range_that_is_none_is_refused(client: Client, ada: Listener) -> None:
     assert "is no month. Write it as 2025-04." in words_of(page(client, ada, **{"from": "2025-13"}), 400)
     assert page(client, ada, to="last year").status_code == 400
     assert "<strong>7</strong> plays" in words_of(page(client, ada, **{"from": "1999-01", "to": "2999-12"}))
+
+
+def test_a_range_beyond_the_plays_is_empty(client: Client, ada: Listener) -> None:
+    for query in ({"from": "2027-01"}, {"from": "2027-01", "to": "2027-03"}, {"to": "2024-01"}):
+        html = words_of(page(client, ada, **query))
+        assert "No plays in 20" in html and "The plays are from 2025-01 to 2026-01." in html
+        assert "Top artists" not in html and 'aria-current="true"' not in html.split('class="range"')[1]
+
+
+def test_at_most_one_preset_is_highlighted(client: Client) -> None:
+    history(artist("Prince"), MONDAY)
+    html = words_of(page(client, listener("ada")))
+    assert html.split('class="range"')[1].count('aria-current="true"') == 1
+    assert 'title="2025-01, up to the last play" aria-current="true">Last 12 months' in html
+
+
+def test_a_map_without_countries_has_no_legend(client: Client) -> None:
+    history(artist("Nord", match=Match.OPEN), MONDAY)
+    html = text_of(page(client, listener("ada")))
+    assert 'aria-label="Plays"' not in html
+    assert "<strong>1</strong> play<" in html and "<strong>0</strong> hours" in html
+
+
+def test_duplicates_are_counted_and_listed(client: Client, ada: Listener) -> None:
+    first, second, *_ = Listen.objects.order_by("played_at")
+    Listen.objects.filter(pk=second.pk).update(duplicate_of=first.pk)
+    assert "left out" not in words_of(page(client, ada, **ALL))
+    Listener.objects.update(sources=["lastfm", "spotify"])
+    found = re.search(r'<a href="([^"]+)">1 duplicate</a> of plays', words_of(page(client, ada, **ALL)))
+    assert found and listed(client, unescape(found[1])) == 1
+    assert "duplicate</a> of plays" not in words_of(page(client, ada, **{"from": "2026-01"}))
+    assert listed(client, "/admin/music/listen/?copies=perhaps") == 0
 
 
 def test_a_listener_without_plays_has_a_page(client: Client) -> None:
@@ -133,6 +165,7 @@ def test_plays_are_counted_as_they_are_stored(client: Client) -> None:
     for link, number in found.items():
         assert listed(client, link) == number, link
     assert "<strong>3</strong> plays" in words_of(page(client, Artist.objects.get()))
+    assert Listener.objects.get().plays == 3
 
 
 def test_an_artist_under_two_names_is_one(client: Client) -> None:
@@ -148,7 +181,12 @@ def test_an_artist_under_two_names_is_one(client: Client) -> None:
 def test_what_has_no_country_is_said_with_its_reasons(client: Client, ada: Listener) -> None:
     html = words_of(page(client, ada, **ALL))
     assert "29 % of plays have no country: 14 % <a href=" in html
-    assert "artist not found</a>, 14 % no artist." in html
+    reasons = re.findall(r'<a href="([^"]*without_country=[^"]*)">([^<]+)</a>', text_of(page(client, ada, **ALL)))
+    assert [why for _, why in reasons] == ["artist not found", "no artist"]
+    for link, _ in reasons:
+        assert listed(client, unescape(link)) == 1, link
+    assert listed(client, "/admin/music/listen/?without_country=found") == 0
+    assert listed(client, "/admin/music/listen/?without_country=anything") == 0
 
 
 def test_small_countries_are_dots(client: Client, ada: Listener) -> None:
@@ -204,12 +242,13 @@ def test_credits_are_on_the_pages(client: Client, ada: Listener) -> None:
 
 
 def test_the_demo_says_so(client: Client, ada: Listener, settings: Settings) -> None:
-    assert "Demo data" not in words_of(page(client, ada))
+    said = "stands in for MusicBrainz and Spotify"
+    assert said not in words_of(page(client, ada))
     settings.MUSICBRAINZ_URL = "http://127.0.0.1:8765"
-    assert "Demo data" not in words_of(page(client, ada))  # a mirror, for all that is known
+    assert said not in words_of(page(client, ada))  # a mirror, for all that is known
     settings.MUSICBRAINZ_CONTACT = CONTACT
     html = text_of(page(client, ada, **ALL))
-    assert "Demo data" in html
+    assert said in html
     assert not [link for link in links(html) if "open.spotify.com/album" in link]
 
 
@@ -275,6 +314,41 @@ def test_the_same_artist_under_another_name_is_named(client: Client) -> None:
     html = words_of(page(client, one))
     assert reverse("admin:music_artist_change", args=[quote(other.pk)]) in html
     assert "Song of 06 20:00" in html
+
+
+def test_titles_of_an_artist_are_of_plays_that_charts_count(client: Client, ada: Listener) -> None:
+    first, second, third = Listen.objects.filter(artist="The Beatles")
+    Listen.objects.filter(pk=first.pk).update(played_at="1970-01-01T00:00:00Z")
+    Listen.objects.filter(pk=second.pk).update(duplicate_of=third.pk)
+    html = words_of(page(client, Artist.objects.get(name="The Beatles")))
+    titles = html[html.index('<h2 id="titles">') :]
+    assert titles[: titles.index("</section>")].count('<tr><th scope="row">') == 1
+
+
+def test_a_genre_of_two_sources_is_one_badge(client: Client) -> None:
+    one = artist("Prince", genres=["funk"])
+    for source in ("musicbrainz", "spotify"):
+        ArtistGenre.objects.create(artist=one, source=source, genre="funk", count=1)
+    assert text_of(page(client, one)).count('<span class="badge">funk</span>') == 1
+
+
+def test_without_links_to_spotify_there_is_no_column_for_them(client: Client, ada: Listener) -> None:
+    assert 'class="away"' in text_of(page(client, ada, **{"from": "2025-01", "to": "2025-01"}))
+    assert 'class="away"' not in text_of(page(client, ada, **{"from": "2026-01", "to": "2026-01"}))
+
+
+# The page of a play.
+
+
+def test_a_play_leads_to_its_artist_listener_and_copies(client: Client, ada: Listener) -> None:
+    kept, copy, *_ = Listen.objects.filter(artist="The Beatles").order_by("-played_at")
+    Listen.objects.filter(pk=copy.pk).update(duplicate_of=kept.pk)
+    copy.refresh_from_db()
+    pages = links(text_of(page(client, kept)))
+    assert reverse("admin:music_artist_change", args=[quote(kept.artist_key)]) in pages
+    assert reverse("admin:music_listener_change", args=["ada"]) in pages
+    assert reverse("admin:music_listen_change", args=[quote(copy.pk)]) in pages
+    assert reverse("admin:music_listen_change", args=[quote(kept.pk)]) in links(text_of(page(client, copy)))
 
 
 # The lists that links lead to.
