@@ -23,7 +23,7 @@ from ingestion import doorbell, streams
 from ingestion.files.checking import Check, Checker
 from ingestion.files.layouts import layout_of
 from ingestion.files.record_file import RecordFile, SourceFile, inspect_source, open_packed, packed
-from ingestion.files.sets import FileSet, LeftOut, Uploadable
+from ingestion.files.sets import FileSet, LeftOut, Uploadable, reject_other_values
 from ingestion.files.spool import anonymous_tempfile
 from ingestion.files.uploads import DELIVERY_RECORDS, first_look
 from ingestion.models import PreviewChunk, PreviewPart, Upload, UploadPreview
@@ -188,9 +188,11 @@ def reopen(preview: UploadPreview, opened: ExitStack, mapping: Mapping[str, str]
 
 
 def remap(preview: UploadPreview, mapping: Mapping[str, str]) -> UploadPreview:
-    """A preview of the same file with other columns mapped, in place of this one. Raises ParseError."""
+    """A preview of the same file with other columns mapped, in place of this one. Raises ParseError,
+    RequestRejected."""
     with ExitStack() as opened:
         file = reopen(preview, opened, mapping)
+        reject_other_values(file, preview.named_fields)
         other = _create(file, preview.client)
         preview.parts.update(preview=other)
         preview.delete()

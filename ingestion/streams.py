@@ -224,7 +224,12 @@ class Stream(Readable):
     """Files of other systems that hold such records."""
     upload_fields: Mapping[str, Callable[[], str] | None] = field(default_factory=dict)
     """Fields that whoever uploads a file names once for all of its records, such as the collection they belong to, and
-    what makes a value where none is named; None: it has to be named. A record's own value goes before.
+    what makes a value where none is named; None: it has to be named. What a layout reads from a file gives way to it; a
+    file of the stream's own fields that has other values is rejected.
+    """
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """What people call columns, in lower case with _ → the field that a person is shown first for such a column. No
+    column is ever taken for a field by it.
     """
     known_items: Mapping[str, Callable[[], Collection[str]]] = field(default_factory=dict)
     """field → the items that its lists usually have: what tells a cell of several from one item with a comma."""

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from ingestion.fields import Identifier, PastTime, Record, StorableText, Tidy, WholeNumber
 
+_mbid = re.compile(r"[0-9A-Za-z-]*", re.ASCII)
+
+
+def _check_mbid(value: str) -> str:
+    if not _mbid.fullmatch(value):
+        raise PydanticCustomError("mbid", "must be an ID of letters, digits and hyphens, not a name")
+    return value
+
+
 Name = Annotated[str, Field(max_length=1000), StorableText, Tidy]
 Id = Annotated[str, Field(max_length=64), StorableText, Tidy]
+Mbid = Annotated[str, Field(max_length=36), StorableText, AfterValidator(_check_mbid), Tidy]
 Address = Annotated[str, Field(max_length=200), StorableText, Tidy]
 Milliseconds = Annotated[int, Field(ge=0, le=2**53 - 1), WholeNumber]
 
@@ -38,7 +49,7 @@ class ListenRecord(Record):
     """Title of the album."""
     artist_id: Id | None = None
     """ID of the first artist at Spotify."""
-    artist_mbid: Annotated[str, Field(max_length=36), StorableText, Tidy] | None = None
+    artist_mbid: Mbid | None = None
     """ID of the first artist at MusicBrainz."""
     artist: Name | None = None
     """Name of the artist, or of several as they are credited."""

@@ -19,6 +19,7 @@ from ingestion.files.sets import LeftOut, named
 from ingestion.files.spool import TemporaryFiles
 from ingestion.models import Upload, UploadPreview
 from ingestion.payloads import ParseError
+from ingestion.refusals import RequestRejected
 from ingestion.text import duration
 
 COLUMN = "column-"
@@ -54,7 +55,7 @@ def preview_page(admin: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpRes
         if "_map" in request.POST or "_suggested" in request.POST:
             try:
                 return _map(request, preview)
-            except ParseError as error:
+            except (ParseError, RequestRejected) as error:
                 mapping_error = str(error)
         elif form.is_valid():
             with TemporaryFiles() as opened, capacity.heavy_request(), RefusalsIn(form):

@@ -9,8 +9,9 @@ import codecs
 import gzip
 import hashlib
 import json
+import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from copy import copy
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -162,7 +163,7 @@ class RecordFile(SourceFile):
         if column.field:
             return None
         free = [name for name in self.stream.schema.model_fields if name not in self.members.fields]
-        return _close(column.name, free)
+        return _close(column.name, self.stream, free)
 
     @property
     def ignored(self) -> list[str]:
@@ -488,7 +489,8 @@ def _notes(
     if layout and layout.note:
         yield layout.note
     if layout and members.left_out:
-        yield f"{members.left_out} rows are left out: {layout.leaves_out}."
+        rows = "1 row is" if members.left_out == 1 else f"{members.left_out} rows are"
+        yield f"{rows} left out: {layout.leaves_out}."
     if members.others:
         more = len(members.others) - MAX_NAMED
         named = ", ".join(_with_close_field(name, stream) for name in members.others[:MAX_NAMED])
@@ -504,12 +506,15 @@ def _notes(
 
 def _with_close_field(name: str, stream: Stream) -> str:
     name = name[:MAX_COLUMN_NAME]
-    close = _close(name, stream.schema.model_fields)
+    close = _close(name, stream, stream.schema.model_fields)
     return f"{name} (did you mean {close}?)" if close else name
 
 
-def _close(name: str, fields: Iterable[str]) -> str | None:
-    return next(iter(get_close_matches(name.casefold().replace(" ", "_"), list(fields), n=1)), None)
+def _close(name: str, stream: Stream, fields: Collection[str]) -> str | None:
+    name = re.sub(r"[\W_]+", "_", name.casefold()).strip("_")
+    if (field := stream.aliases.get(name)) in fields:
+        return field
+    return next(iter(get_close_matches(name, list(fields), n=1)), None)
 
 
 def is_list(head: bytes) -> bool:

@@ -6,6 +6,7 @@ A set is a ZIP archive, or several files that were sent at once and have layouts
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -45,10 +46,10 @@ from ingestion.files.record_file import (
     unwrap,
 )
 from ingestion.messages import message_of
-from ingestion.payloads import ParseError, TooLarge
+from ingestion.payloads import ParseError, TooLarge, ascii_json
 from ingestion.refusals import RequestRejected
 from ingestion.streams import Stream, all_streams, names
-from ingestion.text import cut_short
+from ingestion.text import cut_short, plain
 
 UNKNOWN, EMPTY, DAMAGED, SAME, ARCHIVE = "not recognised", "empty", "not readable", "the same file twice", "an archive"
 NO_RECORDS = "it has no records"
@@ -56,6 +57,8 @@ DATA_EXTENSIONS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjs
 """Files of an archive that are looked at where there are layouts for them."""
 MAX_BLANK = 1_000_000
 """Bytes of a file that is looked at for whether there is anything in it."""
+MAX_VALUE = 100
+"""Characters of a value that a message names."""
 MAX_NAMED = 20
 """Files that a message names."""
 MAX_IN_FOLDER = 3
@@ -198,10 +201,10 @@ def _single(sent: SentFile, options: Options, opened: ExitStack) -> RecordFile:
     found = recognize(sent.name, header, candidates, options.kind)
     if found is None and (advice := advice_on(header, candidates)):
         raise _not_imported(sent.name, advice)
-    if found is None and options.stream:
-        return _plain(source, options.stream, options)
+    if found is None and (stream := options.stream or _stream_of([*header, *options.fields], options)):
+        return _plain(source, stream, options)
     if found is None:
-        raise StreamNeeded(sent.name, why_no_stream(header, options.remembered))
+        raise StreamNeeded(sent.name, why_no_stream([*header, *options.fields], options.remembered))
     if reason := found.layout.left_out or NO_RECORDS * bool(found.layout.tells):
         raise _not_imported(sent.name, reason)
     part = inspect_source(unwrap(source, found.layout, opened), found.stream, layout=found.layout)
@@ -222,6 +225,17 @@ def _stream_of(header: Sequence[str], options: Options) -> Stream | None:
     """The stream whose own fields the header has."""
     found = stream_of_fields(header, options.remembered)
     return found if options.stream in (None, found) else None
+
+
+def _stream_as_named(source: SourceFile, header: Sequence[str], options: Options) -> Stream | None:
+    """The stream that has its fields from the header and the sender; of files without a layout."""
+    if not options.fields or not (stream := _stream_of([*header, *options.fields], options)):
+        return None
+    candidates = _candidates_for(source, options)
+    try:
+        return None if recognize(source.name, header, candidates) or advice_on(header, candidates) else stream
+    except RequestRejected:
+        return None
 
 
 class StreamNeeded(RequestRejected):
@@ -246,8 +260,26 @@ def _plain(source: SourceFile, stream: Stream, options: Options) -> RecordFile:
     file = inspect_source(source, stream, all_mapped, is_mapped_later=options.is_mapped_later)
     require_mapped(file, mapping)
     chosen = _check_fields(options.fields, stream)
+    reject_other_values(file, chosen)
     made = {name: _make(stream, name) for name in stream.upload_fields if name not in (*chosen, *file.members.fields)}
     return file.with_given({**made, **chosen}, named_fields=chosen)
+
+
+def reject_other_values(file: RecordFile, named_fields: Mapping[str, str]) -> None:
+    """Rejects (422) a file whose records have other values than the sender names for all of them."""
+    for name in file.members.fields.intersection(named_fields):
+        named = named_fields[name]
+        equal = ascii_json({name: named})[1:-1].encode()
+        for chunk in file.chunks():
+            if chunk.body.count(equal) == chunk.count:  # nearly always, and a tenth of the time
+                continue
+            for row, line in zip(chunk.rows, chunk.lines, strict=True):
+                value = item.get(name) if isinstance(item := json.loads(line), dict) else None
+                if value is not None and str(value).strip() not in ("", named):
+                    other = cut_short(plain(str(value)), MAX_VALUE)
+                    message = f"row {row} of {file.name} has {other}, and the upload names {named}"
+                    advice = f"Leave out {name}, or send the records of {named} alone."
+                    raise RequestRejected(422, f"{name}: {message}. {advice}", fields={name: [message]})
 
 
 # Several files.
@@ -292,7 +324,7 @@ def _take(sent: SentFile, reading: _Reading) -> list[RecordFile]:
             sent.file, sent.name, reading.opened, sent.content_type, sheet=options.sheet, is_long=options.reads_json
         )
         header = header_of(source)
-        if stream := _stream_of(header, options):
+        if stream := _stream_of(header, options) or _stream_as_named(source, header, options):
             return [_plain(source, stream, options)]
     reading.take(source, header)
     return []

@@ -299,6 +299,71 @@ def test_a_kept_preview_forgets_the_file(admin_client: Any) -> None:
     assert len(stored()) == 5
 
 
+PLAYS = [
+    {"played_at": "2025-01-04T02:55:58Z", "track_name": "Song 1", "artist": "Band"},
+    {"played_at": "2025-01-04T03:55:58Z", "track_name": "Song 2", "artist": "Band"},
+]
+
+
+def file_of(plays: list[dict[str, str]], kind: str) -> tuple[str, bytes]:
+    if kind == "csv":
+        return "plays.csv", csv_of(plays)
+    if kind == "ndjson":
+        return "plays.ndjson", b"\n".join(json.dumps(play).encode() for play in plays)
+    file = io.BytesIO()
+    pl.DataFrame(plays).with_columns(pl.col("played_at").str.to_datetime(time_zone="UTC")).write_parquet(file)
+    return "plays.parquet", file.getvalue()
+
+
+KINDS = pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet"])
+
+
+@KINDS
+def test_the_listener_that_is_named_counts_as_a_field_of_the_file(kind: str, admin_client: Any) -> None:
+    name, body = file_of(PLAYS, kind)
+    assert "for listens it lacks user_id" in send((name, body), status=422)["message"]
+    send((name, body), user_id="ada")
+    other = ("more.csv", csv_of([{**PLAYS[0], "track_name": "Song 3"}]))
+    files = [SimpleUploadedFile(name, body), SimpleUploadedFile(*other)]
+    response = api().post("/api/uploads", {"file": files, "user_id": "rob"})
+    assert len(response.json()["uploads"]) == 2
+    form = {"file": SimpleUploadedFile(name, body), "user_id": "greta"}
+    assert admin_client.post("/admin/ingestion/upload/add/", form).status_code == 302
+    assert sorted(listen.user_id for listen in stored()) == ["ada"] * 2 + ["greta"] * 2 + ["rob"] * 3
+
+
+@KINDS
+def test_a_file_of_another_listener_than_the_one_named_is_rejected(kind: str) -> None:
+    plays = [{"user_id": "ada", **PLAYS[0]}, {"user_id": "rob", **PLAYS[1]}]
+    name, body = file_of(plays, kind)
+    error = send((name, body), status=422, user_id="ada")
+    assert f"row {2 + (kind == 'csv')} of {name} has rob, and the upload names ada" in error["message"]
+    assert list(error["fields"]) == ["user_id"]
+    assert not Upload.objects.exists() and not Delivery.objects.exists()
+    send(file_of([{**play, "user_id": "ada"} for play in plays], kind), user_id="ada")
+    send((name, body))
+    assert [listen.user_id for listen in stored()] == ["ada", "ada", "rob"]
+
+
+def test_columns_are_suggested_by_what_people_call_them() -> None:
+    plays = [
+        {"user": "ada", "Time Stamp": "x", "ts": "2025-01-04", "Title": "Song", "artist_name": "A", "Album Name": "B"}
+    ]
+    path = "/api/uploads?dry_run=true&stream=listens&user_id=ada&name=plays.csv"
+    [found] = post(api(), path, csv_of([{**plays[0], "artist": "", "duration_ms": ""}])).json()["uploads"]
+    suggested = {each["column"]: each["suggestion"] for each in found["columns"] if not each["field"]}
+    assert (suggested["ts"], suggested["Title"], suggested["Album Name"]) == ("played_at", "track_name", "album")
+    assert suggested["user"] == "user_id"
+    [found] = post(api(), path, csv_of([{"duration_ms": "", "artist_name": "A"}])).json()["uploads"]
+    assert found["columns"][1]["suggestion"] == "artist"
+
+
+def test_a_name_is_no_id_of_an_artist() -> None:
+    send(("plays.csv", csv_of([{**PLAYS[0], "artist_mbid": "The Band"}])), user_id="ada")
+    work_off()
+    assert "letters, digits and hyphens" in str(list(HeldRecord.objects.values()))
+
+
 def kept_for_previews() -> str:
     bodies = [*PreviewPart.objects.values_list("body", flat=True), *PreviewChunk.objects.values_list("body", flat=True)]
     inflated = [zlib.decompress(bytes(body)).decode() for body in bodies]
