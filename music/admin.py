@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
@@ -26,6 +26,7 @@ from console.stored.rows import RowAdmin
 from console.templatetags.formatting import age, badge
 from ingestion.streams import Readable
 from ingestion.text import plain, strip_unstorable, thousands
+from music.counting import removal
 from music.models import Album, Area, Artist, HourMonth, Listen, Listener, Match, Placed
 from music.pages.album import AlbumPage
 from music.pages.area import AreaPage
@@ -165,6 +166,9 @@ class ListenAdmin(StoredRecordAdmin):
             listen, (listen.is_skip, "stale", "skipped"), (bool(listen.duplicate_of), "discarded", "duplicate")
         )
 
+    def delete_model(self, request: HttpRequest, obj: Listen) -> None:
+        removal.delete_play(obj.pk)
+
 
 @admin.register(Listener)
 class ListenerAdmin(ReadOnlyAdmin):
@@ -221,9 +225,31 @@ class ListenerAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "row": listener,
             "list_page": reverse("admin:music_listener_changelist"),
+            "delete_page": self.has_delete_permission(request, listener)
+            and reverse("admin:music_listener_delete", args=[quote(listener.pk)]),
             **ListenerPage(request, listener).context(),
         }
         return TemplateResponse(request, "admin/music/listener.html", context)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Listener | None = None) -> bool:
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Without Django's deletion of many."""
+        return {}
+
+    def delete_model(self, request: HttpRequest, obj: Listener) -> None:
+        removal.delete_listener(obj.pk)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """(what, how many by kind, missing permissions, what protects it)."""
+        plays = {obj.pk: Listen.objects.filter(user_id=obj.pk).count() for obj in objs}
+        what = [
+            f"Listener {plain(name)}, with {thousands(number)} play{'' if number == 1 else 's'}"
+            " and the files that were uploaded for this listener alone"
+            for name, number in plays.items()
+        ]
+        return what, {"listeners": len(plays), "plays": thousands(sum(plays.values()))}, set(), []
 
 
 def _month(month: date | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection
@@ -16,16 +15,15 @@ from ingestion.models import Delivery
 from ingestion.streams import Context, StoredRow
 from music import identity, questions
 from music.counting import duplicates, rollups
+from music.counting.rollups import FIRST_BELIEVED
 from music.models import Album, Artist, Listener, Match
 from music.schemas import ListenRecord
 from music.steps import Ask, Known, first_asks, state_of_given
+from music.stored import PATIENCE
 
 SHORTEST_MS = 30_000
 """What was played for less is a skip."""
-FIRST_BELIEVED = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_NOT_SET = "played_at is before 2000: the clock of the player was not set; charts leave it out"
-PATIENCE = 25
-"""Seconds to wait for the lock of a listener: below the limit of a statement."""
 Row = Mapping[str, Any]
 
 

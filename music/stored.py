@@ -14,6 +14,8 @@ from enrichment.lookups.models import batched
 
 AT_ONCE = 500
 """Values in one statement: SQLite takes only some thousands."""
+PATIENCE = 25
+"""Seconds to wait for the lock of a listener: below the limit of a statement."""
 Row = TypeVar("Row", bound=Model)
 
 

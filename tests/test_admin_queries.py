@@ -118,6 +118,7 @@ QUERIES = {
     "music_listen_delete": 3,
     "music_listener_change": 4,
     "music_listener_changelist": 4,
+    "music_listener_delete": 4,
     "music_listener_history": 5,
     "retention_now": 13,
     "tutoring_feedback_change": 9,

@@ -6,7 +6,7 @@ Each table gets one statement for a batch, which locks its rows in order of key.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.db import connection, models
@@ -17,6 +17,8 @@ from enrichment.lookups.models import batched
 from enrichment.pipeline import upsert
 from music.models import AlbumMonth, ArtistMonth, HourMonth, Listener, Plays
 
+FIRST_BELIEVED = datetime(2000, 1, 1, tzinfo=UTC)
+"""Earlier plays are of a clock that was not set, and are not counted."""
 Row = Mapping[str, Any]
 AT_ONCE = 500
 """Listeners in one statement."""
@@ -28,8 +30,10 @@ def ms_of(play: Row) -> int:
     return ms or 0
 
 
-def add(plays: Iterable[Row], albums: Mapping[str, str]) -> None:
-    """Counts these plays; `albums`: play → its album, where it has one. The listeners are locked."""
+def add(plays: Iterable[Row], albums: Mapping[str, str], times: int = 1) -> None:
+    """Counts these plays; `albums`: play → its album, where it has one. The listeners are locked. -1 `times`: they
+    were counted, and are no longer.
+    """
     artists: dict[tuple[Any, ...], list[int]] = {}
     of_albums: dict[tuple[Any, ...], list[int]] = {}
     hours: dict[tuple[Any, ...], list[int]] = {}
@@ -38,23 +42,29 @@ def add(plays: Iterable[Row], albums: Mapping[str, str]) -> None:
         ms, user = ms_of(play), play["user_id"]
         local = play["played_at"].astimezone(zone)
         month = date(local.year, local.month, 1)
-        _count(hours, (user, month, play["weekday"], play["hour"]), ms)
+        _count(hours, (user, month, play["weekday"], play["hour"]), ms, times)
         if play["artist_key"]:
-            _count(artists, (user, month, play["artist_key"]), ms)
+            _count(artists, (user, month, play["artist_key"]), ms, times)
         if album := albums.get(play["listen_id"]):
-            _count(of_albums, (user, month, album), ms)
+            _count(of_albums, (user, month, album), ms, times)
     _count_for_listeners(hours)
     _write(ArtistMonth, artists)
     _write(AlbumMonth, of_albums)
     _write(HourMonth, hours)
 
 
-def _count(numbers: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], ms: int) -> None:
+def remove_empty(user_id: str) -> None:
+    """What nothing is left of, after plays were taken back."""
+    for model in (ArtistMonth, AlbumMonth, HourMonth):
+        model._default_manager.filter(user_id=user_id, plays__lte=0).delete()
+
+
+def _count(numbers: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], ms: int, times: int) -> None:
     if found := numbers.get(key):
-        found[0] += 1
-        found[1] += ms
+        found[0] += times
+        found[1] += times * ms
     else:
-        numbers[key] = [1, ms]
+        numbers[key] = [times, times * ms]
 
 
 def _count_for_listeners(hours: Mapping[tuple[Any, ...], Sequence[int]]) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from console.filters import FieldFilter, HiddenFilter, HiddenNumberFilter
 from ingestion.text import plain
-from music.listens import FIRST_BELIEVED
+from music.counting.rollups import FIRST_BELIEVED
 from music.models import Album, ArtistGenre, Match
 from music.pages.heat import HOURS, WEEKDAYS
 from music.pages.months import MONTH, add

@@ -7,12 +7,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Sum
 from django.test import override_settings
 
 from enrichment.lookups import providers
 from enrichment.lookups.runner import Runner
 from music import configured
-from music.models import Artist
+from music.models import Album, AlbumMonth, Artist, ArtistMonth, HourMonth
 from standins import musicbrainz, openweather, spotify
 from standins.server import Server
 
@@ -100,6 +101,28 @@ def play(number: int, minute: int = 0, **members: Any) -> dict[str, Any]:
         "duration_ms": 50_000,
         **members,
     }
+
+
+NAMES: dict[str, Any] = {"track_id": None, "artist_id": None, "album_id": None, "duration_ms": None}
+HISTORY: dict[str, Any] = {
+    **NAMES,
+    "track_id": spotify_id(1, "T"),
+    "play_source": "spotify-history",
+    "ms_played": 200_000,
+}
+
+
+def at(time: str, number: int = 1, **members: Any) -> dict[str, Any]:
+    return play(number, **{**NAMES, "played_at": f"2025-03-01T{time}Z", **members})
+
+
+def totals() -> dict[str, int]:
+    """The plays in each table: all must agree."""
+    tables: dict[str, Any] = {"artists": ArtistMonth, "albums": AlbumMonth, "hours": HourMonth}
+    found = {name: table.objects.aggregate(plays=Sum("plays"))["plays"] or 0 for name, table in tables.items()}
+    for name, model in (("of artists", Artist), ("of albums", Album)):
+        found[name] = model._default_manager.aggregate(plays=Sum("plays"))["plays"] or 0
+    return found
 
 
 def band(number: int, **members: Any) -> musicbrainz.Artist:

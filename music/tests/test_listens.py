@@ -9,8 +9,8 @@ import pytest
 from django.db.models import Sum
 
 from enrichment.lookups.models import Lookup
-from music.models import Album, AlbumMonth, Artist, ArtistMonth, HourMonth, Listen, Listener
-from music.tests.service import mbid, play, spotify_id
+from music.models import Album, Artist, ArtistMonth, HourMonth, Listen, Listener
+from music.tests.service import HISTORY, at, mbid, play, spotify_id, totals
 from tests.records import counts, send
 from tests.workers import run_workers
 
@@ -20,15 +20,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def months() -> dict[str, tuple[int, int]]:
     rows = ArtistMonth.objects.values_list("artist_key").annotate(plays=Sum("plays"), ms=Sum("ms"))
     return {key: (plays, ms) for key, plays, ms in rows}
-
-
-def totals() -> dict[str, int]:
-    """The plays in each table: all must agree."""
-    tables: dict[str, Any] = {"artists": ArtistMonth, "albums": AlbumMonth, "hours": HourMonth}
-    found = {name: table.objects.aggregate(plays=Sum("plays"))["plays"] or 0 for name, table in tables.items()}
-    for name, model in (("of artists", Artist), ("of albums", Album)):
-        found[name] = model._default_manager.aggregate(plays=Sum("plays"))["plays"] or 0
-    return found
 
 
 def test_a_play_is_counted_once() -> None:
@@ -61,19 +52,6 @@ def test_months_are_those_of_the_time_zone(settings: Any) -> None:
     assert ArtistMonth.objects.get().month == date(2025, 2, 1)
     row = HourMonth.objects.get()
     assert (row.month, row.weekday, row.hour) == (date(2025, 2, 1), 5, 1)
-
-
-NAMES: dict[str, Any] = {"track_id": None, "artist_id": None, "album_id": None, "duration_ms": None}
-HISTORY: dict[str, Any] = {
-    **NAMES,
-    "track_id": spotify_id(1, "T"),
-    "play_source": "spotify-history",
-    "ms_played": 200_000,
-}
-
-
-def at(time: str, number: int = 1, **members: Any) -> dict[str, Any]:
-    return play(number, **{**NAMES, "played_at": f"2025-03-01T{time}Z", **members})
 
 
 @pytest.mark.parametrize(
