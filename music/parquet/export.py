@@ -78,14 +78,20 @@ def files_of(folder: Path, table: str) -> list[Path]:
 
 
 def refuse_others(folder: Path, table: str) -> None:
-    for path in files_of(folder.parent, table):
-        if path != folder / f"{table}.parquet" or not _is_ours(path):
-            raise Refused(f"{folder} has Parquet of others: {path.name}. Nothing was written.")
-        if table == TRACKS_PLAYED.name and was_read(path):
-            raise Refused(f"{folder} holds plays that were read from there: {path.name}. Nothing was written.")
+    found = files_of(folder.parent, table)
+    read = [path for path in found if table == TRACKS_PLAYED.name and _was_read(path)]
+    if read:
+        raise Refused(f"{folder} holds the plays that were read from there: {_named(read)}. Nothing was written.")
+    others = [path for path in found if path != folder / f"{table}.parquet" or not _is_ours(path)]
+    if others:
+        raise Refused(f"{folder} has Parquet of others: {_named(others)}. Nothing was written.")
 
 
-def was_read(path: Path) -> bool:
+def _named(paths: Sequence[Path]) -> str:
+    return paths[0].name + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+
+
+def _was_read(path: Path) -> bool:
     """Whether this very file was taken in."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,9 @@ from ingestion.files.sets import Options, SentFile, inspect_sent
 from ingestion.files.spool import TemporaryFiles
 from ingestion.files.uploads import AlreadyUploaded, ingest_files
 from ingestion.models import Upload
-from music.parquet.export import files_of
+from ingestion.payloads import ParseError, TooLarge
+from ingestion.refusals import RequestRejected
+from music.parquet.export import Refused, files_of
 from music.parquet.tables import TRACKS_PLAYED
 from music.streams import LISTENS
 
@@ -20,8 +22,8 @@ Say = Callable[[str], object]
 
 
 def take_in(folder: Path, ctrl_c: CtrlC, say: Say) -> None:
-    """Stores the plays of each file, once; what was begun goes on. Raises what taking in an upload raises, and
-    KeyboardInterrupt after Ctrl-C.
+    """Stores the plays of each file, once; what was begun goes on. Raises Refused for a file that cannot be taken in,
+    BacklogFull and database errors, and KeyboardInterrupt after Ctrl-C.
     """
     files = files_of(folder, TRACKS_PLAYED.name)
     if not files:
@@ -56,6 +58,12 @@ def _keep(path: Path, ctrl_c: CtrlC, say: Say) -> list[Upload]:
         except AlreadyUploaded as known:
             say(known.reason)
             return []
+        except (ParseError, TooLarge, RequestRejected) as error:
+            raise Refused(_naming(path, str(error))) from error
+
+
+def _naming(path: Path, message: str) -> str:
+    return message.replace(path.name, str(path), 1) if path.name in message else f"{path}: {message}"
 
 
 def stop_if_asked(ctrl_c: CtrlC) -> None:

@@ -16,6 +16,7 @@ from enrichment.lookups.models import Lookup, LookupMinute, ProviderState
 from enrichment.lookups.providers import Provider
 from enrichment.lookups.runner import Runner
 from enrichment.management.commands.enrich_pending import CtrlC
+from music.pipeline.bars import bar
 
 PROCESSORS: Mapping[str, Sequence[str]] = {
     "spotify": ("spotify",),
@@ -23,6 +24,7 @@ PROCESSORS: Mapping[str, Sequence[str]] = {
     "geographic": ("places", "openweather"),
 }
 """By name, in the order in which they are run, each with its providers."""
+Status = Literal["completed", "failed", "skipped", "waiting"]
 BAR_EVERY = 0.5
 """Seconds."""
 
@@ -31,7 +33,7 @@ BAR_EVERY = 0.5
 class Result:
     """What a processor did in this run; `waiting` is what is left to be asked."""
 
-    status: Literal["completed", "failed", "skipped", "waiting"]
+    status: Status
     found: int = 0
     not_found: int = 0
     ambiguous: int = 0
@@ -64,11 +66,16 @@ def run(processor: str, limit: int | None, ctrl_c: CtrlC) -> Result:
     runner = Runner(names, limit)
     ctrl_c.on_press = runner.stop
     if not ctrl_c.pressed:
-        with tqdm(desc=processor, unit=" questions", disable=None) as bar:
-            runner.run(until_idle=True, on_round=Progress(bar, runner, names).show)
+        with bar(desc=processor, total=_open(names), unit=" questions") as shown:
+            progress = Progress(shown, runner, names)
+            runner.run(until_idle=True, on_round=progress.show)
+            progress.next = 0.0
+            progress.show()
     ctrl_c.on_press = lambda: None
+    status: Status = "waiting" if ctrl_c.pressed else "completed"
     counts: dict[str, Any] = {name: runner.counts[name] for name in ("requests", *LookupMinute.ANSWERS)}
-    return _judge(asked, Result(status="completed", waiting=_open(names), **counts))
+    reason = "Stopped by Ctrl-C." if ctrl_c.pressed else ""
+    return _judge(asked, Result(status=status, reason=reason, waiting=_open(names), **counts))
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 import polars as pl
 from django.core.management.base import CommandError
-from django.db import Error
+from django.db import Error, connection
 from django.utils import timezone
 from polars.exceptions import PolarsError
 
@@ -50,13 +51,14 @@ class Run:
     written: dict[str, int] = field(default_factory=dict)
     prerequisites: dict[str, Any] = field(default_factory=dict)
     error: str = ""
+    is_stopped: bool = False
+    """By Ctrl-C."""
 
     def execute(self) -> None:
         """Raises KeyboardInterrupt after Ctrl-C."""
         try:
             if self.folder:
-                if not self.folder.is_dir():
-                    raise Refused(f"{self.folder} is not a folder.")
+                _require(self.folder)
                 for table in ENRICHED:
                     refuse_others(self.folder / table.name, table.name)
                 take_in(self.folder, self.ctrl_c, self.say)
@@ -66,13 +68,18 @@ class Run:
             if self.folder:
                 self.written = export(self.folder, ENRICHED, lambda table, rows: stop_if_asked(self.ctrl_c))
         except EXPECTED as error:
-            self.error = str(error)
+            self.error = explained(error)
+
+    def stop(self) -> None:
+        """After the KeyboardInterrupt of `execute`, which may have come in the middle of a query."""
+        self.is_stopped, self.error = True, "Stopped. All answers are saved; run it again to go on."
+        with contextlib.suppress(Error):
+            connection.close()
 
     def _run_processors(self) -> None:
         for name in self.wanted:
-            result = processors.run(name, self.limit, self.ctrl_c)
+            result = self.results[name] = processors.run(name, self.limit, self.ctrl_c)
             stop_if_asked(self.ctrl_c)
-            self.results[name] = result
             self.say(sentence(name, result))
             if result.status == "failed" and not self.skip_on_error:
                 return
@@ -88,6 +95,12 @@ class Run:
 
     def as_json(self) -> dict[str, Any]:
         ended = timezone.now()
+        numbers: Mapping[str, int] = {}
+        try:
+            self.prerequisites = self.prerequisites or prerequisites()
+            numbers = _numbers()
+        except Error as error:
+            self.error = self.error or explained(error)
         completed = self._those("completed", "waiting")
         failed = self._those("failed")
         seconds = round((ended - self.started).total_seconds(), 3)
@@ -101,17 +114,14 @@ class Run:
                 "processors_failed": failed,
                 "overall_status": self.status,
             },
-            "prerequisites": self.prerequisites or prerequisites(),
+            "prerequisites": self.prerequisites,
             "processor_results": {name: result.as_json() for name, result in self.results.items()},
             "summary": {
                 "status": self.status,
                 "duration_seconds": seconds,
                 "processors_completed": len(completed),
                 "processors_failed": len(failed),
-                "plays": Listen.objects.count(),
-                "artists": Artist.objects.count(),
-                "artists_found": Artist.objects.filter(match=Match.FOUND).count(),
-                "artists_with_country": Artist.objects.exclude(country_code=None).count(),
+                **numbers,
                 "tables_written": self.written,
                 **({"error": self.error} if self.error else {}),
             },
@@ -119,6 +129,24 @@ class Run:
 
     def _those(self, *statuses: str) -> list[str]:
         return [name for name, result in self.results.items() if result.status in statuses]
+
+
+def explained(error: Exception) -> str:
+    return f"The database failed: {error}" if isinstance(error, Error) else str(error)
+
+
+def _require(folder: Path) -> None:
+    if not folder.is_dir():
+        raise Refused(f"{folder} is not a folder.")
+
+
+def _numbers() -> dict[str, int]:
+    return {
+        "plays": Listen.objects.count(),
+        "artists": Artist.objects.count(),
+        "artists_found": Artist.objects.filter(match=Match.FOUND).count(),
+        "artists_with_country": Artist.objects.exclude(country_code=None).count(),
+    }
 
 
 def prerequisites() -> dict[str, Any]:
@@ -133,7 +161,12 @@ def prerequisites() -> dict[str, Any]:
 
 
 def tables(folder: Path | None) -> dict[str, dict[str, Any]]:
-    """By name: whether it is there, how many rows and which columns it has; in the folder, else in the database."""
+    """By name: whether it is there, how many rows and which columns it has; in the folder, else in the database.
+
+    Raises Refused, OSError and database errors.
+    """
+    if folder:
+        _require(folder)
     return {table.name: _in_folder(table, folder) if folder else _in_database(table) for table in TABLES}
 
 
@@ -141,12 +174,16 @@ def _in_folder(table: Table, folder: Path) -> dict[str, Any]:
     files = files_of(folder, table.name)
     if not files:
         return {"exists": False, "record_count": 0, "columns": []}
-    frames = [pl.scan_parquet(file) for file in files]
-    return {
-        "exists": True,
-        "record_count": sum(int(frame.select(pl.len()).collect().item()) for frame in frames),
-        "columns": list(dict.fromkeys(name for frame in frames for name in frame.collect_schema().names())),
-    }
+    columns: dict[str, None] = {}
+    rows = 0
+    for file in files:
+        frame = pl.scan_parquet(file)
+        try:
+            rows += int(frame.select(pl.len()).collect().item())
+            columns |= dict.fromkeys(frame.collect_schema().names())
+        except PolarsError as error:
+            raise Refused(f"{file} is no Parquet: {error}") from error
+    return {"exists": True, "record_count": rows, "columns": list(columns)}
 
 
 def _in_database(table: Table) -> dict[str, Any]:

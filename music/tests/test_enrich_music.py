@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import re
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +40,7 @@ from standins import spotify
 from standins.musicbrainz import MusicBrainz
 from standins.server import Fault, error
 from tests.records import send
-from tests.servers import PATIENCE, Process, wait_until
+from tests.servers import PATIENCE, ROOT, Process, wait_until
 from tests.workers import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -172,7 +177,7 @@ class TestTrouble:
             send("listens", play(1))
             call_command("export_music", f"--data-path={tmp_path}", stdout=io.StringIO())
             assert enrich(f"--data-path={tmp_path}")["summary"]["status"] == "success"
-            with pytest.raises(CommandError, match="tracks_played holds plays that were read"):
+            with pytest.raises(CommandError, match="tracks_played holds the plays that were read"):
                 call_command("export_music", f"--data-path={tmp_path}")
 
     def test_a_file_that_is_no_parquet_is_a_failure(self, tmp_path: Path) -> None:
@@ -182,8 +187,63 @@ class TestTrouble:
             result = enrich(f"--data-path={tmp_path}", code=1)
         assert result["summary"]["status"] == "failed" and result["summary"]["error"]
 
+    def test_a_file_with_a_wrong_column_is_named(self, tmp_path: Path) -> None:
+        path = tmp_path / "tracks_played" / "wrong.parquet"
+        path.parent.mkdir()
+        pl.DataFrame({"user_id": ["ada"], "nobody_knows": ["x"]}).write_parquet(path)
+        with services(**OFF):
+            result = enrich(f"--data-path={tmp_path}", code=1)
+        assert result["summary"]["error"] == f"{path} lacks required columns of listens: played_at."
+
+    def test_a_folder_that_is_not_there_is_a_failure(self, tmp_path: Path) -> None:
+        folder = tmp_path / "nowhere"
+        with services(**OFF):
+            result = enrich(f"--data-path={folder}", code=1)
+            status = enrich("--status-only", f"--data-path={folder}", code=1)
+        assert result["summary"]["status"] == "failed"
+        assert result["summary"]["error"] == status["error"] == f"{folder} is not a folder."
+
+    def test_what_has_been_done_already_is_no_advice(self) -> None:
+        with services(**known(1), SPOTIFY_CLIENT_SECRET="wrong"):
+            send("listens", play(1))
+            for options, advice in (([], "A processor failed. (--skip"), (["--skip-on-error"], "A processor failed.")):
+                with pytest.raises(CommandError) as failure:
+                    call_command("enrich_music", "--processors", "spotify", *options, stdout=io.StringIO())
+                assert str(failure.value).startswith(advice)
+        assert str(failure.value) == advice
+
 
 class TestInterruptions:
+    @pytest.mark.parametrize("presses", [1, 2])
+    def test_stopped_by_ctrl_c_it_says_what_was_done(self, presses: int) -> None:
+        """At a terminal: each processor has a bar with the time left, and nothing is red."""
+        send("listens", *(play(number, number) for number in range(1, 30)))
+        main, side = pty.openpty()
+        with services(**known(29), SPOTIFY_CLIENT_ID="") as there, os.fdopen(main, "rb", 0) as terminal:
+            process = subprocess.Popen(
+                (sys.executable, "manage.py", "enrich_music", "--processors", "spotify", "musicbrainz", "--json"),
+                cwd=ROOT,
+                env=os.environ | _environment(there) | {"SPOTIFY_CLIENT_ID": ""},
+                stdout=subprocess.PIPE,
+                stderr=side,
+            )
+            os.close(side)
+            wait_until(lambda: len(there.paths("musicbrainz")) > 9, "it asks MusicBrainz")
+            for _ in range(presses):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.2)
+            output, _ = process.communicate(timeout=PATIENCE)
+            shown = terminal.read(100_000).decode()
+        assert process.returncode == 2, shown
+        result = json.loads(output)
+        assert result["pipeline_info"]["overall_status"] == result["summary"]["status"] == "failed"
+        assert result["summary"]["plays"] == 29
+        assert "spotify: skipped" in shown and "\x1b[31" not in shown.partition("Stopped. All")[0]
+        assert re.search(r"musicbrainz: +\d+%.* \d+/\d+ \[\d\d:\d\d<\d\d:\d\d", shown), shown
+        if presses == 1:
+            assert of_status(result) == {"spotify": "skipped", "musicbrainz": "waiting"}
+            assert result["processor_results"]["musicbrainz"]["found"] > 0
+
     def test_stopped_and_killed_in_the_middle_it_goes_on_and_asks_nothing_twice(self, tmp_path: Path) -> None:
         whole, parts = tmp_path / "whole", tmp_path / "parts"
         for folder in (whole, parts):

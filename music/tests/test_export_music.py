@@ -370,10 +370,12 @@ class TestTables:
 class TestRefusals:
     def test_parquet_of_others_stays(self, tmp_path: Path) -> None:
         exported(tmp_path)
-        other = tmp_path / "mbz_artist_info" / "part-0.parquet"
-        pl.DataFrame({"id": ["x"]}).write_parquet(other)
+        for number in range(3):
+            other = tmp_path / "mbz_artist_info" / f"part-{number}.parquet"
+            pl.DataFrame({"id": ["x"]}).write_parquet(other)
         before = digests(tmp_path)
-        with pytest.raises(CommandError, match="mbz_artist_info has Parquet of others: part-0") as refusal:
+        message = "mbz_artist_info has Parquet of others: part-0.parquet and 2 more. Nothing"
+        with pytest.raises(CommandError, match=message) as refusal:
             run("export_music", f"--data-path={tmp_path}")
         assert (refusal.value.returncode, digests(tmp_path)) == (1, before)
 
@@ -385,14 +387,17 @@ class TestRefusals:
             run("export_music", f"--data-path={tmp_path}")
         assert sorted(digests(tmp_path)) == [file]
 
-    def test_plays_that_were_read_from_there_are_not_overwritten(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["tracks_played.parquet", "of_others.parquet"])
+    def test_plays_that_were_read_from_there_are_not_overwritten(self, tmp_path: Path, name: str) -> None:
         exported(tmp_path)
-        file = tmp_path / "tracks_played" / "tracks_played.parquet"
+        file = tmp_path / "tracks_played" / name
+        if name != "tracks_played.parquet":
+            pl.DataFrame({"user_id": ["ada"]}).write_parquet(file)
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
         Upload.objects.create(
             stream="listens", client="command", name="x", format="csv", size=1, sha256=sha256, columns=[]
         )
-        with pytest.raises(CommandError, match="tracks_played holds plays that were read"):
+        with pytest.raises(CommandError, match="tracks_played holds the plays that were read from there"):
             run("export_music", f"--data-path={tmp_path}")
 
     def test_a_folder_that_cannot_be_made_is_named(self, tmp_path: Path) -> None:

@@ -1,17 +1,19 @@
 import json
+import signal
 from argparse import ArgumentParser
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import Error
-from polars.exceptions import PolarsError
 
 from enrichment.management.commands.enrich_pending import CtrlC
 from ingestion.text import thousands
+from music.parquet.export import Refused
 from music.pipeline.processors import PROCESSORS
-from music.pipeline.run import Run, tables
+from music.pipeline.run import Run, explained, tables
 
 STOPPED = 2
 """The exit code after Ctrl-C."""
@@ -46,10 +48,10 @@ class Command(BaseCommand):
     def print_status(self, folder: Path | None, as_json: bool) -> None:
         try:
             found = tables(folder)
-        except Error as error:
-            raise CommandError(f"The database failed: {error}") from error
-        except PolarsError as error:
-            raise CommandError(f"{folder} has a file that is no Parquet: {error}") from error
+        except (Error, OSError, Refused) as error:
+            if as_json:
+                self.print_json({"tables": {}, "error": explained(error)})
+            raise CommandError(explained(error)) from error
         if as_json:
             self.print_json({"tables": found})
             return
@@ -58,6 +60,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{name}: {number if table['exists'] else 'does not exist'}")
 
     def run(self, options: dict[str, Any]) -> None:
+        """However it ends, with --json the result is printed."""
         wanted = options["processors"] or list(PROCESSORS)
         with CtrlC() as ctrl_c:
             run = Run(
@@ -66,24 +69,28 @@ class Command(BaseCommand):
                 limit=options["limit"],
                 skip_on_error=options["skip_on_error"],
                 ctrl_c=ctrl_c,
-                say=self.stderr.write,
+                say=partial(self.stderr.write, style_func=str),  # at a terminal it would be red
             )
             try:
                 run.execute()
-                result = run.as_json()
             except KeyboardInterrupt:
-                raise CommandError(
-                    "Stopped. All answers are saved; run it again to go on.", returncode=STOPPED
-                ) from None
-            except Error as error:
-                raise CommandError(f"The database failed: {error}") from error
-        status = result["summary"]["status"]
-        if options["json"]:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rest takes a moment
+                run.stop()
+            result = run.as_json()
+            self.print_result(result, options["json"])
+        if run.is_stopped:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            raise CommandError(run.error, returncode=STOPPED)
+        if result["summary"]["status"] == "failed":
+            advice = "" if options["skip_on_error"] else " (--skip-on-error goes on with the others.)"
+            raise CommandError(run.error or f"A processor failed.{advice}")
+
+    def print_result(self, result: dict[str, Any], as_json: bool) -> None:
+        if as_json:
             self.print_json(result)
-        else:
-            self.stdout.write(f"{status.replace('_', ' ')}, after {result['summary']['duration_seconds']:.0f} s.")
-        if status == "failed":
-            raise CommandError(run.error or "A processor failed. (--skip-on-error goes on with the others.)")
+            return
+        status, seconds = result["summary"]["status"], result["summary"]["duration_seconds"]
+        self.stdout.write(f"{status.replace('_', ' ')}, after {seconds:.0f} s.")
 
     def print_json(self, value: dict[str, Any]) -> None:
         self.stdout.write(json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False))

@@ -4,11 +4,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
-from tqdm import tqdm
 
 from ingestion.text import thousands
 from music.parquet.export import Refused, WrongRows, export
 from music.parquet.tables import TABLES
+from music.pipeline.bars import bar
 
 
 class Command(BaseCommand):
@@ -22,8 +22,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with tqdm(unit=" rows", disable=None) as bar:
-                rows = export(options["data_path"], TABLES, lambda table, number: bar.update(number))
+            with bar(unit=" rows") as shown:
+                rows = export(options["data_path"], TABLES, lambda table, number: shown.update(number))
         except KeyboardInterrupt:
             raise CommandError("Stopped. Nothing was written.", returncode=130) from None
         except (Refused, WrongRows) as error:
