@@ -289,7 +289,8 @@ def _several(sent: Sequence[SentFile], options: Options, opened: ExitStack) -> I
     """Each by itself, but those with layouts together."""
     if not options.candidates:
         for each in sent:
-            yield _single(each, options, opened)
+            with naming(each.name):
+                yield _single(each, options, opened)
         return
     reading = _Reading(options, opened)
     plain: list[RecordFile] = []
@@ -316,7 +317,7 @@ def _several(sent: Sequence[SentFile], options: Options, opened: ExitStack) -> I
 def _take(sent: SentFile, reading: _Reading) -> list[RecordFile]:
     """Takes one of several files; returns it, if it is none of the set."""
     options = reading.options
-    with _naming(sent.name):
+    with naming(sent.name):
         if _is_blank(sent.file):
             reading.leave_out(sent.name, EMPTY)
             return []
@@ -334,7 +335,7 @@ def _archive(sent: SentFile, options: Options, opened: ExitStack) -> FileSet:
     if not options.candidates:
         name = options.stream.name if options.stream else "records"
         raise ParseError(f"{sent.name} is a ZIP archive, and {name} are not imported from one: unpack it.")
-    with _naming(sent.name):
+    with naming(sent.name):
         archive = Archive(sent.file, opened)
     reading = _Reading(options, opened)
     for member in archive.members:
@@ -358,7 +359,7 @@ def _take_member(member: Member, reading: _Reading) -> None:
     is_needed = bool(by_path(member.path, reading.options.candidates))
     if not is_needed and not member.path.lower().endswith(reading.extensions):
         return reading.leave_out(member.path, UNKNOWN)
-    with _naming(member.path):
+    with naming(member.path):
         try:
             file = member.unpack()
             if _is_blank(file):
@@ -449,7 +450,7 @@ class _Reading:
             of_stream = [each for each in self.parts if each[0].stream is stream]
             parts = []
             for found, source in sorted(of_stream, key=lambda each: each[0].layout.order):
-                with _naming(source.name):
+                with naming(source.name):
                     unwrapped = unwrap(source, found.layout, self.opened)
                     parts.append(inspect_source(unwrapped, stream, layout=found.layout))
             time = min(exported_at or now, now)
@@ -467,8 +468,8 @@ class _Reading:
 
 
 @contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """Errors say which file of the set they are about."""
+def naming(path: str) -> Iterator[None]:
+    """Errors say which of several files they are about."""
     try:
         yield
     except TooLarge as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from enrichment.management.commands.enrich_pending import CtrlC, process_pending
 from enrichment.management.commands.ingest_file import CLIENT
 from enrichment.uploads import progress_of
-from ingestion.files.sets import Options, SentFile, inspect_sent
+from ingestion.files.sets import Options, SentFile, inspect_sent, naming
 from ingestion.files.spool import TemporaryFiles
 from ingestion.files.uploads import AlreadyUploaded, ingest_files
 from ingestion.models import Upload
@@ -30,7 +30,7 @@ def take_in(folder: Path, ctrl_c: CtrlC, say: Say) -> None:
         say(f"{folder / TRACKS_PLAYED.name} has no Parquet: no plays are taken in.")
     drain(ctrl_c)  # what was left by a crash; and before, no more might be accepted
     for path in files:
-        uploads = _keep(path, ctrl_c, say)
+        uploads = _keep(path, folder, ctrl_c, say)
         drain(ctrl_c)
         for upload, progress in zip(uploads, progress_of(uploads).values(), strict=True):
             say(
@@ -45,12 +45,14 @@ def drain(ctrl_c: CtrlC) -> None:
     stop_if_asked(ctrl_c)
 
 
-def _keep(path: Path, ctrl_c: CtrlC, say: Say) -> list[Upload]:
+def _keep(path: Path, folder: Path, ctrl_c: CtrlC, say: Say) -> list[Upload]:
     with TemporaryFiles() as opened:
         sent = SentFile(file=opened.enter_context(path.open("rb")), name=path.name)
         try:
+            with naming(path.relative_to(folder).as_posix()):
+                files = inspect_sent([sent], Options(stream=LISTENS), opened)
             return ingest_files(
-                inspect_sent([sent], Options(stream=LISTENS), opened),
+                files,
                 CLIENT,
                 clear_missing=True,
                 on_progress=lambda offset: stop_if_asked(ctrl_c),

@@ -185,7 +185,8 @@ class TestTrouble:
         (tmp_path / "tracks_played" / "x.parquet").write_bytes(b"PAR1 and no more")
         with services(**OFF):
             result = enrich(f"--data-path={tmp_path}", code=1)
-        assert result["summary"]["status"] == "failed" and result["summary"]["error"]
+        assert result["summary"]["status"] == "failed"
+        assert result["summary"]["error"].startswith("tracks_played/x.parquet: The Parquet file is truncated")
 
     def test_a_file_with_a_wrong_column_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "tracks_played" / "wrong.parquet"

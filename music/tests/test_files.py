@@ -509,6 +509,16 @@ def test_a_folder_of_parquet(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         call_command("ingest_file", str(tmp_path / "empty"))
 
 
+@pytest.mark.parametrize("stream", ["listens", "tutors"])
+def test_a_wrong_column_in_a_folder_names_its_file(tmp_path: Path, stream: str) -> None:
+    column = {"listens": "played_at", "tutors": "updated_at"}[stream]
+    for name, value in (("good", datetime(2025, 1, 4, tzinfo=UTC)), ("wrong", True)):
+        rows = {"user_id": ["ada"], "tutor_id": ["t1"], "track_name": ["Song"], column: [value]}
+        pl.DataFrame(rows).write_parquet(tmp_path / f"{name}.parquet")
+    with pytest.raises(CommandError, match=rf"wrong\.parquet: The column .*{column}.* is of the type Boolean"):
+        call_command("ingest_file", str(tmp_path), stream=stream)
+
+
 def test_parquet_in_the_admin(admin_client: Any) -> None:
     out = io.BytesIO()
     rows = {"user_id": ["ada"] * 2, "played_at": [play.at for play in make_plays(2)], "Song": ["One", "Two"]}
