@@ -30,11 +30,19 @@ def register_all() -> None:
         settings.MUSICBRAINZ_CONTACT, settings.VERSION, settings.MUSICBRAINZ_URL, Rate(*settings.MUSICBRAINZ_RATE)
     )
     openweather = OpenWeather(settings.OPENWEATHER_API_KEY, settings.OPENWEATHER_URL, Rate(*settings.OPENWEATHER_RATE))
-    register(replace(spotify.provider(questions.answered), stand_in=partial(stand_in, "Spotify", "SPOTIFY_CLIENT_ID")))
+    register(
+        replace(
+            spotify.provider(questions.answered),
+            asked_by=questions.asked_by,
+            stand_in=partial(stand_in, "Spotify", "SPOTIFY_CLIENT_ID"),
+        )
+    )
     register(
         replace(
             musicbrainz.provider(questions.answered),
             prepare=questions.prepare,
+            asked_by=questions.asked_by,
+            alike=questions.of_same_artist,
             stand_in=partial(stand_in, "MusicBrainz", "MUSICBRAINZ_CONTACT"),
         )
     )

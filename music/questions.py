@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Q
+from django.db.models import Count, Model, Q
 
 from enrichment import lookups
-from enrichment.lookups import Want
+from enrichment.lookups import Question, Want
 from enrichment.lookups.choices import CHOSEN
 from enrichment.lookups.models import Lookup, batched
 from music import answers, located, matching
@@ -20,6 +20,8 @@ from music.providers import musicbrainz, openweather, places, spotify
 from music.steps import FIELDS, Ask, Known, can_ask_by_track, first_asks, openweather_is_on
 
 ARTISTS_AT_ONCE = 500
+MAX_ASKED_BY = 5
+MAX_ALIKE = 100
 PLAYS_READ = 5_000
 """Of an artist, to see which titles are played most."""
 
@@ -105,6 +107,34 @@ def _plan_places() -> None:
         for some in batched(list(areas.order_by("pk").values_list("params", flat=True)), ARTISTS_AT_ONCE):
             with transaction.atomic():
                 ask(Ask(openweather.NAME, openweather.GEOCODE, str(params), 0) for params in some)
+
+
+# Whom a question is about.
+
+
+def asked_by(question: Question) -> Sequence[Model]:
+    """Artists, an album or an area: the most played ones, if they are several."""
+    columns: Mapping[tuple[str, str], tuple[type[Artist | Album | Area], str]] = {
+        (musicbrainz.NAME, musicbrainz.MATCH): (Artist, "pk"),
+        (musicbrainz.NAME, musicbrainz.URL): (Artist, "spotify_id"),
+        (musicbrainz.NAME, musicbrainz.ARTIST): (Artist, "mbid"),
+        (musicbrainz.NAME, musicbrainz.AREA): (Area, "pk"),
+        (spotify.NAME, spotify.ARTIST): (Artist, "spotify_id"),
+        (spotify.NAME, spotify.TRACK): (Artist, "track_id"),
+        (spotify.NAME, spotify.ALBUM): (Album, "pk"),
+    }
+    model, column = columns.get((question.provider, question.kind), (Area, "pk"))
+    rows = model._default_manager.filter(**{column: question.key})
+    return list(rows.order_by(*(["pk"] if column == "pk" else ["-plays", "pk"]))[:MAX_ASKED_BY])
+
+
+def of_same_artist(question: Question) -> list[str]:
+    """The keys of other artists that have the same page at Spotify: some plays name its ID, others do not."""
+    if question.kind != musicbrainz.MATCH:
+        return []
+    pages = Artist.objects.filter(pk=question.key, spotify_id__isnull=False).values("spotify_id")
+    others = Artist.objects.filter(spotify_id__in=pages).exclude(pk=question.key).order_by("pk")
+    return list(others.values_list("pk", flat=True)[:MAX_ALIKE])
 
 
 # What is asked, as it is now.

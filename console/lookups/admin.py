@@ -145,7 +145,7 @@ class LookupAdmin(LookupListAdmin):
     def result(self, lookup: Any) -> SafeString | str:
         if lookup.last_error:
             return cut_short(plain(lookup.last_error), MAX_ERROR)
-        rule = format_html('<a href="{}">{}</a>', lookup.of_rule, plain(lookup.how)) if lookup.how else ""
+        rule = format_html('<a href="{}">{}</a>', lookup.of_rule, page.rule_of(lookup)) if lookup.how else ""
         answer = page.answer_card(lookup)
         named = cut_short(answer.name, MAX_ERROR) if answer else self.candidates_(lookup)
         return format_html_join(SafeString("<br>"), "{}", [[part] for part in (named, rule) if part])
@@ -199,4 +199,4 @@ class AmbiguousLookupAdmin(LookupAdmin):
 
     @admin.display(description="rule")
     def rule(self, lookup: Any) -> SafeString | str:
-        return format_html('<a href="{}">{}</a>', lookup.of_rule, plain(lookup.how)) if lookup.how else ""
+        return format_html('<a href="{}">{}</a>', lookup.of_rule, page.rule_of(lookup)) if lookup.how else ""

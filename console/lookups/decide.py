@@ -12,6 +12,7 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
@@ -19,6 +20,7 @@ from console.history import log
 from console.lookups import page
 from console.lookups.base import LookupListAdmin, status_badge
 from console.lookups.selection import filter_of, matching
+from console.stored.page import link_to
 from enrichment import lookups
 from enrichment.lookups.models import Lookup, LookupQuerySet
 from ingestion.text import cut_short, plain, strip_unstorable
@@ -65,6 +67,7 @@ def lookup_page(
         "preserved": preserved,
         "newer": newer,
         "older": older,
+        "asked_by": [link_to(request, type(row), row.pk, plain(str(row))) for row in page.asked_by(lookup)],
         "error": error,
         "pasted": pasted,
     }
@@ -117,12 +120,23 @@ def _decide(request: HttpRequest, lookup: Lookup) -> str:
     by = f"user:{request.user.get_username()}"
     text, store = _decision(request, lookup, by)
     with transaction.atomic():
-        (row,) = Lookup.objects.lock([lookup.pk])
+        rows = {row.pk: row for row in Lookup.objects.lock([lookup.pk, *page.alike(lookup)])}
+        row = rows.pop(lookup.pk)
         if state_of(row) != request.POST.get("state"):
             raise Refused("Nothing was changed: meanwhile someone else has decided, or a new answer has arrived.")
-        store(row)
-    log(request, lookup, text)
-    return text
+        others = [other for other in rows.values() if _follows(row, other)]
+        for each in sorted([row, *others], key=lambda each: each.key):  # the domain locks its rows by key
+            store(each)
+    for each in (lookup, *others):
+        log(request, each, text)
+    return f"{text} Also for {len(others)} more of the same." if others else text
+
+
+def _follows(row: Lookup, other: Lookup) -> bool:
+    """Whether a decision about the one is one about the other, which has the same answer."""
+    if row.is_chosen:  # undone, or decided anew: what was decided together stays together
+        return (other.chosen_by, other.status, other.answer) == (row.chosen_by, row.status, row.answer)
+    return other.status == Lookup.Status.AMBIGUOUS
 
 
 def _decision(request: HttpRequest, lookup: Lookup, by: str) -> tuple[str, Callable[[Lookup], Any]]:
@@ -169,7 +183,7 @@ def _go_on(model_admin: LookupListAdmin, request: HttpRequest, lookup: Lookup, t
     here = model_admin.url("change", lookup.pk, query=preserved)
     following = None if "_undo" in request.POST else next_to_decide(model_admin, request, lookup)
     if model_admin.status != Lookup.Status.AMBIGUOUS or "_undo" in request.POST:
-        model_admin.message_user(request, text, messages.SUCCESS)
+        model_admin.message_user(request, _with_next(request, lookup, text), messages.SUCCESS)
         return HttpResponseRedirect(here)
     name = page.question_of(lookup).name
     what = f"{cut_short(name, 100)}: {text[:1].lower()}{text[1:]}"
@@ -179,6 +193,17 @@ def _go_on(model_admin: LookupListAdmin, request: HttpRequest, lookup: Lookup, t
         return HttpResponseRedirect(model_admin.url("change", following, query=preserved))
     model_admin.message_user(request, "That was the last one in this list.", messages.SUCCESS)
     return HttpResponseRedirect(model_admin.url("changelist", query=request.GET.get("_changelist_filters", "")))
+
+
+def _with_next(request: HttpRequest, lookup: Lookup, text: str) -> str:
+    """With a link to what else has to be decided, if the person may see that list."""
+    may_view = "_undo" not in request.POST and request.user.has_perm("enrichment.view_ambiguouslookup")
+    rows = Lookup.objects.filter(status=Lookup.Status.AMBIGUOUS).exclude(pk=lookup.pk).order_by("-pk")
+    following = rows.values_list("pk", flat=True).first() if may_view else None
+    if following is None:
+        return text
+    address = reverse("admin:enrichment_ambiguouslookup_change", args=[following])
+    return format_html('{} <a href="{}">Next ambiguous lookup</a>', text, address)
 
 
 # The list that the person came from.

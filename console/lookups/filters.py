@@ -44,6 +44,13 @@ class HowFilter(HiddenFilter):
     title = "rule"
     parameter_name = "how"
 
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        words: dict[str, str] = {}
+        for provider in providers.all_providers():
+            if request.GET.get("provider", "") in ("", provider.name):
+                words |= provider.rules
+        return [(how, words.get(how, text)) for how, text in super().lookups(request, model_admin)]
+
 
 class TriesFilter(FieldFilter):
     """Failures in a row that were the question's own."""

@@ -15,6 +15,7 @@ from typing import Any
 from csp.constants import SELF
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model
 
 from enrichment.lookups import providers
 from enrichment.lookups.models import Lookup
@@ -43,6 +44,10 @@ class Card:
     digest: str = ""
     """Of the candidate, for who chooses it; empty if it cannot be chosen."""
     is_chosen: bool = False
+    heading: str = ""
+    """Of a question: what its title is."""
+    has_picture: bool = True
+    """Or a tile in its place; False of a provider that has no pictures."""
 
     @property
     def name(self) -> str:
@@ -85,13 +90,37 @@ def can_be_decided(lookup: Lookup) -> bool:
 
 def question_of(lookup: Lookup) -> Card:
     provider = provider_of(lookup)
-    question = Question(lookup.provider, lookup.kind, lookup.key, lookup.question)
+    question = _question(lookup)
     try:
         found = provider.describe_question(question) if provider else describe_key(question)
     except Exception:
         logger.exception("%s cannot be described.", lookup)
         found = describe_key(question)
     return _card(found, provider)
+
+
+def rule_of(lookup: Lookup) -> str:
+    """How it was answered, in the provider's words."""
+    provider = provider_of(lookup)
+    return provider.rules.get(lookup.how, plain(lookup.how)) if provider else plain(lookup.how)
+
+
+def asked_by(lookup: Lookup) -> Sequence[Model]:
+    """The rows of the domain that it is about."""
+    provider = provider_of(lookup)
+    return provider.asked_by(_question(lookup)) if provider else ()
+
+
+def alike(lookup: Lookup) -> list[int]:
+    """The ids of other lookups that have the same answer, as the provider says."""
+    provider = provider_of(lookup)
+    keys = provider.alike(_question(lookup)) if provider else ()
+    rows = Lookup.objects.filter(provider=lookup.provider, kind=lookup.kind, key__in=keys).exclude(pk=lookup.pk)
+    return list(rows.values_list("pk", flat=True)) if keys else []
+
+
+def _question(lookup: Lookup) -> Question:
+    return Question(lookup.provider, lookup.kind, lookup.key, lookup.question)
 
 
 def description_of(lookup: Lookup, candidate: Any) -> Description:
@@ -145,6 +174,8 @@ def _card(found: Description, provider: Provider | None, digest: str = "", *, is
         link=found.link if re.match("https?://", found.link) else "",
         digest=digest,
         is_chosen=is_chosen,
+        heading=_text(found.heading),
+        has_picture=provider is None or provider.has_pictures,
     )
 
 
@@ -179,6 +210,7 @@ def details(lookup: Lookup) -> Mapping[str, Any]:
     """All else that the page shows."""
     return {
         "question": question_of(lookup),
+        "rule": rule_of(lookup),
         "question_json": as_json(lookup.question) if lookup.question else "",
         "cards": cards(lookup),
         "more_candidates": max(0, len(lookup.candidates) - MAX_CARDS),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from django.db.models import Model
+
     from enrichment.lookups.models import Lookup
 
 MAX_THREADS = 16
@@ -79,6 +81,8 @@ class Description:
     """The address of a small picture on one of `Provider.picture_hosts`, upright, two by three."""
     link: str = ""
     """A page about it, for people: http or https."""
+    heading: str = "Title"
+    """Of a question: what `title` is."""
     answer: Json = None
     """Of a candidate: the answer (`Lookup.answer`) if a person chooses it; None: it cannot be chosen."""
 
@@ -116,6 +120,14 @@ def no_secret() -> str:
 
 def no_notice() -> str:
     return ""
+
+
+def by_nothing(question: Question) -> Sequence[Model]:
+    return ()
+
+
+def like_no_other(question: Question) -> Collection[str]:
+    return ()
 
 
 def no_hosts() -> Sequence[str]:
@@ -183,6 +195,14 @@ class Provider:
     """
     choice_help: str = ""
     """What may be pasted, with an example."""
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """Of its answers: how → in words for people."""
+    asked_by: Callable[[Question], Sequence[Model]] = by_nothing
+    """A few rows of the domain that the question is about: its page links to theirs."""
+    alike: Callable[[Question], Collection[str]] = like_no_other
+    """The keys of other questions of this kind that have the same answer: what a person decides about the question is
+    decided about these as well, where nobody has decided yet.
+    """
     picture_hosts: Callable[[], Sequence[str]] = no_hosts
     """The origins of pictures, as in https://images.example.org: pages with candidates load from there, too."""
 
@@ -199,6 +219,11 @@ class Provider:
     @property
     def limit(self) -> Rate:
         return Rate(*(self.rate() if callable(self.rate) else self.rate))
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether it ever has any: they may be switched off."""
+        return self.picture_hosts is not no_hosts
 
     def batch_of(self, kind: str) -> int:
         return self.batch(kind) if callable(self.batch) else self.batch

@@ -34,6 +34,18 @@ MAX_NAMES = 200
 ONE_REQUEST_A_SECOND = Rate(1, 1)
 
 
+RULES = {
+    "given": "ID in the play",
+    "url": "Spotify page",
+    "isrc": "recording code",
+    "titles": "titles",
+    "name": "name",
+    "special": "nobody in particular",
+    "chosen": "a person",
+}
+"""How an artist was found, for people."""
+
+
 @dataclass(frozen=True)
 class MusicBrainz:
     """The service, as it is asked: with a contact, or not at all, for it blocks who does not say who they are."""
@@ -59,6 +71,7 @@ class MusicBrainz:
             describe=describe,
             describe_question=describe_question,
             parse_choice=parse_choice,
+            rules=RULES,
             choice_help=f"Address of an artist at MusicBrainz, such as {EXAMPLE}",
         )
 
@@ -224,6 +237,7 @@ def describe_question(question: Question) -> Description:
     facts = {"Titles": ", ".join(titles), "ISRC": ", ".join(codes)}
     return Description(
         title=str(question.data.get("name") or f"{question.kind} {question.key}"),
+        heading="Name" if question.data.get("name") else "Question",
         facts={name: fact for name, fact in facts.items() if fact},
         link=f"{SPOTIFY_ARTIST}{quote(question.key, safe='')}" if question.kind == URL else "",
     )
