@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from django.contrib import admin
 from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -34,16 +34,21 @@ from music.pages.artist import ArtistPage
 from music.pages.filters import (
     AlbumFilter,
     ArtistFilter,
+    ArtistOfAlbumFilter,
+    ContinentFilter,
     ContinentOfArtistFilter,
     CopiesFilter,
     CountedFilter,
+    CountryFilter,
     CountryOfArtistFilter,
     FromFilter,
     GenreFilter,
     HourFilter,
     ListenerFilter,
     MbidFilter,
+    MonthFilter,
     OriginFilter,
+    SourceFilter,
     ToFilter,
     TrackFilter,
     WeekdayFilter,
@@ -53,8 +58,11 @@ from music.pages.listen import with_links
 from music.pages.listener import ListenerPage
 from music.pages.months import label
 from music.pages.world import country_name
+from music.providers.musicbrainz import RULES
 from music.streams import ALBUMS, AREAS, ARTISTS, LISTENS
 
+MAX_NAMED = 100
+"""Artists, the most played, whose plays a search finds by their names."""
 BADGES = {
     Match.OPEN: "pending",
     Match.FOUND: "processed",
@@ -72,16 +80,6 @@ BADGES_OF_PLACES = {
     Placed.FAILED: "dead",
     Placed.NO_CITY: "stale",
 }
-
-
-class CountryFilter(HiddenFilter):
-    title = "country"
-    parameter_name = "country_code"
-
-
-class ContinentFilter(HiddenFilter):
-    title = "continent"
-    parameter_name = "continent_code"
 
 
 class MatchFilter(FieldFilter):
@@ -131,30 +129,33 @@ class ListenAdmin(StoredRecordAdmin):
     stream = LISTENS
     ordering = ["-listen_id"]
     search_lookups = ("user_id__exact",)
-    search_help_text = "ID or its beginning, or the listener"
-    list_display = ("listen_id", column("user_id", "listener"), "played_at", "track", "artist_", "notes")
+    search_help_text = "Part of the artist’s name, the listener, or an ID or its beginning"
+    list_display = ("track", "artist_", "played_at", column("user_id", "listener"), "notes", "listen_id")
     list_filter = (
-        *(ListenerFilter, ArtistFilter, MbidFilter, AlbumFilter, TrackFilter, GenreFilter),
-        *(
-            CountryOfArtistFilter,
-            ContinentOfArtistFilter,
-            WithoutCountryFilter,
-            FromFilter,
-            ToFilter,
-            HourFilter,
-            WeekdayFilter,
-        ),
-        flag_filter("is_skip", "skipped"),
-        *(CountedFilter, CopiesFilter),
+        *(ListenerFilter, MonthFilter, FromFilter, ToFilter, ArtistFilter, MbidFilter, AlbumFilter, TrackFilter),
+        *(CountryOfArtistFilter, ContinentOfArtistFilter, WithoutCountryFilter, GenreFilter, SourceFilter),
+        *(flag_filter("is_skip", "skipped"), CopiesFilter, CountedFilter, WeekdayFilter, HourFilter),
         WarningsFilter,
     )
 
     def more(self, request: HttpRequest, row: Listen) -> Mapping[str, Any]:
         return with_links(request, row, *record_page.fields(request, self.stream, row))
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """By artists whose name has the text, which are fewer than the plays."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        named = Artist.objects.filter(name__contains_any_case=text).order_by("-plays", "artist_key")
+        keys = list(named.values_list("pk", flat=True)[:MAX_NAMED])
+        matching = Q(artist_key__in=keys) | Q(user_id=text) | Q(listen_id__startswith=text)
+        return queryset.filter(matching), False
+
     @admin.display(description="track")
     def track(self, listen: Listen) -> str:
-        return plain(listen.track_name or listen.track_id or "")
+        return plain(listen.track_name or listen.track_id or "") or "–"
 
     @admin.display(description="artist", empty_value="")
     def artist_(self, listen: Listen) -> str:
@@ -259,6 +260,10 @@ def _month(month: date | None) -> str:
 class StoredAtAdmin(RowAdmin):
     page_template: str
 
+    @admin.display(description="plays")
+    def plays_(self, row: Artist | Album) -> str:
+        return thousands(row.plays)
+
     @admin.display(description="stored")
     def stored(self, row: Artist | Album | Area) -> SafeString | str:
         return age(row.stored_at)
@@ -289,8 +294,8 @@ class ArtistAdmin(StoredAtAdmin):
     ordering = ["-plays", "-artist_key"]
     search_lookups = ("name__contains_any_case",)
     search_help_text = "Key or its beginning, or part of the name"
-    list_display = ("name_", "plays", "match_", "how", "country", "city_", "genres_", "stored")
-    list_filter = (MatchFilter, OriginFilter, CountryFilter, ContinentFilter, GenreFilter)
+    list_display = ("name_", "plays_", "match_", "how_", "country", "city_", "genres_", "stored")
+    list_filter = (MatchFilter, CountryFilter, ContinentFilter, GenreFilter, OriginFilter)
 
     def get_readable(self) -> Readable:
         return ARTISTS
@@ -318,6 +323,10 @@ class ArtistAdmin(StoredAtAdmin):
     def match_(self, artist: Artist) -> SafeString:
         return badge(BADGES[Match(artist.match)], str(Match(artist.match).label))
 
+    @admin.display(description="found by", empty_value="")
+    def how_(self, artist: Artist) -> str:
+        return RULES.get(artist.how, plain(artist.how))
+
 
 @admin.register(Album)
 class AlbumAdmin(StoredAtAdmin):
@@ -325,8 +334,8 @@ class AlbumAdmin(StoredAtAdmin):
     ordering = ["-plays", "-album_id"]
     search_lookups = ("name__contains_any_case",)
     search_help_text = "ID or its beginning, or part of the name"
-    list_display = ("name_", "plays", "artist_", "released", "type_", "tracks", "described", "stored")
-    list_filter = (ArtistFilter, YearFilter, DescribedFilter)
+    list_display = ("name_", "plays_", "artist_", "released", "type_", "tracks", "described", "stored")
+    list_filter = (ArtistOfAlbumFilter, YearFilter, DescribedFilter)
 
     def get_readable(self) -> Readable:
         return ALBUMS
@@ -352,7 +361,7 @@ class AlbumAdmin(StoredAtAdmin):
 
     @admin.display(description="tracks", empty_value="")
     def tracks(self, album: Album) -> str:
-        return "" if album.total_tracks is None else str(album.total_tracks)
+        return "" if album.total_tracks is None else thousands(album.total_tracks)
 
     @admin.display(description="at Spotify", empty_value="")
     def described(self, album: Album) -> SafeString | str:
@@ -398,4 +407,5 @@ class AreaAdmin(StoredAtAdmin):
 
     @admin.display(description="found by", empty_value="")
     def source(self, area: Area) -> str:
-        return plain(", ".join(part for part in (area.place_source, area.place_how) if part))
+        how = {"link": "MusicBrainz’ link to GeoNames"}.get(area.place_how, area.place_how)
+        return plain(", ".join(part for part in (area.place_source, how) if part))

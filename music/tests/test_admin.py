@@ -16,7 +16,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from enrichment.lookups.models import Lookup
-from music.models import Area, City, Match, Placed
+from music.models import Area, Artist, City, Listen, Listener, Match, Placed
 from music.pages.demo import CONTACT
 from music.tests.factories import album, area, artist
 from music.tests.histories import history
@@ -79,6 +79,42 @@ def test_albums_by_year_and_by_what_is_known(client: Client) -> None:
     assert listed(client, "album", described="no") == ["Roseland"]
     assert listed(client, "album", described="gone") == ["Third"]
     assert listed(client, "album", described="anything") == []
+
+
+def test_lists_offer_the_most_frequent_values_to_choose_from(client: Client) -> None:
+    artist("Portishead", plays=1234, how="url", country_code="GB", genres=["trip hop"])
+    history(artist("Nord", country_code="NO"), date(2024, 6, 3), date(2025, 1, 6))
+    row = Listen.objects.order_by("played_at")[0]
+    Listener.objects.update(sources=["spotify"])
+    artists = text_of(client.get(reverse("admin:music_artist_changelist")))
+    for shown in ("?country_code=GB", "?genre=trip+hop", "?continent_code=EU", "?match=ambiguous", "Spotify page"):
+        assert shown in artists, shown
+    assert "1,234" in artists
+    plays = text_of(client.get(reverse("admin:music_listen_changelist")))
+    for shown in ("?user_id=ada", "?month=2025-01", "?month=2024-02", "?play_source=spotify", "?hour=23", "?weekday=0"):
+        assert shown in plays, shown
+    assert "?month=2024-01" not in plays
+    assert "?artist_key=" in text_of(client.get(reverse("admin:music_album_changelist")))
+    assert found(client, month="2024-06") == found(client, month="2024-06", user_id="ada") == [row.pk]
+    assert found(client, month="anything") == found(client, copies="yes") == found(client, hour="24") == []
+
+
+def test_plays_are_found_by_their_artist_and_listed_newest_first(client: Client) -> None:
+    history(artist("Portishead"), *(date(2025, 1, day) for day in (6, 8, 7)))
+    plays = list(Listen.objects.order_by("-played_at"))
+    history(artist("Nord"), date(2025, 1, 9))
+    newest_first = [play.pk for play in plays]
+    assert found(client, q="PORTIS", user_id="ada") == newest_first
+    assert sorted(found(client, q="PORTIS")) == sorted(newest_first)
+    assert found(client, q=plays[0].pk[:12]) == [plays[0].pk]
+    assert len(found(client, q="ada")) == 4
+    assert found(client, q="nobody") == []
+
+
+def found(client: Client, **query: str) -> list[str]:
+    """The IDs of plays, in order."""
+    response: Any = client.get(f"{reverse('admin:music_listen_changelist')}?{urlencode(query)}")
+    return [row.pk for row in response.context_data["cl"].result_list]
 
 
 def test_areas_by_how_they_were_placed(client: Client) -> None:
@@ -164,12 +200,44 @@ def test_an_ambiguous_artist_is_chosen_among_the_candidates() -> None:
     path = reverse("admin:enrichment_ambiguouslookup_change", args=[lookup.pk])
     text = text_of(client.get(path))
     assert "Another Rain" in text and ">DE<" in text
+    assert "<dt>Name</dt>" in text and '<svg viewBox="0 0 200 300"' not in text
+    assert "<dt>Rule</dt><dd>name</dd>" in text and f'href="/admin/music/artist/{nord.pk}/change/"' in text
     names = ("state", "candidate")
     state, chosen = (re.findall(rf'name="{name}" value="([^"]+)"', text)[1] for name in names)
     page_of_choice = reverse("admin:enrichment_ambiguouslookup_choose", args=[lookup.pk])
     client.post(page_of_choice, {"state": state, "candidate": chosen})
     nord.refresh_from_db()
     assert (nord.match, nord.mbid) == (Match.FOUND, candidates[1]["mbid"])
+
+
+def test_a_choice_is_made_for_all_rows_of_an_artist_and_undone_for_all() -> None:
+    client = browser_of(person(superuser=True))
+    mbid = "20000000-0000-4000-8000-000000000001"
+    keys = {"name-1": SPOTIFY_ID, "spotify-1": SPOTIFY_ID, "spotify-2": "another"}
+    for key, spotify_id in keys.items():
+        artist("Nord", artist_key=key, spotify_id=spotify_id, match=Match.AMBIGUOUS)
+        Lookup.objects.create(
+            provider="musicbrainz", kind="match", key=key, status=Lookup.Status.AMBIGUOUS, how="name",
+            candidates=[{"mbid": mbid, "name": "Nord"}], question={"name": "Nord"},
+        )  # fmt: skip
+    lookup = Lookup.objects.get(key="name-1")
+    path = reverse("admin:enrichment_lookup_change", args=[lookup.pk])
+
+    def decide(**more: str) -> str:
+        fields = dict(
+            re.findall(r'<input type="hidden" name="(state|candidate)" value="([^"]*)"', text_of(client.get(path)))
+        )
+        response = client.post(reverse("admin:enrichment_lookup_choose", args=[lookup.pk]), fields | more, follow=True)
+        return text_of(response)
+
+    text = decide()
+    assert "Also for 1 more of the same." in text and "Next ambiguous lookup" in text
+    found, open_ = Artist.objects.filter(match=Match.FOUND, mbid=mbid), Lookup.objects.filter(status="ambiguous")
+    assert sorted(found.values_list("pk", flat=True)) == ["name-1", "spotify-1"]
+    assert list(open_.values_list("key", flat=True)) == ["spotify-2"]
+    decide(_undo="1")
+    assert not found.exists() and open_.count() == 3
+    assert Artist.objects.filter(match=Match.AMBIGUOUS).count() == 3
 
 
 def test_the_demo_names_the_settings_that_are_missing(client: Client, settings: Settings) -> None:
