@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +105,14 @@ def _music(screen: str) -> str:
     return found[1]
 
 
-def _assert_music_is_looked_up(screen: str, login: dict[str, str]) -> None:
+def _assert_music_is_looked_up(screen: str, directory: Path, environment: Mapping[str, str]) -> None:
+    login = _credentials(directory)
     assert f"{login['TUTORMAX_URL']}/admin/music/listener/" in _music(screen)
     wait_until(lambda: not _rows("artists?match=open", login), "the artists of the demo are looked up", timeout=180)
     (first_artist, *_) = _rows("artists?match=found&country_code_missing=false", login)
     assert first_artist["genres"] and first_artist["continent_code"]
     assert {artist["name"] for artist in _rows("artists?match=ambiguous", login)} == {"Juniper", "Mirage", "Nord"}
+    _assert_enrich_music_asks_the_stand_ins(directory, environment)
 
 
 def _rows(path: str, login: dict[str, str]) -> list[dict[str, Any]]:
@@ -128,6 +130,14 @@ def _page(url: str) -> str:
 
 def _shell(script: str, directory: Path) -> str:
     return subprocess.run(["sh", "-ec", script], cwd=directory, capture_output=True, text=True, check=True).stdout
+
+
+def _assert_enrich_music_asks_the_stand_ins(directory: Path, environment: Mapping[str, str]) -> None:
+    database = shlex.quote(environment["DATABASE_URL"])
+    enrich = f"DATABASE_URL={database} {sys.executable} manage.py enrich_music --json"
+    results = json.loads(_shell(f"set -a; . .run/stand_ins.env; set +a; {enrich}", directory))["processor_results"]
+    names = ("spotify", "musicbrainz", "geographic")
+    assert {name: results[name]["status"] for name in names} == dict.fromkeys(names, "completed")
 
 
 @pytest.mark.parametrize("database", ["the default", "PostgreSQL"])
@@ -173,7 +183,7 @@ def test_the_first_start_shows_the_demo_and_the_second_keeps_it(
     wait_until(lambda: "All films looked up" in _page(films), "the films of the demo are looked up")
     assert "Demo data, not from TMDB." in _page(films)
     assert _page(films).count('id="ambiguous"') == _page(films).count('id="not_found"') == 1
-    _assert_music_is_looked_up(screen, login)
+    _assert_music_is_looked_up(screen, directory, environment)
     _end(first, signal.SIGINT)
     assert first.log().endswith("Stopped.\n")
 
@@ -194,7 +204,7 @@ REAL = {"TMDB_API_KEY": "0123456789abcdef" * 2, "MUSICBRAINZ_CONTACT": "a@exampl
 
 @pytest.mark.parametrize("environment", [{"DEMO": "no"}, {"DEMO": "yes", **REAL}])
 def test_nothing_stands_in_for_others_unasked(
-    start: Start, new_database: NewDatabase, environment: dict[str, str]
+    start: Start, directory: Path, new_database: NewDatabase, environment: dict[str, str]
 ) -> None:
     database = new_database()
     with psycopg.connect(database) as connection:  # so that no demo is posted
@@ -206,6 +216,7 @@ def test_nothing_stands_in_for_others_unasked(
     screen = _running(process)
     assert "  Films " not in screen and "  Music " not in screen
     assert not any("standins" in " ".join(each.cmdline()) for each in _family(process))
+    assert not list(directory.glob(".run/stand_ins.env"))
     _end(process, signal.SIGTERM)
 
 

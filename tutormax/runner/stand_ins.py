@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import sys
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
@@ -32,6 +33,13 @@ def stand_in(service: str) -> tuple[Child, str]:
     log = settings.RUN_DIR / f"{service.lower()}.log"
     child = Child(f"The stand-in for {service}", command, log, {"PYTHONPATH": str(settings.BASE_DIR)})
     return child, f"http://127.0.0.1:{port}"
+
+
+def write_settings(path: Path, environment: Mapping[str, str]) -> None:
+    """For other commands beside `make run`, which are to ask the same servers; no file without them."""
+    path.unlink(missing_ok=True)
+    if environment:
+        path.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items()))
 
 
 def free_port() -> int:

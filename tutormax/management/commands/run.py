@@ -21,7 +21,7 @@ from ingestion.models import Delivery
 from tutormax import env
 from tutormax.runner import credentials, films, music
 from tutormax.runner.credentials import Credentials
-from tutormax.runner.stand_ins import StandIns
+from tutormax.runner.stand_ins import StandIns, write_settings
 from tutormax.runner.summary import counts, progress, screen
 from tutormax.runner.supervisor import Child, stop
 
@@ -58,6 +58,8 @@ class Command(BaseCommand):
         login = prepare(f"http://127.0.0.1:{settings.PORT}")
         stand_ins = self.stand_ins()
         environment = {name: value for each in stand_ins for name, value in each.environment.items()}
+        settings_file = settings.RUN_DIR / "stand_ins.env"
+        write_settings(settings_file, environment)
         web = web_server(environment)
         children = [web, cluster(environment), *(child for each in stand_ins for child in each.children)]
         try:
@@ -77,6 +79,7 @@ class Command(BaseCommand):
             raise
         finally:
             stop(children, self.say)
+            settings_file.unlink(missing_ok=True)
 
     def stand_ins(self) -> list[StandIns]:
         """Of the demo, for the services that no setting names."""
