@@ -25,14 +25,17 @@ def read_cursor(text: str, ordering: Ordering) -> Cursor:
     """The cursor that str() made. Rejects (400) anything else."""
     try:
         name, value, key, back = json.loads(base64.b64decode(text, altchars=b"-_", validate=True))
-        moment = None if ordering.column == ordering.key else datetime.fromisoformat(value)
+        number = value if ordering.is_number else None
+        moment = None if ordering.column == ordering.key or ordering.is_number else datetime.fromisoformat(value)
     except (ValueError, TypeError, RecursionError):
         raise _bad_cursor() from None
     if name != ordering.name or not _is_key(key, ordering) or not isinstance(back, bool):
         raise _bad_cursor()
     if moment and (moment.tzinfo is None or not 1900 < moment.year < 3000):
         raise _bad_cursor()
-    return Cursor(name, moment and moment.astimezone(UTC), key, back)
+    if ordering.is_number and (type(number) is not int or not -(2**63) <= number < 2**63):
+        raise _bad_cursor()
+    return Cursor(name, number if ordering.is_number else moment and moment.astimezone(UTC), key, back)
 
 
 def _is_key(key: Any, ordering: Ordering) -> bool:

@@ -147,6 +147,8 @@ class Readable:
     """For the API's documentation: a valid record of a stream, else a row."""
     time: str | None = None
     """The NOT NULL time by which lists can be ordered."""
+    number: str | None = None
+    """The NOT NULL number by which lists can be ordered; an index has it with the key."""
     search: tuple[str, ...] = ()
     """The columns that ?search= looks into."""
     hidden: tuple[str, ...] = ()

@@ -24,12 +24,14 @@ AnyModel = TypeVar("AnyModel", bound=Model)
 
 @dataclass(frozen=True)
 class Ordering:
-    """By the key, or by a time that is never null and then by the key, both in one direction."""
+    """By the key, or by a time or number that is never null and then by the key, both in one direction."""
 
     name: str
     """As in ?ordering=: the column, with a minus in front where it descends."""
     key: str
     keys: type[str | int] = str
+    is_number: bool = False
+    """The column is a number; else a time, or the key."""
     avoid_index: bool = False
     """Pages are found by reading all rows, not along the index of this order: for conditions whose selectivity
     PostgreSQL cannot estimate. Along the index it would read the whole table row by row, 8 times as slow if none match.
@@ -73,13 +75,13 @@ NEWEST_FIRST = (Ordering("-id", "id", int), Ordering("id", "id", int))
 @dataclass(frozen=True)
 class Cursor:
     ordering: str
-    value: datetime | None
+    value: datetime | int | None
     """None if rows are ordered by the key alone."""
     key: str | int
     back: bool
 
     def __str__(self) -> str:
-        value = self.value and self.value.isoformat()
+        value = self.value.isoformat() if isinstance(self.value, datetime) else self.value
         return base64.urlsafe_b64encode(json.dumps([self.ordering, value, self.key, self.back]).encode()).decode()
 
 
@@ -93,8 +95,9 @@ def in_chunks(rows: QuerySet[AnyModel], ordering: Ordering, size: int = CHUNK) -
         chunk = list(more[:size]) if len(chunk) == size else []
 
 
-def stream_orderings(key: str, *times: str) -> list[Ordering]:
-    return [Ordering(sign + column, key) for column in (key, *times) for sign in ("", "-")]
+def stream_orderings(key: str, *times: str, number: str | None = None) -> list[Ordering]:
+    orderings = [Ordering(sign + column, key) for column in (key, *times) for sign in ("", "-")]
+    return orderings + [Ordering(sign + number, key, is_number=True) for sign in ("", "-") if number]
 
 
 def read_ordering(query: Mapping[str, str], allowed: Sequence[Ordering]) -> Ordering:

@@ -53,7 +53,8 @@ def nullable_of(readable: Readable) -> list[str]:
 
 def orderings_of(readable: Readable, query: Mapping[str, str]) -> Sequence[Ordering]:
     """The first is the default: by the key, or of what has changed since a time, as it changed."""
-    found = stream_orderings(readable.key, "stored_at", *([readable.time] if readable.time else []))
+    times = ("stored_at", *([readable.time] if readable.time else []))
+    found = stream_orderings(readable.key, *times, number=readable.number)
     return sorted(found, key=lambda each: each.name != "stored_at") if "stored_after" in query else found
 
 

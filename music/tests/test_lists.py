@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from music.models import Artist
-from music.tests.factories import artist, play
+from music.tests.factories import album, artist, play
 from tests.api import api, table
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +58,31 @@ def test_plays_show_what_is_known_of_their_artist_now(client: Client) -> None:
     assert len(rows(client, "country_code=PT&fields=listen_id")) == 3
     exported = table(client.get("/api/listens?format=csv&country_code=PT&fields=track_name,country_code,genres"))
     assert {(row["country_code"], row["genres"]) for row in exported} == {("PT", "trip hop;electronic")}
+
+
+def test_artists_and_albums_are_listed_by_plays() -> None:
+    of_all = [artist(f"Artist {number}", plays=number // 2) for number in range(7)]
+    album("Dummy", of_all[0], plays=2)
+    album("Third", of_all[0], plays=9)
+    client = api()
+    expected = [row.pk for row in sorted(of_all, key=lambda row: (row.plays, row.pk), reverse=True)]
+    listed: list[str] = []
+    address = "/api/artists?ordering=-plays&page_size=2&fields=artist_key"
+    while address:
+        answer = client.get(address).json()
+        listed += [row["artist_key"] for row in answer["results"]]
+        address = answer["next"]
+    assert listed == expected
+    exported = table(client.get("/api/artists?ordering=plays&format=csv&fields=artist_key"))
+    assert [row["artist_key"] for row in exported] == expected[::-1]
+    albums = client.get("/api/albums?ordering=-plays&fields=name").json()["results"]
+    assert [row["name"] for row in albums] == ["Third", "Dummy"]
+
+
+@pytest.mark.parametrize("value", ['"7"', "null", "true", "1e3", "9223372036854775808", '"2025-01-01T00:00:00+00:00"'])
+def test_a_cursor_of_something_else_than_plays_is_refused(value: str) -> None:
+    cursor = base64.urlsafe_b64encode(f'["-plays", {value}, "name-1", false]'.encode()).decode()
+    assert api().get(f"/api/artists?ordering=-plays&cursor={cursor}").status_code == 400
 
 
 def test_they_take_one_query_however_many_they_are(client: Client) -> None:
