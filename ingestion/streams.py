@@ -222,6 +222,8 @@ class Stream(Readable):
     """The path of a page about an upload for the person who sent it; empty: there is none."""
     expires_at: Callable[[Upload], datetime | None] | None = None
     """When what came with an upload is deleted, as things are; None: not by itself."""
+    exporters: tuple[str, ...] = ()
+    """The systems that export the files of `layouts`, for people."""
     layouts: tuple[Layout, ...] = ()
     """Files of other systems that hold such records."""
     upload_fields: Mapping[str, Callable[[], str] | None] = field(default_factory=dict)
@@ -229,6 +231,8 @@ class Stream(Readable):
     what makes a value where none is named; None: it has to be named. What a layout reads from a file gives way to it; a
     file of the stream's own fields that has other values is rejected.
     """
+    upload_labels: Mapping[str, str] = field(default_factory=dict)
+    """What pages call these fields, where that is not the field's name."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """What people call columns, in lower case with _ → the field that a person is shown first for such a column. No
     column is ever taken for a field by it.
@@ -294,6 +298,12 @@ def names() -> list[str]:
 def upload_fields() -> list[str]:
     """The names of what uploads of any stream may give to all of their records."""
     return list(dict.fromkeys(name for stream in _streams.values() for name in stream.upload_fields))
+
+
+def upload_label(name: str) -> str:
+    """What pages call a field of uploads."""
+    named = (stream.upload_labels[name] for stream in _streams.values() if name in stream.upload_labels)
+    return next(named, name.replace("_", " ").capitalize())
 
 
 def kinds() -> list[str]:

@@ -26,6 +26,7 @@ ENTRIES = Stream(
     providers=(tmdb.NAME,),
     upload_link=libraries.link_of,
     expires_at=libraries.expires_at,
+    exporters=("Letterboxd",),
     upload_fields={"library": libraries.new_name},
     layouts=LAYOUTS,
     search=("entry_id", "title", "letterboxd_uri", "review"),

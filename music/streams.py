@@ -23,6 +23,7 @@ LISTENS = Stream(
     immutable=True,
     kept=("duplicate_of",),
     upload_fields={"user_id": None},
+    upload_labels={"user_id": "Listener"},
     aliases={
         "artist_name": "artist",
         "artistname": "artist",
@@ -43,6 +44,7 @@ LISTENS = Stream(
         "listener": "user_id",
         "msplayed": "ms_played",
     },
+    exporters=("Spotify", "ListenBrainz", "Last.fm"),
     layouts=LAYOUTS,
     search=("listen_id", "user_id", "track_name", "artist", "album"),
     hidden=("track_key",),

@@ -137,7 +137,11 @@ class UploadAdmin(ReadOnlyAdmin):
             "upload": upload,
             "progress": progress,
             "parts": [(part, status_badge(part)) for part in progress.parts],
-            "given": {name: upload.given[name] for name in streams.upload_fields() if name in upload.given},
+            "given": {
+                streams.upload_label(name): upload.given[name]
+                for name in streams.upload_fields()
+                if name in upload.given
+            },
             "questions": [(name, in_words(numbers)) for name, numbers in progress.questions.items()],
             "link": link_of(upload),
             "badge": status_badge(progress),

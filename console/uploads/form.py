@@ -55,7 +55,7 @@ class UploadForm(DecisionForm):
     file = FilesField(
         allow_empty_file=True,
         help_text="CSV or Excel (.xlsx) with a header row, Parquet, NDJSON or JSON; optionally gzipped (.gz). "
-        "Or the export of another system: its ZIP archive, or its files together.",
+        "Or the export of another system{}: its ZIP archive, or its files together.",
     )
     stream = forms.ChoiceField(
         choices=lambda: [("", "as the columns tell"), *((name, name) for name in streams.names())],
@@ -72,10 +72,14 @@ class UploadForm(DecisionForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        exporters = ", ".join(name for stream in streams.all_streams() for name in stream.exporters)
+        files = self.fields["file"]
+        files.help_text = files.help_text.format(f" ({exporters})" if exporters else "")
         for name in streams.upload_fields():
             is_made = any(stream.upload_fields.get(name) for stream in streams.all_streams())
             text = f"Of all records of an exported file. Empty = {'a new one' if is_made else 'as the file tells'}."
-            self.fields[name] = forms.CharField(required=False, max_length=64, help_text=text)
+            label = streams.upload_label(name)
+            self.fields[name] = forms.CharField(required=False, max_length=64, label=label, help_text=text)
         self.order_fields([*self.field_order, *streams.upload_fields(), "clear_missing", "again"])
         self.hide_kind()
 
@@ -188,11 +192,19 @@ class RefusalsIn:
                 self.form.ask_for_kind(error)
             case StreamNeeded() if isinstance(self.form, UploadForm):
                 self.form.add_error("stream", f"{error.about} Choose the record type, and the file again.")
+            case RequestRejected() if name := self.upload_field(error):
+                text = str(error)
+                self.form.add_error(name, streams.upload_label(name) + text.removeprefix(name))
             case ParseError() | TooLarge() | BacklogFull() | RequestRejected():
                 self.form.add_error("file" if "file" in self.form.fields else None, str(error))
             case _:
                 return False
         return True
+
+    def upload_field(self, error: RequestRejected) -> str:
+        """The field of the form that names something for all records, if the error begins with it; else empty."""
+        fields = [name for name in streams.upload_fields() if name in self.form.fields]
+        return next((name for name in fields if str(error).startswith(name)), "")
 
 
 def forget_mapping(request: HttpRequest) -> HttpResponse:

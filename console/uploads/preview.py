@@ -69,6 +69,7 @@ def preview_page(admin: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpRes
         "opts": admin.opts,
         "form": form,
         "mapping_error": mapping_error,
+        "owners": _owners(preview),
         "expires_at": preview.created_at + previews.LIFETIME,
         **(_context_of_set(preview) if preview.is_set else _context(preview)),
     }
@@ -84,6 +85,26 @@ def _find(request: HttpRequest, pk: int) -> UploadPreview:
         hours = duration(previews.LIFETIME.total_seconds())
         raise Http404(f"There is no preview {pk}: it was uploaded or discarded, or has expired after {hours}.")
     return preview
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose records the file is said to have."""
+
+    label: str
+    value: str
+    is_new: bool
+    """No record of theirs is stored."""
+
+
+def _owners(preview: UploadPreview) -> list[Owner]:
+    stream = streams.get(preview.stream)
+    given = [(name, preview.given[name]) for name in stream.upload_fields if name in preview.given]
+    rows = stream.model._default_manager
+    return [
+        Owner(streams.upload_label(name).lower(), value, not rows.filter(**{name: value}).exists())
+        for name, value in given
+    ]
 
 
 def _context(preview: UploadPreview) -> dict[str, Any]:

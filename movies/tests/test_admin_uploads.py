@@ -151,5 +151,5 @@ def test_a_single_exported_file_is_previewed_by_its_layout(operator: Client) -> 
 
 def test_a_library_that_is_no_identifier_is_refused(operator: Client) -> None:
     text = text_of(send(operator, export(), library="a/b"))
-    assert "library must be 1 to 64 printable characters" in text
+    assert "Library must be 1 to 64 printable characters" in text
     assert not Upload.objects.exists()

@@ -446,6 +446,29 @@ def test_an_upload_that_broke_off_is_continued_from_a_preview(
     assert what_came(continued) == what_came(direct)
 
 
+def test_pages_say_whose_plays_they_are(admin_client: Any) -> None:
+    add, (name, body) = "/admin/ingestion/upload/add/", history_files()["json"]
+    form_page = admin_client.get(add).content.decode()
+    assert ">Listener</label>" in form_page and "(Letterboxd, Spotify, ListenBrainz, Last.fm)" in form_page
+    page = admin_client.post(add, {"file": SimpleUploadedFile(name, body), "_preview": "1"})
+    assert page.context["form"].errors == {"user_id": ["Listener is required."]}
+    for what, kind in (("the new listener", "json"), ("listener", "zip")):
+        form = {"file": SimpleUploadedFile(*history_files()[kind]), "user_id": "greta77", "_preview": "1"}
+        preview = admin_client.get(admin_client.post(add, form)["Location"]).content.decode()
+        assert f"For {what} <strong>greta77</strong>." in " ".join(preview.split())
+        admin_client.post(add, {"file": SimpleUploadedFile(name, body), "user_id": "greta77"})
+        work_off()
+    upload = Upload.objects.get()
+    page = admin_client.get(f"/admin/ingestion/upload/{upload.pk}/change/")
+    assert "<dt>Listener</dt><dd>greta77</dd>" in page.content.decode()
+
+
+def test_one_row_that_is_left_out_is_one() -> None:
+    [body] = [each for path, each in histories.spotify_history(make_plays(2), podcasts=1).items() if "json" in path]
+    upload = send(("history.json", body), user_id="ada")
+    assert any("1 row is left out: podcasts" in note for note in upload["file_warnings"])
+
+
 def test_previews_of_a_file_that_has_been_imported_are_deleted(admin_client: Any) -> None:
     name, body = history_files()["json"]
     for listener in ("ada", "rob"):
