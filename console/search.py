@@ -24,7 +24,7 @@ from enrichment.retention import retention_hint
 from ingestion import streams
 from ingestion.models import ApiKey, Delivery, PausedStream, Upload
 from ingestion.pending import containing
-from ingestion.streams import Stream
+from ingestion.streams import Readable, Stream
 from ingestion.text import cut, plain, spellings, strip_unstorable, thousands
 
 MAX_QUERY_LENGTH = 200
@@ -73,6 +73,8 @@ class Stored:
     stream: Stream
     row: StoredRecord
     page: str
+    text: str
+    """What it is called, besides its ID."""
     delivery_page: str
     held_origin: HeldOrigin | None
 
@@ -98,11 +100,11 @@ class ById:
 
 @dataclass(frozen=True, kw_only=True)
 class InList:
-    """Stored records of one stream that are found by something else than their ID, as by a name."""
+    """Rows of one stream or list that are found by something else than their ID, as by a name."""
 
-    stream: Stream
-    rows: list[tuple[StoredRecord, str]]
-    """With their pages."""
+    stream: Readable
+    rows: list[tuple[Model, str, str]]
+    """With their pages, and what they are called besides their ID."""
     has_more: bool
     page: str
     """Their list, with all of them."""
@@ -110,12 +112,21 @@ class InList:
 
 def can_search(user: Any) -> bool:
     """Whether there is anything that this person could find."""
-    return user.has_perm("enrichment.view_heldrecord") or bool(streams_for(user)) or any(models_for(user))
+    return (
+        user.has_perm("enrichment.view_heldrecord")
+        or bool(streams_for(user) or lists_for(user))
+        or any(models_for(user))
+    )
 
 
 def streams_for(user: Any) -> list[Stream]:
     """The streams whose stored records this person may see."""
     return [stream for stream in streams.all_streams() if _may_view(user, stream.model)]
+
+
+def lists_for(user: Any) -> list[Readable]:
+    """The other lists whose rows this person may see, and that have pages."""
+    return [each for each in streams.all_lists() if _may_view(user, each.model) and list_of(each)]
 
 
 def models_for(user: Any) -> Iterator[str]:
@@ -127,9 +138,8 @@ def search(request: HttpRequest, text: str) -> dict[str, Any]:
     """The context of the page: everything that the text may mean, as far as the person may see it."""
     user = request.user
     shown = plain(cut(strip_unstorable(text), MAX_QUERY_LENGTH)).replace("\n", " ")
-    lists = [
-        (capfirst(stream.name), page) for stream in streams_for(user) if stream.search and (page := list_of(stream))
-    ]
+    searched_lists = (*streams_for(user), *lists_for(user))
+    lists = [(capfirst(each.name), page) for each in searched_lists if each.search and (page := list_of(each))]
     context: dict[str, Any] = {"query_text": shown, "lists": lists}
     if len(text) > MAX_QUERY_LENGTH:
         return {**context, "is_too_long": True}
@@ -188,7 +198,7 @@ def parse(text: str) -> Query:
     first, rest = first.strip().lower(), rest.strip()
     keys = {
         stream.name: Keys(text, rest if rest and first in names_of(stream) else None)
-        for stream in streams.all_streams()
+        for stream in (*streams.all_streams(), *streams.all_lists())
     }
     if any(each.named is not None for each in keys.values()):
         return Query(text=text, keys=keys)
@@ -208,7 +218,7 @@ def _with_a_name(text: str) -> dict[str, str]:
     return {}
 
 
-def names_of(stream: Stream) -> set[str]:
+def names_of(stream: Readable) -> set[str]:
     meta = stream.model._meta
     return {stream.name.lower(), str(meta.verbose_name).lower(), str(meta.verbose_name_plural).lower()}
 
@@ -218,8 +228,7 @@ def stored(request: HttpRequest, query: Query) -> list[Stored]:
     user = request.user
     for stream in streams_for(user):
         rows = stream.model._default_manager.filter(pk__in=[*query.keys[stream.name]])
-        columns = rows.only("pk", "stored_at", "version_at", "delivery", "position", "warnings")
-        found += [(stream, cast("StoredRecord", row)) for row in columns]
+        found += [(stream, cast("StoredRecord", row)) for row in rows]
     pks = {row.delivery for _, row in found} if _may_view(user, Delivery) else set()
     existing = set(Delivery.objects.filter(pk__in=pks).values_list("pk", flat=True))  # retention may have deleted it
     origins = held_origins(request, [row for _, row in found])
@@ -228,6 +237,7 @@ def stored(request: HttpRequest, query: Query) -> list[Stored]:
             stream=stream,
             row=row,
             page=page_of(row),
+            text=text_of(row),
             delivery_page=reverse("admin:ingestion_delivery_change", args=[row.delivery])
             if row.delivery in existing
             else "",
@@ -260,19 +270,20 @@ def _as_listed(user: Any, record: HeldRecord) -> HeldRecord:
 def in_lists(request: HttpRequest, query: Query) -> list[InList]:
     """What the lists find: by a name, an e-mail address, the beginning of an ID."""
     found = []
-    for stream in streams_for(request.user):
+    for stream in (*streams_for(request.user), *lists_for(request.user)):
         if not admin.site.is_registered(stream.model) or len(query.text) < MIN_PART:
             continue
-        model_admin, text = admin.site.get_model_admin(stream.model), query.keys[stream.name].named or query.text
-        if any(keys.named is not None for keys in query.keys.values()) and query.keys[stream.name].named is None:
-            continue  # another stream is named
+        keys = query.keys[stream.name]
+        model_admin, text = admin.site.get_model_admin(stream.model), keys.named or query.text
+        if any(each.named is not None for each in query.keys.values()) and keys.named is None:
+            continue  # another one is named
         matching, _ = model_admin.get_search_results(request, stream.model._default_manager.all(), text)
-        rows = [cast("StoredRecord", row) for row in matching.order_by()[: MAX_IN_LIST + 1]]
+        rows: list[Model] = list(matching.order_by()[: MAX_IN_LIST + 1])
         if rows:
             found.append(
                 InList(
                     stream=stream,
-                    rows=[(row, page_of(row)) for row in rows[:MAX_IN_LIST]],
+                    rows=[(row, page_of(row), text_of(row)) for row in rows[:MAX_IN_LIST]],
                     has_more=len(rows) > MAX_IN_LIST,
                     page=f"{list_of(stream)}?{urlencode({'q': text})}",
                 )
@@ -303,7 +314,7 @@ def by_id(user: Any, query: Query) -> Iterator[ById]:
 def pending(query: Query) -> tuple[list[ById], int, bool]:
     """(pending deliveries that contain such a key, how many were searched, whether some were left out)."""
     newest: list[tuple[int, int, str]] = []
-    for name in query.keys:  # one query for each stream is answered from the index, in its order
+    for name in streams.names():  # one query for each stream is answered from the index, in its order
         of_stream = Delivery.objects.pending().filter(stream=name, source=Delivery.Source.CLIENT).order_by("-id")
         newest += of_stream.values_list("pk", "size", "stream")[: MAX_DELIVERIES + 1]
     selected, space = [], MAX_BODY_BYTES
@@ -343,7 +354,13 @@ def page_of(row: Any) -> str:
     return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(row.pk)])
 
 
-def list_of(stream: Stream) -> str:
+def text_of(row: Model) -> str:
+    """What it is called, if by something else than its ID."""
+    text = str(row)
+    return plain(text if str(row.pk) not in text else str(getattr(row, "name", "") or ""))
+
+
+def list_of(stream: Readable) -> str:
     """Its list in the admin; empty where there is none."""
     meta = stream.model._meta
     if not admin.site.is_registered(stream.model):

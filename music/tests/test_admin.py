@@ -117,6 +117,21 @@ def found(client: Client, **query: str) -> list[str]:
     return [row.pk for row in response.context_data["cl"].result_list]
 
 
+def test_the_header_finds_artists_albums_and_plays_by_name_and_key(client: Client) -> None:
+    portishead = artist("Portishead")
+    dummy = album("Dummy", portishead)
+    history(portishead, date(2025, 1, 6))
+
+    def find(text: str) -> str:
+        return text_of(client.get(reverse("admin:find"), {"q": text}))
+
+    of_artist, of_album = f"/admin/music/artist/{portishead.pk}/", f"/admin/music/album/{dummy.pk}/"
+    assert of_artist in find("PORTIS") and of_artist in find(portishead.pk) and of_artist in find("artist portishead")
+    assert of_album in find("dummy") and of_album not in find("artist dummy")
+    play = Listen.objects.get()
+    assert str(play) in find(play.pk)
+
+
 def test_areas_by_how_they_were_placed(client: Client) -> None:
     area("Bristol", country_code="GB", continent_code="EU", place=Placed.FOUND, place_source="geonames")
     area("Springfield", country_code="US", place=Placed.AMBIGUOUS)
