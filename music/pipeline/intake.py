@@ -61,11 +61,8 @@ def _keep(path: Path, folder: Path, ctrl_c: CtrlC, say: Say) -> list[Upload]:
             say(known.reason)
             return []
         except (ParseError, TooLarge, RequestRejected) as error:
-            raise Refused(_naming(path, str(error))) from error
-
-
-def _naming(path: Path, message: str) -> str:
-    return message.replace(path.name, str(path), 1) if path.name in message else f"{path}: {message}"
+            message, where = str(error), path.relative_to(folder).as_posix()
+            raise Refused(message if where in message else message.replace(path.name, where, 1)) from error
 
 
 def stop_if_asked(ctrl_c: CtrlC) -> None:
