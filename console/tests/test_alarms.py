@@ -119,8 +119,8 @@ def test_bad_data_is_received(viewer: Client) -> None:
 
 
 def test_prometheus_alerts_of_bad_data_by_the_same_numbers() -> None:
-    rules = (ROOT / "docs" / "deployment.md").read_text()
-    [rule] = re.findall(r"alert: DeadLettersGrow\n +expr: >-\n((?: {10}.*\n)+)", rules)
+    rules = (ROOT / "deploy" / "prometheus" / "rules.yml").read_text()
+    [rule] = re.findall(r"alert: TutorMaxDeadLetters\n +expr: >-\n((?: {10}.*\n)+)", rules)
     dead, records = (f"sum(increase(tutormax_records_total{of}[1h]))" for of in ('{outcome="dead"}', ""))
     limits = f"{dead} > {MAX_NEW_DEAD_LETTERS} and {dead} > {MAX_NEW_DEAD_SHARE} * {records}"
     assert rule.split() == limits.split()

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import time_machine
 from django.contrib.admin.utils import quote
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -221,6 +222,7 @@ def test_of_a_month_also_those_of_other_years_and_the_furthest_ahead_are_listed(
     administrator: Client, today: str
 ) -> None:
     with time_machine.travel(parsed(today), tick=False):
+        administrator.force_login(User.objects.get())  # the session of the other day has ended
         send("tutors", tutor(onboarding_date="2020-01-01", created_at=None, updated_at=None))
         send("students", student(created_at=None, updated_at=None))
         ahead = parsed(today) + timedelta(days=30)
