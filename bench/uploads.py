@@ -61,12 +61,12 @@ class Bench:
         print(f"web processes, peak of memory: {before:.0f} MB before, {peak_memory(web):.0f} MB after")
         killed = False
         while True:
-            told = self.ask(web, f"/api/uploads/{upload['id']}")
-            seconds, percent = time.monotonic() - began, told["progress_percent"]
-            print(f"  {seconds:5.0f} s {told['status']}, {percent} %, eta {told['eta_seconds']}", flush=True)
-            if told["status"] == "completed":
+            now = self.ask(web, f"/api/uploads/{upload['id']}")
+            seconds, percent = time.monotonic() - began, now["progress_percent"]
+            print(f"  {seconds:5.0f} s {now['status']}, {percent} %, eta {now['eta_seconds']}", flush=True)
+            if now["status"] == "completed":
                 break
-            if not killed and told["progress_percent"] > 50:
+            if not killed and now["progress_percent"] > 50:
                 cluster.kill()
                 cluster = Cluster(self.database_url)
                 killed = True
@@ -74,7 +74,7 @@ class Bench:
             time.sleep(5)
         cluster.stop()
         print(f"processed after {time.monotonic() - began:.0f} s")
-        self.check(told, rows)
+        self.check(now, rows)
 
     def web_killed(self, web: WebServer, file: Path, rows: int) -> None:
         sender = threading.Thread(target=lambda: self.send(web, file))
@@ -92,18 +92,18 @@ class Bench:
             wait_until(lambda: self.ask(again, url)["status"] == "completed", done, timeout=3600, every=2)
             self.check(self.ask(again, url), rows)
 
-    def check(self, told: dict[str, Any], rows: int) -> None:
+    def check(self, now: dict[str, Any], rows: int) -> None:
         names = ("inserted", "updated", "stale", "waiting", "dead")
-        print(f"{rows:,} rows = " + " + ".join(f"{told[name]:,} {name}" for name in names))
-        assert rows == told["total"] == sum(told[name] for name in names)
+        print(f"{rows:,} rows = " + " + ".join(f"{now[name]:,} {name}" for name in names))
+        assert rows == now["total"] == sum(now[name] for name in names)
         with psycopg.connect(self.database_url) as connection:
             size = connection.execute(
-                "SELECT sum(size), sum(pg_column_size(body)) FROM ingestion_delivery WHERE upload_id = %s", [told["id"]]
+                "SELECT sum(size), sum(pg_column_size(body)) FROM ingestion_delivery WHERE upload_id = %s", [now["id"]]
             ).fetchone()
             assert size
             print(f"kept as {size[0] / rows:.0f} bytes of JSON a row, deflated to {size[1] / rows:.0f}")
             kept = connection.execute(
-                "SELECT first_row, count FROM ingestion_delivery WHERE upload_id = %s ORDER BY id", [told["id"]]
+                "SELECT first_row, count FROM ingestion_delivery WHERE upload_id = %s ORDER BY id", [now["id"]]
             ).fetchall()
         following = kept[0][0]
         for first_row, count in kept:
