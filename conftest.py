@@ -114,6 +114,14 @@ def django_db_modify_db_settings() -> None:
 
 
 @pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """The databases go with their server or directory. To drop one, nobody may be connected any more: not even a
+    process that has just been killed.
+    """
+    return True
+
+
+@pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     from tests.cleaning import cleaning
 

@@ -415,14 +415,21 @@ def test_records_of_a_stream_beside_an_export_are_uploads_of_their_own(client: C
 
 
 def test_a_file_of_records_may_leave_the_library_to_the_upload(client: Client) -> None:
-    body = b'{"kind": "watched", "title": "A"}\n{"kind": "watched", "title": "B", "library": "ben"}\n'
+    body = b'{"kind": "watched", "title": "A"}\n{"kind": "watched", "title": "B", "library": "anna"}\n'
     told = send(client, body, "/api/uploads?stream=entries&library=anna", content_type="application/x-ndjson")
     assert status(client, told)["inserted"] == 2
-    assert set(Entry.objects.values_list("library", "title")) == {("anna", "A"), ("ben", "B")}
-    body = b"kind,title,library\nwatched,C,\nwatched,D,ben\n"
+    body = b"kind,title,library\nwatched,C,\nwatched,D,anna\n"
     told = send(client, body, "/api/uploads?stream=entries&library=anna", content_type="text/csv")
     assert status(client, told)["inserted"] == 2
-    assert {("anna", "C"), ("ben", "D")} <= set(Entry.objects.values_list("library", "title"))
+    of_anna = {("anna", title) for title in "ABCD"}
+    assert set(Entry.objects.values_list("library", "title")) == of_anna
+
+
+def test_a_file_of_records_may_name_no_other_library_than_the_upload(client: Client) -> None:
+    body = b"kind,title,library\nwatched,C,\nwatched,D,ben\n"
+    response = post(client, "/api/uploads?stream=entries&library=anna", body, "text/csv")
+    assert "library" in refusal(response, 422)["fields"]
+    assert not Entry.objects.exists()
 
 
 # When it was made.
