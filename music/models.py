@@ -155,7 +155,7 @@ class City(models.Model):
 
 
 class Artist(models.Model):
-    """An artist as plays name it, with what answers have told of it (copies, so that lists need one table)."""
+    """An artist as plays name it, with what is known of it (copies, so that lists need one table)."""
 
     artist_key = models.CharField(max_length=64, primary_key=True, help_text="spotify-<id>, mbid-<id> or name-<hash>.")
     name = models.CharField(max_length=1000, blank=True, help_text="As the first play has it.")
@@ -339,10 +339,6 @@ class Plays(models.Model):
 
 class ArtistMonth(Plays):
     artist_key = models.CharField(max_length=64)
-
-    artist_row = models.ForeignObject(
-        Artist, models.DO_NOTHING, from_fields=["artist_key"], to_fields=["artist_key"], related_name="+"
-    )
 
     KEY = ("user_id", "month", "artist_key")
 

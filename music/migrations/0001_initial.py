@@ -199,7 +199,6 @@ class Migration(migrations.Migration):
                 ('plays', models.IntegerField()),
                 ('ms', models.BigIntegerField(help_text='Milliseconds played, as far as known.')),
                 ('artist_key', models.CharField(max_length=64)),
-                ('artist_row', models.ForeignObject(from_fields=['artist_key'], on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='music.artist', to_fields=['artist_key'])),
             ],
             options={
                 'default_permissions': (),
