@@ -38,7 +38,7 @@ class ProviderCoverage:
     paused_until: datetime | None
     """It has asked to be left alone until then."""
     plays: int
-    """Plays of artists of whom it has told something."""
+    """Plays of artists of whom it knows something."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,7 +104,7 @@ def _note_artists_and_albums(new: Sequence[Row], counting: set[str], albums: Map
     """Questions first, then the rows: whoever stores an answer locks in the same order."""
     artists = _artists_in(new, counting)
     of_albums = _albums_in(new, counting, albums)
-    known = _known_artists(artists)
+    known = questions.known(list(artists))
     asks = [ask for key, artist in artists.items() for ask in _asks_of(artist, known.get(key))]
     asks += _album_asks(of_albums)
     settled = questions.want(asks)
@@ -188,10 +188,6 @@ def _artist_row(artist: Known) -> dict[str, Any]:
         **state_of_given(artist.given_mbid),
         "genres": [],
     }
-
-
-def _known_artists(keys: Iterable[str]) -> dict[str, Known]:
-    return questions.known(list(keys))
 
 
 def _asks_of(artist: Known, before: Known | None) -> list[Ask]:
