@@ -27,7 +27,7 @@ from ingestion.files.sets import FileSet, LeftOut, Uploadable, reject_other_valu
 from ingestion.files.spool import anonymous_tempfile
 from ingestion.files.uploads import DELIVERY_RECORDS, first_look
 from ingestion.models import PreviewChunk, PreviewPart, Upload, UploadPreview
-from ingestion.payloads import ascii_json
+from ingestion.payloads import ascii_json, deflate
 
 LIFETIME = timedelta(hours=6)
 MAX_FILES = 5
@@ -76,7 +76,7 @@ def _fill(preview: UploadPreview, file: RecordFile) -> UploadPreview:
         content.seek(0)
         number = 0
         while piece := content.read(PART_BYTES):
-            PreviewPart.objects.create(preview=preview, number=number, body=zlib.compress(piece, 1))
+            PreviewPart.objects.create(preview=preview, number=number, body=deflate(piece))
             number += 1
     return _make_ready(preview, file)
 
@@ -137,7 +137,7 @@ def _make_ready(preview: UploadPreview, file: RecordFile) -> UploadPreview:
     for chunk in () if file.missing_fields else file.chunks():
         if not chunk.count:
             continue
-        PreviewChunk.objects.create(preview=preview, body=zlib.compress(chunk.body, 1), rows=ascii_json(chunk.rows))
+        PreviewChunk.objects.create(preview=preview, body=deflate(chunk.body), rows=ascii_json(chunk.rows))
         rows += chunk.count
     begun = Check.begin(file).as_json()
     UploadPreview.objects.filter(pk=preview.pk).update(rows=rows, result=begun, ready_at=Now())

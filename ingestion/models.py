@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey
 
-from ingestion.payloads import deflate, inflate, inflate_start
+from ingestion.payloads import inflate, inflate_start
 
 PART_DIVISOR = 32
 MAX_CRASHES = 3
@@ -118,13 +118,13 @@ PENDING = F("count") - PROCESSED
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     """The queue's verbs. A delivery is pending until `processed_at` is set; `started_at` is the claim on it."""
 
-    def insert(self, *, body: bytes, deflated: bool = False, **columns: Any) -> Delivery:
+    def insert(self, *, body: bytes, **columns: Any) -> Delivery:
         """Inserts one with this body and these columns, the others by the database's defaults: a single statement.
 
-        A third of what create() costs, and a body is sent as it is, not as a literal of twice its length. `deflated`
-        is for rows of files, which are alike: they take a tenth of their bytes (`Delivery.content` reads them).
+        A third of what create() costs, and a body is sent as it is, not as a literal of twice its length. Of one that
+        is deflated, `size` is that of what it unpacks to.
         """
-        columns = {"size": len(body), **columns, "body": deflate(body) if deflated else body, "is_deflated": deflated}
+        columns = {"size": len(body), **columns, "body": body}
         delivery = Delivery(**columns)
         fields = [field for field in Delivery._meta.concrete_fields if field.name in columns]
         values = [field.get_db_prep_save(getattr(delivery, field.attname), connection) for field in fields]

@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from enrichment.models import HeldRecord
 from ingestion.files import uploads
+from ingestion.files.formats.csv_reader import Chunk
 from ingestion.models import Delivery, Upload
 from tests.api import NDJSON, api, new_key, post, refusal
 from tests.files import csv_of, ndjson_of, read_csv, streamed
@@ -265,10 +266,10 @@ def test_an_upload_that_broke_off_goes_on_where_it_stopped(
     content_type = {"csv": CSV, "ndjson": NDJSON, "json": "application/json"}[kind]
     kept = uploads._store
 
-    def dies(upload: Upload, chunk: Any, first_row: int) -> None:
-        if first_row > (7 if kind == "csv" else 6):
+    def dies(upload: Upload, chunk: Chunk, body: bytes) -> None:
+        if chunk.first_row > (7 if kind == "csv" else 6):
             raise Died
-        kept(upload, chunk, first_row)
+        kept(upload, chunk, body)
 
     monkeypatch.setattr(uploads, "_store", dies)
     with pytest.raises(Died):
@@ -296,10 +297,10 @@ def test_of_two_at_the_same_file_one_is_refused(
     """The other one moves on while this one reads."""
     kept = uploads._store
 
-    def overtaken(upload: Upload, chunk: Any, first_row: int) -> None:
-        if first_row == 5:
-            kept(Upload.objects.get(pk=upload.pk), chunk, first_row)
-        kept(upload, chunk, first_row)
+    def overtaken(upload: Upload, chunk: Chunk, body: bytes) -> None:
+        if chunk.first_row == 5:
+            kept(Upload.objects.get(pk=upload.pk), chunk, body)
+        kept(upload, chunk, body)
 
     monkeypatch.setattr(uploads, "_store", overtaken)
     error = refusal(post(client, PATH, csv_of(tutors(9)), CSV), 409)
