@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from console import senders
 from ingestion import streams
 from ingestion.models import Delivery, Upload
 from ingestion.text import plain
@@ -86,6 +87,23 @@ class HiddenFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
+
+
+class ClientFilter(HiddenFilter):
+    """By name; clients without an API key only where a link has set them."""
+
+    title = "source"
+    parameter_name = "client"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        offered = [(client, name[:MAX_FILTER_TEXT]) for client, name in self.offered()]
+        value = request.GET.get(str(self.parameter_name), "")
+        if not value or any(value == client for client, _ in offered):
+            return offered
+        return [*offered, (value, senders.key_names([value]).get(value, plain(value))[:MAX_FILTER_TEXT])]
+
+    def offered(self) -> list[tuple[str, str]]:
+        return senders.key_choices()
 
 
 class WarningsFilter(FieldFilter):

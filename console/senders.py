@@ -29,14 +29,18 @@ def display_name(client: str, names: dict[str, str]) -> str:
 MAX_CHOICES = 50
 
 
-def sender_choices() -> list[tuple[str, str]]:
-    """(client, name): the newest MAX_CHOICES clients with keys, by name; then users with open held records."""
+def key_choices() -> list[tuple[str, str]]:
+    """(client, name): the newest MAX_CHOICES clients with keys, by name."""
     newest = ApiKey.objects.order_by("-created", "prefix").values_list("client", "name")[: 2 * MAX_CHOICES]
     names: dict[str, str] = {}
     for client, name in newest:
         names.setdefault(f"{BY_KEY}{client}", plain(name))
-    by_name = sorted(list(names.items())[:MAX_CHOICES], key=lambda each: (each[1].lower(), each[0]))
-    return [*by_name, *((client, display_name(client, {})) for client in users_with_failures())]
+    return sorted(list(names.items())[:MAX_CHOICES], key=lambda each: (each[1].lower(), each[0]))
+
+
+def sender_choices() -> list[tuple[str, str]]:
+    """key_choices(); then users with open held records."""
+    return [*key_choices(), *((client, display_name(client, {})) for client in users_with_failures())]
 
 
 def users_with_failures() -> list[str]:

@@ -33,6 +33,13 @@ class StoredRecord(models.Model):
     version_at = models.DateTimeField(editable=False)
     delivery = models.BigIntegerField(editable=False, help_text="The delivery that this version came from.")
     position = models.IntegerField(editable=False)
+    client = models.CharField(
+        max_length=200,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Who sent this version, as in its delivery.",
+    )
     warnings = models.JSONField(
         default=list, blank=True, editable=False, help_text="Unusual values that are not errors."
     )

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import Any
 
-from ingestion.streams import Stream
+from ingestion.streams import INTERNAL_COLUMNS, Stream
 from ingestion.text import cut_short, plain, strip_unstorable
 
 UNKNOWN = "unknown field: "
@@ -66,7 +66,7 @@ def form_of(name: str) -> str:
 def known_names(stream: Stream) -> frozenset[str]:
     """The fields, and the columns of what is stored: a row that was read may be sent back as it is."""
     columns = {field.attname for field in stream.model._meta.concrete_fields}
-    return frozenset({*stream.schema.model_fields, *columns})
+    return frozenset({*stream.schema.model_fields, *(columns - INTERNAL_COLUMNS)})
 
 
 @cache

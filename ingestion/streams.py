@@ -135,6 +135,10 @@ class Layout:
     """What to do about a table that is nearly of this kind, by its first row; empty for others."""
 
 
+INTERNAL_COLUMNS = frozenset({"version_at", "position", "client"})
+"""Of every stored record: in no answer and no filter of the API."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)  # there is one of each: compared, and hashed, by identity
 class Readable:
     """Rows that the API lists, filters and exports: stored records, or rows that are computed from them."""

@@ -31,11 +31,10 @@ def new_name() -> str:
 
 def lock_for_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Locks the libraries that rows belong to, in order of name; creates those that are new."""
-    clients = {row["library"]: row["delivery"] for row in reversed(rows)}
+    clients = {row["library"]: row["client"] for row in reversed(rows)}
     known = set(Library.objects.filter(pk__in=clients).values_list("pk", flat=True))
     if missing := sorted(clients.keys() - known):
-        senders = dict(Delivery.objects.filter(pk__in=[clients[name] for name in missing]).values_list("pk", "client"))
-        new = [Library(name=name, client=senders.get(clients[name], "system")) for name in missing]
+        new = [Library(name=name, client=clients[name]) for name in missing]
         Library.objects.bulk_create(new, ignore_conflicts=True)
     lock(clients)
 

@@ -11,7 +11,6 @@ from django.utils import timezone
 from enrichment.pipeline import upsert
 from enrichment.pipeline.patience import lock_timeout
 from ingestion import streams
-from ingestion.models import Delivery
 from ingestion.streams import Context, StoredRow
 from music import identity, questions
 from music.counting import duplicates, rollups
@@ -49,15 +48,12 @@ def warn(listen: ListenRecord, context: Context) -> list[str]:
 
 def lock(rows: Sequence[Row]) -> None:
     """Locks the listeners whose plays these are, in order; creates those that are new. Batches of one take turns."""
-    clients = {row["user_id"]: row["delivery"] for row in reversed(rows)}
+    clients = {row["user_id"]: row["client"] for row in reversed(rows)}
     listeners = Listener.objects.filter(pk__in=list(clients)).order_by("pk").select_for_update(no_key=True)
     with lock_timeout(PATIENCE):
         locked = {listener.pk for listener in listeners}
         if missing := sorted(clients.keys() - locked):
-            senders = dict(
-                Delivery.objects.filter(pk__in=[clients[name] for name in missing]).values_list("pk", "client")
-            )
-            new = [Listener(user_id=name, client=senders.get(clients[name], "system")) for name in missing]
+            new = [Listener(user_id=name, client=clients[name]) for name in missing]
             Listener.objects.bulk_create(new, ignore_conflicts=True)
             list(listeners.filter(pk__in=missing))
 

@@ -8,14 +8,17 @@ from urllib.parse import urlencode
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
+from enrichment.held import fixing
 from enrichment.models import HeldRecord
 from ingestion.models import ApiKey, Delivery
+from ingestion.payloads import ascii_json
 from tests.api import NDJSON, api, lines, ndjson, new_key, post, refusal, table
 from tests.held import hold, reprocess, wait
 from tests.people import browser_of, person
-from tests.records import deliver, send, work_off
+from tests.records import deliver, send, stored, work_off
 from tutoring.tests.factories import session, student, tutor
 
 pytestmark = pytest.mark.django_db
@@ -247,6 +250,32 @@ class TestWhose:
         half.user_permissions.add(Permission.objects.get(codename="view_delivery"))
         assert len(asked(browser_of(half), "/api/deliveries")) == 2
         refusal(browser_of(half).get("/api/dead-letters"), 403)
+
+    def test_a_stored_row_keeps_who_wrote_it(self) -> None:
+        keys = [new_key(), new_key()]
+        first, second = (f"key:{key.partition('.')[0]}" for key in keys)
+        accepted(api(keys[0]), "tutors", tutor(updated_at="2025-01-02"), tutor(tutor_id="b", email="nobody"))
+        work_off()
+        assert stored("tutors", tutor()["tutor_id"]).client == first
+        accepted(api(keys[1]), "tutors", tutor(updated_at="2025-01-01"))
+        work_off()
+        assert stored("tutors", tutor()["tutor_id"]).client == first
+        accepted(api(keys[1]), "tutors", tutor(updated_at="2025-01-03"))
+        dead = HeldRecord.objects.get()
+        fixing.fix(dead, ascii_json(tutor(tutor_id="b")), dead.payload_version)
+        reprocess({}, by="user:anna")
+        work_off()
+        assert (stored("tutors", tutor()["tutor_id"]).client, stored("tutors", "b").client) == (second, first)
+        Delivery.objects.exclude(held_records__isnull=False).delete()
+        administrator = browser_of(person("administrator"))
+        page = administrator.get(reverse("admin:tutoring_tutor_change", args=[tutor()["tutor_id"]])).content.decode()
+        assert f"test ({second})" in page
+        theirs = administrator.get(reverse("admin:tutoring_tutor_changelist"), {"client": first}).context["cl"]
+        assert [row.pk for row in theirs.result_list] == ["b"]
+        assert "client" not in asked(api(keys[0]), "/api/tutors")[0]
+        refusal(api(keys[0]).get(f"/api/tutors?client={second}"), 400)
+        answer = post(api(keys[0]), "/api/tutors", {**tutor(), "client": second}).json()
+        assert answer["warnings"] == ["unknown field: client"]
 
     @pytest.mark.parametrize("path", PATHS)
     def test_nobody_else_sees_any(self, path: str) -> None:

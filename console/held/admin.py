@@ -28,13 +28,13 @@ from console.held.base import HeldListAdmin
 from console.held.bulk_fix import fix_all
 from console.held.filters import (
     AgeFilter,
-    ClientFilter,
     CodeFilter,
     DeliveryFilter,
     MessageFilter,
     MissingKeyFilter,
     MissingStreamFilter,
     OfUploadFilter,
+    SenderFilter,
     StageFilter,
     StatusFilter,
 )
@@ -76,7 +76,7 @@ class HeldRecordAdmin(HeldListAdmin):
     empty_text = "No failed records: everything received is stored or in progress."
     actions = KINDS
     list_display = ["record", "stream", "status_", "error", "source", "failed"]
-    list_filter = [StatusFilter, StreamFilter, StageFilter, CodeFilter, AgeFilter, ClientFilter, *SET_BY_LINKS]
+    list_filter = [StatusFilter, StreamFilter, StageFilter, CodeFilter, AgeFilter, SenderFilter, *SET_BY_LINKS]
     search_fields = ("key",)
     search_help_text = "Exact record ID"
     change_list_template = "admin/enrichment/held_list.html"
@@ -232,7 +232,7 @@ class DeadLetterAdmin(HeldRecordAdmin):
     status = HeldRecord.Status.DEAD
     empty_text = "No dead letters: everything received is stored, in progress, or waiting for a referenced record."
     list_display = ["record", "stream", "code_", "error", "source", "failed"]
-    list_filter = [StreamFilter, CodeFilter, StageFilter, AgeFilter, ClientFilter, *SET_BY_LINKS]
+    list_filter = [StreamFilter, CodeFilter, StageFilter, AgeFilter, SenderFilter, *SET_BY_LINKS]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """With the top errors of all matches above the list."""
@@ -247,7 +247,7 @@ class WaitingRecordAdmin(HeldRecordAdmin):
     status = HeldRecord.Status.WAITING
     empty_text = "No waiting records: every record received has found the records it refers to."
     list_display = ["record", "stream", "waiting_for", "source", "failed"]
-    list_filter = [StreamFilter, AgeFilter, ClientFilter, *SET_BY_LINKS]
+    list_filter = [StreamFilter, AgeFilter, SenderFilter, *SET_BY_LINKS]
     change_list_template = "admin/enrichment/waiting_list.html"
 
     def get_urls(self) -> list[URLPattern]:

@@ -11,9 +11,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from console import senders
-from console.filters import MAX_FILTER_TEXT, FieldFilter, HiddenFilter, HiddenNumberFilter, UploadFilter
+from console.filters import ClientFilter, FieldFilter, HiddenFilter, HiddenNumberFilter, UploadFilter
 from enrichment.models import HeldRecord
-from ingestion.text import plain
 
 
 class StatusFilter(FieldFilter):
@@ -80,15 +79,8 @@ class MissingKeyFilter(HiddenFilter):
     parameter_name = "missing_key"
 
 
-class ClientFilter(HiddenFilter):
-    """By name; clients without an API key only where a link has set them."""
+class SenderFilter(ClientFilter):
+    """Also users with open records."""
 
-    title = "source"
-    parameter_name = "client"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        offered = [(client, name[:MAX_FILTER_TEXT]) for client, name in senders.sender_choices()]
-        value = request.GET.get(str(self.parameter_name), "")
-        if not value or any(value == client for client, _ in offered):
-            return offered
-        return [*offered, (value, senders.key_names([value]).get(value, plain(value))[:MAX_FILTER_TEXT])]
+    def offered(self) -> list[tuple[str, str]]:
+        return senders.sender_choices()

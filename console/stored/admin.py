@@ -16,17 +16,19 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpR
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from console.filters import StoredByUploadFilter
+from console import senders
+from console.filters import ClientFilter, StoredByUploadFilter
 from console.stored import page as record_page
 from console.stored.page import page_of
 from console.stored.rows import RowAdmin
 from console.templatetags.formatting import age, badge
 from enrichment.models import StoredRecord
 from enrichment.refresh import refresh
-from ingestion.streams import Stream
+from ingestion.streams import INTERNAL_COLUMNS, Stream
 from ingestion.text import plain
 
 
@@ -73,7 +75,7 @@ class StoredRecordAdmin(RowAdmin):
     # The list.
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
-        return [*super().get_list_filter(request), StoredByUploadFilter]
+        return [*super().get_list_filter(request), ClientFilter, StoredByUploadFilter]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if request.POST.get("action") in self.actions and not self.has_refresh_permission(request):
@@ -106,6 +108,8 @@ class StoredRecordAdmin(RowAdmin):
             "own": own,
             "derived": derived,
             "origin": record_page.origin(request, row),
+            "sent_by": senders.display_name(row.client, senders.key_names([row.client])),
+            "same_client": self.page("changelist", query=urlencode({"client": row.client})),
             "held_origin": record_page.held_origins(request, [row]).get((type(row), row.pk)),
             "is_immutable": self.stream.immutable,
             "held": record_page.held(request, self.stream, row.pk),
@@ -182,7 +186,7 @@ def changed(stream: Stream, before: StoredRecord) -> list[str]:
     after = cast("models.Manager[StoredRecord]", stream.model._default_manager).filter(pk=before.pk).first()
     if after is None:
         return ["deleted in the meantime"]
-    unchanged = {*stream.schema.model_fields, "version_at", "delivery", "position", "stored_at"}
+    unchanged = {*stream.schema.model_fields, "delivery", "stored_at", *INTERNAL_COLUMNS}
     names = [field.attname for field in stream.model._meta.concrete_fields if field.attname not in unchanged]
     both = [(name, getattr(before, name), getattr(after, name)) for name in names]
     return [plain(f"{name} {old} → {new}") for name, old, new in both if old != new]

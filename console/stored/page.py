@@ -138,7 +138,7 @@ def origin(request: HttpRequest, row: StoredRecord) -> Origin | None:
     """None for a stub, which no delivery brought."""
     if not row.delivery:
         return None
-    found = Delivery.objects.only("id", "client", "received_at").filter(pk=row.delivery).first()
+    found = Delivery.objects.only("id", "received_at").filter(pk=row.delivery).first()
     page = page_of(request, Delivery, row.delivery) if found else ""
     return Origin(row.delivery, row.position, page, found)
 

@@ -197,6 +197,7 @@ def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
             "version_at": stream.version_of(item.record) or received_at,
             "delivery": delivery,
             "position": position,
+            "client": item.client,
         }
 
 

@@ -34,6 +34,11 @@ class Item:
     """inserted, updated, stale, held or skipped."""
     rejection: Rejection | None = None
 
+    @property
+    def client(self) -> str:
+        """Who sent it first, also if it is reprocessed."""
+        return self.held.client if self.held else self.delivery.client
+
 
 MAX_FIRST_MESSAGE = 200
 """Characters of the message by which held records are grouped."""

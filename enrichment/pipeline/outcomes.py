@@ -86,7 +86,7 @@ def _new(stream: Stream, item: Item, rejection: Rejection, now: datetime) -> Hel
     held = HeldRecord(
         stream=stream.name,
         key=key_of(stream, item.payload),
-        client=item.delivery.client,
+        client=item.client,
         delivery_id=delivery,
         position=position,
         received_at=received_at,

@@ -25,7 +25,7 @@ from ingestion.fields import Day, Time
 from ingestion.messages import first_message_of
 from ingestion.query import FLAGS
 from ingestion.refusals import RequestRejected
-from ingestion.streams import Readable
+from ingestion.streams import INTERNAL_COLUMNS, Readable
 
 MAX_BIGINT = 2**63 - 1
 COLLATIONS = ["und-x-icu", "pg_c_utf8", "C.utf8", "C.UTF-8"]
@@ -246,7 +246,7 @@ def columns_of(readable: Readable) -> list[Column]:
     """The columns visible to clients: a record's own, the derived ones, those of other tables, then warnings, delivery
     and stored_at.
     """
-    hidden = {"version_at", "position", *readable.hidden}
+    hidden = {*INTERNAL_COLUMNS, *readable.hidden}
     ours = {field.name for field in StoredRecord._meta.fields}
     fields = [field for field in readable.model._meta.concrete_fields if field.attname not in hidden]
     own = [Column(name=field.attname, field=field, path=field.attname) for field in fields]

@@ -244,6 +244,7 @@ class Migration(migrations.Migration):
                 ('version_at', models.DateTimeField(editable=False)),
                 ('delivery', models.BigIntegerField(editable=False, help_text='The delivery that this version came from.')),
                 ('position', models.IntegerField(editable=False)),
+                ('client', models.CharField(db_default='', default='', editable=False, help_text='Who sent this version, as in its delivery.', max_length=200)),
                 ('warnings', models.JSONField(blank=True, default=list, editable=False, help_text='Unusual values that are not errors.')),
                 ('stored_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now, editable=False, help_text='When the row last changed.')),
                 ('listen_id', models.CharField(help_text='ID, computed from the time, the listener and the track.', max_length=64, primary_key=True, serialize=False)),
