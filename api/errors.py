@@ -16,7 +16,7 @@ from rest_framework.exceptions import APIException, MethodNotAllowed, NotAuthent
 from rest_framework.response import Response
 
 from api.headers import why_no_key
-from ingestion.backlog import BacklogFull
+from ingestion.backlog import BacklogFull, ClientLimitReached
 from ingestion.capacity import RETRY_AFTER as RETRY_WHEN_BUSY
 from ingestion.capacity import Busy
 from ingestion.payloads import ParseError, TooLarge
@@ -24,8 +24,6 @@ from ingestion.refusals import RequestRejected
 
 RETRY_AFTER = 5
 """Seconds until a client should try again when the database is unavailable."""
-RETRY_WHEN_FULL = 30
-"""Seconds until a client should try again when too much is pending."""
 CODES = {
     400: "bad_request",
     401: "unauthenticated",
@@ -101,7 +99,8 @@ def _rejection(exc: Exception) -> RequestRejected | None:
         logger.warning("The database is unavailable or busy: %s", exc)
         return RequestRejected(503, DATABASE_UNAVAILABLE)
     if isinstance(exc, BacklogFull):
-        return RequestRejected(503, str(exc), headers={"Retry-After": str(RETRY_WHEN_FULL)})
+        status = 429 if isinstance(exc, ClientLimitReached) else 503
+        return RequestRejected(status, str(exc), headers={"Retry-After": str(exc.retry_after)})
     if isinstance(exc, Busy):
         return RequestRejected(503, str(exc), headers={"Retry-After": str(RETRY_WHEN_BUSY)})
     for kind, status, message in REJECTIONS:

@@ -6,6 +6,7 @@ and written in the transaction of the work: what is rolled back is not counted.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, cast
@@ -123,13 +124,22 @@ class TutorMaxCollector(Collector):
 
 def system_metrics() -> Iterator[Metric]:
     heartbeat = doorbell.heartbeat()
-    yield GaugeMetricFamily("tutormax_cluster_alive", "1: workers are running.", float(stats.is_alive(heartbeat)))
+    yield GaugeMetricFamily("tutormax_cluster_alive", "1: workers are running.", float(doorbell.is_alive(heartbeat)))
     age = GaugeMetricFamily(
         "tutormax_heartbeat_age_seconds", "Seconds since a worker last ran a task; absent if none ever did."
     )
     if heartbeat:
         age.add_metric([], max(0.0, (timezone.now() - heartbeat).total_seconds()))
     yield age
+    limited = GaugeMetricFamily(
+        "tutormax_limited_clients",
+        "Clients of which no more is accepted, since they have reached this limit (429).",
+        labels=["limit"],
+    )
+    reached = Counter(limit for limit, _ in {(share.setting, share.client) for share in backlog.reached()})
+    for limit in backlog.LIMITS:
+        limited.add_metric([limit.lower()], reached[limit])
+    yield limited
     failing = GaugeMetricFamily(
         "tutormax_failing_deliveries",
         "Pending deliveries whose last attempt failed with an error of the database (store) or of our code (code).",

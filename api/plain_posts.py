@@ -116,7 +116,7 @@ def answer(request: HttpRequest, stream: Stream, known: Known) -> HttpResponse |
         request.get_host()  # raises for one that is not allowed
         body = request.body
         item = parse_json(body)
-        if not isinstance(item, dict) or backlog.is_full(stream.name):
+        if not isinstance(item, dict) or backlog.find_refusal(stream.name, client_of(key)):
             return None
         checked = check(stream, [item])
     except (DisallowedHost, UnreadablePostError, ParseError, TooLarge, NoValidRecords):
@@ -130,7 +130,7 @@ def answer(request: HttpRequest, stream: Stream, known: Known) -> HttpResponse |
         known.keys.pop(fingerprint(request), None)
         return None
     request.auth = key  # type: ignore[attr-defined]
-    backlog.note_accepted(stream.name, 1)
+    backlog.note_accepted(stream.name, client_of(key), 1, len(body))
     if not is_rung:
         doorbell.ring()
     status_url = request.build_absolute_uri(reverse("delivery", args=[delivery]))
@@ -151,10 +151,14 @@ def may_post(key: ApiKey, stream: Stream) -> bool:
     return key.last_used_on == timezone.localdate() and not key.has_expired and not key.expires_soon
 
 
+def client_of(key: ApiKey) -> str:
+    return f"key:{key.client}"
+
+
 def insert(stream: Stream, body: bytes, key: ApiKey) -> tuple[int | None, bool]:
     """(the delivery's id, whether the doorbell is rung); no id where the key is not what it was."""
     version = (key.written_by, key.place)  # type: ignore[attr-defined]  # of the row: no column of the model
-    values = (stream.name, f"key:{key.client}", body, len(body), key.prefix, *version, RING_SECONDS)
+    values = (stream.name, client_of(key), body, len(body), key.prefix, *version, RING_SECONDS)
     with require_autocommit(), connection.wrap_database_errors, connection.cursor():
         database = connection.connection
         database.prepare_threshold = 0  # Django switches it off, since its own statements are all different

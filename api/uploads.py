@@ -115,7 +115,8 @@ class FilesView(ApiView):
         again, dry_run = (read_flag(query, name) for name in ("again", "dry_run"))
         read_choice(query, "missing", schema.MISSING_CHOICES)
         if not dry_run:
-            backlog.raise_if_full(name for name in [query.get("stream")] if name)  # before the body is read
+            named = [name for name in [query.get("stream")] if name]
+            backlog.raise_if_full(named, client_of(request))  # before the body is read
         with capacity.heavy_request(request.META):
             return self.ingest(request, query, again=again, dry_run=dry_run)
 

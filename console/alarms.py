@@ -12,11 +12,14 @@ from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
+from console import senders
 from console.templatetags.formatting import age, moment
 from enrichment import stats
 from enrichment.models import BulkAction, Pruning
+from ingestion import backlog
 from ingestion.models import EXPIRES_SOON, ApiKey, Delivery, PausedStream
 from ingestion.text import cut, duration, plain, thousands
 
@@ -51,7 +54,7 @@ def alarms(
     found = [
         *no_cluster(work, sum(pending.values())),
         *late_workers(late, sum(pending.values())),
-        *backlog_full(pending),
+        *limits_reached(numbers),
         *bad_data(dead, processed),
         *failing_deliveries(),
         *overdue_records(numbers, {each.stream for each in paused}),
@@ -106,17 +109,38 @@ def _percent(part: int, whole: int) -> str:
     return f"{100 * part / max(part, whole):.0f} %"
 
 
-def backlog_full(pending: Mapping[str, int]) -> Iterator[Alarm]:
-    for stream, records in pending.items():
-        if records >= settings.MAX_PENDING_RECORDS:
-            yield Alarm(
-                title=f"The queue of {stream} is full; new {stream} are rejected.",
-                detail=f"{_count(records, 'record is', 'records are')} pending. The limit of each stream is"
-                " MAX_PENDING_RECORDS; clients receive status 503. Other streams are not affected.",
-                advice="Add workers, or wait: records are accepted again as soon as the queue is shorter.",
-                page=_pending_deliveries(stream=stream),
-                link_text=f"Pending deliveries of {stream}",
-            )
+def limits_reached(numbers: Sequence[stats.StreamNumbers]) -> Iterator[Alarm]:
+    pending = backlog.count_pending()
+    for stream in pending.full_streams():
+        yield Alarm(
+            title=f"The queue of {stream} is full; new {stream} are rejected.",
+            detail=f"{_count(pending.by_stream[stream], 'record is', 'records are')} pending. The limit of each stream"
+            " is MAX_PENDING_RECORDS; clients receive status 503. Other streams are not affected.",
+            advice="Add workers, or wait: records are accepted again as soon as the queue is shorter.",
+            page=_pending_deliveries(stream=stream),
+            link_text=f"Pending deliveries of {stream}",
+        )
+    may_be = sum(each.dead for each in numbers) >= settings.MAX_CLIENT_DEAD_LETTERS
+    dead_letters = backlog.count_dead_letters() if may_be else {}
+    if reached := [share for share in backlog.shares(pending, dead_letters) if share.is_reached]:
+        yield client_limits(reached)
+
+
+def client_limits(reached: Sequence[backlog.Share]) -> Alarm:
+    """The limits that clients have reached."""
+    names = senders.key_names(share.client for share in reached[:MAX_NAMED])
+    texts = [(senders.display_name(share.client, names), share.text) for share in reached[:MAX_NAMED]]
+    return Alarm(
+        title="Clients have reached a limit; their new records are rejected.",
+        detail=format_html(
+            "{}{}. They receive status 429; others are not affected.",
+            format_html_join("; ", "{}: {}", texts),
+            " and more" if len(reached) > MAX_NAMED else "",
+        ),
+        advice="Pending records are processed by themselves. Dead letters have to be fixed or discarded.",
+        page=f"{reverse('admin:enrichment_deadletter_changelist')}?{urlencode({'client': reached[0].client})}",
+        link_text="Dead letters of the first client",
+    )
 
 
 CAUSES = {

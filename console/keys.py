@@ -21,12 +21,14 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
+from console import senders
 from console.base import RestrictedLookupAdmin
 from console.filters import FieldFilter
 from console.templatetags.formatting import at_minute, badge, on_day
-from ingestion import streams
+from enrichment.models import HeldRecord
+from ingestion import backlog, streams
 from ingestion.models import EXPIRES_SOON, ApiKey
 from ingestion.text import duration
 
@@ -114,7 +116,7 @@ class ApiKeyAdmin(RestrictedLookupAdmin):
     sortable_by = ()
     show_facets = admin.ShowFacets.NEVER
     actions = None  # checkboxes would contain the primary key
-    shown_fields = ("prefix", "client", "state", "created_", "last_used", "same_client")
+    shown_fields = ("prefix", "client", "state", "created_", "last_used", "same_client", "limits")
     form_fieldsets: ClassVar = [
         ("Scopes", {"fields": ["can_ingest", "can_read", "streams"]}),
         ("Expiry", {"fields": ["expiry_date"]}),
@@ -243,6 +245,15 @@ class ApiKeyAdmin(RestrictedLookupAdmin):
         others = ApiKey.objects.filter(client=key.client).exclude(pk=key.pk).order_by("-created")[:20]
         links = ((page_of(other.prefix), other.prefix, other.name, self.state(other)) for other in others)
         return format_html_join(", ", '<a href="{}">{}</a> ({}) {}', links) or "none"
+
+    @admin.display(description="limits used")
+    def limits(self, key: ApiKey) -> SafeString | str:
+        """By the client: what it has pending, and its dead letters."""
+        client = f"{senders.BY_KEY}{key.client}"
+        dead_letters = {client: HeldRecord.objects.dead().filter(client=client).count()}
+        used = backlog.shares(backlog.count_pending(client), dead_letters)
+        texts = [(badge("dead", "reached ") if share.is_reached else "", share.text) for share in used if share.number]
+        return format_html_join(mark_safe("<br>"), "{}{}", texts) or "nothing pending, no dead letters"
 
 
 def successor_of(key: ApiKey) -> ApiKey | None:

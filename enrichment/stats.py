@@ -20,8 +20,6 @@ from enrichment.models import HeldRecord, MinuteStat
 from ingestion import doorbell, streams
 from ingestion.models import PENDING, Delivery
 
-ALIVE = timedelta(minutes=3)
-"""A cluster that has run no task for so long is not alive: the sweep enqueues one every minute."""
 LATE = timedelta(seconds=90)
 """Workers that have run no task for so long, while records are pending, are late: the sweep was due."""
 MAX_NEW_DEAD_LETTERS = 20
@@ -212,6 +210,10 @@ def top_missing(limit: int) -> list[MissingReference]:
     ]
 
 
+def dead_letters_by_client() -> dict[str, int]:
+    return dict(HeldRecord.objects.dead().values_list("client").annotate(number=Count("*")))
+
+
 def top_senders(within: timedelta, limit: int) -> list[Sender]:
     """Who sent the most dead letters within that time, then of all time."""
     recent = Count("held_at", filter=Q(held_at__gte=timezone.now() - within))
@@ -330,19 +332,14 @@ def outcomes_of_bulk_actions(bulk_actions: Sequence[int]) -> dict[int, dict[str,
 
 
 def cluster_alive() -> bool:
-    return is_alive(doorbell.heartbeat())
-
-
-def is_alive(heartbeat: datetime | None) -> bool:
-    """Whether a cluster that ran its last task then is still there."""
-    return heartbeat is not None and timezone.now() - heartbeat < ALIVE
+    return doorbell.is_alive(doorbell.heartbeat())
 
 
 def late_by(heartbeat: datetime | None, pending: int) -> int:
     """The seconds since a cluster ran its last task, where that is too long for records that are pending; 0 where it is
     not, and where no cluster is alive.
     """
-    if not pending or heartbeat is None or not is_alive(heartbeat):
+    if not pending or heartbeat is None or not doorbell.is_alive(heartbeat):
         return 0
     silent = timezone.now() - heartbeat
     limit = max(LATE, 1.5 * timedelta(seconds=settings.SWEEP_INTERVAL))

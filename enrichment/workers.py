@@ -25,7 +25,7 @@ def worker_stats(visible: stats.Visible = ()) -> dict[str, Any]:
     what the clusters report in the cache every few seconds: None if that cannot be read.
     """
     last_run, found = doorbell.heartbeat(), clusters()
-    alive = stats.is_alive(last_run)
+    alive = doorbell.is_alive(last_run)
     interval = timedelta(seconds=settings.SWEEP_INTERVAL)
     paused = PausedStream.objects.order_by("stream").values_list("stream", flat=True)
     return {

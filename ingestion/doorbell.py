@@ -12,6 +12,8 @@ from django_q.tasks import async_task
 from ingestion.models import Doorbell
 
 DRAIN_TASK = "enrichment.tasks.drain"
+ALIVE = timedelta(minutes=3)
+"""A cluster that has run no task for so long is not alive: the sweep enqueues one every minute."""
 RING_TIMEOUT = timedelta(seconds=10)
 """After this time an unanswered ring may be repeated."""
 
@@ -83,3 +85,8 @@ def heartbeat() -> datetime | None:
     answered, now = row
     age: timedelta = now - answered
     return timezone.now() - age
+
+
+def is_alive(heartbeat: datetime | None) -> bool:
+    """Whether a cluster that ran its last task then is still there."""
+    return heartbeat is not None and timezone.now() - heartbeat < ALIVE

@@ -143,9 +143,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """The records of these deliveries that are not yet processed."""
         return int(self.pending().aggregate(records=Sum(PENDING, default=0))["records"])
 
-    def pending_by_stream(self) -> dict[str, int]:
-        """stream → records of these deliveries that are not yet processed; none is 0."""
-        return dict(self.pending().values_list("stream").annotate(records=Sum(PENDING)))
+    def pending_by_client(self) -> Iterable[tuple[str, str, int, int, int]]:
+        """(stream, client, source, records of these deliveries that are not yet processed, bytes)."""
+        rows = self.pending().values_list("stream", "client", "source")
+        return rows.annotate(records=Sum(PENDING), bytes=Sum("size"))
 
     def due(self, stream: str, *, respect_backoff: bool = True) -> DeliveryQuerySet:
         """Pending ones of the stream, none while it is paused: not claimed (or by a worker that has died since), not

@@ -38,7 +38,7 @@ def accept(
     Invalid items are rejected, or with `keep_invalid` accepted, to become dead letters. `in_transaction` is called
     before the commit. Raises NoValidRecords and backlog.BacklogFull.
     """
-    backlog.raise_if_full([stream.name])
+    backlog.raise_if_full([stream.name], client)
     checked = check(stream, items, keep_invalid=keep_invalid)
     with transaction.atomic(durable=True) if in_transaction else require_autocommit():
         delivery = Delivery.objects.insert(
@@ -53,7 +53,7 @@ def accept(
         accepted = Acceptance(**vars(checked), delivery=delivery)
         if in_transaction:
             in_transaction(accepted)
-    backlog.note_accepted(stream.name, checked.count)
+    backlog.note_accepted(stream.name, client, checked.count, len(body))
     doorbell.ring()
     return accepted
 

@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from ingestion import backlog
-from ingestion.models import Delivery
+from ingestion.models import ApiKey, Delivery, Doorbell, PausedStream
 from tests.api import NDJSON, api, ndjson, post, refusal
+from tests.files import csv_of
+from tests.held import discard, hold
 from tests.records import stored, work_off
 from tutoring.tests.factories import student, tutor
 
 pytestmark = pytest.mark.django_db
+CSV = "text/csv"
 
 
 @pytest.fixture
@@ -155,3 +159,74 @@ class TestBackPressure:
         with django_assert_max_num_queries(1):
             for _ in range(50):
                 backlog.is_full("tutors")
+
+
+class TestLimitsOfOneClient:
+    @pytest.fixture(autouse=True)
+    def running(self, settings: Settings) -> Iterator[None]:
+        """Workers are; and the others are not refused, whatever one client does."""
+        Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": timezone.now()})
+        backlog.reset_cache()
+        yield
+        for stream, record in (("students", student()), ("tutors", tutor())):
+            assert post(api(), f"/api/{stream}", record).status_code == 202
+        backlog.reset_cache()
+
+    def test_pending_records_are_429_until_they_are_worked_off(self, client: Client, settings: Settings) -> None:
+        settings.MAX_PENDING_RECORDS, settings.MAX_CLIENT_PENDING_RECORDS = 4, 2
+        assert post(client, "/api/tutors/batch", [tutor(tutor_id="a"), tutor(tutor_id="b")]).status_code == 202
+        for _ in range(2):  # by what this process has accepted, and by the database
+            response = post(client, "/api/tutors", tutor())
+            error = refusal(response, 429)
+            assert (response["Retry-After"], error["code"]) == ("30", "throttled")
+            assert error["message"].startswith(
+                "2 of your records of tutors are pending; the limit is 2 for each client"
+            )
+            refusal(post(client, "/api/tutors/batch", [tutor()]), 429)
+            refusal(post(client, "/api/uploads?stream=tutors", csv_of([tutor()]), CSV), 429)
+            backlog.reset_cache()
+        assert post(client, "/api/students", student()).status_code == 202
+        backlog.raise_if_full(["tutors"], backlog.COMMAND)
+        work_off()
+        backlog.reset_cache()
+        assert post(client, "/api/tutors", tutor()).status_code == 202
+
+    def test_a_file_beyond_the_limit_does_not_shut_out_others(self, client: Client, settings: Settings) -> None:
+        settings.MAX_PENDING_RECORDS, settings.MAX_CLIENT_PENDING_RECORDS = 4, 2
+        body = csv_of([tutor(tutor_id=str(number)) for number in range(10)])
+        assert post(client, "/api/uploads?stream=tutors", body, CSV).status_code == 201
+        for _ in range(2):
+            refusal(post(client, "/api/tutors", tutor()), 429)
+            assert backlog.full_streams() == []
+            backlog.reset_cache()
+
+    def test_pending_bytes(self, client: Client, settings: Settings) -> None:
+        assert post(client, "/api/tutors", tutor()).status_code == 202
+        settings.MAX_CLIENT_PENDING_BYTES = Delivery.objects.get().size
+        error = refusal(post(client, "/api/students", student()), 429)
+        assert f"{settings.MAX_CLIENT_PENDING_BYTES} bytes of your records are pending" in error["message"]
+
+    def test_while_nobody_processes_them_it_is_503(self, client: Client, settings: Settings) -> None:
+        settings.MAX_CLIENT_PENDING_RECORDS = 1
+        assert post(client, "/api/tutors", tutor()).status_code == 202
+        PausedStream.objects.create(stream="tutors", by="user:ann")
+        assert "not being processed" in refusal(post(client, "/api/tutors", tutor()), 503)["message"]
+        PausedStream.objects.all().delete()
+        refusal(post(client, "/api/tutors", tutor()), 429)
+        Doorbell.objects.update(answered_at=None)
+        refusal(post(client, "/api/tutors", tutor()), 503)
+
+    def test_dead_letters_are_429_until_they_are_closed(self, client: Client, settings: Settings) -> None:
+        settings.MAX_CLIENT_DEAD_LETTERS = 2
+        post(client, "/api/tutors/batch?invalid=dead-letter", [1, 2])
+        hold()
+        work_off()
+        backlog.reset_cache()
+        response = post(client, "/api/students", student())
+        message = refusal(response, 429)["message"]
+        assert message.startswith("2 of your records are dead letters; the limit is 2 for each client.")
+        assert response["Retry-After"] == "600"
+        refusal(post(client, "/api/uploads?stream=tutors", csv_of([tutor()]), CSV), 429)
+        discard({"client": f"key:{ApiKey.objects.get().client}"}, by="user:ann", reason="")
+        backlog.reset_cache()
+        assert post(client, "/api/students", student()).status_code == 202

@@ -51,7 +51,7 @@ def test_an_error_of_the_database_is_djangos() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_accepting_takes_no_other_statement_while_the_bell_is_rung() -> None:
-    backlog.is_full("tutors")
+    backlog.find_refusal("tutors", "test")
     deliver("tutors", tutor())
     statements: list[str] = []
 

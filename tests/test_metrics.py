@@ -15,7 +15,7 @@ from enrichment.models import HeldRecord, MinuteStat
 from ingestion import backlog
 from ingestion.models import Delivery, Doorbell
 from tests.api import api, new_key, refusal
-from tests.held import reprocess
+from tests.held import hold, reprocess
 from tests.records import deliver, send, work_off
 from tests.servers import ROOT
 from tutoring.tests.factories import session, tutor
@@ -120,6 +120,18 @@ def test_it_tells_whether_records_are_taken_in(settings: Settings) -> None:
     backlog.reset_cache()
     found = scrape()
     assert (found["tutormax_accepting{stream=tutors}"], found["tutormax_accepting{stream=students}"]) == (0, 1)
+
+
+def test_it_counts_clients_that_have_reached_a_limit(settings: Settings) -> None:
+    names = [f"tutormax_limited_clients{{limit={limit.lower()}}}" for limit in backlog.LIMITS]
+    backlog.reset_cache()
+    assert [scrape()[name] for name in names] == [0, 0, 0]
+    deliver("tutors", tutor())
+    hold()
+    settings.MAX_CLIENT_PENDING_RECORDS = settings.MAX_CLIENT_DEAD_LETTERS = 1
+    backlog.reset_cache()
+    assert [scrape()[name] for name in names] == [1, 0, 1]
+    backlog.reset_cache()
 
 
 @pytest.mark.parametrize(

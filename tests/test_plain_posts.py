@@ -221,6 +221,18 @@ def test_what_is_accepted_early_counts_for_the_backlog(settings: Settings) -> No
     assert statuses == [202, 202, 202, 503]
 
 
+def test_the_limits_of_one_client_hold(settings: Settings) -> None:
+    Doorbell.objects.update(answered_at=timezone.now())
+    warm(client := api())
+    warm(other := api())
+    backlog.reset_cache()
+    settings.MAX_CLIENT_PENDING_RECORDS = 3
+    statuses = [post(client, "/api/students", student()).status_code for _ in range(3)]
+    assert statuses == [202, 202, 429]
+    response, is_early = early(other, "/api/students", student())
+    assert (response.status_code, is_early) == (202, True)
+
+
 def test_it_keeps_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     warm(client := api())
     post(client, "/api/students", student())

@@ -73,6 +73,14 @@ def check_retention(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
+def check_client_limit(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    if settings.MAX_CLIENT_PENDING_RECORDS < settings.MAX_PENDING_RECORDS:
+        return []
+    message = "With MAX_CLIENT_PENDING_RECORDS not below MAX_PENDING_RECORDS one client can shut out the others."
+    return [checks.Warning(message, hint="Use half of MAX_PENDING_RECORDS or less.", id="tutormax.W006")]
+
+
+@register()
 def check_exposure(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if "*" in settings.ALLOWED_HOSTS:

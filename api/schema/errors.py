@@ -64,7 +64,10 @@ ERRORS: dict[int, tuple[str, str]] = {
         "Unsupported media type: send application/json.",
     ),
     422: ("Readable, but not valid; `fields` lists the errors by field.", "The record is invalid."),
-    429: ("The API key has exceeded its rate limit.", "Rate limit of 100 requests per second exceeded."),
+    429: (
+        "The API key has exceeded its rate limit, or its client has too many records pending or dead letters.",
+        "Rate limit of 100 requests per second exceeded.",
+    ),
     503: (
         "The database is unavailable or busy, or too many records are pending. Retry later.",
         "The database is unavailable or busy; try again.",

@@ -136,6 +136,18 @@ def test_the_queue_is_full(viewer: Client, settings: LazySettings) -> None:
     assert listed(viewer, only(viewer)) == 1
 
 
+def test_clients_have_reached_their_limits(viewer: Client, settings: LazySettings) -> None:
+    hold()
+    deliver("tutors", valid(tutor_id="T-1"), valid(tutor_id="T-2"))
+    assert warnings(viewer) == []
+    settings.MAX_CLIENT_DEAD_LETTERS, settings.MAX_CLIENT_PENDING_RECORDS = 1, 3
+    alarm = only(viewer)
+    assert "key:abc: 1 open dead letters (limit: 1, MAX_CLIENT_DEAD_LETTERS)" in alarm
+    assert listed(viewer, alarm) == 1
+    settings.MAX_CLIENT_PENDING_RECORDS = 2
+    assert "test: 2 pending records of tutors (limit: 2, MAX_CLIENT_PENDING_RECORDS)" in only(viewer)
+
+
 def test_records_have_been_pending_for_more_than_an_hour(viewer: Client) -> None:
     pending("tutors", received_at=timezone.now() - timedelta(minutes=55))
     assert warnings(viewer) == []

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 from pytest_django import Settings
 
-from enrichment import retention, stats, tasks
+from enrichment import retention, tasks
 from enrichment.models import Pruning
 from ingestion import control, doorbell
 from ingestion.models import Delivery, Doorbell, PausedStream
@@ -149,7 +149,7 @@ class TestRetention:
         doorbell.acknowledge()
         assert "The workers delete in small steps" in text_of(administrator.post(f"{RETENTION}now/", follow=True))
         Pruning.objects.all().delete()
-        Doorbell.objects.update(answered_at=timezone.now() - stats.ALIVE)
+        Doorbell.objects.update(answered_at=timezone.now() - doorbell.ALIVE)
         text = text_of(administrator.post(f"{RETENTION}now/", follow=True))
         assert "The workers delete it" not in text
         assert "No workers running: it starts when they do." in text

@@ -8,8 +8,10 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from ingestion.models import ApiKey
+from tests.held import hold
 from tests.people import browser_of, person, text_of
 
 pytestmark = pytest.mark.django_db
@@ -48,6 +50,18 @@ def test_a_key_is_shown_once_and_works(administrator: Client) -> None:
         assert key.hashed_key.rpartition("$")[2] not in again
         assert key.prefix in again
     assert LogEntry.objects.get().object_id == key.prefix
+
+
+def test_a_page_of_a_key_shows_how_much_of_its_limits_is_used(administrator: Client, settings: Settings) -> None:
+    key, _ = make(administrator)
+    page = f"{KEYS}{key.prefix}/change/"
+    assert "nothing pending, no dead letters" in text_of(administrator.get(page))
+    hold(client=f"key:{key.client}")
+    hold()
+    settings.MAX_CLIENT_DEAD_LETTERS = 1
+    text = text_of(administrator.get(page))
+    assert "1 open dead letters (limit: 1, MAX_CLIENT_DEAD_LETTERS)" in text
+    assert "reached" in text
 
 
 def test_a_page_of_a_key_is_found_by_its_prefix_alone(administrator: Client) -> None:

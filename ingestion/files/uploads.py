@@ -71,7 +71,7 @@ def ingest_files(
     is new or unfinished: so an interrupted form continues when it is sent again. A set that was already imported is
     not rejected either, but its upload returned. Raises BacklogFull before anything is stored.
     """
-    backlog.raise_if_full(sorted({file.stream.name for file in files}))
+    backlog.raise_if_full(sorted({file.stream.name for file in files}), client)
     for number, file in enumerate(files):
         if file.missing_fields:
             _reject_missing(file)
@@ -287,7 +287,7 @@ def _store(upload: Upload, chunk: Chunk, body: bytes) -> None:
             first_row=chunk.first_row,
             gaps=ascii_json(chunk.gaps),
         )
-    backlog.note_accepted(upload.stream, chunk.count)
+    backlog.note_accepted(upload.stream, upload.client, chunk.count, len(chunk.body))
     doorbell.ring()
 
 

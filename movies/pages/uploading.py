@@ -65,14 +65,14 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 def status_of(refusal: Exception) -> int:
     if isinstance(refusal, backlog.BacklogFull):
-        return 503
+        return 429 if isinstance(refusal, backlog.ClientLimitReached) else 503
     return refusal.status if isinstance(refusal, RequestRejected) else 422
 
 
 def store(request: HttpRequest, library: Library | None) -> str:
     """Stores what was sent; answers the address of the library, which is a new one if none is given."""
-    backlog.raise_if_full([STREAM])
     client = f"user:{request.user.get_username()}" if is_staff(request.user) else CLIENT
+    backlog.raise_if_full([STREAM], client)
     if client == CLIENT:
         check_quota()
     with TemporaryFiles() as opened:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from enrichment.management.commands.enrich_pending import CtrlC, process_pending
-from enrichment.management.commands.ingest_file import CLIENT
 from enrichment.uploads import progress_of
+from ingestion.backlog import COMMAND
 from ingestion.files.sets import Options, SentFile, inspect_sent, naming
 from ingestion.files.spool import TemporaryFiles
 from ingestion.files.uploads import AlreadyUploaded, ingest_files
@@ -53,7 +53,7 @@ def _keep(path: Path, folder: Path, ctrl_c: CtrlC, say: Say) -> list[Upload]:
                 files = inspect_sent([sent], Options(stream=LISTENS), opened)
             return ingest_files(
                 files,
-                CLIENT,
+                COMMAND,
                 clear_missing=True,
                 on_progress=lambda offset: stop_if_asked(ctrl_c),
             )

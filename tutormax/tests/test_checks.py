@@ -55,6 +55,11 @@ def test_the_watch_must_outlast_a_sweep(settings: Settings, patience: int, found
     assert _ids() == found
 
 
+def test_it_warns_when_one_client_may_fill_the_queue(settings: Settings) -> None:
+    settings.MAX_CLIENT_PENDING_RECORDS = settings.MAX_PENDING_RECORDS
+    assert _ids() == {"tutormax.W006"}
+
+
 @pytest.mark.parametrize(("lease", "found"), [(9, {"tutormax.W001"}), (10, set())])
 def test_it_warns_of_a_short_lease(settings: Settings, lease: int, found: set[str]) -> None:
     settings.CLAIM_LEASE = lease

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from enrichment import stats
 from enrichment.uploads import progress_of
-from ingestion.backlog import BacklogFull
+from ingestion.backlog import COMMAND, BacklogFull
 from ingestion.files.sets import Options, SentFile, Uploadable, inspect_sent
 from ingestion.files.spool import TemporaryFiles
 from ingestion.files.uploads import AlreadyUploaded, WouldClearFields, ingest_files, preview
@@ -19,8 +19,6 @@ from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import RequestRejected
 from ingestion.streams import get, kinds, names, upload_fields
-
-CLIENT = "command"
 
 
 class Command(BaseCommand):
@@ -110,7 +108,7 @@ class Command(BaseCommand):
                 bar.update(offset - last if offset >= last else offset)  # less than before: of the next file
                 last = offset
 
-            return ingest_files(files, CLIENT, **choices, on_progress=advance)
+            return ingest_files(files, COMMAND, **choices, on_progress=advance)
 
     def print_result(self, upload: Upload) -> None:
         progress = progress_of([upload])[upload.pk]
