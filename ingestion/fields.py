@@ -28,6 +28,8 @@ MIN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_TIME = datetime(2100, 1, 1, tzinfo=UTC)
 CLOCK_TOLERANCE = timedelta(minutes=5)
 MINUTE = timedelta(minutes=1)
+MAX_IDENTIFIER = 64
+"""Characters."""
 _INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 _DATE_AND_TIME = re.compile(r"[0-9]{4}(-?[0-9]{2}-?[0-9]{2}|-?W[0-9]{2}(-?[0-9])?)([Tt ].*)?")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -74,8 +76,13 @@ def _identifier(value: str) -> str:
 
 
 def normalized(identifier: str) -> str:
-    """In Unicode's form NFC, as identifiers are stored and compared: é typed as one character or as two is one key."""
-    return identifier if identifier.isascii() else unicodedata.normalize("NFC", identifier)
+    """In Unicode's form NFC, as identifiers are stored and compared: é typed as one character or as two is one key.
+
+    What is too long for an identifier stays as it is: of a long run of accents the time grows with the square.
+    """
+    if identifier.isascii() or len(identifier) > MAX_IDENTIFIER:
+        return identifier
+    return unicodedata.normalize("NFC", identifier)
 
 
 def _stripped(value: Any) -> Any:
@@ -199,7 +206,7 @@ Text50 = Annotated[str, Field(max_length=50), StorableText, Tidy]
 Text100 = Annotated[str, Field(max_length=100), StorableText, Tidy]
 Text255 = Annotated[str, Field(max_length=255), StorableText, Tidy]
 Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_email)]
-Identifier = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_identifier)]
+Identifier = Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER), AfterValidator(_identifier)]
 WholeNumber = BeforeValidator(_to_int)
 """60.0 is 60. Put it last, Annotated[int, Field(ge=…, le=…), WholeNumber], or the JSON schema lacks the bounds."""
 Flag = Annotated[bool | None, AfterValidator(_false_for_null)]

@@ -8,7 +8,7 @@ from django.utils import timezone
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from ingestion.fields import normalized
+from ingestion.fields import MAX_IDENTIFIER, normalized
 from ingestion.messages import MAX_MESSAGE, message_of
 from ingestion.payload_warnings import payload_warnings
 from ingestion.payloads import UNREADABLE_MEMBER
@@ -108,4 +108,4 @@ def key_of(stream: Stream, item: Any) -> str:
 
 def storable_key(key: Any) -> str:
     """The key as it is stored; empty where it could not be."""
-    return normalized(key) if isinstance(key, str) and key == strip_unstorable(key, 64) else ""
+    return normalized(key) if isinstance(key, str) and key == strip_unstorable(key, MAX_IDENTIFIER) else ""

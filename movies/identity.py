@@ -7,12 +7,15 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from ingestion.fields import normalized
 from movies.models import Kind
 
 FILM_LINKS = frozenset({Kind.WATCHED.value, Kind.RATINGS.value, Kind.LIKES.value, Kind.WATCHLIST.value})
 """Kinds whose link is that of the film; that of a diary and of reviews is the viewing's."""
 SEVERAL_VIEWINGS = frozenset({Kind.IMPORT.value})
 """Kinds whose link is that of the film, and which have a line for each viewing of it."""
+MAX_FOLDED = 1000
+"""Characters of a title."""
 
 
 def entry_key(entry: Mapping[str, Any]) -> str:
@@ -26,7 +29,7 @@ def entry_key(entry: Mapping[str, Any]) -> str:
     numbers = [str(entry.get(name) or "").strip() for name in ("tmdb_id", "imdb_id")]
     if not library or not kind or not (link or title or any(numbers)):
         return ""
-    library = unicodedata.normalize("NFC", library)
+    library = normalized(library)
     day = _text(entry, "watched_on")
     if link:
         return digest("entry", library, kind, link, day if kind in SEVERAL_VIEWINGS else "")
@@ -53,7 +56,11 @@ def link_key(link: str) -> str:
 
 
 def folded(title: str) -> str:
-    """Without case, and with single spaces."""
+    """Without case, and with single spaces. What is too long for a title stays as it is: of a long run of accents the
+    time to compose them grows with the square.
+    """
+    if len(title) > MAX_FOLDED:
+        return title
     return " ".join(unicodedata.normalize("NFC", title).casefold().split())
 
 

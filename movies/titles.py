@@ -43,12 +43,17 @@ _LETTERS = str.maketrans(  # what Unicode does not decompose
 )
 
 
+MAX_TITLE = 1000
+"""Characters."""
 _TYPED = str.maketrans({"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": "-", "‑": "-", "…": "..."})
 _RAISED = re.compile("[⁰¹²³⁴-⁹₀-₉]+")
 
 
 def tidy(title: str) -> str:
-    """Composed (NFC), without HTML's entities, and with single spaces: as searches want it."""
+    """Composed (NFC), without HTML's entities, and with single spaces: as searches want it. No title is longer than
+    MAX_TITLE: of a long run of accents the time to compose them grows with the square.
+    """
+    title = title[:MAX_TITLE]
     return unicodedata.normalize("NFC", " ".join(html.unescape(title).split()))
 
 

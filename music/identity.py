@@ -86,8 +86,13 @@ def _name_key(artist: str) -> str:
     return f"name-{_hash(names.fold(artist), size=12)}"
 
 
-@lru_cache(NAMES_REMEMBERED)
 def _fold(name: str) -> str:
+    """Of a payload that need not be valid: what is too long for a name is not remembered."""
+    return _folded(name) if len(name) <= names.MAX_NAME else names.fold(name)
+
+
+@lru_cache(NAMES_REMEMBERED)
+def _folded(name: str) -> str:
     return names.fold(name)
 
 

@@ -7,6 +7,10 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
+MAX_NAME = 1000
+"""Characters. What is longer is no name or title, and is compared as it is: of a long run of accents or brackets the
+time to normalize it grows with the square.
+"""
 _ACCENTS = re.compile("[\u0300-\u036f]")
 """Marks of Latin, Greek and Cyrillic letters alone: the voicing mark of kana makes another letter."""
 _JOINED = re.compile("['’‘‛ʼʻ′`´＇.．]")
@@ -34,6 +38,8 @@ class Equality(IntEnum):
 
 def tidy(name: str) -> str:
     """Composed (NFC), with single spaces."""
+    if len(name) > MAX_NAME:
+        return name.strip()
     return unicodedata.normalize("NFC", " ".join(name.split()))
 
 
@@ -42,6 +48,8 @@ def fold(name: str) -> str:
 
     A name of symbols alone, such as "!!!", would fold to nothing, and equal all others: it stays as it is.
     """
+    if len(name) > MAX_NAME:
+        return tidy(name)
     if name.isascii():  # nearly all are, and it is ten times as fast
         return " ".join(name.lower().translate(_ASCII).split()) or tidy(name)
     text = _ACCENTS.sub("", unicodedata.normalize("NFKD", name).casefold())
@@ -73,6 +81,8 @@ def equality(asked: str, names: Iterable[str]) -> Equality | None:
 
 def plain_title(title: str) -> str:
     """Without what stands in brackets, or behind a dash for the version: "Time (feat. X)", "Time - 2011 Remaster"."""
+    if len(title) > MAX_NAME:
+        return tidy(title)
     text = title
     while (shorter := _BRACKETS.sub(" ", text)) != text:
         text = shorter

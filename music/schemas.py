@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from ingestion.fields import Identifier, PastTime, Record, StorableText, Tidy, WholeNumber
+from music.names import MAX_NAME
 
 _mbid = re.compile(r"[0-9A-Za-z-]*", re.ASCII)
 
@@ -19,7 +20,7 @@ def _check_mbid(value: str) -> str:
     return value
 
 
-Name = Annotated[str, Field(max_length=1000), StorableText, Tidy]
+Name = Annotated[str, Field(max_length=MAX_NAME), StorableText, Tidy]
 Id = Annotated[str, Field(max_length=64), StorableText, Tidy]
 Mbid = Annotated[str, Field(max_length=36), StorableText, AfterValidator(_check_mbid), Tidy]
 Address = Annotated[str, Field(max_length=200), StorableText, Tidy]

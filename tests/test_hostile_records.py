@@ -9,6 +9,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 
 from enrichment.models import HeldRecord
+from ingestion.streams import all_streams, get
+from ingestion.validation import key_of
 from tests.held import hold, valid, wait
 from tests.held_pages import ALL, DEAD, WAITING, confirm
 from tests.hostile import INVISIBLE, MARKUP, assert_harmless
@@ -115,3 +117,14 @@ def test_of_a_huge_payload_only_the_start_is_read(operator: Client, django_asser
     for query in queries.captured_queries:
         columns = re.sub(r"(LEFT|OCTET_LENGTH|SUBSTR|LENGTH)\([^)]*\)", "", query["sql"].split(" FROM ")[0])
         assert "payload" not in columns.replace("payload_version", "")
+
+
+@pytest.mark.parametrize("stream", [stream.name for stream in all_streams()])
+def test_the_id_of_a_record_with_endless_accents_is_computed_at_once(stream: str) -> None:
+    """To compose a run of a million takes hours: the time grows with its square."""
+    example = get(stream).example
+    accents = "a" + "\u0315\u0300" * 500_000
+    payload = {name: accents if isinstance(value, str) else value for name, value in example.items()}
+    kept = {name: example[name] for name in ("kind", "played_at") if name in example}
+    for others in ({}, dict.fromkeys(("letterboxd_uri", "track_id"))):
+        assert key_of(get(stream), {**payload, **kept, **others}) != accents
