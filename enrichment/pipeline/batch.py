@@ -24,7 +24,7 @@ from enrichment.held import revival
 from enrichment.latency import BOUNDS, COLUMNS
 from enrichment.models import HeldRecord, MinuteStat
 from enrichment.pipeline import outcomes, references, upsert
-from enrichment.pipeline.faults import Fault
+from enrichment.pipeline.faults import Fault, classify, code_of
 from enrichment.pipeline.item import Item, Rejection
 from enrichment.pipeline.retry import release_for_retry
 from ingestion.messages import MAX_MESSAGE
@@ -142,9 +142,7 @@ def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now
         context = _resolve(stream, _good(items), now)
         _enrich(stream, _good(items), context)
         stream.lock([item.row for item in _good(items)])
-        _store(stream, _good(items))
-        if rows := _stored_rows(stream, items):
-            stream.stored(rows, context)
+        _store_with_consequences(stream, _good(items), context)
         outcomes.record(stream, items)
         _count([delivery for delivery in deliveries if delivery.pk in locked], items)
         numbers = Counter(_stat_of(item) for item in items)
@@ -199,6 +197,29 @@ def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
             "position": position,
             "client": item.client,
         }
+
+
+def _store_with_consequences(stream: Stream, items: list[Item], context: Context) -> None:
+    """The items, and what their stream makes of those stored; in halves, down to the bad one, where the database takes
+    the rows and refuses what is made of them (P5).
+    """
+    try:
+        with transaction.atomic():
+            _store(stream, items)
+            if rows := _stored_rows(stream, items):
+                stream.stored(rows, context)
+    except Exception as error:
+        if classify(error) is not Fault.RECORD:
+            raise
+        for item in items:
+            item.outcome, item.rejection = "", None
+        if len(items) == 1:
+            message = strip_unstorable(f"What follows from it cannot be stored: {error}".split("\n")[0], MAX_MESSAGE)
+            items[0].rejection = Rejection(Stage.UPSERT, code_of(error), {"record": [message]})
+            return
+        middle = len(items) // 2
+        _store_with_consequences(stream, items[:middle], context)
+        _store_with_consequences(stream, items[middle:], context)
 
 
 def _store(stream: Stream, items: list[Item]) -> None:

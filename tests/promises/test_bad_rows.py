@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,10 +14,11 @@ from enrichment.models import HeldRecord
 from enrichment.pipeline import upsert as persist
 from ingestion import streams
 from ingestion.payloads import parse_json
-from ingestion.streams import Context, get
+from ingestion.streams import Context, StoredRow, get
 from ingestion.validation import validate
-from tests.promises.helpers import tutors
+from tests.promises.helpers import one_student_of_each, tutors
 from tests.records import assert_nothing_vanished, counts, send, stored
+from tutoring.models import Student, Tutor
 from tutoring.tests.factories import student, tutor
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -118,3 +119,25 @@ def test_invalid_records_are_kept_as_sent() -> None:
 def test_items_that_are_no_records_are_held_all_the_same(payload: Any) -> None:
     assert counts(send("tutors", payload, keep_invalid=True)) == {"held": 1}
     assert parse_json(HeldRecord.objects.get().payload.encode()) == payload
+
+
+@pytest.mark.parametrize("where", [0, 7, 9])
+def test_what_follows_from_a_bad_row_harms_no_other(monkeypatch: pytest.MonkeyPatch, where: int) -> None:
+    """The row itself could be stored; what its domain computes of it cannot."""
+
+    def compute(rows: Sequence[StoredRow], context: Context) -> None:
+        one_student_of_each(rows, context)
+        for row in rows:
+            if row.columns["name"] == "poison":
+                raise OverflowError("a number too large")
+
+    monkeypatch.setitem(streams._streams, "tutors", dataclasses.replace(get("tutors"), stored=compute))
+    records = tutors(10)
+    records[where]["name"] = "poison"
+    delivery = send("tutors", *records)
+    assert counts(delivery) == {"inserted": 9, "held": 1}
+    dead = HeldRecord.objects.get()
+    assert (dead.status, dead.stage, dead.position) == (Status.DEAD, Stage.UPSERT, where)
+    assert "What follows from it cannot be stored: a number too large" in str(dead.messages)
+    assert Student.objects.count() == Tutor.objects.count() == 9
+    assert_nothing_vanished()
