@@ -14,7 +14,7 @@ from ingestion import streams
 from ingestion.streams import Context, StoredRow
 from music import identity, questions
 from music.counting import duplicates, rollups
-from music.counting.rollups import FIRST_BELIEVED
+from music.counting.rollups import FIRST_BELIEVED, MAX_COUNTED_MS
 from music.models import Album, Artist, Listener, Match
 from music.schemas import ListenRecord
 from music.steps import Ask, Known, first_asks, state_of_given
@@ -23,6 +23,9 @@ from music.stored import PATIENCE
 SHORTEST_MS = 30_000
 """What was played for less is a skip."""
 CLOCK_NOT_SET = "played_at is before 2000: the clock of the player was not set; charts leave it out"
+TOO_LONG = "ms_played is more than a day; charts count a day"
+MAX_SOURCES = 20
+"""Of a listener, that are remembered: two are as good as many."""
 Row = Mapping[str, Any]
 
 
@@ -43,7 +46,8 @@ def enrich(listen: ListenRecord, context: Context) -> dict[str, Any]:
 
 
 def warn(listen: ListenRecord, context: Context) -> list[str]:
-    return [CLOCK_NOT_SET] if listen.played_at < FIRST_BELIEVED else []
+    found = [CLOCK_NOT_SET] if listen.played_at < FIRST_BELIEVED else []
+    return [*found, TOO_LONG] if (listen.ms_played or 0) > MAX_COUNTED_MS else found
 
 
 def lock(rows: Sequence[Row]) -> None:
@@ -80,13 +84,15 @@ def _mark_duplicates(new: Sequence[Row]) -> dict[str, str]:
     for row in new:
         sources.setdefault(row["user_id"], set()).add(duplicates.source_of(row["play_source"]))
     several: set[str] = set()
+    changed: list[Listener] = []
     for listener in Listener.objects.filter(pk__in=list(sources)):
         known = set(listener.sources)
-        if sources[listener.pk] - known:
-            listener.sources = sorted(known | sources[listener.pk])
-            listener.save(update_fields=["sources"])
+        if more := sorted(sources[listener.pk] - known)[: max(0, MAX_SOURCES - len(known))]:
+            listener.sources = sorted([*known, *more])
+            changed.append(listener)
         if len(listener.sources) > 1:
             several.add(listener.pk)
+    Listener.objects.bulk_update(changed, ["sources"], batch_size=rollups.AT_ONCE)
     if not several:
         return {}
     found = duplicates.find([row for row in new if row["user_id"] in several])

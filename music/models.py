@@ -125,7 +125,6 @@ class Area(models.Model):
         default_permissions = ("view",)
         indexes = [
             models.Index(fields=["country_code"], name="area_country"),
-            models.Index(fields=["name"], name="area_name"),
         ]
 
     def __str__(self) -> str:
@@ -183,7 +182,6 @@ class Artist(models.Model):
         default_permissions = ("view",)
         indexes = [
             models.Index(fields=["-plays", "artist_key"], name="artist_plays"),
-            models.Index(fields=["name"], name="artist_name"),
             models.Index(fields=["mbid"], name="artist_mbid", condition=Q(mbid__isnull=False)),
             models.Index(fields=["area_id"], name="artist_area", condition=Q(area_id__isnull=False)),
             models.Index(fields=["spotify_id"], name="artist_spotify"),
@@ -261,7 +259,6 @@ class Album(models.Model):
         indexes = [
             models.Index(fields=["-plays", "album_id"], name="album_plays"),
             models.Index(fields=["artist_key"], name="album_artist"),
-            models.Index(fields=["name"], name="album_name"),
         ]
 
     def __str__(self) -> str:

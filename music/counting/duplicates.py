@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db import models
+from django.db import connection, models
 
 from enrichment.pipeline import upsert
 from music.models import Listen
@@ -17,6 +18,10 @@ TO_THE_MINUTE = frozenset({"spotify-account"})
 UNKNOWN_LENGTH = timedelta(minutes=4)
 LONGEST = timedelta(hours=2)
 """Longer ones, such as of a track left on pause, are compared as if they were so long."""
+MAX_COMPARED = 100
+"""Plays of the same track, earlier and later, with which one is compared: nobody plays it more often in its time."""
+MAX_READ = 50_000
+"""Plays of one listener that are read for a batch, in a row without a pause."""
 _UNTIL: Any = models.DateTimeField()
 _UNTIL.set_attributes_from_name("until")
 Row = Mapping[str, Any]
@@ -43,11 +48,11 @@ def source_of(play_source: str | None) -> str:
 
 def find(new: Sequence[Row]) -> dict[str, str]:
     """Of plays just stored, whose listeners are locked: play → the earlier one that it is. Each is at most one of each
-    other source, so that a track played again is another play.
+    other source, so that a track played again is another play. It is compared with the nearest ones alone.
     """
     arrived = [_play_of(row) for row in sorted(new, key=lambda row: (row["delivery"], row["position"]))]
     by_track: dict[tuple[str, str], list[Play]] = {}
-    for stored in _stored_near(arrived):
+    for stored in sorted(_stored_near(arrived), key=_time):
         by_track.setdefault((stored.user_id, stored.track_key), []).append(stored)
     taken = {(stored.duplicate_of, stored.source) for track in by_track.values() for stored in track}
     found: dict[str, str] = {}
@@ -55,7 +60,7 @@ def find(new: Sequence[Row]) -> dict[str, str]:
         others = by_track.setdefault((play.user_id, play.track_key), [])
         same = [
             (overlap, other)
-            for other in others
+            for other in _nearest(play, others)
             if other.source != play.source
             and other.duplicate_of is None
             and (other.listen_id, play.source) not in taken
@@ -65,8 +70,18 @@ def find(new: Sequence[Row]) -> dict[str, str]:
             original = max(same, key=lambda pair: (pair[0], pair[1].listen_id))[1].listen_id
             found[play.listen_id] = original
             taken.add((original, play.source))
-        others.append(play._replace(duplicate_of=found.get(play.listen_id)))
+        insort(others, play._replace(duplicate_of=found.get(play.listen_id)), key=_time)
     return found
+
+
+def _nearest(play: Play, others: Sequence[Play]) -> Sequence[Play]:
+    """Of those in order of time."""
+    place = bisect_left(others, _time(play), key=_time)
+    return others[max(0, place - MAX_COMPARED) : place + MAX_COMPARED]
+
+
+def _time(play: Play) -> tuple[datetime, str]:
+    return play.played_at, play.listen_id
 
 
 def _play_of(row: Row) -> Play:
@@ -107,24 +122,45 @@ def _span(play: Play, length: timedelta) -> tuple[datetime, datetime]:
 
 
 def _stored_near(arrived: Sequence[Play]) -> list[Play]:
-    """The plays of the same tracks by the same listeners at about the same times, those that arrived left out."""
-    new = {play.listen_id for play in arrived}
-    fields = [*(Listen._meta.get_field(name) for name in ("user_id", "track_key", "played_at")), _UNTIL]
-    source, params = upsert.incoming(fields, [_near(play) for play in arrived])
+    """The plays of the same tracks by the same listeners at about the same times, those that arrived left out.
+
+    Each is read once, however many arrived of the same time, as from a player whose clock stood still.
+    """
+    user_id, track_key, played_at = (_field(name) for name in ("user_id", "track_key", "played_at"))
+    times, params = upsert.incoming([user_id, played_at, _UNTIL], _times_around(arrived))
+    tracks, keys = upsert.incoming([track_key], [{"track_key": key} for key in {play.track_key for play in arrived}])
     names = ("listen_id", "user_id", "track_key", "played_at", "ms_played", "duration_ms", "play_source")
     columns = ", ".join(f"listen.{name}" for name in (*names, "duplicate_of"))
+    plays = f"{Listen._meta.db_table} AS listen"
+    near = "listen.user_id = incoming.user_id AND listen.played_at BETWEEN incoming.played_at AND incoming.until"
+    if connection.vendor == "postgresql":
+        some = f"SELECT {columns} FROM {plays} WHERE {near} ORDER BY listen.played_at LIMIT {MAX_READ}"  # noqa: S608
+        plays, near = f"LATERAL ({some}) AS listen", "true"
     found = Listen.objects.raw(
-        f"SELECT DISTINCT {columns} FROM {source} JOIN {Listen._meta.db_table} AS listen "  # noqa: S608
-        f"ON listen.user_id = incoming.user_id AND listen.track_key = incoming.track_key "
-        f"AND listen.played_at BETWEEN incoming.played_at AND incoming.until",
-        params,
+        f"SELECT {columns} FROM {times} JOIN {plays} ON {near} "  # noqa: S608
+        f"WHERE listen.track_key IN (SELECT track_key FROM {tracks})",
+        [*params, *keys],
     )
+    new = {play.listen_id for play in arrived}
     stored = [listen for listen in found if listen.listen_id not in new]
     return [_play_of(vars(listen))._replace(duplicate_of=listen.duplicate_of) for listen in stored]
 
 
-def _near(play: Play) -> dict[str, Any]:
-    """Another source tells of the same play at most so much earlier or later, its length being about the same."""
-    apart = max(_length(play) or timedelta(0), 3 * UNKNOWN_LENGTH) + timedelta(minutes=2)
-    times = {"played_at": play.played_at - apart, "until": play.played_at + apart}
-    return {"user_id": play.user_id, "track_key": play.track_key, **times}
+def _field(name: str) -> Any:
+    return Listen._meta.get_field(name)
+
+
+def _times_around(plays: Iterable[Play]) -> list[dict[str, Any]]:
+    """Between which another source may tell of these, their lengths being about the same. Those of a listener do not
+    overlap.
+    """
+    found: list[dict[str, Any]] = []
+    for play in sorted(plays, key=lambda play: (play.user_id, play.played_at)):
+        apart = max(_length(play) or timedelta(0), 3 * UNKNOWN_LENGTH) + timedelta(minutes=2)
+        first, last = play.played_at - apart, play.played_at + apart
+        before = found[-1] if found and found[-1]["user_id"] == play.user_id else None
+        if before and first <= before["until"]:
+            before |= {"played_at": min(first, before["played_at"]), "until": max(last, before["until"])}
+        else:
+            found.append({"user_id": play.user_id, "played_at": first, "until": last})
+    return found

@@ -19,15 +19,17 @@ from music.models import AlbumMonth, ArtistMonth, HourMonth, Listener, Plays
 
 FIRST_BELIEVED = datetime(2000, 1, 1, tzinfo=UTC)
 """Earlier plays are of a clock that was not set, and are not counted."""
+MAX_COUNTED_MS = 86_400_000
+"""A day, in milliseconds. Without a limit the sums would not fit their columns."""
 Row = Mapping[str, Any]
 AT_ONCE = 500
 """Listeners in one statement."""
 
 
 def ms_of(play: Row) -> int:
-    """How long it was played; the length of the track where only that is known."""
+    """How long it was played, at most MAX_COUNTED_MS; the length of the track where only that is known."""
     ms = play["ms_played"] if play["ms_played"] is not None else play["duration_ms"]
-    return ms or 0
+    return min(ms or 0, MAX_COUNTED_MS)
 
 
 def add(plays: Iterable[Row], albums: Mapping[str, str], times: int = 1) -> None:

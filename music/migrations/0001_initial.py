@@ -95,7 +95,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['-plays', 'album_id'], name='album_plays'), models.Index(fields=['artist_key'], name='album_artist'), models.Index(fields=['name'], name='album_name')],
+                'indexes': [models.Index(fields=['-plays', 'album_id'], name='album_plays'), models.Index(fields=['artist_key'], name='album_artist')],
             },
         ),
         migrations.CreateModel(
@@ -137,7 +137,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['-plays', 'artist_key'], name='artist_plays'), models.Index(fields=['name'], name='artist_name'), models.Index(condition=models.Q(('mbid__isnull', False)), fields=['mbid'], name='artist_mbid'), models.Index(condition=models.Q(('area_id__isnull', False)), fields=['area_id'], name='artist_area'), models.Index(fields=['spotify_id'], name='artist_spotify'), models.Index(condition=models.Q(('spotify_id', None)), fields=['track_id'], name='artist_track'), models.Index(condition=models.Q(('country_code__isnull', False)), fields=['country_code'], name='artist_country'), models.Index(condition=models.Q(('match', 'found'), _negated=True), fields=['match'], name='artist_unmatched')],
+                'indexes': [models.Index(fields=['-plays', 'artist_key'], name='artist_plays'), models.Index(condition=models.Q(('mbid__isnull', False)), fields=['mbid'], name='artist_mbid'), models.Index(condition=models.Q(('area_id__isnull', False)), fields=['area_id'], name='artist_area'), models.Index(fields=['spotify_id'], name='artist_spotify'), models.Index(condition=models.Q(('spotify_id', None)), fields=['track_id'], name='artist_track'), models.Index(condition=models.Q(('country_code__isnull', False)), fields=['country_code'], name='artist_country'), models.Index(condition=models.Q(('match', 'found'), _negated=True), fields=['match'], name='artist_unmatched')],
             },
         ),
         migrations.CreateModel(
@@ -235,7 +235,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['country_code'], name='area_country'), models.Index(fields=['name'], name='area_name')],
+                'indexes': [models.Index(fields=['country_code'], name='area_country')],
             },
         ),
         migrations.CreateModel(

@@ -1,0 +1,83 @@
+"""What clients, files and services can do at worst: no endless work, nothing half kept, nobody else harmed."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db.models import Sum
+
+from ingestion.streams import get
+from ingestion.validation import key_of
+from music import identity, names
+from music.counting import duplicates
+from music.counting.rollups import MAX_COUNTED_MS
+from music.listens import MAX_SOURCES
+from music.models import Album, Artist, ArtistMonth, HourMonth, Listen, Listener
+from music.tests.service import play
+from tests.records import counts, send
+
+stores = pytest.mark.django_db(transaction=True)
+
+ACCENTS = "a" + "\u0315\u0300" * 500_000
+"""To compose it takes hours: the time grows with the square."""
+
+
+def test_what_is_too_long_for_a_name_is_not_normalized() -> None:
+    assert names.fold(ACCENTS) == names.tidy(ACCENTS) == names.plain_title(ACCENTS) == ACCENTS
+    assert names.plain_title("(" * 500_000 + ")" * 500_000)
+
+
+def test_what_is_too_long_for_a_name_is_not_remembered() -> None:
+    remembered = identity._folded.cache_info().currsize
+    for number in range(3):
+        text = f"{number}{'x' * names.MAX_NAME}"
+        assert key_of(get("listens"), play(1, track_id=None, track_name=text, artist=text))
+    assert identity._folded.cache_info().currsize == remembered
+
+
+@stores
+def test_names_of_a_thousand_rare_letters_are_stored() -> None:
+    """4,000 bytes that cannot be compressed are more than an index of PostgreSQL takes."""
+    letters = random.Random(1)
+    name = "".join(chr(letters.randrange(0x20000, 0x2A000)) for _ in range(names.MAX_NAME))
+    sent = send("listens", play(1, artist_id=None, album_id=None, artist=name, album=name, track_name=name))
+    assert counts(sent) == {"inserted": 1}
+    assert Artist.objects.get().name == Album.objects.get().name == name
+
+
+@stores
+def test_plays_of_a_thousand_years_do_not_overflow_the_sums() -> None:
+    send("listens", *(play(1, minute, ms_played=2**53 - 1) for minute in range(3)))
+    for table in (ArtistMonth, HourMonth):
+        assert table.objects.aggregate(ms=Sum("ms"))["ms"] == 3 * MAX_COUNTED_MS
+    assert Listen.objects.first().warnings == ["ms_played is more than a day; charts count a day"]  # type: ignore[union-attr]
+
+
+@stores
+def test_a_source_for_each_play_does_not_grow_the_listener_without_end() -> None:
+    send("listens", *(play(number, number, play_source=f"source {number}") for number in range(MAX_SOURCES + 5)))
+    send("listens", play(1, 50, play_source="another"))
+    assert len(Listener.objects.get().sources) == MAX_SOURCES
+
+
+def test_a_play_is_compared_with_those_next_to_it_alone() -> None:
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    plays = [
+        duplicates.Play(f"{number:04}", "ada", "a track", start + timedelta(seconds=number), 1, 1, "lastfm", None)
+        for number in range(1000)
+    ]
+    near = duplicates._nearest(plays[500]._replace(source="spotify", listen_id="x"), plays)
+    assert [near[0], near[-1]] == [plays[501 - duplicates.MAX_COMPARED], plays[500 + duplicates.MAX_COMPARED]]
+
+
+def test_times_of_a_listener_are_read_once() -> None:
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    plays = [
+        duplicates.Play(f"{number:04}", user, "a track", start + timedelta(hours=apart), None, None, "lastfm", None)
+        for number in range(50)
+        for user in ("ada", "ben")
+        for apart in (0, 5)
+    ]
+    assert len(duplicates._times_around(plays)) == 4
