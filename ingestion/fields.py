@@ -65,7 +65,7 @@ def check_storable(value: str) -> str:
     return value
 
 
-def _identifier(value: str) -> str:
+def identifier(value: str) -> str:
     if not value.isprintable() or value != value.strip() or "/" in value or value in (".", "..", "batch"):
         raise PydanticCustomError(
             "identifier",
@@ -85,7 +85,7 @@ def normalized(identifier: str) -> str:
     return unicodedata.normalize("NFC", identifier)
 
 
-def _stripped(value: Any) -> Any:
+def stripped(value: Any) -> Any:
     return value.strip() if type(value) is str else value
 
 
@@ -96,7 +96,7 @@ def tidy(value: Any) -> Any:
     return value.strip() if value.isprintable() else _INVISIBLE.sub("", value).strip()
 
 
-def _to_int(value: Any) -> Any:
+def whole_number(value: Any) -> Any:
     return int(value) if type(value) is float and value.is_integer() else value
 
 
@@ -160,11 +160,11 @@ def not_after(moment: datetime, limit: timedelta, info: ValidationInfo, message:
     return moment
 
 
-def _past(value: Any, info: ValidationInfo) -> datetime:
+def past_time(value: Any, info: ValidationInfo) -> datetime:
     return not_after(parse_time(value), CLOCK_TOLERANCE, info, "must not be more than 5 minutes in the future")
 
 
-def _day(value: Any) -> date:
+def parse_day(value: Any) -> date:
     try:
         if type(value) is not str or not _DAY.fullmatch(value):
             raise ValueError
@@ -186,19 +186,27 @@ def _email(value: str) -> str:
     return value
 
 
-def _false_for_null(value: bool | None) -> bool:
+def false_for_null(value: bool | None) -> bool:
     return value is True
+
+
+class DefaultForNull:
+    def __init__(self, default: str) -> None:
+        self.default = default
+
+    def __call__(self, value: str | None) -> str:
+        return self.default if value is None else value
 
 
 def default_for_null(default: str) -> AfterValidator:
     """Makes null `default`, as an absent field: Annotated[str | None, default_for_null("x")] = "x"."""
-    return AfterValidator(lambda value: default if value is None else value)
+    return AfterValidator(DefaultForNull(default))
 
 
 _time_schema = WithJsonSchema({"type": "string", "format": "date-time"})
 Tidy = BeforeValidator(tidy)
 """For names and other short texts. Put it last, as WholeNumber."""
-Stripped = BeforeValidator(_stripped)
+Stripped = BeforeValidator(stripped)
 """For long texts, in which invisible characters may have a meaning. Put it last."""
 StorableText = AfterValidator(check_storable)
 """A text that PostgreSQL can store: Annotated[str, Field(max_length=…), StorableText]."""
@@ -206,14 +214,14 @@ Text50 = Annotated[str, Field(max_length=50), StorableText, Tidy]
 Text100 = Annotated[str, Field(max_length=100), StorableText, Tidy]
 Text255 = Annotated[str, Field(max_length=255), StorableText, Tidy]
 Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_email)]
-Identifier = Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER), AfterValidator(_identifier)]
-WholeNumber = BeforeValidator(_to_int)
+Identifier = Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER), AfterValidator(identifier)]
+WholeNumber = BeforeValidator(whole_number)
 """60.0 is 60. Put it last, Annotated[int, Field(ge=…, le=…), WholeNumber], or the JSON schema lacks the bounds."""
-Flag = Annotated[bool | None, AfterValidator(_false_for_null)]
+Flag = Annotated[bool | None, AfterValidator(false_for_null)]
 """True or false; absent and null are false."""
 Time = Annotated[datetime, PlainValidator(parse_time), _time_schema]
 """An aware datetime with the offset it was sent with; naive times get TIME_ZONE, a date alone its midnight."""
-Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+Day = Annotated[date, PlainValidator(parse_day), WithJsonSchema({"type": "string", "format": "date"})]
 """A date without a time, of the years 1 to 2100."""
-PastTime = Annotated[datetime, PlainValidator(_past), _time_schema]
+PastTime = Annotated[datetime, PlainValidator(past_time), _time_schema]
 """A time of something past: at most 5 minutes ahead of now."""

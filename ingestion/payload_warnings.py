@@ -24,7 +24,7 @@ def payload_warnings(stream: Stream, item: Any, record: Any, *, is_of_file: bool
     Unknown members of a file's records are named once, for the file (RecordFile.ignored).
     """
     found = []
-    if not is_of_file and len(item) > len(record.model_fields_set):
+    if not is_of_file and not item.keys() <= field_names(stream):
         found = unknown_members(stream, item)
     for name in identifiers_of(stream):
         if item.get(name) != (value := getattr(record, name)) and value is not None:
@@ -60,6 +60,11 @@ def suggestion(stream: Stream, name: str) -> str:
 def form_of(name: str) -> str:
     """What names that differ in case, spaces, hyphens and underscores have in common."""
     return re.sub(r"[\W_]+", "", name).casefold()
+
+
+@cache
+def field_names(stream: Stream) -> frozenset[str]:
+    return frozenset(stream.schema.model_fields)
 
 
 @cache

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import msgspec
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
@@ -113,9 +114,17 @@ def _parse_lines(body: bytes) -> list[Any]:
 def parse_accepted(body: bytes, *, ndjson: bool) -> list[Any]:
     """The items of an accepted body, which is known to be readable."""
     if ndjson:
-        return [json.loads(_decode(line)) for _, line in _lines(body)]
-    parsed = json.loads(_decode(body))
+        return [_parse_accepted(line) for _, line in _lines(body)]
+    parsed = _parse_accepted(body)
     return parsed if isinstance(parsed, list) else [parsed]
+
+
+def _parse_accepted(text: bytes) -> Any:
+    """The quick parser refuses lone surrogates, a byte order mark, and much that is not accepted."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return json.loads(_decode(text))
 
 
 def ascii_json(value: Any) -> str:

@@ -8,6 +8,7 @@ from django.utils import timezone
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from ingestion.compiled import schema as compiled
 from ingestion.fields import MAX_IDENTIFIER, normalized
 from ingestion.messages import MAX_MESSAGE, message_of
 from ingestion.payload_warnings import payload_warnings
@@ -41,7 +42,7 @@ class ValidationReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedItem:
-    record: BaseModel | None = None
+    record: Any = None
     """None for an item that is invalid."""
     errors: dict[str, list[str]] = field(default_factory=dict)
     """field: [messages]"""
@@ -57,11 +58,13 @@ def check(
     errors: list[dict[str, Any]] = []
     warnings: list[dict[str, Any]] = []
     for index, item in enumerate(items):
-        checked = check_item(stream, item, context, is_of_file=is_of_file)
-        if checked.errors:
-            errors.append({"index": index, "id": key_of(stream, item), "errors": checked.errors})
-        elif checked.warnings:
-            warnings.append({"index": index, "id": key_of(stream, item), "warnings": checked.warnings})
+        try:
+            record = validate(stream, item, now)
+        except ValidationError as error:
+            errors.append({"index": index, "id": key_of(stream, item), "errors": field_errors(error)})
+            continue
+        if found := warnings_of(stream, item, record, context, is_of_file=is_of_file):
+            warnings.append({"index": index, "id": key_of(stream, item), "warnings": found})
     refused = [] if keep_invalid else [error["index"] for error in errors]
     if len(refused) == len(items):
         raise NoValidRecords(errors)
@@ -73,14 +76,24 @@ def check_item(stream: Stream, item: Any, context: Context, *, is_of_file: bool 
         record = validate(stream, item, context.now)
     except ValidationError as error:
         return CheckedItem(errors=field_errors(error))
-    of_payload = payload_warnings(stream, item, record, is_of_file=is_of_file)
-    return CheckedItem(record=record, warnings=[*of_payload, *stream.warn(record, context)])
+    return CheckedItem(record=record, warnings=warnings_of(stream, item, record, context, is_of_file=is_of_file))
 
 
-def validate(stream: Stream, item: Any, now: datetime) -> BaseModel:
-    """The record that `item`, typed as in JSON, stands for. Raises pydantic.ValidationError."""
+def warnings_of(stream: Stream, item: Any, record: Any, context: Context, *, is_of_file: bool = False) -> list[str]:
+    return [*payload_warnings(stream, item, record, is_of_file=is_of_file), *stream.warn(record, context)]
+
+
+def validate(stream: Stream, item: Any, now: datetime) -> Any:
+    """The record that `item`, typed as in JSON, stands for: an object with the fields of the schema, of which it is no
+    instance if the compiled schema takes it. Raises pydantic.ValidationError.
+    """
     if type(item) is dict and UNREADABLE_MEMBER in item:
         raise _unreadable(stream, strip_unstorable(str(item[UNREADABLE_MEMBER]), MAX_MESSAGE))
+    record = compiled.read(stream.schema, item, now)
+    return validate_by_schema(stream, item, now) if record is None else record
+
+
+def validate_by_schema(stream: Stream, item: Any, now: datetime) -> BaseModel:
     return stream.schema.__pydantic_validator__.validate_python(item, strict=True, context={"now": now})  # type: ignore[no-any-return]
 
 

@@ -219,11 +219,11 @@ def example_of_row(readable: Readable) -> dict[str, Any]:
 
 
 def _example_of_stored(stream: Stream) -> dict[str, Any]:
-    records = {each.name: dict(validate(each, dict(each.example), EXAMPLE_TIME)) for each in all_streams()}
+    records = {each.name: vars(validate(each, dict(each.example), EXAMPLE_TIME)) for each in all_streams()}
     rows = {(each.name, key_of(each, each.example)): records[each.name] for each in all_streams()}
     record = validate(stream, dict(stream.example), EXAMPLE_TIME)
     derived = stream.enrich(record, Context(now=EXAMPLE_TIME, rows=rows))
-    columns = {**dict(record), **derived, stream.key: key_of(stream, stream.example)}
+    columns = {**vars(record), **derived, stream.key: key_of(stream, stream.example)}
     columns |= {"delivery": 7, "stored_at": EXAMPLE_TIME}
     row: Any = stream.model(**{name: as_read_back(value) for name, value in columns.items()})
     return {

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
-
 from enrichment.models import HeldRecord
 from ingestion import streams
 from ingestion.messages import Message, general_message
@@ -28,7 +26,7 @@ class Item:
     is_of_file: bool
     """Whether it came in an upload."""
     held: HeldRecord | None = None
-    record: BaseModel | None = None
+    record: Any = None
     row: dict[str, Any] = field(default_factory=dict)
     outcome: str = ""
     """inserted, updated, stale, held or skipped."""

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from ingestion.streams import get
 from ingestion.validation import key_of, validate
 from music.identity import key_of_record, listen_id
-from music.schemas import ListenRecord
 
 AT = datetime(2026, 1, 4, 2, 55, 58, 123000, tzinfo=UTC)
 
@@ -50,7 +49,6 @@ def test_what_is_one_play() -> None:
 def test_a_record_has_the_key_of_its_payload(members: dict[str, Any]) -> None:
     payload = {"user_id": "ada", "played_at": "2025-01-04T02:55:58Z", **members}
     record = validate(get("listens"), payload, datetime.now(UTC))
-    assert isinstance(record, ListenRecord)
     assert key_of_record(record) == key_of(get("listens"), payload) != ""
 
 
