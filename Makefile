@@ -8,7 +8,7 @@ INSTALL := $(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check 
 COMPILE := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url
 
-.PHONY: help run test lint types style check bench faults schemathesis screenshots lock format chromium
+.PHONY: help run test lint types style check bench faults fuzz schemathesis screenshots lock format chromium
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -42,6 +42,9 @@ bench: $(DEVELOPMENT) ## records per second end to end, beside bare COPY (see be
 
 faults: $(DEVELOPMENT) ## ten runs of a whole system under faults, compared by a ledger (see docs/reliability.md)
 	$(PYTHON) -m faults
+
+fuzz: $(DEVELOPMENT) ## 100,000 mangled requests, files and forms, others each time; twenty minutes
+	$(PYTHON) -m fuzz
 
 schemathesis: $(DEVELOPMENT) ## thousands of requests made from the API's description, other ones each time
 	EXAMPLES=50 $(PYTHON) -m pytest -n 2 -q tests/test_schemathesis.py

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from enrichment import lookups
-from enrichment.lookups.models import Lookup
+from enrichment.lookups.models import MAX_KEY, Lookup
 from movies import tmdb
 from movies.answers import in_parts
 from movies.identity import digest, folded, link_key
@@ -22,7 +22,7 @@ class Asked(NamedTuple):
 
 
 def question_of(row: LibraryFilm, entries: Sequence[Entry]) -> tuple[str, dict[str, Any]]:
-    """(key, question): the key is the film's link; else its title and year."""
+    """(key, question): the key is the film's link; else its number, or its title and year."""
     numbers = {name: value for name in ("tmdb_id", "imdb_id") if (value := _first(entries, name))}
     added = [entry.added_on for entry in entries if entry.added_on]
     question = {
@@ -35,11 +35,20 @@ def question_of(row: LibraryFilm, entries: Sequence[Entry]) -> tuple[str, dict[s
         "letterboxd_uri": row.letterboxd_uri,
         **numbers,
     }
+    return _bounded(_key_of(row, numbers)), question
+
+
+def _key_of(row: LibraryFilm, numbers: Mapping[str, Any]) -> str:
     if row.letterboxd_uri:
-        return link_key(row.letterboxd_uri), question
+        return link_key(row.letterboxd_uri)
     if numbers:
-        return " ".join(f"{name}:{value}" for name, value in numbers.items()), question
-    return f"{folded(row.title)} {row.year or ''}".strip(), question
+        return " ".join(f"{name}:{value}" for name, value in numbers.items())
+    return f"{folded(row.title)} {row.year or ''}".strip()
+
+
+def _bounded(key: str) -> str:
+    """Without case a text may be three times as long."""
+    return key if len(key) <= MAX_KEY else f"{key[:400]} {digest(key)}"
 
 
 def _first(entries: Sequence[Entry], name: str) -> Any:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from ingestion.fields import (
@@ -19,10 +19,19 @@ from ingestion.fields import (
     Tidy,
     WholeNumber,
 )
+from movies.identity import link_key
 
 MAX_REVIEW = 100_000
 """Characters."""
-Link = Annotated[str, Field(max_length=500), StorableText, Tidy]
+
+
+def _check_link(value: str) -> str:
+    if value and not link_key(value):
+        raise PydanticCustomError("link", "must be a link such as https://boxd.it/2a1m")
+    return value
+
+
+Link = Annotated[str, Field(max_length=500), StorableText, AfterValidator(_check_link), Tidy]
 KindName = Literal["watched", "ratings", "diary", "reviews", "likes", "watchlist", "import"]
 
 

@@ -24,9 +24,7 @@ Rows = list[tuple[Any, ...]]
 @contextmanager
 def cleaning() -> Iterator[None]:
     """Meanwhile tests that commit leave the database as it is now."""
-    tables = sorted(connection.introspection.django_table_names(only_existing=True, include_views=False))
-    with connection.cursor() as cursor:
-        installed = {table: _rows(cursor, table) for table in _filled(cursor, tables)}
+    tables, installed = present()
 
     def clean(test: TransactionTestCase) -> None:
         restore(tables, installed)
@@ -34,6 +32,13 @@ def cleaning() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", clean)
         yield
+
+
+def present() -> tuple[list[str], dict[str, Rows]]:
+    """All tables, and the rows of those that have any."""
+    tables = sorted(connection.introspection.django_table_names(only_existing=True, include_views=False))
+    with connection.cursor() as cursor:
+        return tables, {table: _rows(cursor, table) for table in _filled(cursor, tables)}
 
 
 def restore(tables: Sequence[str], installed: dict[str, Rows]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ingestion.streams import all_streams
 from tests.servers import ROOT
 
-NO_PRODUCT = {"tests", "bench", "faults"}
+NO_PRODUCT = {"tests", "bench", "faults", "fuzz"}
 NOT_LISTED = {"tests", "migrations"}
 MAX_FILES = 18
 OF_THE_API = ("rest_framework.views", "rest_framework.response", "rest_framework.request")

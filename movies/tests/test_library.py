@@ -217,3 +217,25 @@ def test_long_reviews_and_days_of_any_century_survive() -> None:
     assert films()["Tenet (2020)"].first_watched_on == date(1965, 7, 1)
     work_off()
     finish()
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"title": "ﬃ" * 255},  # casefold() makes three characters of each
+        {"title": "ß" * 255, "year": None},
+        {"letterboxd_uri": "İ" * 500},
+        {"letterboxd_uri": "İ" * 500, "title": ""},
+    ],
+)
+def test_names_at_their_limit_are_asked_about(named: dict[str, Any]) -> None:
+    post("entries", entry(**named), entry(**{**named, "library": "bert", "year": 2000}))
+    rows = LibraryFilm.objects.select_related("lookup")
+    assert len({row.lookup.key for row in rows if row.lookup}) == 2
+
+
+@pytest.mark.parametrize("link", ["/", "https://www./", "//"])
+def test_a_link_to_nothing_is_invalid(link: str) -> None:
+    delivery = post("entries", entry(letterboxd_uri=link), keep_invalid=True)
+    assert delivery.held == 1
+    assert list(HeldRecord.objects.get().messages) == ["letterboxd_uri"]
