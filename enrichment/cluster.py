@@ -11,6 +11,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 from django.db import Error, connections
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -29,6 +30,8 @@ IDLE = -1
 PRUNE_TASK = "enrichment.tasks.prune"
 TASKS = (DRAIN_TASK, PRUNE_TASK)
 """All that a worker runs, whatever a schedule or a row of the queue names."""
+CHANNEL = "tutormax_tasks"
+"""On which PostgreSQL notifies those who wait for tasks."""
 LIFETIME = timedelta(seconds=15)
 """After it a cluster that says nothing more of itself is gone."""
 
@@ -67,30 +70,64 @@ class Broker(ORM):  # type: ignore[misc]
     server whose clock is ahead would wait so long, and one of a worker's would run twice.
 
     On SQLite all processes share one machine, and so one clock.
+
+    Who waits for a task is notified of it: PostgreSQL need not be asked again and again, and a record is processed at
+    once.
     """
+
+    listening: Any = None
+    """The connection on which this process is notified."""
 
     def now(self) -> Any:
         return Now() if connections[Conf.ORM].vendor == "postgresql" else timezone.now()
 
     def enqueue(self, task: str) -> int:
         rows = self.get_connection()
-        return int(rows.create(key=self.list_key or Conf.CLUSTER_NAME, payload=task, lock=self.now()).pk)
+        pk = int(rows.create(key=self.list_key or Conf.CLUSTER_NAME, payload=task, lock=self.now()).pk)
+        if connections[Conf.ORM].vendor == "postgresql":
+            with connections[Conf.ORM].cursor() as cursor:
+                cursor.execute(f"NOTIFY {CHANNEL}")
+        return pk
 
     def dequeue(self) -> list[tuple[int, str]] | None:
         """Tasks, locked for RETRY seconds. With the database away none, instead of an error after which the pusher
         would sleep for ten seconds and end.
         """
         try:
-            due = self.get_connection().filter(key=self.list_key, lock__lt=self.now()).order_by("pk")[: Conf.BULK]
+            rows = self.get_connection()
+            self.listen()
+            due = rows.filter(key=self.list_key, lock__lt=self.now()).order_by("pk")[: Conf.BULK]
             tasks = [(task.pk, task.payload) for task in due if self.lock(task) and self.may_run(task)]
         except Error:
             logger.warning("The queue cannot be read; it is tried again.", exc_info=True)
             connections[Conf.ORM].close()
             tasks = []
-        if tasks:
-            return tasks
-        time.sleep(Conf.POLL)
-        return None
+        if not tasks:
+            self.wait()
+        return tasks or None
+
+    def listen(self) -> None:
+        """To be called before the queue is read, so that no task is queued unheard in between."""
+        connection = connections[Conf.ORM]
+        if connection.vendor != "postgresql":
+            return
+        connection.ensure_connection()
+        if connection.connection is not self.listening:
+            with connection.cursor() as cursor:
+                cursor.execute(f"LISTEN {CHANNEL}")
+            self.listening = connection.connection
+
+    def wait(self) -> None:
+        """For a task, at most POLL seconds: a notification may be lost, as behind a pooler that shares connections."""
+        raw = connections[Conf.ORM].connection
+        if self.listening is None or raw is not self.listening:
+            time.sleep(Conf.POLL)
+            return
+        try:
+            for _ in raw.notifies(timeout=Conf.POLL, stop_after=1):
+                pass
+        except psycopg.Error:
+            connections[Conf.ORM].close()
 
     def lock(self, task: Any) -> bool:
         """Whether no other cluster was faster."""
@@ -118,8 +155,11 @@ class Broker(ORM):  # type: ignore[misc]
     # What clusters say of themselves: in a table of ours, not in the cache, which would unpickle whatever is in it.
 
     def set_stat(self, key: str, value: str, timeout: int) -> None:
+        """Twice a second, and by one process alone: so in one statement."""
         changes = {"status": value, "expires_at": self.now() + LIFETIME}
-        ClusterStatus.objects.using(Conf.ORM).update_or_create(key=key, defaults=changes)
+        rows = ClusterStatus.objects.using(Conf.ORM)
+        if not rows.filter(key=key).update(**changes):
+            rows.create(key=key, **changes)
 
     def get_stat(self, key: str) -> str | None:
         return next(iter(self.statuses().filter(key=key)), None)

@@ -12,7 +12,8 @@ from enrichment.held import bulk_actions
 from enrichment.models import BulkAction
 from enrichment.pipeline.batch import process_batch
 from ingestion import doorbell
-from ingestion.streams import all_streams
+from ingestion.models import Delivery
+from ingestion.streams import Stream, all_streams
 
 DRAIN_SECONDS = 2.0
 
@@ -27,7 +28,7 @@ def drain(seconds: float = DRAIN_SECONDS) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         acted = _attempt("a bulk action", lambda: bulk_actions.run_next_step(BulkAction.objects.all()))
-        batches = [process_batch(stream) for stream in all_streams()]  # streams take turns
+        batches = [process_batch(stream) for stream in _pending_streams()]  # streams take turns
         completed = _attempt("the completion of an upload", completion.run_next_step)
         checked = _attempt("a preview", previews.run_next_step)
         is_busy = acted or completed or checked or any(batches)
@@ -35,6 +36,12 @@ def drain(seconds: float = DRAIN_SECONDS) -> None:
         if not is_busy and not pruned:
             return
     doorbell.ring()
+
+
+def _pending_streams() -> list[Stream]:
+    """To claim of one that has nothing takes longer than to process a record."""
+    pending = Delivery.objects.pending_among(stream.name for stream in all_streams())
+    return [stream for stream in all_streams() if stream.name in pending]
 
 
 def _attempt(what: str, run_next_step: Callable[[], bool]) -> bool:

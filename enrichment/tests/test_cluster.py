@@ -6,6 +6,7 @@ import base64
 import logging
 import os
 import pickle
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule, Success, Task
 from django_q.scheduler import scheduler
 from django_q.signing import SignedPackage
@@ -58,6 +60,30 @@ def test_our_own_tasks_are_run(broker: Broker) -> None:
         async_task(task, broker=broker)
         [(_, payload)] = broker.dequeue() or []
         assert SignedPackage.loads(payload)["func"] == task
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_who_waits_for_a_task_is_notified(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conf, "POLL", 600)
+    waits, found = threading.Event(), []
+
+    class Waiting(Broker):
+        def wait(self) -> None:
+            waits.set()
+            super().wait()
+
+    def work() -> None:
+        waiting = Waiting()
+        found.extend([waiting.dequeue(), waiting.dequeue()])
+        connection.close()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert waits.wait(30)
+    async_task(TASKS[0], broker=broker)
+    thread.join(30)
+    assert [len(tasks or ()) for tasks in found] == [0, 1]
 
 
 def test_a_row_of_the_queue_that_is_not_signed_is_deleted(broker: Broker, poison: Poison) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.db import OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import OrmQ
 
@@ -38,6 +39,18 @@ def test_it_rings_again_after_an_answer(silent_bell: None) -> None:
     doorbell.acknowledge()
     deliver("tutors", tutor())
     assert rings() == 2
+
+
+def test_streams_that_have_nothing_cost_a_worker_no_statement_each(silent_bell: None) -> None:
+    deliver("tutors", tutor())
+    assert Delivery.objects.pending_among(["students", "tutors", "nothing"]) == {"tutors"}
+    assert Delivery.objects.pending_among([]) == set()
+    tasks.drain(60)
+    assert Delivery.objects.pending_among(["students", "tutors"]) == set()
+    with CaptureQueriesContext(connection) as queries:
+        tasks.drain(60)
+    claims = [query for query in queries if "ingestion_delivery" in query["sql"] and "streams" not in query["sql"]]
+    assert not claims
 
 
 def test_a_flushed_broker_is_made_up_for_by_the_sweep(silent_bell: None) -> None:
