@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION
 from django.core.exceptions import PermissionDenied
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -16,17 +18,40 @@ from django.utils.safestring import SafeString
 from django_q.models import Schedule
 
 from console.base import ReadOnlyAdmin
+from console.control.base import control_history
 from console.history import log
 from console.templatetags.formatting import age, badge, clock, moment
 from enrichment import retention, stats
-from enrichment.models import Pruning
+from enrichment.models import Pruning, RetentionRule
 from enrichment.table_sizes import table_sizes, total_bytes
-from ingestion import doorbell
+from ingestion import doorbell, streams
 from ingestion.text import thousands
 
 PREVIEW_SECONDS = 0.15
 """Seconds that the page may spend on counting what would be deleted."""
 SCHEDULED = "enrichment.tasks.prune"
+MAX_DAYS = 32_767
+LABELS = {
+    "delivery_days": "deliveries, closed failed records",
+    "dead_letter_days": "open dead letters",
+    "stored_days": "stored records",
+}
+"""Of a rule's columns: what it is that is kept for so many days."""
+
+
+class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Of one stream; what is left empty is as usual."""
+
+    class Meta:
+        model = RetentionRule
+        fields = ("delivery_days", "dead_letter_days", "stored_days")
+        widgets: ClassVar = {name: forms.NumberInput(attrs={"min": 1, "max": MAX_DAYS}) for name in fields}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            field.widget.attrs["aria-label"] = f"{self.instance.stream}: {LABELS[name]}"
+            field.validators += [MinValueValidator(1), MaxValueValidator(MAX_DAYS)]
 
 
 class RetentionAdmin(ReadOnlyAdmin):
@@ -36,7 +61,8 @@ class RetentionAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         now = path("now/", self.admin_site.admin_view(self.now_view), name="retention_now")
-        return [now, *super().get_urls()]
+        rules = path("rules/", self.admin_site.admin_view(self.rules_view), name="retention_rules")
+        return [now, rules, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not self.has_view_permission(request):
@@ -48,6 +74,8 @@ class RetentionAdmin(ReadOnlyAdmin):
             "schedule": Schedule.objects.filter(func=SCHEDULED).exclude(repeats=0).order_by("next_run").first(),
             "is_running": retention.unfinished().exists(),
             "cluster_alive": stats.cluster_alive,  # called only while a run is in progress
+            "rules": rules(),
+            "labels": LABELS.values(),
             "tables": table_sizes(),
             "total_bytes": total_bytes(),
             "may_prune": may_prune(request),
@@ -76,8 +104,33 @@ class RetentionAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, "admin/enrichment/retention_now.html", context)
 
+    def rules_view(self, request: HttpRequest) -> HttpResponse:
+        """How long what belongs to each stream is kept."""
+        if not may_prune(request):
+            raise PermissionDenied
+        posted = request.POST if request.method == "POST" else None
+        forms_ = [RuleForm(posted, instance=rule, prefix=rule.stream) for rule in rules()]
+        if request.method == "POST" and {form.is_valid() for form in forms_} == {True}:
+            for form in forms_:
+                if form.has_changed():
+                    log(request, form.save(), f"Kept for days: {_days_of(form.instance)}.")
+            self.message_user(request, "Saved. This is what the next run deletes.", messages.SUCCESS)
+            return HttpResponseRedirect(reverse("admin:retention_now"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Retention by stream",
+            "opts": self.opts,
+            "forms": forms_,
+            "labels": LABELS.values(),
+            "retention": settings.RETENTION,
+            "history": control_history(RetentionRule),
+        }
+        return TemplateResponse(request, "admin/enrichment/retention_rules.html", context)
+
     def start_run(self, request: HttpRequest) -> HttpResponse:
-        run = retention.create_run(by=f"user:{request.user.get_username()}")
+        by = f"user:{request.user.get_username()}"
+        run = retention.create_run(by=by)
+        retention.discard_old_dead_letters(by=by)
         log(
             request,
             run,
@@ -127,6 +180,16 @@ class RetentionAdmin(ReadOnlyAdmin):
         if run.finished_at:
             return moment(run.finished_at)
         return format_html("not yet; last step {} ago", age(run.changed_at))
+
+
+def rules() -> list[RetentionRule]:
+    """Of every stream, in order of reference; one without days where there is none."""
+    found = RetentionRule.objects.in_bulk()
+    return [found.get(name) or RetentionRule(stream=name) for name in streams.names()]
+
+
+def _days_of(rule: RetentionRule) -> str:
+    return ", ".join(f"{label} {getattr(rule, name) or 'as usual'}" for name, label in LABELS.items())
 
 
 def may_prune(request: HttpRequest) -> bool:

@@ -98,6 +98,7 @@ SELECTABLE_BY = {
     "missing_stream": "missing_stream",
     "missing_key": "missing_key",
     "held_after": "held_at__gte",
+    "held_before": "held_at__lt",
 }
 """What the filter of a bulk action may name → the lookup."""
 
@@ -307,6 +308,29 @@ class Pruning(models.Model):
 
     def __str__(self) -> str:
         return f"retention run {self.pk}"
+
+
+class RetentionRule(models.Model):
+    """How long what belongs to a stream is kept, where that differs from the usual."""
+
+    stream = models.CharField(max_length=64, primary_key=True)
+    delivery_days = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Processed deliveries and closed failed records; empty: RETENTION."
+    )
+    dead_letter_days = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Dead letters are discarded after so long; empty: never."
+    )
+    stored_days = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        help_text="Stored records whose version is older are deleted, unless others refer to them; empty: never.",
+    )
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.stream
 
 
 class MinuteStat(Minutes):

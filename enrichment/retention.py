@@ -1,7 +1,8 @@
 """Retention: what was completed longer ago than RETENTION is deleted, in small steps, by whichever process comes next.
 
-A delivery is deleted together with its held records, once all of them are closed. Stored records, open held records and
-their deliveries, totals (MinuteStat), bulk actions and the history are kept forever.
+A delivery is deleted together with its held records, once all of them are closed. Totals (MinuteStat), bulk actions and
+the history are kept forever; so are stored records and dead letters, unless a RetentionRule of their stream says when
+they go: stored records are then deleted, dead letters discarded, to be deleted as any other closed record.
 A run (Pruning) walks through each table in order of its primary key and stops where the rows are too young. Its cost is
 that of the rows to delete, and of the old rows that have to stay.
 """
@@ -26,8 +27,12 @@ from django.utils import timezone
 from django_q.models import Task
 
 from enrichment import steps
-from enrichment.models import BulkAction, Failure, HeldRecord, Pruning
+from enrichment.held import bulk_actions
+from enrichment.models import BulkAction, Failure, HeldRecord, Pruning, RetentionRule
+from enrichment.rows import deletion
+from ingestion import streams
 from ingestion.models import Delivery, Throttle, Upload
+from ingestion.streams import Stream
 from ingestion.text import duration
 
 STEP = 1000
@@ -38,7 +43,7 @@ MAX_REST = 0.1
 """The longest pause, in seconds, after a step that deleted something, so that others get at the database."""
 MIN_LOCKOUT = timedelta(days=1)
 """Failed logins, which lock an account, are kept for at least this long."""
-HELD, FAILURES = "failed records", "failures"
+DISCARDED, HELD, FAILURES = "dead letters (discarded, deleted later)", "failed records", "failures"
 Status = HeldRecord.Status
 BulkActionDelivery = BulkAction.deliveries.through
 Keys = Sequence[Any]
@@ -58,8 +63,10 @@ class Table:
     """Which of these are deleted; `before` is the cutoff."""
     deletable_after: Callable[[Keys, datetime], Keys] | None = None
     """Which of these will be deleted once the tables before this one in TABLES have been walked through."""
-    delete: Callable[[Any], Mapping[str, int]] | None = None
-    """Deletes one of these with what belongs to it; kind of row → how many. None: the row alone."""
+    delete: Callable[[Keys], Mapping[str, int]] | None = None
+    """Deletes these with what belongs to them; kind of row → how many. None: the rows alone."""
+    by_rule: bool = False
+    """The deliveries' rules of streams count, beside the cutoff."""
 
 
 def deletable_deliveries(keys: Keys, before: datetime) -> Keys:
@@ -67,9 +74,9 @@ def deletable_deliveries(keys: Keys, before: datetime) -> Keys:
 
     A delivery and all its held records are deleted in one transaction: as long as it exists, its sum is right (P3).
     """
-    processed = Delivery.objects.filter(pk__in=keys, processed_at__lt=before).order_by("pk")
+    processed = Delivery.objects.filter(_is_older("processed_at", before), pk__in=keys).order_by("pk")
     uploads = dict(processed.values_list("pk", "upload"))
-    closed = Q(status__in=(Status.RESOLVED, Status.DISCARDED), changed_at__lt=before)
+    closed = Q(status__in=(Status.RESOLVED, Status.DISCARDED)) & _is_older("changed_at", before)
     held = HeldRecord.objects.filter(~closed, delivery__in=uploads)
     in_bulk_actions = BulkActionDelivery.objects.filter(delivery__in=uploads, bulkaction__finished_at=None)
     staying = {*held.values_list("delivery", flat=True), *in_bulk_actions.values_list("delivery", flat=True)}
@@ -79,13 +86,49 @@ def deletable_deliveries(keys: Keys, before: datetime) -> Keys:
 
 def deletable_uploads(keys: Keys, before: datetime, *, after_deliveries: bool = False) -> Keys:
     """Finished, with all their deliveries deleted. The parts of a set are deleted with it."""
-    finished = _matching(Upload.objects.filter(finished_at__lt=before, part_of=None), keys)
+    finished = _matching(Upload.objects.filter(_is_older("finished_at", before), part_of=None), keys)
     left = Delivery.objects.filter(Q(upload__in=finished) | Q(upload__part_of__in=finished))
     if after_deliveries:
         left = left.exclude(pk__in=deletable_deliveries(list(left.values_list("pk", flat=True)), before))
     whole = Coalesce("upload__part_of", "upload")
     staying = set(left.order_by().values_list(whole, flat=True).distinct())
     return [pk for pk in finished if pk not in staying]
+
+
+def cutoffs(days: str) -> dict[str, datetime]:
+    """Stream → the time before which its rows go, by this column of its rule; only of streams that have one."""
+    rules = RetentionRule.objects.filter(stream__in=streams.names()).exclude(**{days: None})
+    now = timezone.now()
+    return {stream: now - timedelta(days=number) for stream, number in rules.values_list("stream", days)}
+
+
+def _is_older(field: str, before: datetime) -> Q:
+    """By the rule for deliveries of the row's stream, else than the cutoff."""
+    by_stream = cutoffs("delivery_days")
+    found = Q(**{f"{field}__lt": before}) & ~Q(stream__in=by_stream)
+    for stream, at in by_stream.items():
+        found |= Q(**{f"{field}__lt": at}, stream=stream)
+    return found
+
+
+def stored_table(stream: Stream) -> Table:
+    """Its stored records, for which a rule says when they go."""
+    stored: QuerySet[Any] = stream.model._default_manager.all()
+
+    def deletable(keys: Keys, before: datetime, *, after_others: bool = False) -> Keys:
+        outdated = deletion.outdated(stream, cutoffs("stored_days"), after_others=after_others)
+        return _matching(stored.filter(outdated), keys)
+
+    return Table(
+        rows=lambda before: stored,
+        deletable=deletable,
+        deletable_after=partial(deletable, after_others=True),
+        delete=lambda keys: {stored_name(stream): len(deletion.delete_rows(stream, keys))},
+    )
+
+
+def stored_name(stream: Stream) -> str:
+    return f"stored {stream.name}"
 
 
 def _matching(rows: QuerySet[Any], keys: Keys) -> list[Any]:
@@ -98,12 +141,14 @@ TABLES: dict[str, Table] = {
         created_field="received_at",
         weight=1 + F("held") * 2 + F("size") / BYTES_PER_ROW,  # a held record has a failure, or some
         deletable=deletable_deliveries,
+        by_rule=True,
     ),
     "uploads": Table(
         rows=lambda before: Upload.objects.all(),
         created_field="created_at",
         deletable=deletable_uploads,
         deletable_after=partial(deletable_uploads, after_deliveries=True),
+        by_rule=True,
     ),
     "throttled keys": Table(rows=lambda before: Throttle.objects.filter(due__lt=before.timestamp())),
     "finished tasks": Table(rows=lambda before: Task.objects.filter(stopped__lt=before)),
@@ -122,6 +167,19 @@ def register(name: str, table: Table) -> None:
     TABLES[name] = table
 
 
+def all_tables() -> dict[str, Table]:
+    """In the order in which they are walked through: stored records, of streams with a rule for them, before those that
+    they refer to.
+    """
+    have_rules = cutoffs("stored_days")
+    stored = {stored_name(each): stored_table(each) for each in _referring_first() if each.name in have_rules}
+    return {**TABLES, **stored}
+
+
+def _referring_first() -> list[Stream]:
+    return streams.all_streams()[::-1]
+
+
 # A run, step by step.
 
 
@@ -133,6 +191,22 @@ def create_run(*, by: str) -> Pruning:
 def cutoff() -> datetime:
     """What was completed before this time is deleted. Not to be called with RETENTION=0."""
     return timezone.now() - timedelta(seconds=settings.RETENTION)
+
+
+def discard_old_dead_letters(*, by: str) -> list[BulkAction]:
+    """Begins the bulk actions that the rules of streams ask for; the workers do them."""
+    return [
+        bulk_actions.create(BulkAction.Kind.DISCARD, criteria, by=by, reason="Kept as long as the retention says.")
+        for criteria in _criteria_of_old_dead_letters()
+        if bulk_actions.matching_records(BulkAction.Kind.DISCARD, criteria).exists()
+    ]
+
+
+def _criteria_of_old_dead_letters() -> list[dict[str, Any]]:
+    return [
+        {"status": str(Status.DEAD), "stream": stream, "held_before": before.isoformat(timespec="seconds")}
+        for stream, before in cutoffs("dead_letter_days").items()
+    ]
 
 
 def run_to_completion(run: Pruning) -> Pruning:
@@ -162,14 +236,17 @@ def unfinished() -> QuerySet[Pruning]:
 def _step(run: Pruning) -> int:
     """Deletes in the next window of the present table; returns how many rows."""
     before = min(run.before, cutoff())  # RETENTION may have been extended since
-    name = run.reached.get("table") or next(iter(TABLES))
-    table = TABLES[name]
+    tables = all_tables()
+    if run.reached.get("table") not in tables:  # at first, and where a stream's rule has been taken back
+        run.reached = {"table": next(iter(tables))}
+    name = run.reached["table"]
+    table = tables[name]
     window = _window(table, before, run.reached.get("after"))
     keys = table.deletable(window.keys, before)
     for what, number in _delete(name, table, before, keys).items():
         run.deleted[what] = run.deleted.get(what, 0) + number
     if window.is_last:
-        later = [*TABLES][[*TABLES].index(name) + 1 :]
+        later = [*tables][[*tables].index(name) + 1 :]
         run.reached = {"table": later[0]} if later else {}
         run.finished_at = None if later else timezone.now()
     else:
@@ -199,8 +276,9 @@ def _window(table: Table, before: datetime, after: Any) -> Window:
         if taken and weight > STEP:
             break
         taken += 1
-    young = any(at and at >= before for _, at, _ in found[:taken])
-    keys = [pk for pk, at, _ in found[:taken] if at is None or at < before]
+    latest = max([before, *cutoffs("delivery_days").values()]) if table.by_rule else before
+    young = any(at and at >= latest for _, at, _ in found[:taken])
+    keys = [pk for pk, at, _ in found[:taken] if at is None or at < latest]
     return Window(keys, found[taken - 1][0] if taken else after, is_last=young or taken == len(found) < STEP)
 
 
@@ -210,9 +288,7 @@ def _delete(name: str, table: Table, before: datetime, keys: Keys) -> dict[str, 
         return {}
     deleted: Counter[str] = Counter()
     if table.delete:
-        for key in keys:
-            deleted.update(table.delete(key))
-        return dict(deleted)
+        return dict(table.delete(keys))
     rows = table.rows(before)
     if rows.model is Delivery:
         deleted.update(HeldRecord.objects.filter(delivery__in=keys).only("pk").delete()[1])
@@ -226,7 +302,8 @@ def _delete(name: str, table: Table, before: datetime, keys: Keys) -> dict[str, 
 
 def summary(numbers: Mapping[str, int]) -> list[tuple[str, int]]:
     """The numbers above 0, in the order of deletion."""
-    return [(name, numbers[name]) for name in (HELD, FAILURES, *TABLES) if numbers.get(name)]
+    names = (DISCARDED, HELD, FAILURES, *TABLES, *map(stored_name, _referring_first()))
+    return [(name, numbers[name]) for name in names if numbers.get(name)]
 
 
 @dataclass(frozen=True)
@@ -240,9 +317,9 @@ class Preview:
 def preview(seconds: float = math.inf) -> Preview:
     """What a run would delete now, by kind of row. After `seconds` only the beginning of each table is looked at."""
     before, end = cutoff(), time.monotonic() + seconds
-    numbers: Counter[str] = Counter()
+    numbers = Counter({DISCARDED: _count_old_dead_letters()})
     is_all = True
-    for name, table in TABLES.items():
+    for name, table in all_tables().items():
         window = _window(table, before, None)
         numbers.update(_count_deletable(name, table, window, before))
         while not window.is_last and time.monotonic() < end:
@@ -250,6 +327,11 @@ def preview(seconds: float = math.inf) -> Preview:
             numbers.update(_count_deletable(name, table, window, before))
         is_all = is_all and window.is_last
     return Preview(before, dict(numbers), is_all)
+
+
+def _count_old_dead_letters() -> int:
+    found = _criteria_of_old_dead_letters()
+    return sum(bulk_actions.matching_records(BulkAction.Kind.DISCARD, criteria).count() for criteria in found)
 
 
 def _count_deletable(name: str, table: Table, window: Window, before: datetime) -> dict[str, int]:

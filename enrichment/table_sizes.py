@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import Min, Model
 
 from enrichment import previews
-from enrichment.models import BulkAction, Failure, HeldRecord, MinuteStat
+from enrichment.models import BulkAction, Failure, HeldRecord, MinuteStat, RetentionRule
 from ingestion import streams
 from ingestion.models import Delivery, PreviewChunk, PreviewPart, Upload, UploadPreview
 from ingestion.text import duration
@@ -39,6 +39,8 @@ def table_sizes() -> list[TableSize]:
     """Sizes in a fixed number of queries; rows are estimated where counting would take long."""
     retention = f"{duration(settings.RETENTION)} after" if settings.RETENTION else "forever, also after"
     previewed = f"{duration(previews.LIFETIME.total_seconds())} after"
+    of_streams = RetentionRule.objects.exclude(stored_days=None).values_list("stream", "stored_days")
+    rules = {stream: f"{days} d after their version; longer while others refer to them" for stream, days in of_streams}
     kept: list[tuple[type[Model], str, str]] = [
         (Delivery, "received_at", f"{retention} processing; longer while any record is open"),
         (HeldRecord, "held_at", f"as long as their deliveries: forever while open, {retention} being closed"),
@@ -50,7 +52,7 @@ def table_sizes() -> list[TableSize]:
         (BulkAction, "at", "forever (audit log)"),
         (LogEntry, "action_time", "forever (audit log)"),
         (MinuteStat, "minute", "forever (totals); after two days one row per stream and day"),
-        *((readable.model, "stored_at", "forever") for readable in streams.all_readables()),
+        *((readable.model, "stored_at", rules.get(readable.name, "forever")) for readable in streams.all_readables()),
     ]
     sizes = _sizes([model for model, _, _ in kept])
     return [

@@ -58,4 +58,5 @@ def prune() -> None:
     (tutormax/installation.py). Drains do its steps."""
     if settings.RETENTION:
         retention.create_run(by="schedule")
+        retention.discard_old_dead_letters(by="schedule")
         doorbell.ring()

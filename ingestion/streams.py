@@ -210,6 +210,10 @@ class Stream(Readable):
     """Called with the rows just stored, sorted by key, in their transaction: computes what depends on them, and asks
     what has to be asked about them. Locks what it changes in order of key.
     """
+    delete: Callable[[Sequence[str]], None] | None = None
+    """Deletes the stored rows with these keys, whose locks and those of `lock` are held, and brings what was computed
+    from them up to date; None: nothing was.
+    """
     file_completed: Callable[[Upload], None] | None = None
     """Called once for each upload, file or set of files, in a transaction of its own, when all of it has been stored
     and none of its records is pending: what only a whole file tells.

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
-from django.db import models, transaction
+from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -24,7 +24,6 @@ from enrichment.lookups.models import Lookup
 from ingestion.streams import Readable
 from ingestion.text import plain
 from movies import libraries
-from movies.library_films import Changes, compute
 from movies.models import Entry, Film, FilmKind, Library, LibraryFilm, Match
 from movies.streams import ENTRIES, MOVIES
 
@@ -127,14 +126,6 @@ class EntryAdmin(StoredRecordAdmin):
             (entry.gone, "stale", "gone"),
             (entry.orphaned, "stale", "orphaned"),
         )
-
-    def delete_model(self, request: HttpRequest, obj: Entry) -> None:
-        """Its film is computed again without it."""
-        with transaction.atomic():
-            found = libraries.lock([obj.library])
-            super().delete_model(request, obj)
-            for library in found:
-                compute(library, Changes(titles={obj.title}, films={obj.film_id} if obj.film_id else set()))
 
 
 @admin.register(LibraryFilm)

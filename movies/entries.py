@@ -43,6 +43,16 @@ def stored(rows: Sequence[StoredRow], context: Context) -> None:
         compute(library, Changes(titles=titles, films=films_of(keys), asked_by=asked_by))
 
 
+def delete(keys: Sequence[str]) -> None:
+    """Of libraries that are locked. Their films are computed again without these entries."""
+    gone = list(Entry.objects.filter(pk__in=keys).only("library", "title", "film"))
+    Entry.objects.filter(pk__in=keys).delete()
+    for name in sorted({entry.library for entry in gone}):
+        titles = {entry.title for entry in gone if entry.library == name}
+        films = {str(entry.film_id) for entry in gone if entry.library == name and entry.film_id}
+        compute(Library.objects.get(pk=name), Changes(titles=titles, films=films))
+
+
 def films_of(entries: Sequence[str]) -> set[str]:
     """The films that these entries have been about so far."""
     return {

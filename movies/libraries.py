@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -106,8 +107,15 @@ def delete(name: str) -> dict[str, int]:
     return {"libraries": 1, "entries": entries, "library films": films}
 
 
+def delete_all(names: Sequence[str]) -> dict[str, int]:
+    deleted: Counter[str] = Counter()
+    for name in names:
+        deleted.update(delete(name))
+    return dict(deleted)
+
+
 RETENTION = Table(
     rows=lambda before: expired(timezone.now()),
     weight=Value(STEP),  # one in a step: it may have thousands of entries
-    delete=delete,
+    delete=delete_all,
 )

@@ -20,6 +20,7 @@ ENTRIES = Stream(
     lock=libraries.lock_for_rows,
     kept=("film_id",),
     stored=entries.stored,
+    delete=entries.delete,
     file_completed=entries.file_completed,
     progress=entries.progress,
     counts=("films",),

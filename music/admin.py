@@ -167,9 +167,6 @@ class ListenAdmin(StoredRecordAdmin):
             listen, (listen.is_skip, "stale", "skipped"), (bool(listen.duplicate_of), "discarded", "duplicate")
         )
 
-    def delete_model(self, request: HttpRequest, obj: Listen) -> None:
-        removal.delete_play(obj.pk)
-
 
 @admin.register(Listener)
 class ListenerAdmin(ReadOnlyAdmin):

@@ -2,6 +2,7 @@
 
 from ingestion.streams import Readable, Stream, register, register_list
 from music import configured, identity, listens
+from music.counting import removal
 from music.layouts import LAYOUTS
 from music.models import Album, Area, Artist, Listen
 from music.schemas import ListenRecord
@@ -20,6 +21,7 @@ LISTENS = Stream(
     warn=listens.warn,
     lock=listens.lock,
     stored=listens.stored,
+    delete=removal.delete_plays,
     immutable=True,
     kept=("duplicate_of",),
     upload_fields={"user_id": None},

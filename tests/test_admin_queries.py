@@ -63,7 +63,7 @@ QUERIES = {
     "enrichment_lookup_changelist, ask_again selected": 10,
     "enrichment_providerstate_changelist": 11,
     "enrichment_pruning_change": 4,
-    "enrichment_pruning_changelist": 48,
+    "enrichment_pruning_changelist": 50,
     "enrichment_pruning_history": 5,
     "enrichment_bulkaction_change": 10,
     "enrichment_bulkaction_changelist": 6,
@@ -120,13 +120,14 @@ QUERIES = {
     "music_listener_changelist": 4,
     "music_listener_delete": 4,
     "music_listener_history": 5,
-    "retention_now": 13,
+    "retention_now": 22,
+    "retention_rules": 5,
     "tutoring_feedback_change": 9,
     "tutoring_feedback_changelist": 5,
     "tutoring_feedback_delete": 3,
     "tutoring_student_change": 16,
     "tutoring_student_changelist": 5,
-    "tutoring_student_delete": 9,
+    "tutoring_student_delete": 7,
     "tutoring_subject_add": 3,
     "tutoring_subject_change": 4,
     "tutoring_subject_changelist": 4,
@@ -136,11 +137,11 @@ QUERIES = {
     "tutoring_subject_history": 5,
     "tutoring_tutor_change": 14,
     "tutoring_tutor_changelist": 5,
-    "tutoring_tutor_delete": 9,
+    "tutoring_tutor_delete": 7,
     "tutoring_tutoringsession_change": 11,
     "tutoring_tutoringsession_changelist": 5,
 }
-ON_SQLITE = {"enrichment_pruning_changelist": 47}
+ON_SQLITE = {"enrichment_pruning_changelist": 49}
 
 
 def more_of_all(numbers: range) -> None:

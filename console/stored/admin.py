@@ -28,6 +28,7 @@ from console.stored.rows import RowAdmin
 from console.templatetags.formatting import age, badge
 from enrichment.models import StoredRecord
 from enrichment.refresh import refresh
+from enrichment.rows.deletion import delete_rows, is_referred_to
 from ingestion.streams import INTERNAL_COLUMNS, Stream
 from ingestion.text import plain
 
@@ -163,7 +164,7 @@ class StoredRecordAdmin(RowAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: StoredRecord | None = None) -> bool:
         permitted = admin.ModelAdmin.has_delete_permission(self, request, obj)
-        return permitted and (obj is None or not referred_to(obj))
+        return permitted and (obj is None or not is_referred_to(obj))
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -173,6 +174,10 @@ class StoredRecordAdmin(RowAdmin):
         except IntegrityError:  # stored in the meantime
             self.message_user(request, "Not deleted: another record refers to it.", messages.ERROR)
             return HttpResponseRedirect(self.page("changelist"))
+
+    def delete_model(self, request: HttpRequest, obj: StoredRecord) -> None:
+        if not delete_rows(self.stream, [obj.pk]):
+            raise IntegrityError("Another record refers to it.")
 
     # Columns.
 
@@ -190,11 +195,3 @@ def changed(stream: Stream, before: StoredRecord) -> list[str]:
     names = [field.attname for field in stream.model._meta.concrete_fields if field.attname not in unchanged]
     both = [(name, getattr(before, name), getattr(after, name)) for name in names]
     return [plain(f"{name} {old} → {new}") for name, old, new in both if old != new]
-
-
-def referred_to(row: models.Model) -> bool:
-    """Whether other stored records refer to this one."""
-    relations = row._meta.related_objects
-    return any(
-        relation.related_model._default_manager.filter(**{relation.field.name: row}).exists() for relation in relations
-    )

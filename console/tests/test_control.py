@@ -13,7 +13,7 @@ from django_q.models import OrmQ, Schedule
 from pytest_django import Settings
 
 from enrichment import retention, tasks
-from enrichment.models import Pruning
+from enrichment.models import Pruning, RetentionRule
 from ingestion import control, doorbell
 from ingestion.models import Delivery, Doorbell, PausedStream
 from tests.ages import delivery, grow_old, left
@@ -169,6 +169,28 @@ class TestRetention:
             assert f'<th scope="row">{name}</th>' in text
         assert "6 h after the file was chosen, at the most" in text
 
+    def test_an_administrator_decides_by_stream(self, administrator: Client, operator: Client) -> None:
+        grow_old(hold())
+        page = f"{RETENTION}rules/"
+        assert operator.get(page).status_code == 403
+        assert "until closed" in text_of(operator.get(RETENTION))
+        assert "greater than or equal to 1" in text_of(administrator.post(page, {"tutors-stored_days": "0"}))
+        days = {"tutors-dead_letter_days": "20", "sessions-stored_days": "365"}
+        preview = text_of(administrator.post(page, days, follow=True))
+        assert f'<th scope="row">{retention.DISCARDED}</th> <td>1</td>' in " ".join(preview.split())
+        rules = RetentionRule.objects.order_by("pk").values_list(
+            "pk", "delivery_days", "dead_letter_days", "stored_days"
+        )
+        assert list(rules) == [("sessions", None, None, 365), ("tutors", None, 20, None)]
+        assert {(user, stream) for user, stream, _ in history()} == {
+            ("administrator", "tutors"),
+            ("administrator", "sessions"),
+        }
+        assert "open dead letters 20" in text_of(administrator.get(page))
+        assert "365 d after their version" in text_of(administrator.get(RETENTION))
+        administrator.post(page, {})
+        assert not RetentionRule.objects.exclude(dead_letter_days=None, stored_days=None).exists()
+
     def test_nobody_else_sees_it(self) -> None:
         nobody = browser_of(person())
         for page in (RETENTION, f"{RETENTION}now/", CONTROL):
@@ -212,5 +234,5 @@ class TestRetention:
             retention.create_run(by="test")
         Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": timezone.now()})
         viewer.get(RETENTION)
-        with django_assert_max_num_queries(52):
+        with django_assert_max_num_queries(54):
             viewer.get(RETENTION)

@@ -192,4 +192,5 @@ WORDS = {
     "delivery": "in delivery {}",
     "upload": "in upload {}",
     "held_after": "failed since {}",
+    "held_before": "failed before {}",
 }

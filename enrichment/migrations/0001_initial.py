@@ -67,6 +67,18 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='RetentionRule',
+            fields=[
+                ('stream', models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ('delivery_days', models.PositiveSmallIntegerField(blank=True, help_text='Processed deliveries and closed failed records; empty: RETENTION.', null=True)),
+                ('dead_letter_days', models.PositiveSmallIntegerField(blank=True, help_text='Dead letters are discarded after so long; empty: never.', null=True)),
+                ('stored_days', models.PositiveSmallIntegerField(blank=True, help_text='Stored records whose version is older are deleted, unless others refer to them; empty: never.', null=True)),
+            ],
+            options={
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='HeldRecord',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

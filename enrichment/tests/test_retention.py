@@ -20,7 +20,7 @@ from django_q.models import OrmQ, Task
 from pytest_django import Settings
 
 from enrichment import retention, sweep, tasks
-from enrichment.models import BulkAction, Failure, HeldRecord, MinuteStat, Pruning
+from enrichment.models import BulkAction, Failure, HeldRecord, MinuteStat, Pruning, RetentionRule
 from ingestion import doorbell
 from ingestion.models import Delivery, Throttle, Upload
 from ingestion.streams import get
@@ -33,6 +33,11 @@ from tests.records import assert_nothing_vanished, deliver, send, work_off
 pytestmark = pytest.mark.django_db
 
 Status = HeldRecord.Status
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "STEP", 4)
 
 
 def prune() -> Pruning:
@@ -136,6 +141,83 @@ def test_records_totals_and_history_are_kept_for_ever() -> None:
     assert (tutors.count(), MinuteStat.objects.count(), LogEntry.objects.count()) == (1, 1, 1)
 
 
+# By the rules of streams.
+
+
+def rule(stream: str, **days: int) -> None:
+    RetentionRule.objects.create(stream=stream, **days)
+
+
+def test_deliveries_of_a_stream_go_earlier_or_later_than_others() -> None:
+    rule("tutors", delivery_days=5)
+    rule("sessions", delivery_days=60)
+    days = {name: timezone.now() - timedelta(days=name) for name in (4, 10, 40)}
+    found = {
+        (stream, age): delivery(stream=stream, received_at=at, processed_at=at).pk
+        for age, at in sorted(days.items(), reverse=True)
+        for stream in ("students", "sessions", "tutors")
+    }
+    closed = hold()
+    at = days[10]
+    HeldRecord.objects.filter(pk=closed.pk).update(status=Status.DISCARDED, held_at=at, changed_at=at)
+    Delivery.objects.filter(pk=closed.delivery_id).update(received_at=at, processed_at=at)
+    numbers = retention.preview().numbers
+    run = prune()
+    gone = {("students", 40), ("tutors", 40), ("tutors", 10)}
+    assert left() == {pk for name, pk in found.items() if name not in gone}
+    assert (numbers["deliveries"], numbers["failed records"]) == (4, 1)
+    assert (run.deleted["deliveries"], run.deleted["failed records"]) == (4, 1)
+
+
+def test_open_dead_letters_of_a_stream_are_discarded_and_deleted_later() -> None:
+    rule("tutors", dead_letter_days=10)
+    old, other, young, waiting = grow_old(hold()), grow_old(hold(stream="students")), hold(), grow_old(wait())
+    assert retention.preview().numbers[retention.DISCARDED] == 1
+    tasks.prune()
+    tasks.drain(60)
+    old.refresh_from_db()
+    assert (old.status, old.bulk_actions.get().by) == (Status.DISCARDED, "schedule")
+    assert HeldRecord.objects.open().count() == 3 == len({other, young, waiting})
+    grow_old(old)
+    tasks.prune()
+    tasks.drain(60)
+    assert not HeldRecord.objects.filter(pk=old.pk).exists()
+    assert BulkAction.objects.count() == 1
+
+
+def test_stored_records_of_a_stream_go_but_for_those_that_others_refer_to(small_steps: None) -> None:
+    old = (timezone.now() - timedelta(days=100)).isoformat()
+    send("tutors", *(valid(tutor_id=f"T-{number}", updated_at=old) for number in range(9)), valid(tutor_id="new"))
+    send("students", valid("students", updated_at=old), valid("students", student_id="alone", updated_at=old))
+    sessions = [valid("sessions", session_id=f"S-{n}", tutor_id=f"T-{n}", updated_at=old) for n in range(3)]
+    send("sessions", *sessions, valid("sessions", session_id="new", tutor_id="T-3"))
+    send("feedback", valid("feedback", session_id="S-0", tutor_id="T-0"))
+    get("sessions").model._default_manager.filter(pk="new").update(version_at=timezone.now())
+    get("tutors").model._default_manager.filter(pk="new").update(version_at=timezone.now())
+    get("feedback").model._default_manager.update(version_at=timezone.now())
+    for stream in ("tutors", "sessions", "feedback"):
+        rule(stream, stored_days=90)
+    numbers = retention.preview().numbers
+    run = prune()
+    kept = {name: set(get(name).model._default_manager.values_list("pk", flat=True)) for name in ("tutors", "sessions")}
+    # S-0 has feedback that stays, and so its tutor; T-3 has the session that is new.
+    assert kept == {"tutors": {"T-0", "T-3", "new"}, "sessions": {"S-0", "new"}}
+    assert get("students").model._default_manager.count() == 2
+    names = ("stored tutors", "stored sessions", "stored feedback", "stored students")
+    expected = [7, 2, 0, 0]
+    assert [numbers.get(name, 0) for name in names] == [run.deleted.get(name, 0) for name in names] == expected
+
+
+def test_without_rules_stored_records_and_dead_letters_stay() -> None:
+    send("tutors", valid(tutor_id="T-1"))
+    get("tutors").model._default_manager.update(version_at="1990-01-01T00:00:00Z")
+    grow_old(hold())
+    tasks.prune()
+    tasks.drain(60)
+    assert get("tutors").model._default_manager.count() == 1 == HeldRecord.objects.open().count()
+    assert not BulkAction.objects.exists()
+
+
 def test_what_the_libraries_leave_goes_too() -> None:
     now = timezone.now()
     for at in (long_ago(), now):
@@ -164,11 +246,6 @@ def test_a_lock_out_outlives_a_short_retention(settings: Settings) -> None:
 
 
 # In steps.
-
-
-@pytest.fixture
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "STEP", 4)
 
 
 def steps() -> int:

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from enrichment import retention
-from enrichment.models import HeldRecord
+from enrichment.models import HeldRecord, RetentionRule
 from ingestion.models import Delivery, Upload
 from movies import libraries
 from movies.models import Entry, Library, LibraryFilm, UploadFilm
@@ -73,6 +73,16 @@ def test_a_library_goes_30_days_after_the_last_look_at_its_link() -> None:
     assert run.deleted["libraries"] == 1
     assert set(Library.objects.values_list("name", flat=True)) == {"looked-at", "never-linked"}
     assert set(Entry.objects.values_list("library", flat=True)) == {"looked-at", "never-linked"}
+
+
+def test_films_are_computed_again_when_retention_deletes_their_entries() -> None:
+    post("entries", entry("anna", "Heat"), entry("anna", "Alien"), entry("ben", "Heat"))
+    Entry.objects.filter(library="anna", title="Heat").update(version_at="2020-01-01T00:00:00Z")
+    RetentionRule.objects.create(stream="entries", stored_days=30)
+    run = retention.run_to_completion(retention.create_run(by="test"))
+    assert run.deleted["stored entries"] == 1
+    films = set(LibraryFilm.objects.values_list("library", "title"))
+    assert films == {("anna", "Alien"), ("ben", "Heat")} == set(Entry.objects.values_list("library", "title"))
 
 
 @pytest.mark.postgresql

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
@@ -25,19 +25,14 @@ APART = LONGEST + UNKNOWN_LENGTH
 """Two plays that are one are not further apart."""
 
 
-def delete_play(listen_id: str) -> None:
-    """If it was the original of duplicates, the first of them to arrive is the original from now on, and counted."""
-    with transaction.atomic():
-        play = Listen.objects.filter(pk=listen_id).first()
-        if play is None:
-            return
-        _lock_listener(play.user_id)
-        play = Listen.objects.filter(pk=listen_id).first()  # as it is now that nobody else marks it
-        if play is None:
-            return
-        Listen.objects.filter(pk=listen_id).delete()
-        if play.duplicate_of is None:
-            _recount(play, _next_original(play))
+def delete_plays(listen_ids: Sequence[str]) -> None:
+    """Of listeners that are locked, so that nobody else marks the plays. Where one was the original of duplicates, the
+    first of them to arrive is the original from now on, and counted.
+    """
+    plays = list(Listen.objects.filter(pk__in=listen_ids).order_by("pk"))
+    Listen.objects.filter(pk__in=listen_ids).delete()
+    originals = [play for play in plays if play.duplicate_of is None]
+    _recount(originals, [instead for play in originals if (instead := _next_original(play))])
 
 
 def delete_listener(user_id: str) -> dict[str, int]:
@@ -79,18 +74,19 @@ def _next_original(play: Listen) -> Listen | None:
     return first
 
 
-def _recount(play: Listen, instead: Listen | None) -> None:
-    """Charts have the other play, if there is one, in place of this one."""
+def _recount(gone: Sequence[Listen], instead: Sequence[Listen]) -> None:
+    """Charts have these other plays in place of those."""
     artists: Counter[str] = Counter()
     albums: Counter[str] = Counter()
-    for each, change in ((play, -1), (instead, 1)):
-        if each is None or each.played_at < FIRST_BELIEVED:
-            continue
-        album = identity.album_key(each.album_id, each.album, each.artist)
-        rollups.add([vars(each)], {each.pk: album} if album else {}, change)
-        artists[each.artist_key] += change
-        albums[album] += change
-    rollups.remove_empty(play.user_id)
+    for plays, change in ((gone, -1), (instead, 1)):
+        counted = [play for play in plays if play.played_at >= FIRST_BELIEVED]
+        album_of = {play.pk: identity.album_key(play.album_id, play.album, play.artist) for play in counted}
+        rollups.add(map(vars, counted), album_of, change)
+        for play in counted:
+            artists[play.artist_key] += change
+            albums[album_of[play.pk]] += change
+    for user_id in sorted({play.user_id for play in gone}):
+        rollups.remove_empty(user_id)
     _change_plays(Artist, artists)
     _change_plays(Album, albums)
 

@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from enrichment.models import HeldRecord
+from enrichment import retention
+from enrichment.models import HeldRecord, RetentionRule
+from enrichment.rows.deletion import delete_rows
 from ingestion.models import Delivery, Upload
+from ingestion.streams import get
+from ingestion.validation import key_of
 from music.counting import removal
 from music.models import Album, AlbumMonth, Artist, ArtistMonth, HourMonth, Listen, Listener
 from music.tests.service import HISTORY, at, play, spotify_id, totals
@@ -71,8 +75,28 @@ def test_a_duplicate_and_a_play_before_2000_are_deleted_from_no_chart() -> None:
     send("listens", at("12:00:01", play_source="lb"), play(1, played_at="1970-01-01T00:00:00Z"))
     before = counted()
     for listen in Listen.objects.exclude(play_source="spotify-history"):
-        removal.delete_play(listen.pk)
+        assert delete_rows(get("listens"), [listen.pk]) == [listen.pk]
     assert Listen.objects.count() == 1 and counted() == before
+
+
+def test_plays_that_retention_deletes_are_counted_no_longer() -> None:
+    records = [*(play(number % 4, 3 * number) for number in range(12)), at("12:03:20", **HISTORY)]
+    records += [at("12:00:01", play_source="lb", album="An Album"), play(9, 10, user_id="ben")]
+    for record in records:
+        send("listens", record)
+    old = {*Listen.objects.order_by("pk").values_list("pk", flat=True)[::2]}
+    old |= {Listen.objects.get(play_source="spotify-history").pk}
+    Listen.objects.filter(pk__in=old).update(version_at="2020-01-01T00:00:00Z")
+    RetentionRule.objects.create(stream="listens", stored_days=30)
+    run = retention.run_to_completion(retention.create_run(by="test"))
+    assert run.deleted["stored listens"] == len(old)
+    found = counted()
+    for model in (Listen, Listener, Artist, Album, *MODELS):
+        model.objects.all().delete()
+    for record in records:
+        if key_of(get("listens"), record) not in old:
+            send("listens", record)
+    assert counted() == found and Listen.objects.count() == len(records) - len(old)
 
 
 def test_an_administrator_deletes_a_listener_and_nothing_else_goes(monkeypatch: pytest.MonkeyPatch) -> None:

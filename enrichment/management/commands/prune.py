@@ -9,6 +9,7 @@ from django.db import Error
 from django.utils import timezone
 
 from enrichment import retention
+from enrichment.held import bulk_actions
 
 
 class Command(BaseCommand):
@@ -26,8 +27,10 @@ class Command(BaseCommand):
                 found = retention.preview()
                 self.print_result("Would delete", found.numbers, found.before)
             else:
+                discards = retention.discard_old_dead_letters(by="command")
                 run = retention.run_to_completion(retention.create_run(by="command"))
-                self.print_result("Deleted", run.deleted, run.before)
+                discarded = sum(bulk_actions.run_to_completion(discard).count for discard in discards)
+                self.print_result("Deleted", {**run.deleted, retention.DISCARDED: discarded}, run.before)
         except KeyboardInterrupt:
             raise CommandError("Stopped. Run it again to continue.", returncode=130) from None
         except Error as error:
