@@ -14,6 +14,7 @@ from enrichment import latency
 from enrichment.lookups import models as _lookups  # noqa: F401 (tables of this app)
 from enrichment.minutes import Minutes, MinutesQuerySet
 from ingestion.models import Delivery, Upload
+from ingestion.payloads import ERASED, ascii_json
 from ingestion.text import plain
 
 
@@ -130,6 +131,18 @@ class HeldRecord(models.Model):
         CONFLICT = "conflict", "conflict"
         CONSTRAINT = "constraint", "constraint"
         UNSTORABLE = "unstorable", "unstorable"
+        ERASED = "erased", "erased"
+
+    WHEN_ERASED: ClassVar[Mapping[str, Any]] = {
+        "key": "",
+        "payload": ascii_json(ERASED),
+        "original_payload": None,
+        "code": Code.ERASED,
+        "missing_stream": "",
+        "missing_key": "",
+        "discard_reason": "Erased: it was about a person whose data are not to be stored.",
+    }
+    """The columns of one about a person whose data have been erased."""
 
     stream = models.CharField(max_length=64)
     key = models.CharField(max_length=64, blank=True, help_text="Cleaned; empty if the record has none.")
@@ -287,6 +300,50 @@ class BulkAction(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk}"
+
+
+class ErasureQuerySet(models.QuerySet["Erasure"]):
+    def unfinished(self) -> Self:
+        return self.filter(finished_at=None)
+
+
+class Erasure(models.Model):
+    """One person erased, in steps, and the audit row: who did it, why, and how much. Once it is done, a keyed hash is
+    all that it has of the person.
+    """
+
+    kind = models.CharField(max_length=64, help_text="What the person is: Subject.kind of a stream.")
+    digest = models.CharField(max_length=64, help_text="As in the suppression.")
+    key = models.CharField(max_length=64, blank=True, help_text="The person’s key, until it is done.")
+    names = models.JSONField(default=list, help_text="The person’s names and addresses, until it is done.")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True)
+    by = models.CharField(max_length=200, help_text="user:<name> or command.")
+    reason = models.TextField(blank=True)
+    started_at = models.DateTimeField(db_default=Now())
+    changed_at = models.DateTimeField(db_default=Now(), help_text="When its last step was done.")
+    finished_at = models.DateTimeField(null=True)
+    stage = models.CharField(max_length=20)
+    reached = models.JSONField(default=dict, help_text="How far the present stage is.")
+    erased = models.JSONField(default=dict, help_text="Kind of row → how many.")
+    before = models.JSONField(default=dict, help_text="Where the person stood before: table.column → rows.")
+    left = models.JSONField(default=list, help_text="Where the person still stands: table, row, column, key or name.")
+    last_error = models.TextField(blank=True, help_text="The error of the last step, which is tried again.")
+    lifted_at = models.DateTimeField(null=True, help_text="Since when records about the person are stored again.")
+    lifted_by = models.CharField(max_length=200, blank=True)
+
+    objects = ErasureQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "personal data"
+        default_permissions = ()
+        permissions = [("erase_subjects", "Can export and erase what is held about a person")]
+        indexes = [
+            models.Index(fields=["digest"], name="erasure_digest"),
+            models.Index(fields=["id"], name="erasure_unfinished", condition=Q(finished_at=None)),
+        ]
+
+    def __str__(self) -> str:
+        return f"erasure {self.pk}"
 
 
 class Pruning(models.Model):

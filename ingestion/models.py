@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import connection, models, transaction
-from django.db.models import Exists, F, Q, Sum
+from django.db.models import Exists, F, Q, Subquery, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey
@@ -81,6 +82,39 @@ class Throttle(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+def new_secret() -> str:
+    return secrets.token_hex(32)
+
+
+class ErasureSecret(models.Model):
+    """One row, from the first erasure on: the key with which the keys of erased persons are hashed.
+
+    It is kept in the database, so that a new SECRET_KEY does not let them in again, and a backup has it.
+    """
+
+    secret = models.CharField(max_length=64, default=new_secret)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return "secret of erasures"
+
+
+class Suppression(models.Model):
+    """A person whose data have been erased, by a keyed hash: records about them are not stored again."""
+
+    kind = models.CharField(max_length=64, help_text="What the person is: Subject.kind of a stream.")
+    digest = models.CharField(max_length=64, unique=True, help_text="HMAC-SHA-256 of kind and key, in hex.")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.digest[:12]}"
 
 
 @contextmanager
@@ -194,11 +228,15 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             self.filter(pk__in=pks).update(started_at=ahead[0][2])
             return list(self.filter(pk__in=pks).order_by("id"))
 
-    def lock_claimed(self, deliveries: Iterable[Delivery]) -> set[int]:
-        """Locks, until the transaction ends, those that still have the claim they have here; returns their ids."""
+    def lock_claimed(self, deliveries: Iterable[Delivery]) -> tuple[set[int], str]:
+        """Locks, until the transaction ends, those that still have the claim they have here; returns their ids, and the
+        secret of erasures, which is empty if nobody was ever erased.
+        """
         claims = {delivery.pk: delivery.started_at for delivery in deliveries}
         locked = self.pending().filter(pk__in=claims).order_by("pk").select_for_update(skip_locked=True)
-        return {pk for pk, claim in locked.values_list("pk", "started_at") if claims[pk] == claim}
+        secret = Subquery(ErasureSecret.objects.values("secret")[:1])  # with the rows: no statement of its own
+        found = list(locked.values_list("pk", "started_at", secret))
+        return {pk for pk, claim, _ in found if claims[pk] == claim}, next((each for *_, each in found if each), "")
 
     def release(self, deliveries: Iterable[Delivery], **changes: Any) -> int:
         """Ends these claims and makes the changes; deliveries that were claimed anew meanwhile are left alone."""
@@ -527,6 +565,10 @@ class Delivery(models.Model):
     @property
     def next_record_is_poison(self) -> bool:
         return self.crash_count >= MAX_CRASHES
+
+    @property
+    def is_ndjson(self) -> bool:
+        return self.format == self.Format.NDJSON
 
     @property
     def refused_positions(self) -> set[int]:

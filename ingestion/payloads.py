@@ -188,13 +188,20 @@ UNREADABLE_MEMBER = "(unreadable)"
 """The member that says why a row of a file could not be read. A record that has it is invalid."""
 RAW_MEMBER = "(raw)"
 """The member with the unreadable row as it is in the file."""
-RESERVED_MEMBERS = (UNREADABLE_MEMBER, RAW_MEMBER)
+ERASED_MEMBER = "(erased)"
+"""The only member of what stands in place of a record that has been erased."""
+ERASED = {ERASED_MEMBER: True}
+RESERVED_MEMBERS = (UNREADABLE_MEMBER, RAW_MEMBER, ERASED_MEMBER)
 
 
 def reject_reserved_members(item: Any) -> None:
     """Raises ParseError if a client's record has one of our members, which would be shown as our own message."""
     if type(item) is dict and any(name in item for name in RESERVED_MEMBERS):
-        raise ParseError(f"The member names {' and '.join(RESERVED_MEMBERS)} are reserved.")
+        raise ParseError(f"The member names {', '.join(RESERVED_MEMBERS)} are reserved.")
+
+
+def is_erased(item: Any) -> bool:
+    return type(item) is dict and ERASED_MEMBER in item
 
 
 def unreadable_record(reason: str, raw: Any) -> dict[str, Any]:

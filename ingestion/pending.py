@@ -70,6 +70,6 @@ def keys_of(stream: Stream) -> set[str]:
         if records < 0 or space < 0:
             break
         delivery = Delivery.objects.only("body", "is_deflated", "size", "format").get(pk=pk)
-        items = parse_accepted(delivery.content, ndjson=delivery.format == Delivery.Format.NDJSON)
+        items = parse_accepted(delivery.content, ndjson=delivery.is_ndjson)
         keys.update(filter(None, (key_of(stream, item) for item in items)))
     return keys

@@ -14,6 +14,7 @@ from ingestion import backlog, doorbell
 from ingestion.models import Delivery
 from ingestion.payloads import ascii_json
 from ingestion.streams import Stream
+from ingestion.subjects import bodies
 from ingestion.validation import ValidationReport, check
 
 
@@ -35,11 +36,14 @@ def accept(
 ) -> Acceptance:
     """Stores `body`, whose parsed items are `items`, as one delivery with these columns; returns after its commit.
 
-    Invalid items are rejected, or with `keep_invalid` accepted, to become dead letters. `in_transaction` is called
-    before the commit. Raises NoValidRecords and backlog.BacklogFull.
+    Invalid items are rejected, or with `keep_invalid` accepted, to become dead letters; those about persons whose data
+    have been erased are not even kept in the body. `in_transaction` is called before the commit. Raises NoValidRecords
+    and backlog.BacklogFull.
     """
     backlog.raise_if_full([stream.name], client)
     checked = check(stream, items, keep_invalid=keep_invalid)
+    if checked.suppressed:
+        body = bodies.blank(body, checked.suppressed, ndjson=fmt == Delivery.Format.NDJSON)
     with transaction.atomic(durable=True) if in_transaction else require_autocommit():
         delivery = Delivery.objects.insert(
             stream=stream.name,

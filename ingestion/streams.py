@@ -139,6 +139,31 @@ INTERNAL_COLUMNS = frozenset({"version_at", "position", "client"})
 """Of every stored record: in no answer and no filter of the API."""
 
 
+def no_rows(key: str) -> Mapping[str, QuerySet[Any]]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """The persons whom the records of a stream are about: all that is held about one can be exported and erased.
+
+    Records of other streams are about them, too, where they refer to a stream whose key is the person's.
+    """
+
+    kind: str
+    """What such a person is called, such as reader or owner."""
+    field: str
+    """The field of the stream's records that has the person's key."""
+    names: tuple[str, ...] = ()
+    """Fields of these records that name the person: looked for, once all is erased, in what others have written."""
+    rows: Callable[[str], Mapping[str, QuerySet[Any]]] = no_rows
+    """Key → rows about the person besides those of streams: what they are called, and which ones."""
+    delete: Callable[[str], Mapping[str, int]] | None = None
+    """Deletes all rows about the person with this key, in a transaction of its own or the caller's; kind of row → how
+    many. None: the rows of streams, with those that refer to them.
+    """
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)  # there is one of each: compared, and hashed, by identity
 class Readable:
     """Rows that the API lists, filters and exports: stored records, or rows that are computed from them."""
@@ -249,6 +274,8 @@ class Stream(Readable):
     """field → the items that its lists usually have: what tells a cell of several from one item with a comma."""
     daily: bool = False
     """Derived fields depend on today's date: rows carry `derived_on` and are brought up to date every day."""
+    subject: Subject | None = None
+    """The persons whom its records are about; None: nobody, but for those that `references` name."""
     earlier_name: str = ""
     """What an earlier API called it, where clients of that still look for it: in the numbers of the queue."""
 

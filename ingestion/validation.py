@@ -12,8 +12,9 @@ from ingestion.compiled import schema as compiled
 from ingestion.fields import MAX_IDENTIFIER, normalized
 from ingestion.messages import MAX_MESSAGE, message_of
 from ingestion.payload_warnings import payload_warnings
-from ingestion.payloads import UNREADABLE_MEMBER
+from ingestion.payloads import UNREADABLE_MEMBER, is_erased
 from ingestion.streams import Context, Stream
+from ingestion.subjects import suppression
 from ingestion.text import strip_unstorable
 
 
@@ -35,6 +36,8 @@ class ValidationReport:
     """[{"index", "id", "warnings": [messages]}]"""
     refused: list[int]
     """The indexes of rejected items."""
+    suppressed: list[int]
+    """Of these, those about persons whose data have been erased."""
     count: int
     """The number of accepted items."""
     at: datetime
@@ -52,12 +55,19 @@ class CheckedItem:
 def check(
     stream: Stream, items: list[Any], *, keep_invalid: bool = False, is_of_file: bool = False
 ) -> ValidationReport:
-    """Validates the items. Raises NoValidRecords when none could be accepted."""
+    """Validates the items. Raises NoValidRecords when none could be accepted.
+
+    One about a person whose data have been erased is never accepted.
+    """
     now = timezone.now()
     context = Context(now=now, facts=stream.facts())
     errors: list[dict[str, Any]] = []
     warnings: list[dict[str, Any]] = []
+    suppressed = suppression.find_at_the_door(stream, items)
     for index, item in enumerate(items):
+        if mention := suppressed.get(index):
+            errors.append({"index": index, "id": "", "errors": {mention.field: [suppression.message_of(mention)]}})
+            continue
         try:
             record = validate(stream, item, now)
         except ValidationError as error:
@@ -65,10 +75,17 @@ def check(
             continue
         if found := warnings_of(stream, item, record, context, is_of_file=is_of_file):
             warnings.append({"index": index, "id": key_of(stream, item), "warnings": found})
-    refused = [] if keep_invalid else [error["index"] for error in errors]
+    refused = [error["index"] for error in errors if not keep_invalid or error["index"] in suppressed]
     if len(refused) == len(items):
         raise NoValidRecords(errors)
-    return ValidationReport(errors=errors, warnings=warnings, refused=refused, count=len(items) - len(refused), at=now)
+    return ValidationReport(
+        errors=errors,
+        warnings=warnings,
+        refused=refused,
+        suppressed=sorted(suppressed),
+        count=len(items) - len(refused),
+        at=now,
+    )
 
 
 def check_item(stream: Stream, item: Any, context: Context, *, is_of_file: bool = False) -> CheckedItem:
@@ -89,6 +106,8 @@ def validate(stream: Stream, item: Any, now: datetime) -> Any:
     """
     if type(item) is dict and UNREADABLE_MEMBER in item:
         raise _unreadable(stream, strip_unstorable(str(item[UNREADABLE_MEMBER]), MAX_MESSAGE))
+    if is_erased(item):
+        raise _unreadable(stream, "has been erased")
     record = compiled.read(stream.schema, item, now)
     return validate_by_schema(stream, item, now) if record is None else record
 

@@ -85,6 +85,14 @@ def expired(now: datetime) -> QuerySet[Library]:
     return Library.objects.filter(linked_at__isnull=False, last_seen_at__lt=now - timedelta(days=DAYS_KEPT))
 
 
+def rows_of(name: str) -> dict[str, QuerySet[Any]]:
+    """What is stored for a library besides its entries."""
+    return {
+        "libraries": Library.objects.filter(pk=name),
+        "library films": LibraryFilm.objects.filter(library=name),
+    }
+
+
 def delete(name: str) -> dict[str, int]:
     """Deletes a library with all that was sent for it; kind of row → how many. Films are shared, and stay."""
     with transaction.atomic():
@@ -103,8 +111,8 @@ def delete(name: str) -> dict[str, int]:
         films = LibraryFilm.objects.filter(library=name).delete()[1].get("movies.LibraryFilm", 0)
         Upload.objects.filter(pk__in=uploads.exclude(part_of=None).values("pk")).only("pk").delete()
         whole.only("pk").delete()
-        Library.objects.filter(pk=name).delete()
-    return {"libraries": 1, "entries": entries, "library films": films}
+        deleted, _ = Library.objects.filter(pk=name).delete()
+    return {"libraries": deleted, "entries": entries, "library films": films}
 
 
 def delete_all(names: Sequence[str]) -> dict[str, int]:

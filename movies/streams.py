@@ -1,7 +1,7 @@
 """The stream of entries, the list of the films computed from them, and the provider that says what films they are."""
 
 from enrichment.lookups import register as register_provider
-from ingestion.streams import Readable, Stream, register, register_list
+from ingestion.streams import Readable, Stream, Subject, register, register_list
 from movies import answers, entries, libraries, tmdb
 from movies.identity import entry_key
 from movies.layouts import LAYOUTS
@@ -27,6 +27,7 @@ ENTRIES = Stream(
     providers=(tmdb.NAME,),
     upload_link=libraries.link_of,
     expires_at=libraries.expires_at,
+    subject=Subject(kind="library", field="library", rows=libraries.rows_of, delete=libraries.delete),
     exporters=("Letterboxd",),
     upload_fields={"library": libraries.new_name},
     layouts=LAYOUTS,

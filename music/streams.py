@@ -1,6 +1,6 @@
 """The stream of plays, and the lists of what is known of the artists, albums and areas in them."""
 
-from ingestion.streams import Readable, Stream, register, register_list
+from ingestion.streams import Readable, Stream, Subject, register, register_list
 from music import configured, identity, listens
 from music.counting import removal
 from music.layouts import LAYOUTS
@@ -26,6 +26,7 @@ LISTENS = Stream(
     kept=("duplicate_of",),
     upload_fields={"user_id": None},
     upload_labels={"user_id": "Listener"},
+    subject=Subject(kind="listener", field="user_id", rows=removal.rows_of, delete=removal.delete_listener),
     aliases={
         "artist_name": "artist",
         "artistname": "artist",

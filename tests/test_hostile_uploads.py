@@ -201,7 +201,7 @@ def test_records_with_names_of_ours_are_invalid_and_say_so(client: Client, recor
         told = upload(client, body, content_type=content_type)
         assert told["dead"] == 1
         [row] = read_csv(streamed(client.get(told["errors_url"])))
-        assert row["error"].startswith("(unreadable): The member names (unreadable) and (raw) are reserved.")
+        assert row["error"].startswith("(unreadable): The member names (unreadable), (raw), (erased) are reserved.")
         assert row["row"] == "2" and set(row.values()) == {"2", row["error"], ""}
 
 

@@ -8,7 +8,7 @@ from django.db.models import F, Q
 
 from enrichment.refresh import CHUNK, refresh_rows
 from ingestion.fields import MIN_TIME
-from ingestion.streams import Context, Reference, StoredRow, Stream, register
+from ingestion.streams import Context, Reference, StoredRow, Stream, Subject, register
 from tutoring import catalogue, enrich, schemas
 from tutoring.models import Feedback, Student, Tutor, TutoringSession
 
@@ -58,6 +58,7 @@ TUTORS = Stream(
     time="onboarding_date",
     search=("tutor_id", "name", "email"),
     hidden=("derived_on",),
+    subject=Subject(kind="tutor", field="tutor_id", names=("name", "email")),
     example={
         "tutor_id": "T-1001",
         "name": "Ada Lovelace",
@@ -81,6 +82,7 @@ STUDENTS = Stream(
     model=Student,
     key="student_id",
     enrich=enrich.enrich_student,
+    subject=Subject(kind="student", field="student_id", names=("name",)),
     search=("student_id", "name"),
     example={
         "student_id": "ST-2001",

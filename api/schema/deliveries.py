@@ -46,7 +46,7 @@ class DeliveryCounts(DeliveryHead, Outcomes):
     """
 
     resolved: Annotated[Count, Field(description="Were held; they or newer versions have been stored since.")]
-    discarded: Annotated[Count, Field(description="Were held; a person has discarded them.")]
+    discarded: Annotated[Count, Field(description="Were held; discarded by a person, or about somebody erased.")]
     pending: Annotated[Count, Field(description="Not yet processed.")]
     received_at: datetime
     processed_at: Annotated[datetime | None, Field(description="When the last record was processed.")]

@@ -23,14 +23,14 @@ from pydantic import ValidationError
 from enrichment.held import revival
 from enrichment.latency import BOUNDS, COLUMNS
 from enrichment.models import HeldRecord, MinuteStat
-from enrichment.pipeline import outcomes, references, upsert
+from enrichment.pipeline import outcomes, references, suppressed, upsert
 from enrichment.pipeline.faults import Fault, classify, code_of
 from enrichment.pipeline.item import Item, Rejection
 from enrichment.pipeline.retry import release_for_retry
 from ingestion.messages import MAX_MESSAGE
 from ingestion.models import Delivery
 from ingestion.payload_warnings import payload_warnings
-from ingestion.payloads import parse_accepted
+from ingestion.payloads import is_erased, parse_accepted
 from ingestion.streams import Context, StoredRow, Stream
 from ingestion.text import strip_unstorable
 from ingestion.validation import field_errors, key_of, validate
@@ -88,7 +88,7 @@ def _next_part(delivery: Delivery) -> list[Item]:
 
 
 def _sent_items(delivery: Delivery) -> list[Item]:
-    payloads = parse_accepted(delivery.content, ndjson=delivery.format == Delivery.Format.NDJSON)
+    payloads = parse_accepted(delivery.content, ndjson=delivery.is_ndjson)
     refused, is_of_file = delivery.refused_positions, delivery.upload_id is not None
     return [
         Item(delivery, position, payload, (delivery.received_at, delivery.pk, position), is_of_file)
@@ -123,6 +123,9 @@ def _validate(stream: Stream, items: Iterable[Item], now: datetime) -> None:
             message = f"Its worker died {item.delivery.crash_count} times while processing it alone."
             item.rejection = Rejection(Stage.VALIDATE, Code.CRASHED_WORKER, {"record": [message]})
             continue
+        if is_erased(item.payload):
+            item.rejection = Rejection.erased()
+            continue
         try:
             item.record = validate(stream, item.payload, now)
         except ValidationError as error:
@@ -133,12 +136,17 @@ def _validate(stream: Stream, items: Iterable[Item], now: datetime) -> None:
 
 
 def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now: datetime) -> list[Item]:
-    """Stores or holds the items and counts them, all in one transaction; returns those whose claim was still valid."""
+    """Stores or holds the items and counts them, all in one transaction; returns those whose claim was still valid.
+
+    Whose data are being erased is asked once the deliveries are locked, since the erasure waits for these locks.
+    """
     with transaction.atomic(durable=True):
         limit_waiting()
-        locked = Delivery.objects.lock_claimed(deliveries)
+        locked, secret = Delivery.objects.lock_claimed(deliveries)
         items = [item for item in items if item.delivery.pk in locked]
         outcomes.lock(items)
+        if secret:
+            suppressed.reject(stream, items, secret)
         context = _resolve(stream, _good(items), now)
         _enrich(stream, _good(items), context)
         stream.lock([item.row for item in _good(items)])
@@ -277,7 +285,10 @@ def _count(deliveries: Sequence[Delivery], items: Iterable[Item]) -> None:
 
 
 def _stat_of(item: Item) -> str:
-    return item.held.status if item.outcome == "held" and item.held else item.outcome
+    """What it is counted as: one that is held and does not wait counts as dead, also if it is discarded at once."""
+    if item.outcome != "held" or item.held is None:
+        return item.outcome
+    return item.held.status if item.held.status == HeldRecord.Status.WAITING else HeldRecord.Status.DEAD
 
 
 # After the transaction.

@@ -59,6 +59,10 @@ class Rejection:
         message = Message(f"{kind} {key} does not exist (yet)", general=f"{kind} does not exist (yet)")
         return cls(Stage.VALIDATE, Code.MISSING_REFERENCE, {name: [message]}, missing_stream=stream, missing_key=key)
 
+    @classmethod
+    def erased(cls, name: str = "record", message: str = "has been erased") -> Rejection:
+        return cls(Stage.VALIDATE, Code.ERASED, {name: [message]})
+
     @property
     def message(self) -> str:
         """The first message in a line, never empty; without the value at fault, so that those alike are grouped."""

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
 from enrichment.models import Failure, HeldRecord
@@ -57,6 +58,7 @@ def record(stream: Stream, items: list[Item]) -> None:
     HeldRecord.objects.bulk_create(new, batch_size=500)
     _write_again(again)
     Failure.objects.bulk_create(failures, batch_size=500)
+    _forget([item.held.pk for item in items if item.held and item.rejection and item.rejection.code == Code.ERASED])
     for (delivery, outcome), pks in passed.items():
         changes = {"status": Status.RESOLVED, "resolved_by": delivery, "outcome": outcome, "queued_in": None}
         HeldRecord.objects.open().filter(pk__in=pks).update(**changes, changed_at=now)
@@ -79,6 +81,12 @@ def _write_again(again: Sequence[HeldRecord]) -> None:
         columns = ", ".join(f"{field.column} = %s" for field in fields)
         with connection.cursor() as cursor:
             cursor.executemany(f"UPDATE {HeldRecord._meta.db_table} SET {columns} WHERE id = %s", rows)  # noqa: S608
+
+
+def _forget(pks: Sequence[int]) -> None:
+    """Of records about persons whose data have been erased nothing is kept but that there was one."""
+    if pks:
+        HeldRecord.objects.filter(pk__in=pks).update(**HeldRecord.WHEN_ERASED, payload_version=F("payload_version") + 1)
 
 
 def _new(stream: Stream, item: Item, rejection: Rejection, now: datetime) -> HeldRecord:
@@ -108,9 +116,10 @@ def _fail_again(held: HeldRecord, rejection: Rejection, now: datetime) -> None:
 
 
 def _set_status(held: HeldRecord, now: datetime) -> None:
-    """Waiting for a missing reference, up to REFERENCE_WAIT; else dead."""
+    """Waiting for a missing reference, up to REFERENCE_WAIT; else dead, or, if it has been erased, discarded."""
     if held.code != Code.MISSING_REFERENCE:
-        held.status, held.waiting_since = Status.DEAD, None
+        held.status = Status.DISCARDED if held.code == Code.ERASED else Status.DEAD
+        held.waiting_since = None
         return
     held.waiting_since = held.waiting_since or now
     waited = now - held.waiting_since

@@ -22,6 +22,7 @@ from ingestion.files.losses import KEYS_AT_ONCE, LossCounter, Losses, may_lose
 from ingestion.files.record_file import RecordFile
 from ingestion.messages import without_position
 from ingestion.streams import Context, Reference, Stream
+from ingestion.subjects import suppression
 from ingestion.text import cut_short, plain
 from ingestion.validation import check_item, key_of
 
@@ -168,7 +169,11 @@ class Checker:
         now = timezone.now()
         context = Context(now=now, facts=self.stream.facts())
         valid: list[Valid] = []
-        for row, item in zip(rows, items, strict=True):
+        suppressed = suppression.find_at_the_door(self.stream, items)
+        for index, (row, item) in enumerate(zip(rows, items, strict=True)):
+            if mention := suppressed.get(index):
+                self._reject({}, {mention.field: [suppression.message_of(mention)]}, {"row": row, "id": ""})
+                continue
             checked = check_item(self.stream, item, context, is_of_file=True)
             key = key_of(self.stream, item)
             sample = {"row": row, "id": key}

@@ -27,6 +27,7 @@ from ingestion.files.sets import FileSet, Uploadable, given_to
 from ingestion.models import Delivery, Upload, UploadPreview
 from ingestion.payloads import ascii_json, deflate
 from ingestion.refusals import RequestRejected
+from ingestion.subjects import suppression
 from ingestion.validation import check, key_of
 
 DELIVERY_RECORDS = {"postgresql": 2000, "sqlite": 200}
@@ -77,6 +78,7 @@ def ingest_files(
             _reject_missing(file)
         if any(file.fingerprint == other.fingerprint for other in files[:number]):
             raise RequestRejected(400, f"{file.name} was sent twice.")
+        _reject_suppressed(file)
     known = {} if again else find_earlier(files, client)
     single = next((file for file in files if isinstance(file, RecordFile)), None)
     if single and len(known) == len(files):
@@ -110,6 +112,13 @@ def _reject_missing(file: Uploadable) -> None:
     raise RequestRejected(
         422, f"{file.name} lacks required columns of {file.stream.name}: {', '.join(fields)}.", fields=fields
     )
+
+
+def _reject_suppressed(file: Uploadable) -> None:
+    """Refuses (422) a file that is given as a person's whose data have been erased."""
+    if mention := suppression.find_at_the_door(file.stream, [dict(file.given)]).get(0):
+        message = suppression.message_of(mention)
+        raise RequestRejected(422, f"{mention.field} {message}.", fields={mention.field: [message]})
 
 
 def _reject_losses(file: Uploadable, client: str, *, is_known: bool) -> None:

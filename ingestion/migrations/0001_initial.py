@@ -1,6 +1,7 @@
 import django.db.models.deletion
 import django.db.models.expressions
 import django.db.models.functions.datetime
+import ingestion.models
 from django.db import migrations, models
 
 
@@ -44,6 +45,16 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='ErasureSecret',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('secret', models.CharField(default=ingestion.models.new_secret, max_length=64)),
+            ],
+            options={
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='PausedStream',
             fields=[
                 ('stream', models.CharField(max_length=64, primary_key=True, serialize=False)),
@@ -55,6 +66,18 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'control',
                 'permissions': [('control_streams', 'Can pause, resume and run streams')],
                 'default_permissions': ('view',),
+            },
+        ),
+        migrations.CreateModel(
+            name='Suppression',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(help_text='What the person is: Subject.kind of a stream.', max_length=64)),
+                ('digest', models.CharField(help_text='HMAC-SHA-256 of kind and key, in hex.', max_length=64, unique=True)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+            options={
+                'default_permissions': (),
             },
         ),
         migrations.CreateModel(
@@ -164,9 +187,6 @@ class Migration(migrations.Migration):
                 ('error', models.TextField(blank=True, help_text='Why it was given up.')),
                 ('part_of', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='files', to='ingestion.uploadpreview')),
             ],
-            options={
-                'indexes': [models.Index(fields=['client', 'id'], name='preview_client'), models.Index(condition=models.Q(('finished_at', None)), fields=['id'], name='preview_unfinished')],
-            },
         ),
         migrations.CreateModel(
             name='PreviewPart',
@@ -233,6 +253,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='delivery',
             constraint=models.CheckConstraint(condition=models.Q(('processed_at', None), ('count', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(models.F('inserted'), '+', models.F('updated')), '+', models.F('stale')), '+', models.F('held')), '+', models.F('skipped'))), _connector='OR'), name='delivery_adds_up'),
+        ),
+        migrations.AddIndex(
+            model_name='uploadpreview',
+            index=models.Index(fields=['client', 'id'], name='preview_client'),
+        ),
+        migrations.AddIndex(
+            model_name='uploadpreview',
+            index=models.Index(condition=models.Q(('finished_at', None)), fields=['id'], name='preview_unfinished'),
         ),
         migrations.AddConstraint(
             model_name='previewpart',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
@@ -35,6 +36,16 @@ def delete_plays(listen_ids: Sequence[str]) -> None:
     _recount(originals, [instead for play in originals if (instead := _next_original(play))])
 
 
+def rows_of(user_id: str) -> dict[str, QuerySet[Any]]:
+    """What is stored of a listener besides the plays."""
+    return {
+        "listeners": Listener.objects.filter(pk=user_id),
+        "artists by month": ArtistMonth.objects.filter(user_id=user_id),
+        "albums by month": AlbumMonth.objects.filter(user_id=user_id),
+        "hours by month": HourMonth.objects.filter(user_id=user_id),
+    }
+
+
 def delete_listener(user_id: str) -> dict[str, int]:
     """With all plays, and all that was uploaded as theirs; kind of row → how many.
 
@@ -48,10 +59,10 @@ def delete_listener(user_id: str) -> dict[str, int]:
         albums = _plays_by(AlbumMonth.objects.filter(user_id=user_id), "album_id")
         for month in (ArtistMonth, AlbumMonth, HourMonth):
             month._default_manager.filter(user_id=user_id).delete()
-        Listener.objects.filter(pk=user_id).delete()
+        deleted, _ = Listener.objects.filter(pk=user_id).delete()
         _change_plays(Artist, artists)
         _change_plays(Album, albums)
-    return {"listeners": 1, "plays": plays}
+    return {"listeners": deleted, "plays": plays}
 
 
 def _lock_listener(user_id: str) -> None:

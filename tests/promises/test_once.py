@@ -39,8 +39,8 @@ def test_a_worker_whose_claim_expired_finds_the_claim_of_another() -> None:
     Delivery.objects.update(started_at=LONG_AGO)
     (second,) = Delivery.objects.claim("tutors", 10)
     with transaction.atomic():
-        assert Delivery.objects.lock_claimed([first]) == set()
-        assert Delivery.objects.lock_claimed([second]) == {second.pk}
+        assert Delivery.objects.lock_claimed([first])[0] == set()
+        assert Delivery.objects.lock_claimed([second])[0] == {second.pk}
     assert Delivery.objects.release([first]) == 0
     assert Delivery.objects.get().started_at == second.started_at
     assert Delivery.objects.release([second]) == 1
@@ -61,7 +61,7 @@ def test_a_delivery_in_progress_is_not_claimed_again_however_old_its_claim() -> 
 
     def lock() -> set[int]:
         with transaction.atomic():
-            return Delivery.objects.lock_claimed(claimed)
+            return Delivery.objects.lock_claimed(claimed)[0]
 
     with transaction.atomic():
         assert lock() == {claimed[0].pk}

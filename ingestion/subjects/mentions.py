@@ -1,0 +1,70 @@
+"""Which persons a record is about: by the key of its stream's subject, and by references to such streams."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ingestion import streams
+from ingestion.fields import normalized
+from ingestion.payloads import RAW_MEMBER
+from ingestion.streams import Stream, Subject
+
+_between_cells = re.compile(r"""[,;|\t\r\n"'\[\]]""")
+
+
+class Mention(NamedTuple):
+    field: str
+    kind: str
+    key: str
+
+
+def subjects() -> dict[str, tuple[Stream, Subject]]:
+    """Kind of person → the stream that declares it."""
+    return {stream.subject.kind: (stream, stream.subject) for stream in streams.all_streams() if stream.subject}
+
+
+def fields_of(stream: Stream) -> dict[str, str]:
+    """Field of the stream's records → the kind of person whose key is in it."""
+    found = {stream.subject.field: stream.subject.kind} if stream.subject else {}
+    for reference in stream.references:
+        referenced = streams.get(reference.stream)
+        if referenced.subject and referenced.subject.field == referenced.key:
+            found[reference.field] = referenced.subject.kind
+    return found
+
+
+def streams_about(kind: str) -> dict[str, list[str]]:
+    """Name of each stream whose records are about such persons → the fields with their keys."""
+    found = {}
+    for stream in streams.all_streams():
+        if fields := [name for name, of in fields_of(stream).items() if of == kind]:
+            found[stream.name] = fields
+    return found
+
+
+def mentions(stream: Stream, item: Any) -> Iterator[Mention]:
+    """The persons that a payload, valid or not, is about. Of a row that could not be read, each cell may name one."""
+    if not isinstance(item, dict):
+        return
+    fields = fields_of(stream)
+    for field, kind in fields.items():
+        if key := subject_key(item.get(field)):
+            yield Mention(field, kind, key)
+    if RAW_MEMBER in item:
+        for cell in set(_between_cells.split(str(item[RAW_MEMBER]))):
+            if key := subject_key(cell):
+                yield from (Mention("record", kind, key) for kind in set(fields.values()))
+
+
+def subject_key(value: Any) -> str:
+    """A person's key as it is compared, also where it was sent with spaces around it or as a number."""
+    if type(value) is int:
+        value = str(value)
+    return normalized(value.strip()) if isinstance(value, str) else ""
+
+
+def is_about(stream: Stream, item: Any, kind: str, key: str) -> bool:
+    """Whether the payload is about this person."""
+    return any(each.kind == kind and each.key == key for each in mentions(stream, item))
