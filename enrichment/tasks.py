@@ -9,8 +9,9 @@ from django.conf import settings
 
 from enrichment import completion, previews, retention
 from enrichment.held import bulk_actions
-from enrichment.models import BulkAction
+from enrichment.models import BulkAction, Erasure
 from enrichment.pipeline.batch import process_batch
+from enrichment.subjects import erasure
 from ingestion import doorbell
 from ingestion.models import Delivery
 from ingestion.streams import Stream, all_streams
@@ -27,11 +28,12 @@ def drain(seconds: float = DRAIN_SECONDS) -> None:
     doorbell.acknowledge()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
+        erased = _attempt("an erasure", lambda: erasure.run_next_step(Erasure.objects.all()))
         acted = _attempt("a bulk action", lambda: bulk_actions.run_next_step(BulkAction.objects.all()))
         batches = [process_batch(stream) for stream in _pending_streams()]  # streams take turns
         completed = _attempt("the completion of an upload", completion.run_next_step)
         checked = _attempt("a preview", previews.run_next_step)
-        is_busy = acted or completed or checked or any(batches)
+        is_busy = erased or acted or completed or checked or any(batches)
         pruned = _attempt("retention", partial(retention.run_next_step, rest=not is_busy))
         if not is_busy and not pruned:
             return

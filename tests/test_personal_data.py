@@ -1,0 +1,330 @@
+"""What is held about a person is exported whole, and erased until a search of the whole database finds nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import CommandError
+from django.db import connection, transaction
+from django.db.models import Sum
+from django.test.utils import CaptureQueriesContext
+
+from enrichment.models import Erasure, HeldRecord
+from enrichment.pipeline.batch import process_batch
+from enrichment.subjects import erasure
+from enrichment.subjects.export import archive
+from enrichment.subjects.search import tables
+from ingestion.models import Delivery, ErasureSecret, Suppression, Upload
+from ingestion.streams import get
+from ingestion.subjects import bodies, suppression
+from tests.api import api, post, refusal
+from tests.commands import run
+from tests.personal import CASES, Case, hold_everything, places, upload
+from tests.promises.helpers import elsewhere
+from tests.records import assert_nothing_vanished, counts, deliver, send, stored, work_off
+from tutoring.tests.factories import feedback, session, student, tutor
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+STUDENT, TUTOR, LIBRARY, LISTENER = CASES
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+@pytest.fixture(autouse=True)
+def nothing_known() -> Iterator[None]:
+    """What a process remembers of the secret belongs to another database."""
+    suppression.reset_cache()
+    yield
+    suppression.reset_cache()
+
+
+def erase(case: Case) -> Erasure:
+    done = erasure.run_to_completion(erasure.create(case.person, by="command", reason="asked for it"))
+    done.refresh_from_db()
+    return done
+
+
+def numbers() -> dict[str, Any]:
+    """What clients are told of deliveries and uploads."""
+    columns = ("count", "inserted", "updated", "stale", "held", "skipped")
+    return {
+        "deliveries": list(Delivery.objects.order_by("pk").values_list("pk", *columns)),
+        "uploads": dict(Upload.objects.values_list("pk").annotate(Sum("deliveries__count")).order_by("pk")),
+    }
+
+
+# All of it.
+
+
+@every_case
+def test_a_person_is_exported_and_erased_and_comes_in_no_more(case: Case) -> None:
+    hold_everything(case)
+    assert_archive_has_all(case)
+    assert_search_finds_nobody_afterwards(case)
+    assert_refused_at_the_door(case)
+
+
+def assert_archive_has_all(case: Case) -> None:
+    with zipfile.ZipFile(io.BytesIO(b"".join(archive(case.person)))) as zipped:
+        assert zipped.testzip() is None
+        files = {name: zipped.read(name).decode() for name in zipped.namelist()}
+    rows = {name: [json.loads(line) for line in text.splitlines()] for name, text in files.items() if ".nd" in name}
+    for stream, record in case.records(case.key).items():
+        [row] = rows[f"stored_{stream}.ndjson"]
+        assert case.key in map(str, row.values()) and row[get(stream).model._meta.pk.attname], record
+    sent = rows["records_in_deliveries.ndjson"]
+    assert len(sent) == len(case.records(case.key)) + 6 + bool(case.given)
+    assert {row["was_refused"] for row in sent} == {True, False}
+    assert sum(row["idempotent_answer"] is not None for row in sent) == 2
+    assert all(case.other not in json.dumps(row, ensure_ascii=False) for row in sent)
+    [failed] = rows["failed_records.ndjson"]
+    assert failed["messages"] and failed["record"]
+    assert len(rows.get("uploads.ndjson", [])) == bool(case.given)
+    assert {row["column"] for row in rows["history.ndjson"]} >= {"object_repr", "change_message", "filter", "reason"}
+    for name, found in rows.items():
+        assert f"{name}: {len(found)} " in files["README.txt"]
+
+
+def assert_search_finds_nobody_afterwards(case: Case) -> None:
+    before, told = places(case), numbers()
+    assert {"ingestion_delivery.body", "enrichment_heldrecord.payload", "django_admin_log.object_id"} <= before.keys()
+    kept = {stream: stored(stream, _key_of(case, case.other, stream)) for stream in case.records(case.other)}
+    done = erase(case)
+    assert places(case) == {} and done.left == []
+    assert done.before == before
+    assert (done.key, done.names) == ("", []) and case.key not in str(vars(done))
+    for stream, row in kept.items():
+        assert vars(stored(stream, row.pk)).items() >= {"version_at": row.version_at}.items()
+    left = {pk for pk, *_ in told["deliveries"]} & set(Delivery.objects.values_list("pk", flat=True))
+    assert numbers()["deliveries"] == [row for row in told["deliveries"] if row[0] in left]
+    assert len(told["deliveries"]) - len(left) == bool(case.given)  # those of the person's own file
+    assert_nothing_vanished()
+    assert done.erased[erasure.RECORDS] >= 6 and done.erased[erasure.FAILED] == 1
+    assert HeldRecord.objects.open().count() == 1  # that of the other one
+
+
+def assert_refused_at_the_door(case: Case) -> None:
+    last, other = case.records(case.key)[case.stream], case.records(case.other)[case.stream]
+    error = refusal(post(api(), f"/api/{case.stream}", last), 422)
+    [[message]] = error["fields"].values()
+    assert "have been erased" in message and case.key not in message
+    answer = post(api(), f"/api/{case.stream}/batch?invalid=dead-letter", [last, other]).json()
+    assert (answer["count"], [each["index"] for each in answer["errors"]]) == (1, [0])
+    work_off()
+    assert places(case) == {}
+
+
+# Exporting.
+
+
+def test_the_command_writes_the_archive_and_says_what_is_in_it(tmp_path: Any) -> None:
+    hold_everything(STUDENT)
+    path = tmp_path / "zoë.zip"
+    told = json.loads(run("export_subject", "student", STUDENT.key, f"--out={path}", "--json"))
+    assert told["held"]["stored feedback"] == 1 and zipfile.is_zipfile(path)
+    with pytest.raises(CommandError, match="is empty"):
+        run("export_subject", "student", " ", f"--out={path}")
+
+
+# Erasing.
+
+
+@pytest.mark.parametrize("case", [STUDENT, LISTENER], ids=str)
+def test_the_other_records_of_a_body_stay_as_they_were_sent(case: Case) -> None:
+    other = case.records(case.other)[case.stream]
+    send("tutors", tutor()), send("students", student())
+    for stream, record in case.records(case.key).items():
+        send(stream, record, case.records(case.other)[stream])
+    delivery = Delivery.objects.order_by("pk").last()
+    assert delivery
+    erase(case)
+    delivery.refresh_from_db()
+    assert json.loads(delivery.content) == [{"(erased)": True}, other]
+    assert list(bodies.items(delivery.content, ndjson=False)) == json.loads(delivery.content)
+
+
+def _key_of(case: Case, key: str, stream: str) -> str:
+    from ingestion.validation import key_of
+
+    return key_of(get(stream), case.records(key)[stream])
+
+
+def test_a_file_given_as_an_erased_persons_is_refused_whole() -> None:
+    erase(LISTENER)
+    body = json.dumps({**LISTENER.records("x")["listens"], "user_id": None}).encode()
+    answer = post(api(), f"/api/uploads?stream=listens&user_id={LISTENER.key}", body, "application/x-ndjson")
+    assert "have been erased" in refusal(answer, 422)["message"]
+    assert not Upload.objects.exists()
+
+
+@pytest.mark.parametrize("case", [STUDENT, LISTENER], ids=str)
+def test_rows_of_a_file_about_an_erased_person_are_discarded_by_the_worker(case: Case) -> None:
+    send("tutors", tutor()), send("students", student())
+    for stream in case.records(case.other):
+        send(stream, case.records(case.other)[stream])
+    erase(case)
+    last = case.records(case.key)[case.stream]
+    sent = upload(case.stream, [last, case.records(case.other)[case.stream]], name="both.ndjson")
+    [held] = HeldRecord.objects.all()
+    assert (held.code, held.status, held.key, held.payload) == ("erased", "discarded", "", '{"(erased)":true}')
+    assert places(case) == {}
+    assert_nothing_vanished()
+    told = api().get(f"/api/uploads/{sent.pk}")
+    assert told.status_code == 404 or told.json()["discarded"] == 1
+
+
+def test_what_is_pending_is_not_processed_and_adds_up() -> None:
+    send("tutors", tutor())
+    delivery = deliver("students", student(student_id=STUDENT.key), student(student_id="ST-2"))
+    erase(STUDENT)
+    work_off()
+    assert counts(delivery) == {"inserted": 1, "held": 1}
+    assert not stored("students", STUDENT.key) and stored("students", "ST-2")
+    assert places(STUDENT) == {}
+    assert_nothing_vanished()
+
+
+def test_a_worker_that_has_read_a_delivery_before_does_not_store_what_is_erased_of_it() -> None:
+    """The erasure ends its claim; what was refused, or could not be read, is gone as well."""
+    deliver("students", student(student_id=STUDENT.key), student(student_id="ST-2"))
+    claimed = Delivery.objects.claim("students", 10)
+    erase(STUDENT)
+    with transaction.atomic():
+        assert Delivery.objects.lock_claimed(claimed)[0] == set()
+    work_off()
+    assert not stored("students", STUDENT.key) and stored("students", "ST-2")
+
+
+@pytest.mark.postgresql
+def test_an_erasure_waits_for_the_batch_that_a_worker_has_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which began before the suppression, so that it stores the student; that is deleted again."""
+    deliver("students", student(student_id=STUDENT.key))
+    seen: list[bool] = []
+
+    def suppress_meanwhile(*args: Any) -> Any:
+        if not seen:
+            seen.append(True)
+            elsewhere(lambda: erasure.create(STUDENT.person, by="command"))
+        return lock(*args)
+
+    from enrichment.pipeline import references
+
+    lock = references.lock
+    monkeypatch.setattr(references, "lock", suppress_meanwhile)
+    process_batch(get("students"))
+    assert stored("students", STUDENT.key) and seen
+    erase(STUDENT)
+    assert not stored("students", STUDENT.key) and places(STUDENT) == {}
+
+
+def test_a_failed_record_that_waits_or_is_queued_is_not_revived() -> None:
+    waiting = send("sessions", session(session_id="X-1", student_id=STUDENT.key))
+    [held] = HeldRecord.objects.all()
+    assert held.missing_key in (STUDENT.key, "T-1001")
+    erase(STUDENT)
+    send("tutors", tutor()), send("students", student())
+    work_off()
+    held.refresh_from_db()
+    assert (held.status, held.code, held.queued_in) == ("discarded", "erased", None)
+    assert counts(waiting) == {"held": 1} and not stored("sessions", "X-1")
+    assert_nothing_vanished()
+
+
+def test_a_fix_that_makes_a_record_one_about_an_erased_person_is_not_stored() -> None:
+    erase(STUDENT)
+    send("feedback", {**feedback(), "overall_rating": 9}, keep_invalid=True)
+    from enrichment.held import fixing
+    from tests.held import reprocess
+
+    [held] = HeldRecord.objects.all()
+    fixing.fix(held, json.dumps(feedback(student_id=STUDENT.key)), 0)
+    reprocess({"ids": [held.pk]}, by="command")
+    work_off()
+    held.refresh_from_db()
+    assert (held.status, held.code, held.payload) == ("discarded", "erased", '{"(erased)":true}')
+    assert held.original_payload is None and places(STUDENT) == {}
+    assert_nothing_vanished()
+
+
+@pytest.mark.parametrize("case", [STUDENT, LISTENER], ids=str)
+def test_an_erasure_killed_anywhere_continues(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step is tried twice: the first time it dies just before its commit."""
+    hold_everything(case)
+    searched = [table for table in tables() if table.name in ("ingestion_delivery", "enrichment_heldrecord")]
+    monkeypatch.setattr(erasure, "tables", lambda: searched)
+    monkeypatch.setattr(erasure, "STEP_SECONDS", 0.0)
+    job = erasure.create(case.person, by="command")
+    step, steps = erasure._step, 0
+
+    def killed(row: Erasure) -> bool:
+        step(row)
+        raise KeyboardInterrupt
+
+    while job.finished_at is None:
+        steps += 1
+        monkeypatch.setattr(erasure, "_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            erasure.run_next_step(Erasure.objects.all())
+        monkeypatch.setattr(erasure, "_step", step)
+        assert erasure.create(case.person, by="command") == job  # it is started again
+        erasure.run_next_step(Erasure.objects.all())
+        job.refresh_from_db()
+    assert steps > len(erasure.STAGES) and places(case) == {}
+    assert_nothing_vanished()
+
+
+def test_what_others_wrote_stays_and_is_listed() -> None:
+    hold_everything(TUTOR)
+    text = "Better than IDA RHODES (Ida.Rhodes@Example.com)."
+    send("sessions", session(session_id="X-9"))
+    send("feedback", feedback(feedback_id="F-9", session_id="X-9", free_text_feedback=text))
+    left = {(each["table"], each["row"], each["column"], each["what"]) for each in erase(TUTOR).left}
+    sent = Delivery.objects.order_by("-pk").first()
+    assert sent
+    assert left == {
+        ("tutoring_feedback", "F-9", "free_text_feedback", "name"),
+        ("ingestion_delivery", str(sent.pk), "body", "name"),
+    }
+    assert stored("feedback", "F-9").free_text_feedback == text
+
+
+def test_an_administrator_may_lift_it() -> None:
+    done = erase(STUDENT)
+    assert json.loads(run("erase_subject", "student", STUDENT.key, "--lift", "--json")) == {"lifted": True}
+    done.refresh_from_db()
+    assert done.lifted_at and done.lifted_by == "command" and not Suppression.objects.exists()
+    assert counts(send("students", student(student_id=STUDENT.key))) == {"inserted": 1}
+    assert "were not refused" in run("erase_subject", "student", STUDENT.key, "--lift")
+
+
+def test_the_command_erases_and_tells_what_it_found() -> None:
+    hold_everything(TUTOR)
+    dry = json.loads(run("erase_subject", "tutor", TUTOR.key, "--dry-run", "--json"))
+    assert dry["would_erase"]["stored tutors"] == 1 and not Suppression.objects.exists()
+    told = json.loads(run("erase_subject", "tutor", TUTOR.key, "--reason=asked", "--json"))
+    assert told["before"] == dry["before"] and told["left"] == []
+    assert told["erased"]["tutors"] == told["erased"]["sessions"] == told["erased"]["feedback"] == 1
+
+
+# What it costs.
+
+
+def test_it_costs_no_statement_while_nobody_is_erased() -> None:
+    send("students", student(student_id="S-0"))
+    with CaptureQueriesContext(connection) as door:
+        deliver("students", student(student_id="S-1"))
+    with CaptureQueriesContext(connection) as worker:
+        process_batch(get("students"))
+    assert not [each for each in door.captured_queries if "erasuresecret" in each["sql"]]
+    [asking] = [each["sql"] for each in worker.captured_queries if "erasuresecret" in each["sql"]]
+    assert 'FROM "ingestion_delivery" WHERE' in asking  # with the rows of the deliveries
+    ErasureSecret.objects.create(pk=1)
+    deliver("students", *[student(student_id=f"S-{number}") for number in range(2, 9)])
+    with CaptureQueriesContext(connection) as again:
+        process_batch(get("students"))
+    assert len(again.captured_queries) == len(worker.captured_queries) + 1
