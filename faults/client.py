@@ -39,8 +39,6 @@ class Notes:
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     """Answers that no client should get."""
-    latencies: list[float] = field(default_factory=list)
-    """Seconds until each 2xx."""
 
     def is_settled(self, post: Post) -> bool:
         return post.number in self.accepted or post.expected_status == 422
@@ -72,7 +70,6 @@ class Client:
 
     def post(self, post: Post) -> bool:
         """One attempt; whether it was answered for good."""
-        began = time.monotonic()
         with self.lock:
             self.notes.attempts[post.number] += 1
         try:
@@ -80,15 +77,14 @@ class Client:
         except (OSError, http.client.HTTPException):
             status, headers, body = UNANSWERED, {}, b""
         with self.lock:
-            return self._note(post, status, headers, body, time.monotonic() - began)
+            return self._note(post, status, headers, body)
 
-    def _note(self, post: Post, status: int, headers: dict[str, str], body: bytes, seconds: float) -> bool:
+    def _note(self, post: Post, status: int, headers: dict[str, str], body: bytes) -> bool:
         self.notes.statuses[status] += 1
         known_file = post.form == "file" and status == 409 and self.notes.attempts[post.number] > 1
         if status == post.expected_status or known_file:
             if status != 422:
                 self.notes.accepted.setdefault(post.number, []).append(0 if known_file else _told_of(json.loads(body)))
-                self.notes.latencies.append(seconds)
             return True
         may_be = status in (UNANSWERED, 503, 429)
         if not may_be or (status != UNANSWERED and not headers.get("retry-after", "").isdigit()):
@@ -115,16 +111,13 @@ class Client:
     def post_the_rest(self, patience: float) -> list[Post]:
         """Posts again whatever was not answered, until it is; returns what never was."""
         deadline = time.monotonic() + patience
-        while (left := [post for post in self.notes.posts if not self._is_settled(post)]) and (
+        while (left := [post for post in self.notes.posts if not self.notes.is_settled(post)]) and (
             time.monotonic() < deadline
         ):
             for post in left:
                 self.post(post)
             time.sleep(0.2)
         return left
-
-    def _is_settled(self, post: Post) -> bool:
-        return self.notes.is_settled(post)
 
     def get(self, path: str) -> Any:
         """JSON, or text."""

@@ -158,8 +158,9 @@ def limit_statements() -> None:
 
 
 def _limit_statements(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """An error is raised: whoever wanted the connection must not find none."""
     connection.limits_statements = connection.vendor == "postgresql"  # type: ignore[attr-defined]
-    restore_statement_limit(connection)
+    _set_timeout(connection, settings.STATEMENT_TIMEOUT)
 
 
 def lift_statement_limit() -> None:
@@ -168,7 +169,7 @@ def lift_statement_limit() -> None:
     _set_timeout(connection, 0)
 
 
-def restore_statement_limit(connection: BaseDatabaseWrapper = connection) -> None:
+def restore_statement_limit() -> None:
     if connection.connection is None:
         return  # the next one is limited when it is made
     try:

@@ -5,9 +5,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.test import Client
 from pytest_django import Settings
 
@@ -16,6 +19,7 @@ from ingestion.files.formats import csv_reader
 from ingestion.payloads import TooLarge
 from tests.api import api, new_key, refusal
 from tests.people import browser_of, person, text_of
+from tests.workers import database_url
 from tutoring.tests.factories import student
 from tutormax.limits import SMALL_BODY
 
@@ -281,6 +285,28 @@ def test_statements_of_a_web_server_have_a_time_limit_and_those_of_a_download_ha
         with pytest.raises(OperationalError, match="statement timeout"):
             _sleep(60)
     finally:
+        connection.close()
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_is_cut_while_it_is_made_is_an_error_of_the_database(settings: Settings) -> None:
+    """Swallowed, it left no connection at all where the next statement expected one: a 500."""
+    settings.STATEMENT_TIMEOUT = 30
+
+    def cut(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+        with psycopg.connect(database_url(), autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
+
+    connection.close()
+    connection_created.disconnect(dispatch_uid="ingestion.capacity")  # so that the cut comes before it
+    connection_created.connect(cut)
+    capacity.limit_statements()
+    try:
+        with pytest.raises(OperationalError):
+            connection.cursor()
+    finally:
+        connection_created.disconnect(cut)
         connection.close()
 
 
