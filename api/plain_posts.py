@@ -161,7 +161,8 @@ def insert(stream: Stream, body: bytes, key: ApiKey) -> tuple[int | None, bool]:
     values = (stream.name, client_of(key), body, len(body), key.prefix, *version, RING_SECONDS)
     with require_autocommit(), connection.wrap_database_errors, connection.cursor():
         database = connection.connection
-        database.prepare_threshold = 0  # Django switches it off, since its own statements are all different
+        if not settings.TRANSACTION_POOLING:
+            database.prepare_threshold = 0  # Django switches it off, since its own statements are all different
         try:
             row = psycopg.RawCursor(database).execute(INSERT, values).fetchone()
         finally:

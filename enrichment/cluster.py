@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.db import Error, connections
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -109,7 +110,7 @@ class Broker(ORM):  # type: ignore[misc]
     def listen(self) -> None:
         """To be called before the queue is read, so that no task is queued unheard in between."""
         connection = connections[Conf.ORM]
-        if connection.vendor != "postgresql":
+        if connection.vendor != "postgresql" or settings.TRANSACTION_POOLING:
             return
         connection.ensure_connection()
         if connection.connection is not self.listening:
@@ -118,7 +119,7 @@ class Broker(ORM):  # type: ignore[misc]
             self.listening = connection.connection
 
     def wait(self) -> None:
-        """For a task, at most POLL seconds: a notification may be lost, as behind a pooler that shares connections."""
+        """For a task, at most POLL seconds: a notification may be lost, as with a connection."""
         raw = connections[Conf.ORM].connection
         if self.listening is None or raw is not self.listening:
             time.sleep(Conf.POLL)

@@ -43,7 +43,8 @@ WEB_PROCESSES = env.integer("WEB_PROCESSES", 2, minimum=1)
 WEB_THREADS = env.integer("WEB_THREADS", 4, minimum=1)
 DRAIN_TIME = env.integer("DRAIN_TIME", 3, maximum=300)
 CLIENT_TIMEOUT = env.integer("CLIENT_TIMEOUT", 60, minimum=1)
-STATEMENT_TIMEOUT = env.integer("STATEMENT_TIMEOUT", 30)
+TRANSACTION_POOLING = env.boolean("TRANSACTION_POOLING", False)
+STATEMENT_TIMEOUT = 0 if TRANSACTION_POOLING else env.integer("STATEMENT_TIMEOUT", 30)
 WORKERS = env.integer("WORKERS", 2, minimum=1)
 SWEEP_INTERVAL = env.integer("SWEEP_INTERVAL", 60, minimum=1)
 WATCH_PATIENCE = env.integer("WATCH_PATIENCE", 180, minimum=1)
@@ -157,6 +158,7 @@ def database(url: str) -> dict[str, Any]:
 
 
 DATABASES = {"default": database(env.string("DATABASE_URL", f"sqlite:///{RUN_DIR / 'db.sqlite3'}"))}
+DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = TRANSACTION_POOLING
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}  # nothing of ours is cached
 

@@ -13,6 +13,7 @@ from tutormax import env
     ("name", "value"),
     [
         ("HTTPS", "maybe"),
+        ("TRANSACTION_POOLING", "1"),
         ("PORT", "eighty"),
         ("PORT", "65536"),
         ("WORKERS", "0"),
