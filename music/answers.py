@@ -28,7 +28,6 @@ DESCRIBED = (
 )
 """Columns of a MusicBrainz artist that its answer has, by the same names."""
 GIVEN, URL = "given", "url"
-MAX_GENRE = 200
 Handler = Callable[[Sequence[Lookup]], list[Ask]]
 
 
@@ -327,7 +326,7 @@ def _set_genres(artists: Sequence[Artist], source: str, of: Mapping[str, Mapping
     rows = [
         ArtistGenre(artist_id=artist.pk, source=source, genre=genre, count=count)
         for artist in artists
-        for genre, count in {genre[:MAX_GENRE]: count for genre, count in of.get(artist.pk, {}).items()}.items()
+        for genre, count in of.get(artist.pk, {}).items()
     ]
     of_these = ArtistGenre.objects.filter(artist__in=[artist.pk for artist in artists])
     of_these.filter(source=source).delete()

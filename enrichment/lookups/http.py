@@ -106,17 +106,25 @@ def _answer(provider: Provider, slots: Slots, url: str, headers: Mapping[str, st
             if refusals == MAX_REFUSALS:
                 raise Throttled(f"{provider} answered 429 {MAX_REFUSALS} times in a row.")
         elif form is None and answered.status in (301, 302, 303, 307, 308):
-            target = urljoin(url, answered.headers.get("Location", ""))
+            target = _target(url, answered)
             redirects += 1
             if redirects > MAX_REDIRECTS:
                 raise ProviderUnavailable(f"{provider} redirects in a circle.")
-            if urlsplit(target)[:2] != urlsplit(url)[:2]:
+            if not target or urlsplit(target)[:2] != urlsplit(url)[:2]:
                 raise ProviderUnavailable(f"{provider} redirects to another host: check its address in the settings.")
             url = target
         else:
             if answered.status == 503 and (seconds := _retry_after(provider, answered)):
                 slots.block(seconds)
             return answered
+
+
+def _target(url: str, redirect: Answered) -> str:
+    """Empty for what is no address."""
+    try:
+        return urljoin(url, redirect.headers.get("Location", ""))
+    except ValueError:
+        return ""
 
 
 def _retry_after(provider: Provider, answered: Answered) -> float | None:

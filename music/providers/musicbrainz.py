@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from enrichment.lookups import Answer, Description, Provider, Question, Rate, http
 from enrichment.lookups.providers import Apply
 from music import matching
+from music.geography.areas import MAX_AREAS
 from music.matching import Artist, Asked, Credit, Recording, Verdict
 from music.names import plain_title
+from music.providers.members import MAX_GENRE, MAX_ITEMS, MAX_WHOLE, mbid_of, member, members, number, text, texts
 
 NAME = "musicbrainz"
 URL, MATCH, ARTIST, AREA = "url", "match", "artist", "area"
@@ -29,8 +31,17 @@ EXAMPLE = f"{PAGES}/artist/5b11f4ce-a62d-471e-81fc-a69a8278c7da"
 SPOTIFY_ARTIST = "https://open.spotify.com/artist/"
 EXPIRY = timedelta(days=180)
 """Facts about artists and areas change; whose page or name it is hardly ever does."""
-MAX_NAMES = 200
-"""Aliases, tags and the like that are kept of one artist."""
+PAGE_OF_ARTIST = re.compile(re.escape(SPOTIFY_ARTIST) + "[0-9A-Za-z_-]{1,64}")
+MAX_RECORDINGS, MAX_ARTISTS = 100, 25
+"""Asked for in a search, and read of any answer."""
+MAX_AREA_NAME = 300
+"""Characters: with its country and state an area's name is a question to another service."""
+MAX_JOINED = 100
+"""Characters between two names of a credit."""
+MAX_NUMBERS = 10
+"""Of an area at GeoNames."""
+COUNTRY, SUBDIVISION = "[A-Z]{2}", "[A-Z]{2}-[0-9A-Z]{1,7}"
+"""Codes of ISO 3166."""
 ONE_REQUEST_A_SECOND = Rate(1, 1)
 
 
@@ -85,18 +96,18 @@ class MusicBrainz:
 
     def credits_of(self, isrc: str) -> list[Credit]:
         found = self._get(f"isrc/{_segment(isrc)}", inc="artist-credits aliases")
-        return [_credit(recording) for recording in _list(found, "recordings")]
+        return [_credit(recording) for recording in members(found, "recordings")[:MAX_RECORDINGS]]
 
     def recordings(self, name: str, titles: Sequence[str]) -> list[Recording]:
         spelt = dict.fromkeys(spelling for title in titles for spelling in (title, plain_title(title)))
         either = " OR ".join(f"recording:{quoted(title)}" for title in spelt)
         query = f"{either if len(spelt) == 1 else f'({either})'} AND artist:{quoted(name)}"
-        found = self._search("recording", query, limit=100)
-        return [Recording(_text(each.get("title")), _credit(each)) for each in found]
+        found = self._search("recording", query, limit=MAX_RECORDINGS)
+        return [Recording(text(each.get("title")), _credit(each)) for each in found]
 
     def search(self, name: str) -> list[Artist]:
         query = f"artist:{quoted(name)} OR alias:{quoted(name)}"
-        return [_artist(each) for each in self._search("artist", query, limit=25) if each.get("id")]
+        return [_artist(each) for each in self._search("artist", query, limit=MAX_ARTISTS) if mbid_of(each.get("id"))]
 
     # Questions.
 
@@ -105,10 +116,10 @@ class MusicBrainz:
         addresses = {f"{SPOTIFY_ARTIST}{each}": each for each in ids}
         query = urlencode([("resource", address) for address in addresses])
         found = self._get(f"url?{query}", inc="artist-rels")
-        pages = _list(found, "urls") if isinstance(found, dict) and "urls" in found else [found or {}]
+        pages = members(found, "urls") if isinstance(found, dict) and "urls" in found else [found or {}]
         answers: dict[str, Answer] = {}
         for page in pages:
-            if asked := addresses.get(_text(page.get("resource"))):
+            if asked := addresses.get(text(page.get("resource"))):
                 artists = {artist.id: artist for artist in _related_artists(page)}
                 answers[asked] = Answer(status="found", data={"artists": [_small(each) for each in artists.values()]})
         return answers
@@ -128,7 +139,7 @@ class MusicBrainz:
         found = self._get(entity, query=query, limit=str(limit))
         if not isinstance(found, dict) or not isinstance(found.get(f"{entity}s"), list):
             raise http.ProviderUnavailable("MusicBrainz answered a search with something else than it documents.")
-        return _list(found, f"{entity}s")
+        return members(found, f"{entity}s")[:limit]
 
     def _get(self, path: str, **params: str) -> Any:
         """None for what it does not have, or does not take for an id or code."""
@@ -170,50 +181,56 @@ def artists_of(answer: Mapping[str, Any]) -> list[Artist]:
 
 def reduce_artist(found: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept of an artist."""
-    span = _object(found, "life-span")
-    links = [_text(_object(relation, "url").get("resource")) for relation in _list(found, "relations")]
+    span = member(found, "life-span")
+    links = [text(member(relation, "url").get("resource")) for relation in members(found, "relations")]
     return {
-        "mbid": _text(found.get("id")),
-        "name": _text(found.get("name")),
-        "sort_name": _text(found.get("sort-name")),
-        "type": _text(found.get("type")),
-        "gender": _text(found.get("gender")),
-        "country": _text(found.get("country")),
-        "disambiguation": _text(found.get("disambiguation")),
-        **{name.replace("-", "_"): _part(_object(found, name)) for name in ("area", "begin-area", "end-area")},
-        "begin": _text(span.get("begin")),
-        "end": _text(span.get("end")),
+        "mbid": mbid_of(found.get("id")),
+        "name": text(found.get("name")),
+        "sort_name": text(found.get("sort-name")),
+        "type": text(found.get("type"), 100),
+        "gender": text(found.get("gender"), 100),
+        "country": text(found.get("country"), 10),
+        "disambiguation": text(found.get("disambiguation")),
+        **{name.replace("-", "_"): _part(member(found, name)) for name in ("area", "begin-area", "end-area")},
+        "begin": text(span.get("begin"), 20),
+        "end": text(span.get("end"), 20),
         "ended": span.get("ended") is True,
-        "ipis": _texts(found.get("ipis")),
-        "aliases": list(dict.fromkeys(_text(alias.get("name")) for alias in _list(found, "aliases")))[:MAX_NAMES],
+        "ipis": texts(found.get("ipis")),
+        "aliases": texts([alias.get("name") for alias in members(found, "aliases")]),
         "genres": _counted(found, "genres"),
         "tags": _counted(found, "tags"),
-        "spotify_ids": [link.removeprefix(SPOTIFY_ARTIST) for link in links if link.startswith(SPOTIFY_ARTIST)],
+        "spotify_ids": [link.removeprefix(SPOTIFY_ARTIST) for link in links if PAGE_OF_ARTIST.fullmatch(link)][
+            :MAX_ITEMS
+        ],
     }
 
 
 def reduce_area(found: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept of an area. Its answer lists the areas within it as well: only those that it is part of are kept."""
     above = [
-        _object(relation, "area")
-        for relation in _list(found, "relations")
+        member(relation, "area")
+        for relation in members(found, "relations")
         if (relation.get("type"), relation.get("direction")) == ("part of", "backward") and not relation.get("ended")
     ]
     return {
-        "id": _text(found.get("id")),
-        "name": _text(found.get("name")),
-        "sort_name": _text(found.get("sort-name")),
-        "type": _text(found.get("type")),
-        "disambiguation": _text(found.get("disambiguation")),
-        "begin": _text(_object(found, "life-span").get("begin")),
-        "ended": _object(found, "life-span").get("ended") is True,
-        "countries": _texts(found.get("iso-3166-1-codes")),
-        "subdivisions": _texts(found.get("iso-3166-2-codes")),
+        "id": mbid_of(found.get("id")),
+        "name": text(found.get("name"), MAX_AREA_NAME),
+        "sort_name": text(found.get("sort-name"), MAX_AREA_NAME),
+        "type": text(found.get("type"), 100),
+        "disambiguation": text(found.get("disambiguation")),
+        "begin": text(member(found, "life-span").get("begin"), 20),
+        "ended": member(found, "life-span").get("ended") is True,
+        "countries": _codes(found.get("iso-3166-1-codes"), COUNTRY),
+        "subdivisions": _codes(found.get("iso-3166-2-codes"), SUBDIVISION),
         "parents": [
-            {"id": _text(area.get("id")), "name": _text(area.get("name")), "type": _text(area.get("type"))}
+            {
+                "id": mbid_of(area.get("id")),
+                "name": text(area.get("name"), MAX_AREA_NAME),
+                "type": text(area.get("type"), 100),
+            }
             for area in above
-            if area.get("id")
-        ],
+            if mbid_of(area.get("id"))
+        ][:MAX_AREAS],
         "geonames": _geonames(found),
     }
 
@@ -254,32 +271,34 @@ def parse_choice(pasted: str) -> dict[str, Any]:
 
 
 def _artist(found: Mapping[str, Any], credited: str = "", joined: str = "") -> Artist:
-    aliases = [_text(alias.get("name")) for alias in _list(found, "aliases")]
+    aliases = texts([alias.get("name") for alias in members(found, "aliases")])
     return Artist(
-        id=_text(found.get("id")),
-        name=_text(found.get("name")) or credited,
+        id=mbid_of(found.get("id")),
+        name=text(found.get("name")) or credited,
         names=tuple(name for name in (credited, *aliases) if name),
-        disambiguation=_text(found.get("disambiguation")),
-        type=_text(found.get("type")),
-        country=_text(found.get("country")),
-        score=_number(found.get("score")),
+        disambiguation=text(found.get("disambiguation")),
+        type=text(found.get("type"), 100),
+        country=text(found.get("country"), 10),
+        score=number(found.get("score")),
         joined=joined,
-        credited=credited or _text(found.get("name")),
+        credited=credited or text(found.get("name")),
     )
 
 
 def _credit(recording: Mapping[str, Any]) -> list[Artist]:
     return [
-        _artist(_object(each, "artist"), _text(each.get("name")), _verbatim(each.get("joinphrase")))
-        for each in _list(recording, "artist-credit")
-        if _object(each, "artist").get("id")
+        _artist(member(each, "artist"), text(each.get("name")), _verbatim(each.get("joinphrase")))
+        for each in members(recording, "artist-credit")[:MAX_ARTISTS]
+        if mbid_of(member(each, "artist").get("id"))
     ]
 
 
 def _related_artists(page: Mapping[str, Any]) -> list[Artist]:
     """A relation that has ended was of a page that is another's now."""
-    related = [_object(relation, "artist") for relation in _list(page, "relations") if not relation.get("ended", False)]
-    return [_artist(artist) for artist in related if artist.get("id")]
+    related = [
+        member(relation, "artist") for relation in members(page, "relations") if not relation.get("ended", False)
+    ]
+    return [_artist(artist) for artist in related if mbid_of(artist.get("id"))][:MAX_ITEMS]
 
 
 def _small(artist: Artist) -> dict[str, str]:
@@ -294,65 +313,45 @@ def _small(artist: Artist) -> dict[str, str]:
 
 def _part(area: Mapping[str, Any]) -> dict[str, str] | None:
     """An area of an artist."""
-    if not area.get("id"):
+    if not mbid_of(area.get("id")):
         return None
     return {
-        **{name: _text(area.get(name.replace("_", "-"))) for name in ("id", "name", "sort_name", "disambiguation")},
-        "begin": _text(_object(area, "life-span").get("begin")),
+        "id": mbid_of(area.get("id")),
+        **{name: text(area.get(name.replace("_", "-"))) for name in ("name", "sort_name", "disambiguation")},
+        "begin": text(member(area, "life-span").get("begin"), 20),
     }
 
 
 def _counted(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """Tags and genres that people agree to, the most agreed ones first."""
     counted: list[dict[str, Any]] = [
-        {"name": _text(each.get("name")), "count": int(_number(each.get("count")))}
-        for each in _list(found, name)
-        if _text(each.get("name")) and _number(each.get("count")) > 0
+        {"name": text(each.get("name"), MAX_GENRE), "count": int(min(number(each.get("count")), MAX_WHOLE))}
+        for each in members(found, name)
+        if text(each.get("name")) and number(each.get("count")) > 0
     ]
-    return sorted(counted, key=lambda each: (-each["count"], each["name"]))[:MAX_NAMES]
+    return sorted(counted, key=lambda each: (-each["count"], each["name"]))[:MAX_ITEMS]
 
 
 def _geonames(found: Mapping[str, Any]) -> list[int]:
     """From links such as http://sws.geonames.org/6122085/."""
     numbers = []
-    for relation in _list(found, "relations"):
-        address = urlsplit(_text(_object(relation, "url").get("resource")))
-        if relation.get("type") == "geonames" and (path := re.fullmatch(r"/([0-9]{1,12})(/.*)?", address.path)):
-            numbers.append(int(path[1]))
-    return numbers
+    for relation in members(found, "relations"):
+        address = text(member(relation, "url").get("resource"))
+        if relation.get("type") == "geonames" and (
+            number_in := re.fullmatch(r"https?://[^/]+/([0-9]{1,12})(/.*)?", address)
+        ):
+            numbers.append(int(number_in[1]))
+    return numbers[:MAX_NUMBERS]
+
+
+def _codes(value: Any, form: str) -> list[str]:
+    return [code for code in texts(value) if re.fullmatch(form, code)]
 
 
 def _segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _object(found: Any, name: str) -> dict[str, Any]:
-    value = found.get(name) if isinstance(found, dict) else None
-    return value if isinstance(value, dict) else {}
-
-
-def _list(found: Any, name: str) -> list[dict[str, Any]]:
-    """The objects in a list that may be absent."""
-    value = found.get(name) if isinstance(found, dict) else None
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _texts(value: Any) -> list[str]:
-    return [each for each in value if isinstance(each, str) and each] if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else ""
-
-
 def _verbatim(value: Any) -> str:
     """With the blanks at its ends."""
-    return value if isinstance(value, str) else ""
-
-
-def _number(value: Any) -> float:
-    """Also from text, as searches have answered it."""
-    try:
-        return float(value) if isinstance(value, int | float | str) else 0
-    except ValueError:
-        return 0
+    return value[:MAX_JOINED] if isinstance(value, str) else ""

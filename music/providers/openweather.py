@@ -13,9 +13,12 @@ from typing import Any
 from enrichment.lookups import Answer, Description, Provider, Question, Rate, http
 from enrichment.lookups.providers import Apply
 from music.names import fold
+from music.providers.members import text
 
 NAME, GEOCODE = "openweather", "geocode"
 MAX_PLACES = 5
+MAX_READ = 50
+"""Places, should more be answered than were asked for."""
 SAME_PLACE_KM = 20
 """What is nearer is one city, listed twice."""
 
@@ -51,7 +54,7 @@ class OpenWeather:
         found = http.get_json(NAME, "/geo/1.0/direct", {"q": params, "limit": MAX_PLACES, "appid": self.key})
         if not isinstance(found, list):
             raise http.ProviderUnavailable("OpenWeather answered with something else than it documents.")
-        return answer_of(params, [each for each in found if isinstance(each, dict)])
+        return answer_of(params, [each for each in found[:MAX_READ] if isinstance(each, dict)])
 
 
 def answer_of(params: str, found: Sequence[Mapping[str, Any]]) -> Answer:
@@ -74,7 +77,7 @@ def reduce_place(found: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     if abs(latitude) > 90 or abs(longitude) > 180:
         return None
-    texts = {name: value if isinstance(value := found.get(name), str) else "" for name in ("name", "country", "state")}
+    texts = {name: text(found.get(name)) for name in ("name", "country", "state")}
     return {**texts, "latitude": float(latitude), "longitude": float(longitude)}
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from enrichment.lookups import Answer, Description, Provider, Question, Rate, http
 from enrichment.lookups.providers import Apply
+from music.providers.members import MAX_GENRE, MAX_ITEMS, MAX_TEXT, member, members, number, text, texts, whole
 
 NAME = "spotify"
 ARTIST, ALBUM, TRACK = "artist", "album", "track"
@@ -26,6 +27,9 @@ EXPIRY = timedelta(days=30)
 MAX_RETRY_AFTER = 172_800.0
 """Seconds: who has used up the quota of a day is told to come back after a day."""
 RATE = Rate(90, 30)
+MAX_FOLLOWERS = 2**63 - 1
+LASTS = 3600
+"""Seconds that a token is valid, if nobody says how long."""
 MARGIN = 60
 """Seconds before a token expires, when another one is got."""
 
@@ -136,8 +140,7 @@ class Spotify:
         token = found.get("access_token") if isinstance(found, dict) else None
         if not isinstance(token, str) or not token:
             raise http.ProviderUnavailable("Spotify answered without a token.")
-        lasts = found.get("expires_in")
-        return token, float(lasts) if isinstance(lasts, int | float) else 3600.0
+        return token, number(found.get("expires_in", LASTS))
 
 
 def is_id(text: str) -> bool:
@@ -154,7 +157,14 @@ def _several(kind: str, ids: Sequence[str], found: Any) -> dict[str, Answer]:
     listed = found.get(f"{kind}s") if isinstance(found, dict) else None
     if not isinstance(listed, list) or len(listed) != len(ids):
         raise http.ProviderUnavailable("Spotify answered with something else than it documents.")
-    return {asked: _answer(kind, asked, each) for asked, each in zip(ids, listed, strict=True) if each is not None}
+    return {asked: _of_several(kind, asked, each) for asked, each in zip(ids, listed, strict=True) if each is not None}
+
+
+def _of_several(kind: str, id: str, found: Any) -> Answer:
+    """One that is not as documented must not keep the others from being answered."""
+    if isinstance(found, dict):
+        return _answer(kind, id, found)
+    return Answer(status="failed", message="Spotify answered with something else than it documents.")
 
 
 def _answer(kind: str, id: str, found: Any) -> Answer:
@@ -166,12 +176,11 @@ def _answer(kind: str, id: str, found: Any) -> Answer:
 
 def reduce_artist(found: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept. What an app in development mode is not given is None."""
-    followers = found.get("followers")
     return {
         "name": _text(found.get("name")),
-        "genres": _texts(found.get("genres")),
-        "popularity": _whole(found.get("popularity")),
-        "followers": _whole(followers.get("total")) if isinstance(followers, dict) else None,
+        "genres": texts(found.get("genres"), MAX_GENRE),
+        "popularity": whole(found.get("popularity")),
+        "followers": whole(member(found, "followers").get("total"), MAX_FOLLOWERS),
     }
 
 
@@ -180,44 +189,40 @@ def reduce_album(found: Mapping[str, Any]) -> dict[str, Any]:
     first = artists[0] if artists else {"id": None, "name": None, "type": None}
     return {
         "name": _text(found.get("name")),
-        "album_type": _text(found.get("album_type")),
+        "album_type": _text(found.get("album_type"), 50),
         "artist_id": first["id"],
         "artist_name": first["name"],
         "artist_type": first["type"],
         "label": _text(found.get("label")),
-        "genres": _texts(found.get("genres")),
-        "popularity": _whole(found.get("popularity")),
-        "release_date": _text(found.get("release_date")),
-        "release_date_precision": _text(found.get("release_date_precision")),
-        "total_tracks": _whole(found.get("total_tracks")),
+        "genres": texts(found.get("genres"), MAX_GENRE),
+        "popularity": whole(found.get("popularity")),
+        "release_date": _text(found.get("release_date"), 10),
+        "release_date_precision": _text(found.get("release_date_precision"), 10),
+        "total_tracks": whole(found.get("total_tracks")),
     }
 
 
 def reduce_track(found: Mapping[str, Any]) -> dict[str, Any]:
-    codes, album = found.get("external_ids"), found.get("album")
     return {
         "name": _text(found.get("name")),
-        "isrc": _text(codes.get("isrc")) if isinstance(codes, dict) else None,
-        "duration_ms": _whole(found.get("duration_ms")),
-        "popularity": _whole(found.get("popularity")),
+        "isrc": _text(member(found, "external_ids").get("isrc"), 20),
+        "duration_ms": whole(found.get("duration_ms")),
+        "popularity": whole(found.get("popularity")),
         "artists": [{"id": artist["id"], "name": artist["name"]} for artist in _artists(found)],
-        "album_id": _text(album.get("id")) if isinstance(album, dict) else None,
+        "album_id": _id(member(found, "album").get("id")),
     }
 
 
 def _artists(found: Mapping[str, Any]) -> list[dict[str, str | None]]:
-    listed = found.get("artists")
-    artists = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-    return [{name: _text(each.get(name)) for name in ("id", "name", "type")} for each in artists]
+    return [
+        {"id": _id(each.get("id")), "name": _text(each.get("name")), "type": _text(each.get("type"), 50)}
+        for each in members(found, "artists")[:MAX_ITEMS]
+    ]
 
 
-def _text(value: Any) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
+def _id(value: Any) -> str | None:
+    return value if isinstance(value, str) and is_id(value) else None
 
 
-def _texts(value: Any) -> list[str]:
-    return [each for each in value if isinstance(each, str) and each] if isinstance(value, list) else []
-
-
-def _whole(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value < 2**63 else None
+def _text(value: Any, most: int = MAX_TEXT) -> str | None:
+    return text(value, most) or None

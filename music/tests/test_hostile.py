@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db.models import Sum
 
+from enrichment.lookups.models import Lookup
 from ingestion.streams import get
 from ingestion.validation import key_of
 from music import identity, names
@@ -15,7 +18,9 @@ from music.counting import duplicates
 from music.counting.rollups import MAX_COUNTED_MS
 from music.listens import MAX_SOURCES
 from music.models import Album, Artist, ArtistMonth, HourMonth, Listen, Listener
-from music.tests.service import play
+from music.providers.members import MAX_ITEMS
+from music.tests.service import look_up, mbid, play, services, spotify_id
+from standins.server import Request, Response, Server
 from tests.records import counts, send
 
 stores = pytest.mark.django_db(transaction=True)
@@ -81,3 +86,71 @@ def test_times_of_a_listener_are_read_once() -> None:
         for apart in (0, 5)
     ]
     assert len(duplicates._times_around(plays)) == 4
+
+
+# Services that answer anything.
+
+AREA = "00000000-0000-4000-8000-00000000000"
+LONG = "\U00020000" * 1_200
+MEMBERS = (
+    *("name", "sort-name", "type", "gender", "country", "disambiguation", "life-span", "ipis", "aliases", "genres"),
+    *("tags", "relations", "iso-3166-1-codes", "iso-3166-2-codes", "area", "begin-area", "end-area", "popularity"),
+    *("followers", "label", "album_type", "artists", "release_date", "release_date_precision", "total_tracks", "id"),
+    *("external_ids", "duration_ms", "album", "begin", "end", "count", "total", "isrc"),
+)
+NUMBERS = (2**62, 10**400, float("inf"))
+NESTED: dict[str, Any] = {name: NUMBERS[place % 3] for place, name in enumerate(MEMBERS)}
+VALUES: tuple[Any, ...] = (
+    *(LONG, [f"{LONG[:5]}{number}" for number in range(500)], *NUMBERS, None),
+    *({**NESTED, "id": LONG}, [{**NESTED, "id": "../../x", "name": f"{LONG}{number}"} for number in range(3)]),
+    [None, True, -1.5, [[]], "\0\ud800\u202e<script>"],
+)
+
+
+def hostile(request: Request) -> Response:
+    """Of the artist of each number, its album and its area, one of these values wherever a value may be."""
+    *_, kind, key = request.path.split("/")
+    ids = request.query.get("ids", "").split(",")
+    if kind == "api":
+        answer: Any = {"access_token": "t", "expires_in": 10**400}
+    elif key == "url":
+        pages = [(page, int(page[-21:])) for page in request.all("resource")]
+        answer = {"urls": [{"resource": page, "relations": [related(number)]} for page, number in pages]}
+    else:
+        answer = {key: [described(int(each[1:])) for each in ids]} if ids[0] else described_at(kind, key)
+    return Response(200, json.dumps(answer).replace("Infinity", "1e999").encode())
+
+
+def described(number: int) -> dict[str, Any]:
+    return dict.fromkeys(MEMBERS, VALUES[number])
+
+
+def related(number: int) -> dict[str, Any]:
+    return {"artist": {**described(number), "id": mbid(number)}}
+
+
+def described_at(kind: str, key: str) -> dict[str, Any]:
+    number = int(key[-1] if kind == "area" else key[:8])
+    links = [{"type": "geonames", "url": {"resource": each}} for each in (VALUES[number], "http://[", "http://a/1")]
+    upwards = {"type": "part of", "direction": "backward"}
+    in_a_circle = [{**upwards, "area": {"id": f"{AREA}{each % len(VALUES)}"}} for each in (number, number + 1)]
+    area = {"area": {**described(number), "id": f"{AREA}{number}"}, "id": mbid(number)} if kind == "artist" else {}
+    return {**described(number), **area, "relations": [*in_a_circle, *links]}
+
+
+def addresses(url: str) -> dict[str, Any]:
+    return dict.fromkeys(("SPOTIFY_URL", "SPOTIFY_ACCOUNTS_URL", "MUSICBRAINZ_URL"), url)
+
+
+@stores
+def test_services_may_answer_anything() -> None:
+    with Server(hostile) as server, services(OPENWEATHER_API_KEY="", **addresses(server.url)):
+        send("listens", *(play(number, number) for number in range(len(VALUES))))
+        look_up()
+    faulty = Lookup.objects.exclude(fault="", status__in=("found", "not_found"))
+    assert list(faulty.values_list("provider", "kind", "key", "status", "last_error")) == []
+    assert set(Artist.objects.values_list("mbid", flat=True)) == {mbid(number) for number in range(len(VALUES))}
+    assert set(Album.objects.exclude(fetched_at=None).values_list("pk", flat=True)) == {
+        spotify_id(number, "L") for number in range(len(VALUES))
+    }
+    assert max(len(genres) for genres in Artist.objects.values_list("genres", flat=True)) == MAX_ITEMS

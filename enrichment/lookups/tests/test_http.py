@@ -80,6 +80,7 @@ def test_an_answer_may_be_compressed(get: Callable[..., Any], server: Server) ->
         (redirect("http://127.0.0.1:9/age"), ProviderUnavailable, "another host"),
         (redirect("https://127.0.0.1/age"), ProviderUnavailable, "another host"),
         (redirect("file:///etc/passwd"), ProviderUnavailable, "another host"),
+        (redirect("http://[nowhere"), ProviderUnavailable, "another host"),
         (slow(1.0), ProviderUnavailable, "did not answer within"),
     ],
 )
