@@ -1,19 +1,30 @@
-"""Logging of requests: their id in every line, one line for each request, and never a body or a key."""
+"""Logging of requests: their id in every line, one line for each request, and never a body, a key, or the identifier of
+a record, which may be that of a person.
+"""
 
 import logging
 import re
 import time
 import uuid
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
+from django.urls import ResolverMatch
+
+from ingestion.streams import all_readables
 
 MAX_PATH = 200
 SECRET_PATH = re.compile(r"((?:/|%2F)uploads(?:/|%2F)+)(?![0-9]{1,19}(?![\w-]))[^\s/?#%&\"'<>]+", re.IGNORECASE)
 """A person's link: who knows it sees their page. Numbers are those of uploads in the API."""
 # Nothing that looks like an API key: ids are logged.
 VALID_ID = re.compile(r"(?![A-Za-z0-9]{8}\.[A-Za-z0-9]{32}$)[A-Za-z0-9._-]{1,128}")
+NAMING_NO_RECORD = frozenset({"id", "stream", "prefix", "provider", "app_label"})
+"""Parts of an address that are no identifiers of records: our own numbers, names of ours, prefixes of API keys."""
+MAX_UNKNOWN = 2
+"""Segments that are logged of a path which is none of ours: after them there may be an identifier."""
 logger = logging.getLogger("tutormax.requests")
 
 
@@ -37,22 +48,59 @@ class ServedRequest:
 current: ContextVar[ServedRequest | None] = ContextVar("current", default=None)
 
 
+def route_of(request: HttpRequest) -> str:
+    """The path with names in place of identifiers: /api/students/{student_id}."""
+    path, match = request.path, request.resolver_match
+    if path.startswith(str(settings.STATIC_URL)):
+        return path[:MAX_PATH]
+    if match is None or match.url_name is None:
+        beginning = "/".join(path.split("/")[: MAX_UNKNOWN + 1])
+        return (path if path.rstrip("/") == beginning.rstrip("/") else f"{beginning}/…")[:MAX_PATH]
+    for name, value in reversed(match.kwargs.items()):
+        before, found, after = path.rpartition(str(value))
+        if found and name not in NAMING_NO_RECORD and not _is_our_number(match, str(value)):
+            path = f"{before}{{{_name_of(match, name)}}}{after}"
+    return path[:MAX_PATH]
+
+
+def _is_our_number(match: ResolverMatch, value: str) -> bool:
+    """Of a delivery, a failed record, a user: on pages that are not about the records of a domain."""
+    parts = match.route.split("/")
+    return value.isdecimal() and parts[0] == "admin" and parts[1] not in _domains()
+
+
+@cache
+def _domains() -> frozenset[str]:
+    return frozenset(readable.model._meta.app_label for readable in all_readables())
+
+
+def _name_of(match: ResolverMatch, name: str) -> str:
+    """As the API's description calls it."""
+    stream = getattr(match.func, "initkwargs", {}).get("stream")
+    return stream.key if stream and name == "key" else name
+
+
 def log_request(**kwargs: Any) -> None:
     """Receives request_finished, which is sent after the whole response, streamed ones included."""
     if served := current.get():
         level = logging.WARNING if served.status >= 500 else logging.INFO
-        path = served.request.path[:MAX_PATH]  # without the query string: it may have secrets
+        path = route_of(served.request)  # without the query string: it may have secrets
         took = (time.perf_counter() - served.started) * 1000
         logger.log(level, "%s %s %d %.0f ms %s", served.request.method, path, served.status, took, served.client)
         current.set(None)
 
 
 class RequestFilter(logging.Filter):
-    """Adds the request id to each line, and lowers warnings about clients' errors (4xx) to INFO."""
+    """Adds the request id to each line, lowers warnings about clients' errors (4xx) to INFO, and takes identifiers out
+    of the paths that Django logs.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         served = current.get()
         record.request_id = served.id if served else "-"
+        if isinstance(request := getattr(record, "request", None), HttpRequest) and isinstance(record.args, tuple):
+            paths = (request.path, request.path.encode("unicode_escape").decode("ascii"))
+            record.args = tuple(route_of(request) if arg in paths else arg for arg in record.args)
         if not 400 <= getattr(record, "status_code", 0) < 500:
             return True
         record.levelno, record.levelname = logging.INFO, "INFO"

@@ -55,6 +55,9 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]
 
 
 wsgi_app = "tutormax.wsgi"
+access_log_format = "%(h)s %(m)s %(s)s %(b)s %(M)s %({x-request-id}o)s"
+"""Where somebody switches it on: no paths, which have identifiers. Our own line of the request has its route.
+"""
 worker_class = DrainingWorker
 workers = WEB_PROCESSES
 threads = WEB_THREADS

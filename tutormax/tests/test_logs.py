@@ -5,11 +5,12 @@ import logging
 import sys
 
 import pytest
-from django.test import Client
-from django.urls import reverse
+from django.test import Client, RequestFactory
+from django.urls import Resolver404, resolve, reverse
 
 from movies.tests.factories import library
-from tutormax.logs import RequestFilter, SingleLineFormatter
+from tests.api import api
+from tutormax.logs import RequestFilter, SingleLineFormatter, route_of
 
 TOKEN = "5093-x_9Qz0aTtR5vKcN2mWlpE7uYh1B"
 
@@ -43,6 +44,49 @@ def test_a_link_in_a_traceback_is_masked() -> None:
         written = line("failed", error=sys.exc_info()[1])
     assert TOKEN not in written
     assert "ValueError: no page /uploads/…/films" in written
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/api/students/S-1", "/api/students/{student_id}"),
+        ("/api/students/students/", "/api/students/{student_id}/"),
+        (f"/api/students/{'x' * 300}", "/api/students/{student_id}"),
+        ("/api/listens/4", "/api/listens/{listen_id}"),
+        ("/api/students/batch", "/api/students/batch"),
+        ("/api/students", "/api/students"),
+        ("/api/deliveries/12", "/api/deliveries/12"),
+        ("/api/v1/students/S-1", "/api/v1/…"),
+        ("/wp-login.php", "/wp-login.php"),
+        ("/admin/tutoring/student/4/change/", "/admin/tutoring/student/{object_id}/change/"),
+        ("/admin/tutoring/student/S-1", "/admin/tutoring/…"),
+        ("/admin/music/listener/ada/delete/", "/admin/music/listener/{object_id}/delete/"),
+        ("/admin/ingestion/delivery/5/change/", "/admin/ingestion/delivery/5/change/"),
+        ("/admin/ingestion/delivery/ada/change/", "/admin/ingestion/delivery/{object_id}/change/"),
+        ("/static/tutormax/admin.css", "/static/tutormax/admin.css"),
+    ],
+)
+def test_a_line_names_the_route_and_not_the_identifier(path: str, route: str) -> None:
+    request = RequestFactory().get(path, {"search": "ada"})
+    try:
+        request.resolver_match = resolve(path)
+    except Resolver404:
+        request.resolver_match = None
+    assert route_of(request) == route
+
+
+@pytest.mark.django_db
+def test_no_identifier_or_query_is_in_any_line(caplog: pytest.LogCaptureFixture) -> None:
+    client = api()
+    secret = "ada@example.org"
+    for path in (f"/api/students/{secret}", f"/api/students?search={secret}", f"/api/students?cursor={secret}"):
+        client.get(path)
+    record = logging.LogRecord("django.request", logging.ERROR, "", 0, "%s: %s", ("Error", f"/api/x/y/{secret}"), None)
+    record.request = RequestFactory().get(f"/api/x/y/{secret}")
+    RequestFilter().filter(record)
+    lines = [SingleLineFormatter("%(message)s").format(each) for each in (*caplog.records, record)]
+    assert "GET /api/students/{student_id} 404" in "".join(lines) and lines[-1] == "Error: /api/x/…"
+    assert not [line for line in lines if secret in line and not line.startswith("Not Found")]
 
 
 @pytest.mark.django_db
