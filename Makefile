@@ -8,7 +8,10 @@ INSTALL := $(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check 
 COMPILE := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url
 
-.PHONY: help run test lint types style check bench faults fuzz schemathesis screenshots lock format chromium
+# What Python compiles is kept: the tests' workers and processes load the project many times.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help run test lint types style collect check bench faults fuzz schemathesis screenshots lock format chromium
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -34,8 +37,12 @@ style: $(DEVELOPMENT) ## make lint without the types
 	$(PYTHON) manage.py check --fail-level WARNING
 	HTTPS=true $(PYTHON) manage.py check --deploy --fail-level WARNING
 
-check: lint ## make lint, then make test with the coverage of its run on SQLite
+check: $(DEVELOPMENT) chromium ## make lint, then make test with the coverage of its run on SQLite
+	@$(MAKE) --no-print-directory --jobs=2 types style collect
 	$(MAKE) test MEASURED=--cov
+
+collect: style ## compile the tests, which workers would do each for itself; in make check beside the types
+	@$(PYTHON) -m pytest --collect-only -qq
 
 bench: $(DEVELOPMENT) ## records per second end to end, beside bare COPY (see bench/README.md)
 	$(PYTHON) -m bench

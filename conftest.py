@@ -17,7 +17,7 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from tests.servers import PATIENCE, PostgreSQL, manage
+from tests.servers import PATIENCE, PostgreSQL
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -122,30 +122,32 @@ def django_db_keepdb() -> bool:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+def django_db_setup(django_db_setup: None, template: str, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     from tests.cleaning import cleaning
+    from tests.workers import database_url
 
     with contextlib.ExitStack() as stack:
         with django_db_blocker.unblock():
+            connection.close()
+            _copy_database(database_url(), template)
             stack.enter_context(cleaning())
         yield
 
 
 @pytest.fixture(scope="session")
-def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> str:
+def template(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a migrated, empty database that nobody opens: new ones are copies of it."""
-    url = _make_database("template", tmp_path_factory.mktemp("template"))
-    manage("migrate", "--verbosity=0", database_url=url)
-    return url
+    return _address_of("template", tmp_path_factory.mktemp("template"))
 
 
 @pytest.fixture
-def new_database(migrated_database: str, tmp_path: Path) -> Iterator[NewDatabase]:
+def new_database(django_db_setup: None, template: str, tmp_path: Path) -> Iterator[NewDatabase]:
     """Makes migrated, empty databases for processes of their own (tests/servers.py) and answers their addresses."""
     made: list[str] = []
 
     def make() -> str:
-        made.append(_make_database(f"db{len(made)}", tmp_path, template=migrated_database))
+        made.append(_address_of(f"db{len(made)}", tmp_path))
+        _copy_database(template, made[-1])
         return made[-1]
 
     yield make
@@ -153,16 +155,19 @@ def new_database(migrated_database: str, tmp_path: Path) -> Iterator[NewDatabase
         _drop_database(url)
 
 
-def _make_database(name: str, directory: Path, template: str | None = None) -> str:
+def _address_of(name: str, directory: Path) -> str:
     if on_sqlite():
-        path = directory / f"{name}.sqlite3"
-        if template:
-            shutil.copy(template.removeprefix("sqlite:///"), path)
-        return f"sqlite:///{path}"
-    name = f"{name}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-    like = f" TEMPLATE {_name(template)}" if template else ""
-    _execute(f"CREATE DATABASE {name}{like}")
-    return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+        return f"sqlite:///{directory / name}.sqlite3"
+    path = f"/{name}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path=path).geturl()
+
+
+def _copy_database(source: str, copy: str) -> None:
+    """Of a database to which nobody is connected."""
+    if on_sqlite():
+        shutil.copy(source.removeprefix("sqlite:///"), copy.removeprefix("sqlite:///"))
+    else:
+        _execute(f"CREATE DATABASE {_name(copy)} TEMPLATE {_name(source)}")
 
 
 def _drop_database(url: str) -> None:

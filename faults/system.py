@@ -22,7 +22,8 @@ from faults.records import MAX_FILMS, artist_numbers, film_of
 from music.tests import service
 from standins import musicbrainz, spotify, tmdb
 from standins.server import Server
-from tests.servers import PATIENCE, PostgreSQL, Process, free_port, guard, wait_until
+from tests.guard import guard
+from tests.servers import PATIENCE, PostgreSQL, Process, free_port, wait_until
 
 QUICK = {"CLAIM_LEASE": "4", "SWEEP_INTERVAL": "2", "WATCH_PATIENCE": "15"}
 """Settings under which a crash is made up for within seconds, so that a run takes no longer."""

@@ -6,18 +6,13 @@ the main process starts a server: the workers of pytest-xdist inherit its addres
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import ROOT, PostgreSQL, guard, temporary_directory
-
-
-def setting_names() -> list[str]:
-    """The environment variables that the project reads."""
-    sources = "".join(path.read_text() for path in (ROOT / "tutormax").rglob("*.py"))
-    return sorted(set(re.findall(r"""env\.\w+\(\s*"([A-Z_]+)\"""", sources)))
+from tests.forks import setting_names
+from tests.guard import guard
+from tests.servers import PostgreSQL, temporary_directory
 
 
 @pytest.hookimpl(wrapper=True)

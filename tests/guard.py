@@ -6,6 +6,7 @@ line adds or drops something to be ended: `+ group <pid>` (a process group), `+ 
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -37,6 +38,12 @@ class Guard:
         assert self.process.stdin is not None
         self.process.stdin.write(("\t".join(str(word) for word in words) + "\n").encode())
         self.process.stdin.flush()
+
+
+@functools.cache
+def guard() -> Guard:
+    """This process's guard; it is not inherited, so each worker of pytest-xdist has its own."""
+    return Guard()
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.util
 import os
 import pwd
@@ -22,17 +21,12 @@ from typing import Any, Protocol, Self
 
 import psycopg
 
-from tests.guard import Guard
+from tests import forks
+from tests.guard import guard
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = forks.ROOT
 PATIENCE = 60
 """Seconds until a test gives up waiting for what takes milliseconds on an idle machine."""
-
-
-@functools.cache
-def guard() -> Guard:
-    """This process's guard; it is not inherited, so each worker of pytest-xdist has its own."""
-    return Guard()
 
 
 @contextlib.contextmanager
@@ -218,23 +212,26 @@ class Started(Protocol):
 class Process:
     """A command in a process group of its own, its output in a file, ended with the test run at the latest."""
 
+    errors: str | None = None
+    """The file for what it writes to standard error, if not that of its output."""
+
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], cwd: Path = ROOT) -> None:
         descriptor, self.output = tempfile.mkstemp(prefix="tutormax-test-")
         os.close(descriptor)
         guard().add("file", self.output)
-        self.popen = self._start(command, environment, output=self.output, cwd=cwd)
+        self.popen = self._start(command, environment, cwd)
         self._log: str | None = None
         guard().add("group", self.popen.pid)
 
-    def _start(self, command: Sequence[str], environment: Mapping[str, str], *, output: str, cwd: Path) -> Started:
-        with open(output, "wb") as file:
+    def _start(self, command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> Started:
+        with open(self.output, "wb") as output, open(self.errors or os.devnull, "wb") as errors:
             return subprocess.Popen(
                 command,
                 cwd=cwd,
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
+                stdout=output,
+                stderr=errors if self.errors else subprocess.STDOUT,
                 start_new_session=True,
             )
 
@@ -273,15 +270,28 @@ class Process:
             guard().drop("file", self.output)
 
 
-class WebServer(Process):
+class ProjectProcess(Process):
+    """`python` with these arguments. Forked by a process that has loaded the project, if its settings are the usual
+    ones or have been loaded for it (tests/forks.py); otherwise started as any other process.
+    """
+
+    def __init__(self, *arguments: str, database_url: str, errors: str | None = None, **environment: str) -> None:
+        self.errors = errors
+        super().__init__(arguments, forks.USUAL | {"DATABASE_URL": database_url} | environment)
+
+    def _start(self, command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> Started:
+        forked = forks.start(command, environment, self.output, self.errors or self.output)
+        return forked or super()._start((sys.executable, *command), environment, cwd)
+
+
+class WebServer(ProjectProcess):
     """gunicorn on a free port, answering."""
 
     def __init__(self, database_url: str, **environment: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
         # Loaded once for all of its processes, which takes a second of CPU time less for each of them.
         options = ("--config=python:tutormax.web_server", "--preload", f"--bind={self.url.removeprefix('http://')}")
-        environment = {"DATABASE_URL": database_url, "DRAIN_TIME": "0", **environment}
-        super().__init__((sys.executable, "-m", "gunicorn", *options), environment)
+        super().__init__("-m", "gunicorn", *options, database_url=database_url, **environment)
         try:
             wait_until(self.answers, "the web server answers")
         except AssertionError as error:
@@ -297,20 +307,20 @@ class WebServer(Process):
             return False
 
 
-class Cluster(Process):
+class Cluster(ProjectProcess):
     """`manage.py qcluster`, not waited for: deliveries that come early are worked off when it is there."""
 
     def __init__(self, database_url: str, **environment: str) -> None:
-        super().__init__((sys.executable, "manage.py", "qcluster"), {"DATABASE_URL": database_url, **environment})
+        super().__init__("manage.py", "qcluster", database_url=database_url, **environment)
 
 
 def manage(*args: str, database_url: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs `manage.py` with that database to its end; its output is in .stdout and .stderr."""
-    return subprocess.run(
-        [sys.executable, "manage.py", *args],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": database_url} | environment,
-        capture_output=True,
-        text=True,
-        check=check,
-    )
+    with tempfile.NamedTemporaryFile(prefix="tutormax-test-") as errors:
+        options = {"database_url": database_url, "errors": errors.name, **environment}
+        with ProjectProcess("manage.py", *args, **options) as process:
+            process.popen.wait()
+        done = subprocess.CompletedProcess(args, process.popen.returncode, process.log(), Path(errors.name).read_text())
+    if check:
+        done.check_returncode()
+    return done

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from tests.commands import run
 from tests.files import csv_of
 from tests.people import browser_of, person
 from tests.records import counts, deliver, send, stored
-from tests.servers import PATIENCE, ROOT, Process, manage, wait_until
+from tests.servers import PATIENCE, ProjectProcess, manage, wait_until
 from tests.workers import database_url
 from tutoring.models import Tutor
 from tutoring.tests.factories import student, tutor
@@ -58,8 +56,7 @@ class TestEnrichPending:
         delivery, other = deliver("tutors", tutor()), student()
         (claimed,) = Delivery.objects.claim("tutors", 1)  # in hand elsewhere: it waits
         deliver("students", other)
-        command = (sys.executable, "manage.py", "enrich_pending")
-        with Process(command, {"DATABASE_URL": database_url()}) as process:
+        with ProjectProcess("manage.py", "enrich_pending", database_url=database_url()) as process:
             wait_until(lambda: stored("students", other["student_id"]), "it works and then waits")
             process.popen.send_signal(signal.SIGINT)
             assert process.popen.wait(PATIENCE) == 130, process.log()
@@ -70,8 +67,10 @@ class TestEnrichPending:
     def test_a_second_ctrl_c_ends_it_in_the_middle_of_a_query(self) -> None:
         send("tutors", tutor())
         delivery = deliver("tutors", tutor(name="Newer"))
-        command = (sys.executable, "manage.py", "enrich_pending")
-        with Process(command, {"DATABASE_URL": database_url()}) as process, transaction.atomic():
+        with (
+            ProjectProcess("manage.py", "enrich_pending", database_url=database_url()) as process,
+            transaction.atomic(),
+        ):
             Tutor.objects.select_for_update().get()
             wait_until(_somebody_waits_for_a_lock, "it is in the middle of its upsert")
             process.popen.send_signal(signal.SIGINT)
@@ -204,7 +203,4 @@ class TestRefreshDerived:
 
     def test_help_is_there_for_every_command(self) -> None:
         for command in ("enrich_pending", "reprocess", "refresh_derived", "qcluster"):
-            done = subprocess.run(
-                [sys.executable, "manage.py", command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
-            )
-            assert command in done.stdout
+            assert command in manage(command, "--help", database_url=database_url()).stdout

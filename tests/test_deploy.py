@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import Metric
 
 from api.metrics import TutorMaxCollector
 from tests.api import api
-from tests.database import setting_names
+from tests.forks import setting_names
 from tests.servers import ROOT
 from tutormax import limits
 

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import get_commands
 
 from api.deliveries import DELIVERY_FILTERS, HELD_FILTERS
-from tests.database import setting_names
+from tests.forks import setting_names
 from tests.servers import ROOT
 
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()

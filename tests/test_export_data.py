@@ -15,7 +15,7 @@ from conftest import NewDatabase
 from tests.api import api, text
 from tests.commands import run
 from tests.records import INSERT_STUDENTS, send
-from tests.servers import PATIENCE, ROOT, Process, manage, wait_until
+from tests.servers import PATIENCE, ROOT, ProjectProcess, manage, wait_until
 from tutoring.tests.factories import tutor
 
 
@@ -110,8 +110,11 @@ class TestProcess:
     def test_one_that_is_interrupted_leaves_no_file(self, url: str, out: Path, end: signal.Signals | str) -> None:
         _fill(url)
         out.write_text("old")
-        command = (sys.executable, "manage.py", "export_data", "--stream=students", "--format=csv", f"--out={out}")
-        with psycopg.connect(url) as database, Process(command, {"DATABASE_URL": url}) as process:
+        arguments = ("export_data", "--stream=students", "--format=csv", f"--out={out}")
+        with (
+            psycopg.connect(url) as database,
+            ProjectProcess("manage.py", *arguments, database_url=url) as process,
+        ):
             wait_until(lambda: _size_of_part(out), "the export is under way")
             database.execute("LOCK TABLE tutoring_student")  # it waits for its next rows
             wait_until(lambda: _waits_for_lock(url), "it waits")

@@ -32,7 +32,7 @@ from ingestion.files.formats.csv_rows import MAX_ROW
 from ingestion.payloads import MAX_CONTAINERS, MAX_DEPTH, MAX_VALUES
 from ingestion.streams import all_streams
 from tests.api import ask
-from tests.database import setting_names
+from tests.forks import setting_names
 from tests.servers import ROOT, Cluster, WebServer, manage, wait_until
 from tutoring.schemas import MAX_BOOKING_LEAD
 from tutoring.tests.factories import tutor

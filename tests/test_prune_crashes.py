@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import sys
 import time
 from datetime import timedelta
 
@@ -15,7 +14,7 @@ from enrichment.models import Failure, HeldRecord, Pruning
 from ingestion.models import Delivery
 from ingestion.streams import get
 from tests.records import assert_nothing_vanished, deliver, send
-from tests.servers import PATIENCE, Process
+from tests.servers import PATIENCE, ProjectProcess
 from tests.workers import database_url
 from tutoring.tests.factories import tutor
 
@@ -32,12 +31,11 @@ call_command("prune")
 """
 
 
-def run(script: str = "", *args: str) -> Process:
-    command = (sys.executable, "-c", script) if script else (sys.executable, "manage.py", *args)
-    return Process(command, {"DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "tutormax.settings"})
+def run(*arguments: str) -> ProjectProcess:
+    return ProjectProcess(*arguments, database_url=database_url())
 
 
-def ended(process: Process) -> None:
+def ended(process: ProjectProcess) -> None:
     assert process.popen.wait(3 * PATIENCE) == 0, process.log()
     process.stop()
 
@@ -65,7 +63,7 @@ def test_killed_again_and_again_it_deletes_what_goes_and_nothing_else() -> None:
     assert len(staying) == 30
     kills = 0
     while kills < 3:
-        process = run(PRUNE)
+        process = run("-c", PRUNE)
         before = Pruning.objects.count()
         while Pruning.objects.count() == before and process.popen.poll() is None:
             time.sleep(0.01)
@@ -76,7 +74,7 @@ def test_killed_again_and_again_it_deletes_what_goes_and_nothing_else() -> None:
         kills += 1
         assert open_held() == staying
         assert_nothing_vanished()
-    ended(run(PRUNE))
+    ended(run("-c", PRUNE))
     assert open_held() == staying == set(HeldRecord.objects.values_list("pk", flat=True))
     assert Failure.objects.count() == len(staying)
     of_held = HeldRecord.objects.values_list("delivery", flat=True)
@@ -90,10 +88,10 @@ def test_killed_again_and_again_it_deletes_what_goes_and_nothing_else() -> None:
 def test_beside_posting_and_working_it_takes_nothing_from_them() -> None:
     an_old_world(60)
     staying = open_held()
-    pruning = [run(PRUNE) for _ in range(2)]
+    pruning = [run("-c", PRUNE) for _ in range(2)]
     for i in range(40):
         deliver("tutors", tutor(tutor_id=f"new{i}"), tutor(tutor_id=f"newbad{i}", age=1), keep_invalid=True)
-    working = run("", "enrich_pending", "--batch-size", "10")
+    working = run("manage.py", "enrich_pending", "--batch-size", "10")
     for process in (*pruning, working):
         ended(process)
     assert Delivery.objects.filter(received_at__gt=timezone.now() - LONG_AGO / 2).count() == 40

@@ -11,7 +11,8 @@ import pytest
 
 from conftest import NewDatabase
 from tests.api import ask
-from tests.servers import ROOT, WebServer, manage
+from tests.forks import ROOT, loaded
+from tests.servers import WebServer, manage
 
 DOMAIN = {
     "toys/__init__.py": "",
@@ -208,17 +209,19 @@ class Installation:
     def __init__(self, directory: Path, database_url: str) -> None:
         self.directory, self.database_url = directory, database_url
         path = os.pathsep.join([str(directory), str(ROOT)])
-        self.environment = {"PYTHONPATH": path, "DJANGO_SETTINGS_MODULE": "toy_settings"}
+        self.settings = {"PYTHONPATH": path, "DJANGO_SETTINGS_MODULE": "toy_settings"}
         for name, text in DOMAIN.items():
             file = directory / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text("\n".join(line.removeprefix(" " * 8) for line in text.split("\n")).strip() + "\n")
+
+    def install(self) -> None:
         self.manage("makemigrations", "toys")
         self.manage("migrate", "--verbosity=0")
         self.key = self.manage("create_api_key", "toys").strip()
 
     def manage(self, *args: str) -> str:
-        result = manage(*args, database_url=self.database_url, check=False, **self.environment)
+        result = manage(*args, database_url=self.database_url, check=False, **self.settings)
         assert result.returncode == 0, result.stderr
         return result.stdout
 
@@ -231,13 +234,16 @@ class Installation:
 
 
 @pytest.fixture
-def toys(new_database: NewDatabase, tmp_path: Path) -> Installation:
-    return Installation(tmp_path, new_database())
+def toys(new_database: NewDatabase, tmp_path: Path) -> Iterator[Installation]:
+    toys = Installation(tmp_path, new_database())
+    with loaded(database_url=toys.database_url, **toys.settings):
+        toys.install()
+        yield toys
 
 
 @pytest.fixture
 def server(toys: Installation) -> Iterator[WebServer]:
-    with WebServer(toys.database_url, **toys.environment) as server:
+    with WebServer(toys.database_url, **toys.settings) as server:
         yield server
 
 

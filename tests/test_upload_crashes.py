@@ -6,7 +6,6 @@ import io
 import json
 import random
 import socket
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -24,7 +23,7 @@ from ingestion.payloads import inflate
 from tests.api import ask
 from tests.elsewhere import new_key
 from tests.files import csv_of
-from tests.servers import Process, WebServer, manage, wait_until
+from tests.servers import ProjectProcess, WebServer, manage, wait_until
 from tutoring.tests.factories import tutor
 
 pytestmark = pytest.mark.postgresql
@@ -187,7 +186,7 @@ def test_the_command_takes_in_a_file_and_goes_on_after_a_kill(system: System, bo
     file = tmp_path / "people.csv"
     file.write_bytes(body)
     arguments = ("ingest_file", str(file), "--stream", "tutors")
-    with Process((sys.executable, "manage.py", *arguments), {"DATABASE_URL": system.url}) as process:
+    with ProjectProcess("manage.py", *arguments, database_url=system.url) as process:
         wait_until(lambda: system.kept() > ROWS / 4, "a part is kept", every=0.005)
         process.kill()
     assert 0 < system.kept() < ROWS
