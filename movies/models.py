@@ -12,6 +12,7 @@ from django.utils import timezone
 from enrichment.lookups.models import Lookup
 from enrichment.models import StoredRecord
 from ingestion.models import Upload
+from ingestion.text import plain
 
 
 class Kind(models.TextChoices):
@@ -101,7 +102,7 @@ class Film(models.Model):
 
     def __str__(self) -> str:
         year = f" ({self.release_date.year})" if self.release_date else ""
-        return f"{self.title or self.film_key}{year}"
+        return plain(f"{self.title or self.film_key}{year}")
 
 
 class LibraryFilm(models.Model):
@@ -149,7 +150,7 @@ class LibraryFilm(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.title or self.film_id} ({self.year})" if self.year else self.title or self.film_id
+        return plain(f"{self.title or self.film_id} ({self.year})" if self.year else self.title or self.film_id)
 
 
 class UploadFilm(models.Model):
@@ -215,4 +216,4 @@ class Entry(StoredRecord):
         ]
 
     def __str__(self) -> str:
-        return f"{self.title or self.entry_id} ({self.kind})"
+        return plain(f"{self.title or self.entry_id} ({self.kind})")

@@ -63,8 +63,10 @@ def artist_key(artist_id: str | None, artist_mbid: str | None, artist: str | Non
 
 
 def album_key(album_id: str | None, album: str | None, artist: str | None) -> str:
-    """The id at Spotify, else by the names of album and artist; empty where there is neither."""
-    if album_id and SPOTIFY_ID.fullmatch(album_id):
+    """The id at Spotify, else by the names of album and artist; empty where there is neither. No id passes for the
+    names of another album.
+    """
+    if album_id and SPOTIFY_ID.fullmatch(album_id) and is_spotify_album(album_id):
         return album_id
     return f"name-{_hash(_fold(album), _fold(artist or ''), size=12)}" if album else ""
 

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from enrichment.models import StoredRecord
+from ingestion.text import plain
 
 
 class Match(models.TextChoices):
@@ -80,7 +81,7 @@ class MusicBrainzArtist(models.Model):
         default_permissions = ("view",)
 
     def __str__(self) -> str:
-        return self.name or self.mbid
+        return plain(self.name or self.mbid)
 
     @property
     def place_id(self) -> str:
@@ -128,7 +129,7 @@ class Area(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name or self.area_id
+        return plain(self.name or self.area_id)
 
 
 class City(models.Model):
@@ -191,7 +192,7 @@ class Artist(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name or self.artist_key
+        return plain(self.name or self.artist_key)
 
 
 class ArtistGenre(models.Model):
@@ -227,7 +228,7 @@ class SpotifyArtist(models.Model):
         default_permissions = ("view",)
 
     def __str__(self) -> str:
-        return self.name or self.spotify_id
+        return plain(self.name or self.spotify_id)
 
 
 class Album(models.Model):
@@ -262,7 +263,7 @@ class Album(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name or self.album_id
+        return plain(self.name or self.album_id)
 
 
 class Listen(StoredRecord):
@@ -317,7 +318,7 @@ class Listen(StoredRecord):
         ]
 
     def __str__(self) -> str:
-        return f"{self.track_name or self.track_id} ({self.played_at:%Y-%m-%d %H:%M})"
+        return plain(f"{self.track_name or self.track_id} ({self.played_at:%Y-%m-%d %H:%M})")
 
 
 class Plays(models.Model):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ingestion.streams import get
 from ingestion.validation import key_of, validate
-from music.identity import key_of_record, listen_id
+from music.identity import album_key, key_of_record, listen_id
 
 AT = datetime(2026, 1, 4, 2, 55, 58, 123000, tzinfo=UTC)
 
@@ -50,6 +50,12 @@ def test_a_record_has_the_key_of_its_payload(members: dict[str, Any]) -> None:
     payload = {"user_id": "ada", "played_at": "2025-01-04T02:55:58Z", **members}
     record = validate(get("listens"), payload, datetime.now(UTC))
     assert key_of_record(record) == key_of(get("listens"), payload) != ""
+
+
+def test_an_id_does_not_pass_for_the_names_of_another_album() -> None:
+    named = album_key(None, "Time", "Motörhead")
+    assert album_key(named, "Home", "Placebo") == album_key(None, "Home", "Placebo") != named
+    assert album_key(named, None, None) == ""
 
 
 @given(MOMENTS, MOMENTS)

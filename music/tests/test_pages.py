@@ -21,8 +21,9 @@ from pytest_django import Settings
 from enrichment.lookups.models import Lookup
 from music.models import Album, Artist, ArtistGenre, Listen, Listener, Match, MusicBrainzArtist, SpotifyArtist
 from music.pages.demo import CONTACT
-from music.tests.factories import album, artist, listener
+from music.tests.factories import album, artist, listener, play
 from music.tests.histories import history
+from tests.hostile import assert_harmless
 from tests.people import browser_of, person, text_of, words_of
 from tests.records import send
 
@@ -224,6 +225,10 @@ def test_names_are_not_trusted(client: Client) -> None:
     for html in (text_of(page(client, listener("eve"))), text_of(page(client, hostile))):
         assert "<script>alert" not in html
         assert "\u202e" not in html
+    hostile_play = play(hostile, HOSTILE)
+    plays = reverse("admin:music_listen_changelist"), reverse("admin:music_listen_delete", args=[hostile_play.pk])
+    for where in plays:
+        assert_harmless(text_of(client.get(where)))
 
 
 def test_who_may_not_see_plays_gets_no_links_to_them(ada: Listener) -> None:
