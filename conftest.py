@@ -17,7 +17,7 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from tests.servers import PATIENCE, PostgreSQL
+from tests.servers import PATIENCE, PostgreSQL, manage
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -127,11 +127,17 @@ def django_db_setup(django_db_setup: None, template: str, django_db_blocker: Dja
     from tests.workers import database_url
 
     with contextlib.ExitStack() as stack:
-        with django_db_blocker.unblock():
-            connection.close()
-            _copy_database(database_url(), template)
-            stack.enter_context(cleaning())
+        if _is_set_up():
+            with django_db_blocker.unblock():
+                connection.close()
+                _make_database(template, like=database_url())
+                stack.enter_context(cleaning())
         yield
+
+
+def _is_set_up() -> bool:
+    """Whether there is a database of the tests' own: not where none of those that run uses it."""
+    return bool(connection.settings_dict["NAME"] == connection.settings_dict["TEST"]["NAME"])
 
 
 @pytest.fixture(scope="session")
@@ -140,14 +146,22 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> str:
     return _address_of("template", tmp_path_factory.mktemp("template"))
 
 
+@pytest.fixture(scope="session")
+def migrated_database(django_db_setup: None, template: str) -> str:
+    if not _is_set_up():
+        _make_database(template)
+        manage("migrate", "--verbosity=0", database_url=template)
+    return template
+
+
 @pytest.fixture
-def new_database(django_db_setup: None, template: str, tmp_path: Path) -> Iterator[NewDatabase]:
+def new_database(migrated_database: str, tmp_path: Path) -> Iterator[NewDatabase]:
     """Makes migrated, empty databases for processes of their own (tests/servers.py) and answers their addresses."""
     made: list[str] = []
 
     def make() -> str:
         made.append(_address_of(f"db{len(made)}", tmp_path))
-        _copy_database(template, made[-1])
+        _make_database(made[-1], like=migrated_database)
         return made[-1]
 
     yield make
@@ -162,12 +176,12 @@ def _address_of(name: str, directory: Path) -> str:
     return urlsplit(os.environ["DATABASE_URL"])._replace(path=path).geturl()
 
 
-def _copy_database(source: str, copy: str) -> None:
-    """Of a database to which nobody is connected."""
-    if on_sqlite():
-        shutil.copy(source.removeprefix("sqlite:///"), copy.removeprefix("sqlite:///"))
-    else:
-        _execute(f"CREATE DATABASE {_name(copy)} TEMPLATE {_name(source)}")
+def _make_database(url: str, like: str = "") -> None:
+    """An empty one, or a copy of one to which nobody is connected."""
+    if not on_sqlite():
+        _execute(f"CREATE DATABASE {_name(url)}" + (f" TEMPLATE {_name(like)}" if like else ""))
+    elif like:
+        shutil.copy(like.removeprefix("sqlite:///"), url.removeprefix("sqlite:///"))
 
 
 def _drop_database(url: str) -> None:
