@@ -17,13 +17,19 @@ import psycopg
 import pytest
 
 from ingestion.payloads import ascii_json
+from tests import forks
 from tests.elsewhere import new_key
 from tests.servers import PATIENCE, Cluster, PostgreSQL, WebServer, manage, wait_until
 from tutoring.tests.factories import feedback, session, student, tutor
 
 pytestmark = pytest.mark.postgresql
 
-QUICK = {"CLAIM_LEASE": "3", "SWEEP_INTERVAL": "1"}
+
+def quick(url: str, **environment: str) -> Cluster:
+    """One that notices soon what has ended; forked, since some tests start one after the other."""
+    environment = {"CLAIM_LEASE": "3", "SWEEP_INTERVAL": "1", **environment}
+    forks.load(database_url=url, **environment)
+    return Cluster(url, **environment)
 
 
 class Client:
@@ -119,7 +125,7 @@ def test_a_running_task_ends_in_good_order(system: tuple[str, Client]) -> None:
 
 def test_django_q_s_rows_may_be_deleted(system: tuple[str, Client]) -> None:
     url, client = system
-    with psycopg.connect(url, autocommit=True) as connection, Cluster(url, **QUICK):
+    with psycopg.connect(url, autocommit=True) as connection, quick(url):
         for stream, records in world(20):
             client.post(stream, *records)
             connection.execute("DELETE FROM django_q_ormq")
@@ -133,7 +139,7 @@ def test_postgresql_stops_and_starts_in_mid_run(postgres: PostgreSQL) -> None:
     manage("migrate", "--verbosity=0", database_url=url)
     with WebServer(url) as web, contextlib.ExitStack() as stack:
         client = Client(web, url)
-        cluster = stack.enter_context(Cluster(url, **QUICK))
+        cluster = stack.enter_context(quick(url))
 
         def all_stored() -> bool:
             nonlocal cluster
@@ -159,15 +165,14 @@ def test_postgresql_stops_and_starts_in_mid_run(postgres: PostgreSQL) -> None:
 
 def _alive(stack: contextlib.ExitStack, cluster: Cluster, url: str) -> Cluster:
     """The cluster, or as a supervisor does a new one in its place."""
-    return cluster if cluster.popen.poll() is None else stack.enter_context(Cluster(url, **QUICK))
+    return cluster if cluster.popen.poll() is None else stack.enter_context(quick(url))
 
 
 def test_an_idle_worker_killed_hangs_nothing_for_long(system: tuple[str, Client]) -> None:
     """kill -9 of the worker that waits at the task queue leaves its lock taken; the watch ends the cluster."""
     url, client = system
-    quick = {**QUICK, "WATCH_PATIENCE": "6"}
     with contextlib.ExitStack() as stack:
-        cluster = stack.enter_context(Cluster(url, **quick))
+        cluster = stack.enter_context(quick(url, WATCH_PATIENCE="6"))
         wait_until(lambda: client("/health")["cluster"], "the cluster has answered")
         for process in psutil.Process(cluster.pid).children(recursive=True):
             if process.pid != psutil.Process(cluster.pid).children()[0].pid:
@@ -178,7 +183,7 @@ def test_an_idle_worker_killed_hangs_nothing_for_long(system: tuple[str, Client]
             nonlocal cluster
             if cluster.popen.poll() is not None:
                 assert cluster.popen.returncode == 1
-                cluster = stack.enter_context(Cluster(url, **quick))
+                cluster = stack.enter_context(quick(url, WATCH_PATIENCE="6"))
             return stored(url)["tutors"] == 1
 
         wait_until(recovered, "the record is stored all the same")
@@ -210,8 +215,7 @@ def test_an_outage_longer_than_the_watch_s_patience_ends_no_cluster(postgres: Po
         connection.execute("CREATE DATABASE run")
     url = postgres.url("run")
     manage("migrate", "--verbosity=0", database_url=url)
-    patient = {**QUICK, "WATCH_PATIENCE": "5"}
-    with WebServer(url) as web, Cluster(url, **patient) as cluster:
+    with WebServer(url) as web, quick(url, WATCH_PATIENCE="5") as cluster:
         client = Client(web, url)
         wait_until(lambda: client("/health")["cluster"], "the cluster has answered")
         postgres.stop("fast")
