@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.db.models import BigIntegerField
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import Resolver404, path, resolve
 from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
 from django.views.decorators.common import no_append_slash
 from django.views.decorators.http import require_safe
 
 from console.search import can_search, search
+from console.second_factor import pages as second_factor
 
 APP_NAMES = {
     "enrichment": "Failed & waiting",
@@ -100,10 +103,25 @@ class TutorMaxAdminSite(AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         may_search = self.has_permission(request) and can_search(request.user)
-        return {**super().each_context(request), "can_search": may_search}
+        is_on = settings.SECOND_FACTOR != "off"
+        return {**super().each_context(request), "can_search": may_search, "has_second_factor": is_on}
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Who has given the password goes on with the second factor."""
+        if request.method == "GET" and (page := second_factor.pending_page(request)):
+            return HttpResponseRedirect(page)
+        return super().login(request, extra_context)
 
     def get_urls(self) -> list[Any]:
-        return [path("find/", self.admin_view(self.find_view), name="find"), *super().get_urls()]
+        def for_who_logs_in(view: Any) -> Any:
+            return never_cache(partial(view, self))
+
+        return [
+            path("find/", self.admin_view(self.find_view), name="find"),
+            path("second-factor/", for_who_logs_in(second_factor.second_factor_page), name="second_factor"),
+            path("second-factor/verify/", for_who_logs_in(second_factor.verify_page), name="second_factor_verify"),
+            *super().get_urls(),
+        ]
 
     @method_decorator(require_safe)
     def find_view(self, request: HttpRequest) -> HttpResponse:

@@ -12,6 +12,8 @@ from django.contrib.auth.models import Group, User
 from django.db.models import ManyToManyField, QuerySet
 from django.forms import CheckboxSelectMultiple
 from django.http import HttpRequest
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_q.admin import QueueAdmin, ScheduleAdmin
 from django_q.models import Failure, OrmQ, Schedule, Success
 from rest_framework_api_key.models import APIKey
@@ -149,6 +151,7 @@ class OwnAccessFailureLogAdmin(LoginHistoryAdmin, AccessFailureLogAdmin):  # typ
 admin.site.unregister(
     [AccessAttempt, AccessLog, AccessFailureLog, APIKey, User, Group, Success, Failure, Schedule, OrmQ]
 )
+admin.site.unregister([StaticDevice, TOTPDevice])  # whose pages show keys and codes
 admin.site.register(User, OwnUserAdmin)
 admin.site.register(Group, OwnGroupAdmin)
 admin.site.register([Success, Failure], TaskResultAdmin)

@@ -15,7 +15,10 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.test import Client
 from django.urls import NoReverseMatch, Resolver404, URLPattern, resolve, reverse
 
-NOT_OPENED = {"login", "logout", "jsi18n", "autocomplete", "view_on_site", "password_change", "password_change_done"}
+NOT_OPENED = {
+    *("login", "logout", "jsi18n", "autocomplete", "view_on_site", "password_change", "password_change_done"),
+    *("second_factor", "second_factor_verify"),
+}
 """Addresses of the site that show nothing of ours."""
 WAY_BACK = "_changelist_filters"
 SELECTED = 50

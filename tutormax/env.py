@@ -50,6 +50,14 @@ def log_level(name: str, default: str) -> str:
     return value
 
 
+def choice(name: str, *choices: str) -> str:
+    """One of these words; the first where there is none."""
+    value = string(name, choices[0]).lower()
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} must be {', '.join(choices[:-1])} or {choices[-1]}, not {value!r}.")
+    return value
+
+
 def string_list(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in string(name, default).split(",") if word.strip()]
 

@@ -87,6 +87,9 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "rest_framework_api_key",
     "axes",
+    "django_otp",
+    "django_otp.plugins.otp_static",
+    "django_otp.plugins.otp_totp",
     "corsheaders",
     "console",
     "api",
@@ -110,6 +113,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "tutormax.second_factor.require_second_factor",
     "tutormax.sessions.renew_session",
     "tutormax.limits.LimitBodies",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -201,6 +205,8 @@ AXES_CLIENT_IP_CALLABLE = "tutormax.lockout.client_address"
 AXES_LOCKOUT_CALLABLE = "tutormax.lockout.lockout_response"
 CSRF_FAILURE_VIEW = "tutormax.csrf.csrf_failure"
 SESSION_COOKIE_AGE = env.integer("SESSION_IDLE_TIME", 43_200, minimum=60)  # seconds; renewed by tutormax.sessions
+SECOND_FACTOR = env.choice("SECOND_FACTOR", "off", "optional", "required")
+OTP_TOTP_ISSUER = "TutorMax"
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 

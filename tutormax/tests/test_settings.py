@@ -18,6 +18,7 @@ from tutormax import env
         ("PORT", "65536"),
         ("WORKERS", "0"),
         ("SESSION_IDLE_TIME", "59"),
+        ("SECOND_FACTOR", "true"),
         ("WEB_PROCESSES", "0"),
         ("DRAIN_TIME", "301"),
         ("MAX_BODY_BYTES", "9" * 5000),
