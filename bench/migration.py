@@ -61,7 +61,7 @@ def measure(database: psycopg.Connection, client: Client) -> None:
             work()
             took = time.monotonic() - began
         wait_until(lambda sent=sent: stored(database) >= sent.keys(), "all are stored")  # type: ignore[misc]
-        times = dict(database.execute(STORED).fetchall())
+        times: dict[str, float] = dict(database.execute(STORED).fetchall())
         answered = percentiles(answer - due for due, answer in sent.values())
         ends = percentiles(times[key] - due for key, (due, _) in sent.items())
         longest = max(times[key] - due for key, (due, _) in sent.items())

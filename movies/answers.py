@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
-from django.db import connection
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from enrichment import lookups
 from enrichment.lookups import Want
 from enrichment.lookups.models import Lookup
+from enrichment.statements import database_now, lock
 from movies import tmdb
 from movies.models import Film, LibraryFilm, Match
 
-AT_ONCE = 500
-"""Values in one statement: SQLite takes only some thousands."""
 DESCRIBED = [
     *("kind", "tmdb_id", "imdb_id", "title", "original_title", "release_date", "runtime", "genres", "directors"),
     *("cast", "characters", "countries", "languages", "budget", "revenue", "popularity", "vote_average", "vote_count"),
     "poster_path",
 ]
 """Columns of a film that TMDB's answer has, by the same names."""
-Item = TypeVar("Item")
-
-
-def in_parts(items: Sequence[Item], size: int = AT_ONCE) -> Iterator[Sequence[Item]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def database_now() -> Any:
-    """The present, for `stored_at`: by the database's clock where several processes write."""
-    return Now() if connection.vendor == "postgresql" else timezone.now()
 
 
 def apply(answered: Sequence[Lookup]) -> list[Want]:
@@ -59,8 +46,7 @@ def lookup_film(lookup: Lookup) -> str:
 
 def lock_films(keys: Collection[str]) -> dict[str, Film]:
     """These films, in order; what is known of them does not change until the end of the transaction."""
-    films = Film.objects.order_by("pk").select_for_update(no_key=True)
-    return {film.pk: film for some in in_parts(sorted(keys)) for film in films.filter(pk__in=some)}
+    return {film.pk: film for film in lock(Film, keys)}
 
 
 # Which film it is.

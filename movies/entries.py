@@ -10,10 +10,10 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from enrichment.models import HeldRecord
+from enrichment.statements import batched, database_now
 from ingestion.models import Delivery, Upload
 from ingestion.streams import Context, StoredRow
 from movies import libraries
-from movies.answers import database_now, in_parts
 from movies.library_films import Changes, compute, counting, whole_uploads
 from movies.models import Entry, Kind, Library, LibraryFilm, Match, UploadFilm
 from movies.schemas import EntryRecord
@@ -57,7 +57,7 @@ def films_of(entries: Sequence[str]) -> set[str]:
     """The films that these entries have been about so far."""
     return {
         film
-        for some in in_parts(entries)
+        for some in batched(entries)
         for film in Entry.objects.filter(pk__in=some, film__isnull=False).values_list("film", flat=True)
     }
 
@@ -69,7 +69,7 @@ def _is_late(library: Library, entry: Mapping[str, Any]) -> bool:
 
 
 def _mark_gone(entries: Sequence[str]) -> None:
-    for some in in_parts(entries):
+    for some in batched(entries):
         Entry.objects.filter(pk__in=some).update(gone=True, stored_at=database_now())
 
 
@@ -142,7 +142,7 @@ def _link(library: Library, upload: Upload) -> None:
     UploadFilm.objects.bulk_create(
         [UploadFilm(upload=upload, film_id=film) for film in sorted(films - known.keys())], ignore_conflicts=True
     )
-    for some in in_parts([pk for film, pk in known.items() if film not in films]):
+    for some in batched([pk for film, pk in known.items() if film not in films]):
         UploadFilm.objects.filter(pk__in=some).delete()
 
 

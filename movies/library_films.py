@@ -10,10 +10,11 @@ from datetime import datetime
 from django.db.models import Q, QuerySet
 
 from enrichment.pipeline import upsert
+from enrichment.statements import batched, database_now
 from ingestion import streams
 from ingestion.models import Delivery
 from movies import joining, questions
-from movies.answers import database_now, in_parts, lock_films, lookup_film, state_of
+from movies.answers import lock_films, lookup_film, state_of
 from movies.identity import link_key
 from movies.joining import Joined
 from movies.models import Entry, Kind, Library, LibraryFilm, UploadFilm
@@ -66,9 +67,9 @@ def _affected_entries(library: Library, changes: Changes) -> Iterator[Entry]:
     """Those that count and that have one of the titles, or are about one of the films."""
     rows = counting(library.name).defer("review")
     found: dict[str, Entry] = {}
-    for titles in in_parts(sorted(changes.titles)):
+    for titles in batched(sorted(changes.titles)):
         found |= {entry.pk: entry for entry in rows.filter(title__in=titles)}
-    for films in in_parts(sorted(changes.films)):
+    for films in batched(sorted(changes.films)):
         found |= {entry.pk: entry for entry in rows.filter(film__in=films)}
     return iter(found.values())
 
@@ -79,9 +80,9 @@ def _linked_besides(library: Library, linked: Iterable[Entry], others: Iterable[
     titles, films = {entry.title for entry in others}, {entry.film_id for entry in others if entry.film_id}
     rows = counting(library.name).filter(_has_film_link()).defer("review")
     found: dict[str, Entry] = {}
-    for some in in_parts(sorted(titles)):
+    for some in batched(sorted(titles)):
         found |= {entry.pk: entry for entry in rows.filter(title__in=some)}
-    for some in in_parts(sorted(films)):
+    for some in batched(sorted(films)):
         found |= {entry.pk: entry for entry in rows.filter(film__in=some)}
     return [entry for entry in found.values() if entry.pk not in known]
 
@@ -96,7 +97,7 @@ def _undecided(entries: Iterable[Entry], changes: Changes) -> set[str]:
     for entry in entries:
         of_delivery[entry.delivery].add(entry.pk)
     incomplete: set[int] = set()
-    for some in in_parts(sorted(of_delivery)):
+    for some in batched(sorted(of_delivery)):
         for delivery, (upload, settled_at) in whole_uploads(some).items():
             if settled_at is None and upload != changes.completing:
                 incomplete.add(delivery)
@@ -121,19 +122,19 @@ def _write_joined(entries: Iterable[Entry], joined: Mapping[str, Joined]) -> Non
         if film != entry.film_id or warnings != entry.warnings:
             entry.film_id, entry.warnings = film, warnings
             changed.append({"entry_id": entry.pk, "film_id": film, "warnings": warnings})
-    for some in in_parts(changed):
+    for some in batched(changed):
         upsert.update(streams.get("entries"), some, ["film_id", "warnings"])
 
 
 def _compute(library: Library, films: Sequence[str], asked_by: Mapping[str, int]) -> None:
     entries: dict[str, list[Entry]] = defaultdict(list)
-    for some in in_parts(films):
+    for some in batched(films):
         for entry in counting(library.name).filter(film__in=some):
             entries[str(entry.film_id)].append(entry)
     rows = {film: _row(library, film, entries[film]) for film in films if film in entries}
     uploads = {film: upload for film in rows if (upload := _asking(entries[film], asked_by))}
     _match(rows, entries, uploads)
-    for some in in_parts(films):
+    for some in batched(films):
         _write(some, {film: rows[film] for film in some if film in rows})
     links = [UploadFilm(upload_id=upload, film_id=film) for film, upload in sorted(uploads.items())]
     UploadFilm.objects.bulk_create(links, ignore_conflicts=True)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from enrichment import lookups
 from enrichment.lookups.models import MAX_KEY, Lookup
+from enrichment.statements import batched
 from movies import tmdb
-from movies.answers import in_parts
 from movies.identity import digest, folded, link_key
 from movies.models import Entry, LibraryFilm
 
@@ -90,14 +90,14 @@ def _chosen(films: Iterable[str]) -> dict[str, str]:
     decided = LibraryFilm.objects.filter(lookup__chosen_at__isnull=False)
     return {
         film: key
-        for some in in_parts(sorted(films))
+        for some in batched(sorted(films))
         for film, key in decided.filter(pk__in=some).values_list("pk", "lookup__key")
     }
 
 
 def _lookups(keys: Iterable[str]) -> Iterable[Lookup]:
     of_kind = Lookup.objects.filter(provider=tmdb.NAME, kind=tmdb.MATCH).only("key", "question")
-    return (lookup for some in in_parts(sorted(set(keys))) for lookup in of_kind.filter(key__in=some))
+    return (lookup for some in batched(sorted(set(keys))) for lookup in of_kind.filter(key__in=some))
 
 
 def _key(asked: Asked, first_askers: dict[str, Mapping[str, Any]]) -> str:

@@ -9,12 +9,12 @@ from django.utils import timezone
 
 from enrichment.lookups.choices import CHOSEN
 from enrichment.lookups.models import Lookup
+from enrichment.statements import AT_ONCE, database_now, lock
 from music import located, matching, names
 from music.matching import SPECIAL
 from music.models import Album, Area, Artist, ArtistGenre, Match, MusicBrainzArtist, SpotifyArtist
 from music.providers import musicbrainz, spotify
 from music.steps import FIELDS, Ask, Known, next_step
-from music.stored import AT_ONCE, database_now, lock
 
 MATCHED = ("match", "how", "mbid", "area_id", "country_code", "continent_code", "city", "latitude", "longitude")
 """Columns of an artist that follow from whom it is found to be."""

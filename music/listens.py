@@ -10,15 +10,15 @@ from django.utils import timezone
 
 from enrichment.pipeline import upsert
 from enrichment.pipeline.patience import lock_timeout
+from enrichment.statements import AT_ONCE
 from ingestion import streams
 from ingestion.streams import Context, StoredRow
 from music import identity, questions
 from music.counting import duplicates, rollups
-from music.counting.rollups import FIRST_BELIEVED, MAX_COUNTED_MS
+from music.counting.rollups import FIRST_BELIEVED, MAX_COUNTED_MS, PATIENCE
 from music.models import Album, Artist, Listener, Match
 from music.schemas import ListenRecord
 from music.steps import Ask, Known, first_asks, state_of_given
-from music.stored import PATIENCE
 
 SHORTEST_MS = 30_000
 """What was played for less is a skip."""
@@ -92,7 +92,7 @@ def _mark_duplicates(new: Sequence[Row]) -> dict[str, str]:
             changed.append(listener)
         if len(listener.sources) > 1:
             several.add(listener.pk)
-    Listener.objects.bulk_update(changed, ["sources"], batch_size=rollups.AT_ONCE)
+    Listener.objects.bulk_update(changed, ["sources"], batch_size=AT_ONCE)
     if not several:
         return {}
     found = duplicates.find([row for row in new if row["user_id"] in several])

@@ -9,7 +9,8 @@ from django.db import connection
 from django.db.models import Q
 
 from enrichment import lookups
-from enrichment.lookups.models import Lookup, batched
+from enrichment.lookups.models import Lookup
+from enrichment.statements import AT_ONCE, batched, database_now, lock
 from music.geography import areas, places
 from music.geography.areas import Hierarchy
 from music.geography.places import Named
@@ -18,7 +19,6 @@ from music.names import fold
 from music.providers import musicbrainz, openweather
 from music.providers import places as geonames
 from music.steps import Ask, openweather_is_on
-from music.stored import AT_ONCE, database_now, lock
 
 PERSON = "person"
 DESCRIBED = ("name", "sort_name", "type", "ended", "kept")
@@ -99,7 +99,7 @@ def read_above(known: dict[str, areas.Area]) -> tuple[dict[str, areas.Area], set
     start = list(known)
     absent: set[str] = set()
     while unread := {each for key in start for each in areas.missing(key, known)} - absent:
-        for some in batched(sorted(unread), AT_ONCE):
+        for some in batched(sorted(unread)):
             found = Area.objects.filter(pk__in=some).exclude(kept=None).values_list("pk", "kept")
             known |= {pk: areas.Area.of(kept or {}) for pk, kept in found}
         absent |= unread - known.keys()

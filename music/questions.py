@@ -11,7 +11,8 @@ from django.db.models import Count, Model, Q
 from enrichment import lookups
 from enrichment.lookups import Question, Want
 from enrichment.lookups.choices import CHOSEN
-from enrichment.lookups.models import Lookup, batched
+from enrichment.lookups.models import Lookup
+from enrichment.statements import batched
 from music import answers, located, matching
 from music.identity import is_spotify_album
 from music.matching import MAX_CODES, MAX_TITLES
@@ -19,7 +20,6 @@ from music.models import Album, Area, Artist, Listen, Match, Placed
 from music.providers import musicbrainz, openweather, places, spotify
 from music.steps import FIELDS, Ask, Known, can_ask_by_track, first_asks, openweather_is_on
 
-ARTISTS_AT_ONCE = 500
 MAX_ASKED_BY = 5
 MAX_ALIKE = 100
 PLAYS_READ = 5_000
@@ -64,7 +64,7 @@ def plan(artist_keys: Iterable[str] | None = None) -> None:
     """
     unsettled = Artist.objects.filter(match=Match.OPEN) | Artist.objects.filter(_by_track())
     keys = unsettled.order_by("pk").values_list("pk", flat=True) if artist_keys is None else sorted(set(artist_keys))
-    for some in batched(list(keys), ARTISTS_AT_ONCE):
+    for some in batched(list(keys)):
         with transaction.atomic():
             ask(each for artist in known(some).values() for each in _asks_of(artist))
     if artist_keys is None:
@@ -95,7 +95,7 @@ def album_ask(album_id: str, plays: int) -> Ask | None:
 
 def _plan_albums() -> None:
     rows = Album.objects.filter(fetched_at=None, gone_at=None).exclude(pk__startswith="name-")
-    for some in batched(list(rows.order_by("pk").values_list("pk", "plays")), ARTISTS_AT_ONCE):
+    for some in batched(list(rows.order_by("pk").values_list("pk", "plays"))):
         with transaction.atomic():
             ask(each for album in some if (each := album_ask(*album)))
 
@@ -104,7 +104,7 @@ def _plan_places() -> None:
     """Cities that are in no file are asked for elsewhere, once there is a key for it."""
     if openweather_is_on():
         areas = Area.objects.filter(place=Placed.NOT_FOUND, params__isnull=False)
-        for some in batched(list(areas.order_by("pk").values_list("params", flat=True)), ARTISTS_AT_ONCE):
+        for some in batched(list(areas.order_by("pk").values_list("params", flat=True))):
             with transaction.atomic():
                 ask(Ask(openweather.NAME, openweather.GEOCODE, str(params), 0) for params in some)
 

@@ -10,7 +10,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from enrichment.lookups import answers
-from enrichment.lookups.models import KEYS_AT_ONCE, Lookup, LookupQuerySet, batched
+from enrichment.lookups.models import Lookup, LookupQuerySet
+from enrichment.statements import batched
 
 CHOSEN = "chosen"
 """`Lookup.how` of what a person has decided."""
@@ -66,7 +67,7 @@ def ask_again(lookups: LookupQuerySet, by: str) -> int:
     with transaction.atomic():
         # Locked in order, as by everybody who locks several: an update locks in any.
         free = lookups.filter(chosen_at=None).order_by("pk").select_for_update(no_key=True, of=("self",))
-        for pks in batched(list(free.values_list("pk", flat=True)), KEYS_AT_ONCE):
+        for pks in batched(list(free.values_list("pk", flat=True))):
             count += Lookup.objects.filter(pk__in=pks).update(**ASKED_AGAIN)
     return count
 

@@ -21,9 +21,10 @@ from django.db.models.functions import Coalesce, Now
 from enrichment.lookups import answers, control
 from enrichment.lookups.errors import KeyRefused, ProviderError, QuestionError, RunnerStopped, Throttled
 from enrichment.lookups.limits import pause
-from enrichment.lookups.models import KEYS_AT_ONCE, Lookup, LookupMinute, ProviderState
+from enrichment.lookups.models import Lookup, LookupMinute, ProviderState
 from enrichment.lookups.providers import Answer, Provider, nothing_to_prepare
 from enrichment.lookups.questions import create
+from enrichment.statements import AT_ONCE
 from ingestion.text import strip_unstorable
 
 LOCK_TIMEOUT = "2s"
@@ -109,7 +110,7 @@ def _prepare(provider: Provider, rows: list[Lookup]) -> list[Lookup]:
         with transaction.atomic():
             provider.prepare(rows)
             changed = [row for row in rows if row.question != before[row.pk]]
-            Lookup.objects.bulk_update(changed, ["question"], batch_size=KEYS_AT_ONCE)
+            Lookup.objects.bulk_update(changed, ["question"], batch_size=AT_ONCE)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:

@@ -5,31 +5,20 @@ Imported by enrichment/models.py: the tables belong to that app.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import ClassVar, Self, TypeVar
+from collections.abc import Iterable
+from typing import ClassVar, Self
 
 from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from enrichment.minutes import Minutes, MinutesQuerySet
+from enrichment.statements import batched
 from ingestion.models import Upload
 from ingestion.text import plain
 
 MAX_KEY = 500
 """Characters: an index of PostgreSQL takes no more than 2,700 bytes."""
-KEYS_AT_ONCE = 500
-"""Values in one statement: SQLite takes only some thousands."""
-
-Item = TypeVar("Item")
-
-
-def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """As itertools has it from Python 3.12 on."""
-    rest = iter(items)
-    while part := list(islice(rest, size)):
-        yield part
 
 
 class LookupQuerySet(models.QuerySet["Lookup"]):
@@ -48,7 +37,7 @@ class LookupQuerySet(models.QuerySet["Lookup"]):
         """
         table = connection.ops.quote_name(self.model._meta.db_table)
         rows: list[Lookup] = []
-        for part in batched(sorted(pks), KEYS_AT_ONCE):
+        for part in batched(sorted(pks)):
             if shared and connection.vendor == "postgresql":  # Django has no such lock
                 rows += self.raw(f"SELECT * FROM {table} WHERE id = ANY(%s) ORDER BY id FOR SHARE", [part])  # noqa: S608
             else:  # SQLite's write lock is held already

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from django.db import connection
 from django.db.models import Max, Min
 
-from enrichment.lookups.models import KEYS_AT_ONCE, MAX_KEY, Lookup, LookupUpload, batched
+from enrichment.lookups.models import MAX_KEY, Lookup, LookupUpload
 from enrichment.lookups.providers import Want
+from enrichment.statements import batched
 from ingestion.payloads import ascii_json
 
 
@@ -164,7 +165,7 @@ def _read(provider: str, kind: str, keys: Iterable[str]) -> dict[str, Known]:
     of_kind = Lookup.objects.filter(provider=provider, kind=kind)
     return {
         key: Known(pk, status, turn)
-        for part in batched(sorted(keys), KEYS_AT_ONCE)
+        for part in batched(sorted(keys))
         for key, pk, status, turn in of_kind.filter(key__in=part).values_list("key", "pk", "status", "turn")
     }
 

@@ -23,8 +23,9 @@ from enrichment.lookups import answers, claims, control, http, providers
 from enrichment.lookups.claims import Outcome, lease
 from enrichment.lookups.errors import ProviderError, QuestionError
 from enrichment.lookups.limits import POLL, Slots, of_thread, pause
-from enrichment.lookups.models import Lookup, ProviderState, batched
+from enrichment.lookups.models import Lookup, ProviderState
 from enrichment.lookups.providers import MAX_THREADS, Answer, Provider, Question
+from enrichment.statements import batched
 
 LOOK = 1.0
 """Seconds between two looks for work, while there is none."""

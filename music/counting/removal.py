@@ -9,16 +9,15 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
 
-from enrichment.lookups.models import batched
 from enrichment.models import HeldRecord
 from enrichment.pipeline.patience import lock_timeout
+from enrichment.statements import batched, database_now, lock
 from ingestion.models import Delivery, Upload
 from music import identity
 from music.counting import rollups
 from music.counting.duplicates import LONGEST, UNKNOWN_LENGTH
-from music.counting.rollups import FIRST_BELIEVED
+from music.counting.rollups import FIRST_BELIEVED, PATIENCE
 from music.models import Album, AlbumMonth, Artist, ArtistMonth, HourMonth, Listen, Listener
-from music.stored import AT_ONCE, PATIENCE, database_now, lock
 
 STEP = 20_000
 """Plays deleted by one statement."""
@@ -112,7 +111,7 @@ def _delete_uploads(user_id: str) -> None:
     whole = list(Upload.objects.filter(stream="listens", given__user_id=user_id).values_list("pk", flat=True))
     uploads = Upload.objects.filter(Q(pk__in=whole) | Q(part_of__in=whole))
     of_these = Delivery.objects.filter(upload__in=uploads.values("pk")).order_by("pk")
-    for deliveries in batched(list(of_these.select_for_update().values_list("pk", flat=True)), AT_ONCE):
+    for deliveries in batched(list(of_these.select_for_update().values_list("pk", flat=True))):
         HeldRecord.objects.filter(delivery__in=deliveries).only("pk").delete()
         Delivery.objects.filter(pk__in=deliveries).only("pk").delete()
     Upload.objects.filter(part_of__in=whole).only("pk").delete()
@@ -143,5 +142,5 @@ def _change_plays(model: type[Artist | Album], changes: Mapping[str, int]) -> No
     rows = model._default_manager.order_by()
     lock(model, (key for keys in of_change.values() for key in keys), read=False)
     for change, keys in of_change.items():
-        for some in batched(keys, AT_ONCE):
+        for some in batched(keys):
             rows.filter(pk__in=some).update(plays=F("plays") + change, stored_at=database_now())

@@ -13,8 +13,8 @@ from django.db import connection, models
 from django.db.models import Case, F, When
 from django.utils import timezone
 
-from enrichment.lookups.models import batched
 from enrichment.pipeline import upsert
+from enrichment.statements import batched
 from music.models import AlbumMonth, ArtistMonth, HourMonth, Listener, Plays
 
 FIRST_BELIEVED = datetime(2000, 1, 1, tzinfo=UTC)
@@ -22,8 +22,8 @@ FIRST_BELIEVED = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_COUNTED_MS = 86_400_000
 """A day, in milliseconds. Without a limit the sums would not fit their columns."""
 Row = Mapping[str, Any]
-AT_ONCE = 500
-"""Listeners in one statement."""
+PATIENCE = 25
+"""Seconds to wait for the lock of a listener: below the limit of a statement."""
 
 
 def ms_of(play: Row) -> int:
@@ -73,7 +73,7 @@ def _count_for_listeners(hours: Mapping[tuple[Any, ...], Sequence[int]]) -> None
     numbers: dict[str, int] = {}
     for (user, *_), (plays, _) in hours.items():
         numbers[user] = numbers.get(user, 0) + plays
-    for some in batched(sorted(numbers), AT_ONCE):
+    for some in batched(sorted(numbers)):
         added = Case(*(When(pk=user, then=numbers[user]) for user in some), default=0)
         Listener.objects.filter(pk__in=some).update(plays=F("plays") + added)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import Max, Min, Q, QuerySet, Sum
 
-from enrichment.lookups.models import batched
+from enrichment.statements import batched
 from music.models import Album, AlbumMonth, Artist, ArtistMonth, HourMonth, Match
 from music.pages.filters import NO_ARTIST
 from music.pages.months import Range

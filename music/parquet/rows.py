@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from django.db.models import Manager, QuerySet
 
-from enrichment.lookups.models import Lookup, batched
+from enrichment.lookups.models import Lookup
+from enrichment.statements import batched
 from music.geography.areas import TYPES
 from music.models import Album, Area, Artist, Match, MusicBrainzArtist, SpotifyArtist
 from music.providers import musicbrainz

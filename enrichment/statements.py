@@ -1,8 +1,9 @@
-"""Rows as answers change them: locked in order of key, and dated by the database's clock."""
+"""Statements over many rows: of a bounded size, rows locked in order of key, and dated by the database's clock."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, TypeVar
 
 from django.db import connection
@@ -10,13 +11,17 @@ from django.db.models import Model
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from enrichment.lookups.models import batched
-
 AT_ONCE = 500
 """Values in one statement: SQLite takes only some thousands."""
-PATIENCE = 25
-"""Seconds to wait for the lock of a listener: below the limit of a statement."""
+Item = TypeVar("Item")
 Row = TypeVar("Row", bound=Model)
+
+
+def batched(items: Iterable[Item], size: int = AT_ONCE) -> Iterator[list[Item]]:
+    """As itertools has it from Python 3.12 on."""
+    rest = iter(items)
+    while part := list(islice(rest, size)):
+        yield part
 
 
 def database_now() -> Any:
@@ -28,7 +33,7 @@ def lock(model: type[Row], keys: Iterable[str], *, read: bool = True) -> list[Ro
     """These rows, until the end of the transaction; not `read`: their keys alone."""
     rows = model._default_manager.order_by("pk").select_for_update(no_key=True)
     found: list[Row] = []
-    for some in batched(sorted(set(keys)), AT_ONCE):
+    for some in batched(sorted(set(keys))):
         of_these = rows.filter(pk__in=some)
         found += of_these if read else of_these.only("pk")
     return found
