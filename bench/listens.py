@@ -38,19 +38,15 @@ def main() -> None:
 
 def measure(number: int) -> list[float]:
     from bench import pipeline
-    from tutoring.tests.factories import student, tutor
 
-    for stream, record in (("tutors", tutor), ("students", student)):
-        pipeline._accept(
-            stream, [record(**{f"{stream[:-1]}_id": f"{stream[:-1]}_id_{i}"}) for i in range(pipeline.REFERRED)]
-        )
-        pipeline._drain(stream)
+    pipeline.prepare()
     shares = []
     for round_ in range(ROUNDS):
         rates = {}
         for stream, records in (("sessions", pipeline._sessions(round_, number)), ("listens", plays(round_, number))):
             pipeline._accept(stream, records)
-            rates[stream] = pipeline._rate(number, lambda stream=stream: pipeline._drain(stream))  # type: ignore[misc]
+            spent = pipeline.measured(number, lambda stream=stream: pipeline._drain(stream))  # type: ignore[misc]
+            rates[stream] = spent.rate
         shares.append(rates["listens"] / rates["sessions"])
         print(
             f"sessions {rates['sessions']:,.0f} records/s, plays {rates['listens']:,.0f}: {shares[-1]:.2f} of it",

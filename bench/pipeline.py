@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+import psutil
 from django.db import connection
 from django.db.models import F, Sum
 
@@ -21,24 +22,36 @@ REFERRED = 500
 
 
 def run(number: int) -> None:
-    """Prints records/s of `number` new sessions, best and worst of three rounds, for COPY and for the pipeline."""
+    """Prints records/s of `number` new sessions, best and worst of three rounds, for COPY and for the pipeline, and the
+    processor time that a record takes of Python and of PostgreSQL.
+    """
+    prepare()
+    spent: dict[str, list[Spent]] = {"accept": [], "pipeline": [], "COPY": []}
+    for round_ in range(ROUNDS):
+        records = _sessions(round_, number)
+        spent["accept"].append(measured(number, lambda records=records: _accept("sessions", records)))  # type: ignore[misc]
+        spent["pipeline"].append(measured(number, lambda: _drain("sessions")))
+        totals = Delivery.objects.filter(stream="sessions").aggregate(done=Sum(F("inserted")), count=Sum("count"))
+        assert totals["done"] == totals["count"] == number * (round_ + 1), totals
+        spent["COPY"].append(_copy_again(f"s{round_}_", number))
+    for name, found in spent.items():
+        rates, best = [each.rate for each in found], min(found, key=lambda each: each.python + each.postgresql)
+        print(
+            f"{name:10} {max(rates):>9,.0f} records/s best, {min(rates):>9,.0f} worst of {ROUNDS}; processor time: "
+            f"{best.python:.1f} µs of Python + {best.postgresql:.1f} µs of PostgreSQL"
+        )
+    _where_the_time_goes(number)
+    pairs = list(zip(spent["pipeline"], spent["COPY"], strict=True))
+    print("pipeline / COPY, by round: " + ", ".join(f"{ours.rate / bare.rate:.2f}" for ours, bare in pairs))
+    print("by processor time: " + ", ".join(f"{bare.processor / ours.processor:.2f}" for ours, bare in pairs))
+
+
+def prepare() -> None:
+    """The tutors and students that sessions refer to."""
     for stream, record in (("tutors", tutor), ("students", student)):
         key = get(stream).key
         _accept(stream, [record(**{key: f"{key}_{i}"}) for i in range(REFERRED)])
         _drain(stream)
-    rates: dict[str, list[float]] = {"accept": [], "pipeline": [], "COPY": []}
-    for round_ in range(ROUNDS):
-        records = _sessions(round_, number)
-        rates["accept"].append(_rate(number, lambda records=records: _accept("sessions", records)))  # type: ignore[misc]
-        rates["pipeline"].append(_rate(number, lambda: _drain("sessions")))
-        totals = Delivery.objects.filter(stream="sessions").aggregate(done=Sum(F("inserted")), count=Sum("count"))
-        assert totals["done"] == totals["count"] == number * (round_ + 1), totals
-        rates["COPY"].append(_copy_again(f"s{round_}_", number))
-    for name, found in rates.items():
-        print(f"{name:10} {max(found):>9,.0f} records/s best, {min(found):>9,.0f} worst of {ROUNDS}")
-    _where_the_time_goes(number)
-    ratios = [ours / bare for ours, bare in zip(rates["pipeline"], rates["COPY"], strict=True)]
-    print("pipeline / COPY, by round: " + ", ".join(f"{ratio:.2f}" for ratio in ratios))
 
 
 def _sessions(round_: int, number: int) -> list[dict[str, object]]:
@@ -82,10 +95,30 @@ def _where_the_time_goes(number: int) -> None:
         print(f"  {name:10} {wall / number * 1e6:6.1f} µs a record, {cpu / number * 1e6:6.1f} of them in Python")
 
 
-def _rate(number: int, work: Callable[[], object]) -> float:
-    started = time.perf_counter()
+class Spent(NamedTuple):
+    """Of a record: by the clock, and processor time of this process and of its connection's; microseconds."""
+
+    clock: float
+    python: float
+    postgresql: float
+
+    @property
+    def rate(self) -> float:
+        return 1e6 / self.clock
+
+    @property
+    def processor(self) -> float:
+        return self.python + self.postgresql
+
+
+def measured(number: int, work: Callable[[], object]) -> Spent:
+    server = psutil.Process(connection.connection.info.backend_pid)
+    before = sum(server.cpu_times()[:2])
+    clock, python = time.perf_counter(), time.process_time()
     work()
-    return number / (time.perf_counter() - started)
+    clock, python = time.perf_counter() - clock, time.process_time() - python
+    postgresql = sum(server.cpu_times()[:2]) - before
+    return Spent(*(seconds / number * 1e6 for seconds in (clock, python, postgresql)))
 
 
 def _accept(stream: str, records: list[dict[str, object]]) -> None:
@@ -99,8 +132,8 @@ def _drain(stream: str) -> None:
         pass
 
 
-def _copy_again(prefix: str, number: int) -> float:
-    """Records/s of COPY, in transactions of a delivery each, of a round's rows into the same table, from which they
+def _copy_again(prefix: str, number: int) -> Spent:
+    """COPY, in transactions of a delivery each, of a round's rows into the same table, from which they
     were taken out: the same indexes, constraints and references.
     """
     with connection.cursor() as cursor:
@@ -117,7 +150,7 @@ def _copy_again(prefix: str, number: int) -> float:
                     for row in rows[start : start + DELIVERY]:
                         stream.write_row(row)
 
-        return _rate(number, copy)
+        return measured(number, copy)
 
 
 def _as_sent(row: tuple[object, ...]) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db.models import Model, QuerySet
 from django.utils import timezone
@@ -51,8 +51,7 @@ def no_facts() -> Mapping[str, Any]:
     return {}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredRow:
+class StoredRow(NamedTuple):
     """A row that a batch has stored."""
 
     columns: Mapping[str, Any]
@@ -235,6 +234,8 @@ class Stream(Readable):
     """Called with the rows just stored, sorted by key, in their transaction: computes what depends on them, and asks
     what has to be asked about them. Locks what it changes in order of key.
     """
+    stored_after: tuple[str, ...] = ("inserted", "updated")
+    """The outcomes of the rows that `stored` gets."""
     delete: Callable[[Sequence[str]], None] | None = None
     """Deletes the stored rows with these keys, whose locks and those of `lock` are held, and brings what was computed
     from them up to date; None: nothing was.

@@ -56,12 +56,16 @@ def enrich_session(session: SessionRecord, context: Context) -> dict[str, Any]:
     }
 
 
+MORNING, AFTERNOON, EVENING, NIGHT = (str(part.value) for part in TimeOfDay)
+"""As plain strings, at once: the value of a member takes as long as the rest of the function."""
+
+
 def time_of_day(hour: int) -> str:
     if 5 <= hour <= 11:
-        return TimeOfDay.MORNING.value
+        return MORNING
     if 12 <= hour <= 16:
-        return TimeOfDay.AFTERNOON.value
-    return TimeOfDay.EVENING.value if 17 <= hour <= 21 else TimeOfDay.NIGHT.value
+        return AFTERNOON
+    return EVENING if 17 <= hour <= 21 else NIGHT
 
 
 def actual_duration_minutes(session: SessionRecord) -> int | None:
@@ -133,24 +137,27 @@ def _tutor_warnings(tutor: TutorRecord, context: Context) -> Iterator[str]:
 
 
 def warn_session(session: SessionRecord, context: Context) -> list[str]:
-    return list(_session_warnings(session, context))
-
-
-def _session_warnings(session: SessionRecord, context: Context) -> Iterator[str]:
+    found = []
     if session.duration_minutes not in USUAL_DURATIONS:
-        yield f"duration_minutes {session.duration_minutes} is unusual (usual: 30, 45, 60, 90)"
+        found.append(f"duration_minutes {session.duration_minutes} is unusual (usual: 30, 45, 60, 90)")
     if session.subject not in context.facts["subjects"]:
-        yield f"subject {session.subject!r} is not in the catalogue"
+        found.append(f"subject {session.subject!r} is not in the catalogue")
     if session.is_first_session and session.session_number not in (None, 1):
-        yield f"session_number is {session.session_number} although is_first_session is true"
+        found.append(f"session_number is {session.session_number} although is_first_session is true")
+    return found + _attendance_warnings(session, context)
+
+
+def _attendance_warnings(session: SessionRecord, context: Context) -> list[str]:
+    start, planned = session.actual_start, session.scheduled_start
     if session.no_show:
         if session.engagement_score is not None and session.engagement_score > 0.1:
-            yield f"engagement_score is {session.engagement_score} although no_show is true"
-    elif session.actual_start is None:
-        if session.scheduled_start <= context.now:  # a session in the future has not taken place yet
-            yield "actual_start is missing for a session that took place"
-    elif abs(session.actual_start - session.scheduled_start) > ((session.late_start_minutes or 0) + 5) * MINUTE:
-        yield "actual_start differs from scheduled_start by more than late_start_minutes plus 5 minutes"
+            return [f"engagement_score is {session.engagement_score} although no_show is true"]
+    elif start is None:
+        if planned <= context.now:  # a session in the future has not taken place yet
+            return ["actual_start is missing for a session that took place"]
+    elif abs(start - planned) > ((session.late_start_minutes or 0) + 5) * MINUTE:
+        return ["actual_start differs from scheduled_start by more than late_start_minutes plus 5 minutes"]
+    return []
 
 
 def warn_feedback(feedback: FeedbackRecord, context: Context) -> list[str]:

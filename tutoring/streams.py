@@ -25,8 +25,7 @@ def stub_student(key: str) -> Student | None:
 
 def refresh_feedback(sessions: Sequence[StoredRow], context: Context) -> None:
     """Feedback may have been computed from what an updated session was before."""
-    if updated := [row.columns["session_id"] for row in sessions if not row.is_new]:
-        refresh_feedback_on(updated, context)
+    refresh_feedback_on([row.columns["session_id"] for row in sessions], context)
 
 
 def refresh_feedback_on(session_ids: Sequence[str], context: Context) -> None:
@@ -107,6 +106,7 @@ SESSIONS = Stream(
     warn=enrich.warn_session,
     facts=catalogue.facts,
     stored=refresh_feedback,
+    stored_after=("updated",),
     time="scheduled_start",
     search=("session_id", "tutor_id", "student_id", "subject"),
     hidden=("scheduled_offset",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import traceback
@@ -11,6 +12,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from django.db import Error, connection, transaction
@@ -23,7 +27,7 @@ from pydantic import ValidationError
 from enrichment.held import revival
 from enrichment.latency import BOUNDS, COLUMNS
 from enrichment.models import HeldRecord, MinuteStat
-from enrichment.pipeline import outcomes, references, suppressed, upsert
+from enrichment.pipeline import outcomes, references, rows, suppressed, upsert
 from enrichment.pipeline.faults import Fault, classify, code_of
 from enrichment.pipeline.item import Item, Rejection
 from enrichment.pipeline.retry import release_for_retry
@@ -31,11 +35,11 @@ from ingestion.messages import MAX_MESSAGE
 from ingestion.models import Delivery
 from ingestion.payload_warnings import payload_warnings
 from ingestion.payloads import is_erased, parse_accepted
-from ingestion.streams import Context, StoredRow, Stream
+from ingestion.streams import Context, StoredRow, Stream, lock_nothing
 from ingestion.text import strip_unstorable
 from ingestion.validation import field_errors, key_of, validate
 
-BATCH_RECORDS = {"postgresql": 2000, "sqlite": 200}
+BATCH_RECORDS = {"postgresql": 5000, "sqlite": 200}
 Stage, Code = HeldRecord.Stage, HeldRecord.Code
 logger = logging.getLogger(__name__)
 
@@ -55,6 +59,7 @@ def process_batch(stream: Stream, *, records: int | None = None, respect_backoff
     After an error that is not a record's the batch is released, and the result names the error. After a stop (a
     signal, Ctrl-C) it is released too, and the exception is raised again.
     """
+    _collect_garbage_seldom()
     size = records or BATCH_RECORDS[connection.vendor]
     deliveries = Delivery.objects.claim(stream.name, size, respect_backoff=respect_backoff)
     if not deliveries:
@@ -78,6 +83,13 @@ def process_batch(stream: Stream, *, records: int | None = None, respect_backoff
     return BatchResult(Counter(item.outcome for item in items))
 
 
+@cache
+def _collect_garbage_seldom() -> None:
+    """Once in a process. A batch is freed as it is left; looking for cycles among its many objects would find none."""
+    gc.freeze()
+    gc.set_threshold(100_000)
+
+
 # Before the transaction: read and validate.
 
 
@@ -89,11 +101,12 @@ def _next_part(delivery: Delivery) -> list[Item]:
 
 def _sent_items(delivery: Delivery) -> list[Item]:
     payloads = parse_accepted(delivery.content, ndjson=delivery.is_ndjson)
-    refused, is_of_file = delivery.refused_positions, delivery.upload_id is not None
+    refused, first, is_of_file = delivery.refused_positions, delivery.position, delivery.upload_id is not None
+    pk, received_at, client = delivery.pk, delivery.received_at, delivery.client
     return [
-        Item(delivery, position, payload, (delivery.received_at, delivery.pk, position), is_of_file)
+        Item(delivery, position, payload, (received_at, pk, position), client, is_of_file)
         for position, payload in enumerate(payloads)
-        if position >= delivery.position and position not in refused
+        if position >= first and position not in refused
     ]
 
 
@@ -107,21 +120,23 @@ def _held_items(delivery: Delivery) -> list[Item]:
         if position >= delivery.position:
             record = found.get(pk)
             if record is None:
-                items.append(Item(delivery, position, None, (delivery.received_at, 0, 0), False, outcome="skipped"))
+                nothing = (delivery.received_at, 0, 0)
+                items.append(Item(delivery, position, None, nothing, delivery.client, False, outcome="skipped"))
             else:
                 origin = (record.received_at, record.delivery_id, record.position)
                 is_of_file = vars(record)["upload"] is not None
-                items.append(Item(delivery, position, json.loads(record.payload), origin, is_of_file, held=record))
+                payload = json.loads(record.payload)
+                items.append(Item(delivery, position, payload, origin, record.client, is_of_file, held=record))
     return items
 
 
-def _validate(stream: Stream, items: Iterable[Item], now: datetime) -> None:
+def _validate(stream: Stream, items: Sequence[Item], now: datetime) -> None:
+    if len(items) == 1 and items[0].delivery.next_record_is_poison and not items[0].outcome:
+        message = f"Its worker died {items[0].delivery.crash_count} times while processing it alone."
+        items[0].rejection = Rejection(Stage.VALIDATE, Code.CRASHED_WORKER, {"record": [message]})
+        return
     for item in items:
         if item.outcome:
-            continue
-        if item.delivery.next_record_is_poison:
-            message = f"Its worker died {item.delivery.crash_count} times while processing it alone."
-            item.rejection = Rejection(Stage.VALIDATE, Code.CRASHED_WORKER, {"record": [message]})
             continue
         if is_erased(item.payload):
             item.rejection = Rejection.erased()
@@ -143,13 +158,15 @@ def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now
     with transaction.atomic(durable=True):
         limit_waiting()
         locked, secret = Delivery.objects.lock_claimed(deliveries)
-        items = [item for item in items if item.delivery.pk in locked]
+        if len(locked) < len(deliveries):
+            items = [item for item in items if item.delivery.pk in locked]
         outcomes.lock(items)
         if secret:
             suppressed.reject(stream, items, secret)
         context = _resolve(stream, _good(items), now)
         _enrich(stream, _good(items), context)
-        stream.lock([item.row for item in _good(items)])
+        if stream.lock is not lock_nothing:
+            stream.lock([rows.named(stream, item.row) for item in _good(items)])
         _store_with_consequences(stream, _good(items), context)
         outcomes.record(stream, items)
         _count([delivery for delivery in deliveries if delivery.pk in locked], items)
@@ -174,37 +191,31 @@ def limit_waiting() -> None:
 
 def _resolve(stream: Stream, items: list[Item], now: datetime) -> Context:
     """Locks the rows that the items refer to; an item whose reference is missing fails."""
-    rows = references.lock(stream, [item.record for item in items])
-    for item in items:
-        if absent := references.first_missing(stream, item.record, rows):
+    records = [item.record for item in items]
+    found = references.lock(stream, records)
+    for item in items if references.any_missing(stream, records, found) else ():
+        if absent := references.first_missing(stream, item.record, found):
             item.rejection = Rejection.missing_reference(*absent)
-    return Context(now=now, facts=stream.facts(), rows=rows)
+    return Context(now=now, facts=stream.facts(), rows=found)
 
 
 def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
-    defaults = upsert.defaults(stream)
     for item in items:
+        record = item.record
         try:
-            derived = stream.enrich(item.record, context)
-            of_payload = payload_warnings(stream, item.payload, item.record, is_of_file=item.is_of_file)
-            warnings = [*of_payload, *stream.warn(item.record, context)]
+            derived = stream.enrich(record, context)
+            of_payload = payload_warnings(stream, item.payload, record, is_of_file=item.is_of_file)
+            warnings = [*of_payload, *stream.warn(record, context)]
         except Exception as error:
             message = strip_unstorable(f"{type(error).__name__}: {error}", MAX_MESSAGE)
             text = strip_unstorable(traceback.format_exc())
             item.rejection = Rejection(Stage.ENRICH, Code.ENRICH_ERROR, {"record": [message]}, traceback=text)
             continue
+        if stream.key_of and stream.key not in derived:
+            derived = {**derived, stream.key: key_of(stream, item.payload)}
         received_at, delivery, position = item.origin
-        item.row = {
-            **defaults,
-            **vars(item.record),
-            **derived,
-            **({stream.key: key_of(stream, item.payload)} if stream.key_of and stream.key not in derived else {}),
-            "warnings": warnings,
-            "version_at": stream.version_of(item.record) or received_at,
-            "delivery": delivery,
-            "position": position,
-            "client": item.client,
-        }
+        version_at = stream.version_of(record) or received_at
+        item.row = rows.make(stream, record, derived, (warnings, version_at, delivery, position, item.client))
 
 
 def _store_with_consequences(stream: Stream, items: list[Item], context: Context) -> None:
@@ -214,8 +225,8 @@ def _store_with_consequences(stream: Stream, items: list[Item], context: Context
     try:
         with transaction.atomic():
             _store(stream, items)
-            if rows := _stored_rows(stream, items):
-                stream.stored(rows, context)
+            if stored := _stored_rows(stream, items):
+                stream.stored(stored, context)
     except Exception as error:
         if classify(error) is not Fault.RECORD:
             raise
@@ -231,7 +242,7 @@ def _store_with_consequences(stream: Stream, items: list[Item], context: Context
 
 
 def _store(stream: Stream, items: list[Item]) -> None:
-    for item, result in zip(items, upsert.store(stream, [item.row for item in items]), strict=True):
+    for item, result in zip(items, upsert.store_rows(stream, [item.row for item in items]), strict=True):
         if isinstance(result, str):
             item.outcome = result
         elif result.fault is Fault.REFERENCE:
@@ -250,25 +261,27 @@ def _broken_reference(stream: Stream, item: Item, refusal: upsert.BadRow) -> Rej
 def _stored_rows(stream: Stream, items: Iterable[Item]) -> list[StoredRow]:
     """The rows as they are stored now, sorted by key. Of a batch stored in halves a key may have been written twice."""
     written: dict[str, list[Item]] = defaultdict(list)
+    key = rows.key_getter(stream)
     for item in items:
-        if item.outcome in ("inserted", "updated"):
-            written[item.row[stream.key]].append(item)
-    return [
-        StoredRow(
-            columns=max((item.row for item in of_key), key=upsert.version),
-            is_new=any(item.outcome == "inserted" for item in of_key),
-        )
-        for _, of_key in sorted(written.items())
-    ]
+        if item.outcome in stream.stored_after:
+            written[key(item.row)].append(item)
+    return [_stored_row(stream, of_key) for _, of_key in sorted(written.items())]
+
+
+def _stored_row(stream: Stream, of_key: Sequence[Item]) -> StoredRow:
+    versions = [rows.named(stream, item.row) for item in of_key]
+    newest = versions[0] if len(versions) == 1 else max(versions, key=itemgetter(*upsert.VERSION))
+    return StoredRow(columns=newest, is_new=any(item.outcome == "inserted" for item in of_key))
 
 
 def _count(deliveries: Sequence[Delivery], items: Iterable[Item]) -> None:
     """Adds the outcomes to the deliveries' counts and ends their claims; one update for all with the same change."""
     by_delivery: dict[int, Counter[str]] = defaultdict(Counter)
     last: dict[int, int] = {}
-    for item in items:
-        by_delivery[item.delivery.pk][item.outcome] += 1
-        last[item.delivery.pk] = item.position
+    for delivery, of_it in groupby(items, key=attrgetter("delivery")):
+        found = list(of_it)
+        by_delivery[delivery.pk].update(item.outcome for item in found)
+        last[delivery.pk] = found[-1].position
     alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for delivery in deliveries:
         counts = by_delivery[delivery.pk]
@@ -298,7 +311,8 @@ def _reconcile(stream: Stream, items: Iterable[Item]) -> None:
     """P6, P11: in a transaction of its own. Of two that need each other's rows only the one that is later, after both
     commits, sees them.
     """
-    stored = {item.row[stream.key] for item in items if item.outcome in ("inserted", "updated", "stale")}
+    key = rows.key_getter(stream)
+    stored = {key(item.row) for item in items if item.outcome in ("inserted", "updated", "stale")}
     held = [item.held.pk for item in items if item.outcome == "held" and item.held]
     try:
         revival.reconcile(stream, stored, held)

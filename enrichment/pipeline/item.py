@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -23,19 +24,17 @@ class Item:
     payload: Any
     origin: tuple[datetime, int, int]
     """(received_at, delivery id, position) of its first arrival."""
+    client: str
+    """Who sent it first, also if it is reprocessed."""
     is_of_file: bool
     """Whether it came in an upload."""
     held: HeldRecord | None = None
     record: Any = None
-    row: dict[str, Any] = field(default_factory=dict)
+    row: Sequence[Any] = ()
+    """See rows.py."""
     outcome: str = ""
     """inserted, updated, stale, held or skipped."""
     rejection: Rejection | None = None
-
-    @property
-    def client(self) -> str:
-        """Who sent it first, also if it is reprocessed."""
-        return self.held.client if self.held else self.delivery.client
 
 
 MAX_FIRST_MESSAGE = 200

@@ -33,6 +33,15 @@ def lock(stream: Stream, records: Collection[Any]) -> Rows:
     return rows
 
 
+def any_missing(stream: Stream, records: Collection[Any], rows: Rows) -> bool:
+    """Whether any record refers to a row that is not among these."""
+    return any(
+        (reference.stream, key) not in rows
+        for reference in stream.references
+        for key in {getattr(record, reference.field) for record in records} - {None}
+    )
+
+
 def first_missing(stream: Stream, record: Any, rows: Rows) -> tuple[str, str, str] | None:
     """(field, stream, key) of the first reference of the record that is not among the rows."""
     for reference in stream.references:

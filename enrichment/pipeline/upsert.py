@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
 from django.core.exceptions import ValidationError
@@ -22,8 +24,13 @@ from ingestion.text import strip_unstorable
 COPY_FROM = 50
 """Rows from which COPY into a temporary table is faster than arrays."""
 
-Row = Mapping[str, Any]
+Row: TypeAlias = "Sequence[Any]"
+"""The values of a row, in the order of columns()."""
 Fields: TypeAlias = "Sequence[models.Field[Any, Any]]"
+VERSION = ("version_at", "delivery", "position")
+NO_CASTS: Mapping[str, str] = MappingProxyType({})
+OF_ARRIVAL = ("warnings", *VERSION, "client")
+"""The last of a row's columns, in this order: what neither the record nor enrich() sets."""
 
 
 class BadRow(Exception):
@@ -34,29 +41,40 @@ class BadRow(Exception):
         self.fault, self.code, self.messages = fault, code, messages
 
 
-def store(stream: Stream, rows: Sequence[Row]) -> list[str | BadRow]:
+def store(stream: Stream, rows: Sequence[Mapping[str, Any]]) -> list[str | BadRow]:
+    """The same as store_rows(), of rows by their columns' names."""
+    return store_rows(stream, _tuples(columns(stream), rows, lambda field: _same))
+
+
+def store_rows(stream: Stream, rows: Sequence[Row]) -> list[str | BadRow]:
     """Upserts rows in the current transaction; returns for each "inserted", "updated", "stale" or why it is bad.
 
     Only errors of the record and of a reference make a row bad; any other error is raised, and nothing is stored.
     """
-    order = sorted(range(len(rows)), key=lambda i: (rows[i][stream.key], version(rows[i])))
+    versions = list(map(_getter(stream, stream.key, *VERSION), rows))
+    order = sorted(range(len(rows)), key=versions.__getitem__)
     results: list[str | BadRow] = ["stale"] * len(rows)
     _store_sorted(stream, rows, order, results)
     return results
 
 
-def version(row: Row) -> tuple[datetime, int, int]:
-    return (row["version_at"], row["delivery"], row["position"])
+@cache
+def _getter(stream: Stream, *names: str) -> Callable[[Row], Any]:
+    places = {field.attname: place for place, field in enumerate(columns(stream))}
+    return itemgetter(*(places[name] for name in names))
 
 
 def _store_sorted(stream: Stream, rows: Sequence[Row], order: list[int], results: list[str | BadRow]) -> None:
     """Stores the rows of `order` (sorted by key and version); in halves if the database refuses them together."""
     if not order:
         return
-    chosen = _first_of_each(stream, rows, order) if stream.immutable else {rows[i][stream.key]: i for i in order}
+    key = _getter(stream, stream.key)
+    # Of each key the last is stored, the newest; of an immutable stream the first.
+    chosen = {key(rows[i]): i for i in (reversed(order) if stream.immutable else order)}
+    together = [rows[i] for i in (reversed(chosen.values()) if stream.immutable else chosen.values())]
     try:
         with transaction.atomic():
-            outcomes = upsert(stream, [rows[i] for i in chosen.values()])
+            others = upsert(stream, together)
     except Exception as error:
         fault = classify(error)
         if fault in (Fault.STORE, Fault.CODE):
@@ -68,20 +86,13 @@ def _store_sorted(stream: Stream, rows: Sequence[Row], order: list[int], results
         _store_sorted(stream, rows, order[:middle], results)
         _store_sorted(stream, rows, order[middle:], results)
     else:
-        for key, i in chosen.items():
-            results[i] = outcomes.get(key, "stale")
-
-
-def _first_of_each(stream: Stream, rows: Sequence[Row], order: Iterable[int]) -> dict[str, int]:
-    first: dict[str, int] = {}
-    for i in order:
-        first.setdefault(rows[i][stream.key], i)
-    return first
+        for stored, i in chosen.items():
+            results[i] = others.get(stored, "inserted")
 
 
 def _messages(stream: Stream, row: Row, error: Exception) -> dict[str, list[str]]:
     """Messages by field from the model's own validation; the database's message where that finds nothing."""
-    instance = stream.model(**row)
+    instance = stream.model(**{field.attname: value for field, value in zip(columns(stream), row, strict=True)})
     keys = [field.name for field in stream.model._meta.fields if field.is_relation]
     try:
         instance.clean_fields(exclude=keys)
@@ -99,16 +110,23 @@ def upsert(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
     """Writes rows of distinct keys, sorted by key, each only if it is newer than the stored one; of an immutable stream
     only if none is stored.
 
-    Returns key → "inserted" or "updated"; a key that is not in it was stale.
+    Returns key → "updated" or "stale" of those that were not inserted.
     """
     return _upsert_postgresql(stream, rows) if connection.vendor == "postgresql" else _upsert_sqlite(stream, rows)
 
 
 @cache
 def columns(stream: Stream) -> list[models.Field[Any, Any]]:
-    """The columns of a row that storing it writes; stored_at is set by the database."""
+    """The columns of a row that storing it writes, the record's own first; stored_at is set by the database."""
     others = {"stored_at", *stream.kept}
-    return [field for field in stream.model._meta.concrete_fields if field.attname not in others]
+    fields = [field for field in stream.model._meta.concrete_fields if field.attname not in others]
+    return sorted(fields, key=lambda field: _place(stream, field.attname))
+
+
+def _place(stream: Stream, name: str) -> int:
+    if name in OF_ARRIVAL:
+        return 2 + OF_ARRIVAL.index(name)
+    return 0 if name in stream.schema.model_fields else 1
 
 
 @cache
@@ -127,6 +145,8 @@ def _sqlite_time(value: datetime | None) -> str | None:
 
 
 def _json(value: Any) -> str | None:
+    if value == []:  # as most warnings are
+        return "[]"
     return None if value is None else json.dumps(value)
 
 
@@ -141,31 +161,33 @@ def _sqlite_converter(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
     return _same
 
 
-def _array_converter(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
+def _json_converter(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
     return _json if isinstance(field, models.JSONField) else _same
 
 
-def _tuples(
-    fields: Fields,
-    rows: Sequence[Row],
-    converter: Callable[[models.Field[Any, Any]], Callable[[Any], Any]],
-) -> list[list[Any]]:
+Converter: TypeAlias = "Callable[[models.Field[Any, Any]], Callable[[Any], Any]]"
+
+
+def _tuples(fields: Fields, rows: Sequence[Mapping[str, Any]], converter: Converter) -> list[list[Any]]:
     """The rows' values in the order of the fields, as the database takes them."""
     names = [field.attname for field in fields]
+    return list(_converted(fields, ([row[name] for name in names] for row in rows), converter))
+
+
+def _converted(fields: Fields, rows: Iterable[Row], converter: Converter) -> Iterator[list[Any]]:
     converters = [(i, convert) for i, field in enumerate(fields) if (convert := converter(field)) is not _same]
-    tuples = []
     for row in rows:
-        values = [row[name] for name in names]
+        values = list(row)
         for i, convert in converters:
             values[i] = convert(values[i])
-        tuples.append(values)
-    return tuples
+        yield values
 
 
-def _statement(stream: Stream, source: str, now: str, returning: str) -> str:
+def _statement(stream: Stream, source: str, now: str, returning: str, casts: Mapping[str, str] = NO_CASTS) -> str:
     """INSERT … SELECT … FROM `source` ON CONFLICT DO UPDATE … WHERE the stored version is older, or DO NOTHING."""
     table, key = _quote(stream.model._meta.db_table), _quote(stream.key)
     names = [_quote(field.attname) for field in columns(stream)]
+    values = [f"{name}{casts.get(name, '')}" for name in names]
     changes = ", ".join(f"{name} = excluded.{name}" for name in [*names, "stored_at"] if name != key)
     update = (
         f"UPDATE SET {changes} WHERE ({table}.version_at, {table}.delivery, {table}.position) "
@@ -173,7 +195,7 @@ def _statement(stream: Stream, source: str, now: str, returning: str) -> str:
     )
     return (
         f"INSERT INTO {table} ({', '.join(names)}, stored_at) "  # noqa: S608 (names are the model's)
-        f"SELECT {', '.join(names)}, {now} FROM {source} WHERE true ORDER BY {key} "
+        f"SELECT {', '.join(values)}, {now} FROM {source} WHERE true ORDER BY {key} "
         f"ON CONFLICT ({key}) DO {'NOTHING' if stream.immutable else update} RETURNING {key}{returning}"
     )
 
@@ -182,7 +204,7 @@ def _quote(name: str) -> str:
     return connection.ops.quote_name(name)
 
 
-def update(stream: Stream, rows: Sequence[Row], names: Sequence[str]) -> None:
+def update(stream: Stream, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
     """Sets these columns of stored rows, which the caller has locked, in one statement; each row names its key too.
 
     `stored_at` is the database's clock during the statement, as in an upsert: clients that read changes rely on it.
@@ -202,48 +224,76 @@ def update(stream: Stream, rows: Sequence[Row], names: Sequence[str]) -> None:
         cursor.execute(statement, params)
 
 
-def incoming(fields: Fields, rows: Sequence[Row]) -> tuple[str, list[Any]]:
+def incoming(fields: Fields, rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
     """The FROM clause, called `incoming`, and its parameters: columns of rows as a table of any statement."""
     return _from_arrays(fields, rows) if connection.vendor == "postgresql" else _from_json(fields, rows)
 
 
-def _from_arrays(fields: Fields, rows: Sequence[Row]) -> tuple[str, list[Any]]:
+def _from_arrays(fields: Fields, rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
     """The FROM clause and its parameters: the rows as one array per column."""
+    params = [list(values) for values in zip(*_tuples(fields, rows, _json_converter), strict=True)]
+    return _unnest(fields), params
+
+
+def _unnest(fields: Fields) -> str:
     names = ", ".join(_quote(field.attname) for field in fields)
     arrays = ", ".join(f"%s::{_wide_type(field)}[]" for field in fields)
-    params = [list(values) for values in zip(*_tuples(fields, rows, _array_converter), strict=True)]
-    return f"unnest({arrays}) AS incoming ({names})", params
+    return f"unnest({arrays}) AS incoming ({names})"
 
 
-def _from_json(fields: Fields, rows: Sequence[Row]) -> tuple[str, list[Any]]:
+def _from_json(fields: Fields, rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
     """The same for SQLite: the rows as one JSON document."""
+    return _json_each(fields), [json.dumps(_tuples(fields, rows, _sqlite_converter))]
+
+
+def _json_each(fields: Fields) -> str:
     items = ", ".join(f"json_extract(value, '$[{i}]') AS {_quote(field.attname)}" for i, field in enumerate(fields))
-    source = f"(SELECT {items} FROM json_each(%s)) AS incoming"  # noqa: S608 (names are the model's)
-    return source, [json.dumps(_tuples(fields, rows, _sqlite_converter))]
+    return f"(SELECT {items} FROM json_each(%s)) AS incoming"  # noqa: S608 (names are the model's)
 
 
 def _upsert_postgresql(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
-    names = [_quote(field.attname) for field in columns(stream)]
-    types = [_wide_type(field) for field in columns(stream)]
+    fields, keys = columns(stream), list(map(_getter(stream, stream.key), rows))
     with connection.cursor() as cursor:
         if len(rows) >= COPY_FROM:
-            incoming = _quote(f"incoming_{stream.model._meta.db_table}")
-            definitions = ", ".join(f"{name} {type_}" for name, type_ in zip(names, types, strict=True))
-            cursor.execute(f"CREATE TEMPORARY TABLE {incoming} ({definitions}) ON COMMIT DROP")
-            # Binary takes half the time of text, which spells out every time and number.
-            copy_in = f"COPY {incoming} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)"
-            with connection.wrap_database_errors, cursor.copy(copy_in) as copy:
-                copy.set_types(types)
-                for values in _tuples(columns(stream), rows, lambda field: _same):
-                    copy.write_row(values)
-            cursor.execute(_statement(stream, incoming, "clock_timestamp()", ", (xmax = 0)"))
-            found = cursor.fetchall()
-            cursor.execute(f"DROP TABLE {incoming}")
+            _copy(cursor, stream, rows)
+            insert = _statement(stream, INCOMING, "clock_timestamp()", ", (xmax = 0) AS is_new", _casts(stream))
+            cursor.execute(WHAT_WAS_DONE.format(insert=insert, key=_quote(stream.key)), [len(rows)])
         else:
-            source, params = _from_arrays(columns(stream), rows)
-            cursor.execute(_statement(stream, source, "clock_timestamp()", ", (xmax = 0)"), params)
-            found = cursor.fetchall()
-    return {key: "inserted" if new else "updated" for key, new in found}
+            arrays = [list(values) for values in zip(*_converted(fields, rows, _json_converter), strict=True)]
+            insert = _statement(stream, _unnest(fields), "clock_timestamp()", ", (xmax = 0) AS is_new")
+            cursor.execute(WHAT_WAS_DONE.format(insert=insert, key=_quote(stream.key)), [*arrays, len(rows)])
+        number, updated, written = cursor.fetchone()
+        if len(rows) >= COPY_FROM:
+            cursor.execute(f"DROP TABLE {INCOMING}")
+    stale = set(keys).difference(written or ()) if number < len(keys) else ()
+    return {**dict.fromkeys(updated or (), "updated"), **dict.fromkeys(stale, "stale")}
+
+
+INCOMING = "incoming_rows"
+WHAT_WAS_DONE = """
+    WITH done AS ({insert})
+    SELECT count(*), array_agg({key}) FILTER (WHERE NOT is_new), CASE WHEN count(*) < %s THEN array_agg({key}) END
+    FROM done
+"""
+"""One row instead of one for each: usually all are inserted."""
+
+
+def _copy(cursor: Any, stream: Stream, rows: Sequence[Row]) -> None:
+    """Into a temporary table; JSON as text, which psycopg need not look at. Binary takes half the time of text."""
+    names = [_quote(field.attname) for field in columns(stream)]
+    types = ["text" if isinstance(field, models.JSONField) else _wide_type(field) for field in columns(stream)]
+    definitions = ", ".join(f"{name} {type_}" for name, type_ in zip(names, types, strict=True))
+    cursor.execute(f"CREATE TEMPORARY TABLE {INCOMING} ({definitions}) ON COMMIT DROP")
+    copy_in = f"COPY {INCOMING} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)"
+    with connection.wrap_database_errors, cursor.copy(copy_in) as copy:
+        copy.set_types(types)
+        for values in _converted(columns(stream), rows, _json_converter):
+            copy.write_row(values)
+
+
+@cache
+def _casts(stream: Stream) -> dict[str, str]:
+    return {_quote(field.attname): "::jsonb" for field in columns(stream) if isinstance(field, models.JSONField)}
 
 
 def _wide_type(field: models.Field[Any, Any]) -> str:
@@ -255,9 +305,12 @@ def _wide_type(field: models.Field[Any, Any]) -> str:
 
 
 def _upsert_sqlite(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
-    source, params = _from_json(columns(stream), rows)
-    stored = stream.model._default_manager.filter(pk__in=[row[stream.key] for row in rows])
+    keys = list(map(_getter(stream, stream.key), rows))
+    stored = stream.model._default_manager.filter(pk__in=keys)
     present = set() if stream.immutable else set(stored.values_list("pk", flat=True))
+    document = json.dumps(list(_converted(columns(stream), rows, _sqlite_converter)))
     with connection.cursor() as cursor:
-        cursor.execute(_statement(stream, source, "%s", ""), [_sqlite_time(timezone.now()), *params])
-        return {key: "updated" if key in present else "inserted" for (key,) in cursor.fetchall()}
+        statement = _statement(stream, _json_each(columns(stream)), "%s", "")
+        cursor.execute(statement, [_sqlite_time(timezone.now()), document])
+        written = {key for (key,) in cursor.fetchall()}
+    return {key: "updated" if key in written else "stale" for key in keys if key in present or key not in written}

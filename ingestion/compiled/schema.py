@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date, datetime, timedelta
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -23,9 +23,12 @@ from pydantic_core import PydanticUndefined
 
 from ingestion import fields
 
-FIRST_DAY, LAST_DAY = fields.MIN_TIME.toordinal() + 1, fields.MAX_TIME.toordinal() - 1
-"""Days between which every time is in range, by whatever offset."""
-IN_SECONDS = len("2025-03-01T15:00:00Z")
+FIRST_DAY = "1970-01-03"
+"""Later times are after 1970 began, by whatever offset. Those in whole seconds of UTC, or with an offset of less than
+OFFSETS hours, are read alike by Python and msgspec.
+"""
+IN_SECONDS, WITH_OFFSET = len("2025-03-01T15:00:00Z"), len("2025-03-01T15:00:00-05:00")
+OFFSETS = "16"
 MICROSECONDS = len("2025-03-01T15:00:00.000000")
 """A digit behind so many characters is cut off by Python, and rounded by msgspec."""
 
@@ -84,15 +87,10 @@ class Compiled:
         for text in self.identifiers(record):
             if not text.isascii() or fields.identifier(text) is not text:
                 return False
-        for text in self.names(record):
-            if text and not (text.isprintable() and text[0] != " " != text[-1]):
-                return False
-        return self._others_are_plain(record, item)
-
-    def _others_are_plain(self, record: Any, item: Any) -> bool:
+        if not _are_plain(self.names(record)):
+            return False
         for name in self.lists:
-            texts = getattr(record, name)
-            if texts and not (type(item[name]) is list and all(t.isprintable() and t.strip() == t for t in texts)):
+            if (texts := getattr(record, name)) and not (type(item[name]) is list and _are_plain(texts)):
                 return False
         for text in self.texts(record):
             if text and fields.check_storable(text).strip() != text:
@@ -103,18 +101,27 @@ class Compiled:
         return True
 
     def _times_are_good(self, record: Any, item: Any, now: datetime) -> bool:
-        yesterday = now.toordinal() - 1
-        for name, is_past, moment in zip(self.time_names, self.are_past, self.times(record), strict=True):
-            if moment is None:
-                continue
-            if not FIRST_DAY < moment.toordinal() < yesterday and (
-                not FIRST_DAY < moment.toordinal() < LAST_DAY or (is_past and moment > now + fields.CLOCK_TOLERANCE)
-            ):
-                return False
-            if len(item[name]) > IN_SECONDS and not _is_read_alike(item[name], moment):
-                return False
         for name in self.days:
             if (day := getattr(record, name)) is not None and (type(item[name]) is not str or day > fields.LAST_DAY):
+                return False
+        before = _day_before(now)
+        for name in self.time_names:
+            if (text := item.get(name)) is not None:
+                is_ordinary = len(text) == IN_SECONDS or (len(text) == WITH_OFFSET and text[-5:-3] < OFFSETS)
+                if not (is_ordinary and FIRST_DAY < text < before):
+                    return self._odd_times_are_good(record, item, now)
+        return True
+
+    def _odd_times_are_good(self, record: Any, item: Any, now: datetime) -> bool:
+        """Whether they are in range, and read alike: not with an offset that PostgreSQL does not read, nor with a digit
+        that Python cuts off and msgspec rounds.
+        """
+        for name, moment, is_past in zip(self.time_names, self.times(record), self.are_past, strict=True):
+            if moment is None:
+                continue
+            if not fields.MIN_TIME <= moment < fields.MAX_TIME or (is_past and moment > now + fields.CLOCK_TOLERANCE):
+                return False
+            if abs(moment.utcoffset()) >= fields.MAX_OFFSET or item[name][MICROSECONDS : MICROSECONDS + 1].isdigit():
                 return False
         return True
 
@@ -137,16 +144,25 @@ class Compiled:
 
 def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     """A function that gets these attributes, as a tuple in any case."""
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda record: tuple(getattr(record, name) for name in names)
+    match names:
+        case []:
+            return lambda record: ()
+        case [name]:
+            return lambda record: (getattr(record, name),)
+    return attrgetter(*names)
 
 
-def _is_read_alike(text: str, moment: datetime) -> bool:
-    """With an offset that PostgreSQL reads too, and without a digit that Python cuts off and msgspec rounds."""
-    if moment.tzinfo is not UTC and not -fields.MAX_OFFSET < moment.utcoffset() < fields.MAX_OFFSET:  # type: ignore[operator]
-        return False
-    return not text[MICROSECONDS : MICROSECONDS + 1].isdigit()
+def _are_plain(texts: Iterable[str | None]) -> bool:
+    """Whether none has anything invisible, or a space at an end."""
+    for text in texts:  # noqa: SIM110 (all() with a generator takes twice as long)
+        if text and not (text.isprintable() and text[0] != " " != text[-1]):
+            return False
+    return True
+
+
+@lru_cache(maxsize=1)
+def _day_before(now: datetime) -> str:
+    return str(now.date() - timedelta(days=1))
 
 
 def _get(record: Any, name: str, default: Any = None) -> Any:
