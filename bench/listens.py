@@ -42,14 +42,18 @@ def measure(number: int) -> list[float]:
     pipeline.prepare()
     shares = []
     for round_ in range(ROUNDS):
-        rates = {}
-        for stream, records in (("sessions", pipeline._sessions(round_, number)), ("listens", plays(round_, number))):
+        rates, processor = {}, {}
+        for stream, records in (
+            ("sessions", pipeline._sessions(f"s{round_}_", number)),
+            ("listens", plays(round_, number)),
+        ):
             pipeline._accept(stream, records)
             spent = pipeline.measured(number, lambda stream=stream: pipeline._drain(stream))  # type: ignore[misc]
-            rates[stream] = spent.rate
+            rates[stream], processor[stream] = spent.rate, spent.processor
         shares.append(rates["listens"] / rates["sessions"])
         print(
-            f"sessions {rates['sessions']:,.0f} records/s, plays {rates['listens']:,.0f}: {shares[-1]:.2f} of it",
+            f"sessions {rates['sessions']:,.0f} records/s, plays {rates['listens']:,.0f}: {shares[-1]:.2f} of it; "
+            f"processor time {processor['sessions']:.1f} and {processor['listens']:.1f} µs",
             flush=True,
         )
     return shares

@@ -14,33 +14,43 @@ from ingestion.models import Delivery, DeliveryQuerySet
 from ingestion.payloads import ascii_json
 from ingestion.services import accept
 from ingestion.streams import get
-from tutoring.tests.factories import session, student, tutor
+from tutoring.tests.factories import feedback, session, student, tutor
 
+Record = dict[str, object]
 DELIVERY = 1000
 ROUNDS = 3
 REFERRED = 500
 
 
 def run(number: int) -> None:
-    """Prints records/s of `number` new sessions, best and worst of three rounds, for COPY and for the pipeline, and the
-    processor time that a record takes of Python and of PostgreSQL.
+    """Prints records/s of `number` new sessions, and of as many records of all streams of the domain together, best and
+    worst of three rounds, for COPY and for the pipeline, and the processor time that a record takes.
     """
     prepare()
+    print("Sessions:")
+    compare(lambda round_: {"sessions": _sessions(f"s{round_}_", number)})
+    print("Tutors, students, sessions and feedback, 1 : 4 : 10 : 5:")
+    compare(lambda round_: _mix(f"m{round_}_", number))
+    _where_the_time_goes(number)
+
+
+def compare(make: Callable[[int], dict[str, list[Record]]]) -> None:
+    """Prints how each round's records, by stream and in order of reference, go through the pipeline and by COPY."""
     spent: dict[str, list[Spent]] = {"accept": [], "pipeline": [], "COPY": []}
     for round_ in range(ROUNDS):
-        records = _sessions(round_, number)
-        spent["accept"].append(measured(number, lambda records=records: _accept("sessions", records)))  # type: ignore[misc]
-        spent["pipeline"].append(measured(number, lambda: _drain("sessions")))
-        totals = Delivery.objects.filter(stream="sessions").aggregate(done=Sum(F("inserted")), count=Sum("count"))
-        assert totals["done"] == totals["count"] == number * (round_ + 1), totals
-        spent["COPY"].append(_copy_again(f"s{round_}_", number))
+        records = make(round_)
+        number = sum(map(len, records.values()))
+        spent["accept"].append(measured(number, lambda records=records: _accept_all(records)))  # type: ignore[misc]
+        spent["pipeline"].append(measured(number, lambda records=records: _drain_all(records)))  # type: ignore[misc]
+        totals = Delivery.objects.aggregate(done=Sum(F("inserted")), count=Sum("count"))
+        assert totals["done"] == totals["count"], totals
+        spent["COPY"].append(_copy_again(records))
     for name, found in spent.items():
-        rates, best = [each.rate for each in found], min(found, key=lambda each: each.python + each.postgresql)
+        rates, best = [each.rate for each in found], min(found, key=lambda each: each.processor)
         print(
             f"{name:10} {max(rates):>9,.0f} records/s best, {min(rates):>9,.0f} worst of {ROUNDS}; processor time: "
             f"{best.python:.1f} µs of Python + {best.postgresql:.1f} µs of PostgreSQL"
         )
-    _where_the_time_goes(number)
     pairs = list(zip(spent["pipeline"], spent["COPY"], strict=True))
     print("pipeline / COPY, by round: " + ", ".join(f"{ours.rate / bare.rate:.2f}" for ours, bare in pairs))
     print("by processor time: " + ", ".join(f"{bare.processor / ours.processor:.2f}" for ours, bare in pairs))
@@ -54,15 +64,27 @@ def prepare() -> None:
         _drain(stream)
 
 
-def _sessions(round_: int, number: int) -> list[dict[str, object]]:
+def _sessions(prefix: str, number: int) -> list[Record]:
     return [
         session(
-            session_id=f"s{round_}_{i:07}",
+            session_id=f"{prefix}{i:07}",
             tutor_id=f"tutor_id_{i % REFERRED}",
             student_id=f"student_id_{i % REFERRED}",
         )
         for i in range(number)
     ]
+
+
+def _mix(prefix: str, number: int) -> dict[str, list[Record]]:
+    """Feedback is on sessions of the mix."""
+    sessions = _sessions(prefix, number // 2)
+    about = [{name: each[name] for name in ("session_id", "tutor_id", "student_id")} for each in sessions]
+    return {
+        "tutors": [tutor(tutor_id=f"{prefix}{i:07}") for i in range(number // 20)],
+        "students": [student(student_id=f"{prefix}{i:07}") for i in range(number // 5)],
+        "sessions": sessions,
+        "feedback": [feedback(feedback_id=f"{prefix}{i:07}", **about[i]) for i in range(number // 4)],
+    }
 
 
 def _where_the_time_goes(number: int) -> None:
@@ -82,7 +104,7 @@ def _where_the_time_goes(number: int) -> None:
 
         return timed_work
 
-    _accept("sessions", _sessions(ROUNDS, number))
+    _accept("sessions", _sessions(f"s{ROUNDS}_", number))
     steps = [(DeliveryQuerySet, "claim"), (outcomes, "record"), (upsert, "upsert")]
     steps += [(batch, f"_{name}") for name in ("next_part", "validate", "resolve", "enrich", "count", "reconcile")]
     real = [(owner, name, getattr(owner, name)) for owner, name in steps]
@@ -121,10 +143,20 @@ def measured(number: int, work: Callable[[], object]) -> Spent:
     return Spent(*(seconds / number * 1e6 for seconds in (clock, python, postgresql)))
 
 
-def _accept(stream: str, records: list[dict[str, object]]) -> None:
+def _accept_all(records: dict[str, list[Record]]) -> None:
+    for stream, some in records.items():
+        _accept(stream, some)
+
+
+def _accept(stream: str, records: list[Record]) -> None:
     for start in range(0, len(records), DELIVERY):
         part = records[start : start + DELIVERY]
         accept(get(stream), part, ascii_json(part).encode(), fmt=Delivery.Format.JSON, client="bench")
+
+
+def _drain_all(records: dict[str, list[Record]]) -> None:
+    for stream in records:
+        _drain(stream)
 
 
 def _drain(stream: str) -> None:
@@ -132,25 +164,36 @@ def _drain(stream: str) -> None:
         pass
 
 
-def _copy_again(prefix: str, number: int) -> Spent:
-    """COPY, in transactions of a delivery each, of a round's rows into the same table, from which they
-    were taken out: the same indexes, constraints and references.
+def _copy_again(records: dict[str, list[Record]]) -> Spent:
+    """COPY, in transactions of a delivery each, of the rows of these records into the same tables, from which they were
+    taken out: the same indexes, constraints and references.
     """
     with connection.cursor() as cursor:
-        like = [prefix + "%"]
-        cursor.execute("SELECT * FROM tutoring_tutoringsession WHERE session_id LIKE %s ORDER BY session_id", like)
-        rows = [_as_sent(row) for row in cursor.fetchall()]
-        assert len(rows) == number
-        cursor.execute("DELETE FROM tutoring_tutoringsession WHERE session_id LIKE %s", like)
-        cursor.execute("VACUUM ANALYZE tutoring_tutoringsession")
+        rows = {stream: _take_out(cursor, stream, some) for stream, some in reversed(records.items())}
 
         def copy() -> None:
-            for start in range(0, number, DELIVERY):
-                with cursor.copy("COPY tutoring_tutoringsession FROM STDIN") as stream:
-                    for row in rows[start : start + DELIVERY]:
-                        stream.write_row(row)
+            for stream in records:
+                for start in range(0, len(rows[stream]), DELIVERY):
+                    with cursor.copy(f"COPY {_table(stream)} FROM STDIN") as writer:
+                        for row in rows[stream][start : start + DELIVERY]:
+                            writer.write_row(row)
 
-        return measured(number, copy)
+        return measured(sum(map(len, records.values())), copy)
+
+
+def _take_out(cursor: Any, stream: str, records: list[Record]) -> list[tuple[object, ...]]:
+    table, key = _table(stream), get(stream).key
+    keys = [[record[key] for record in records]]
+    cursor.execute(f"SELECT * FROM {table} WHERE {key} = ANY(%s) ORDER BY {key}", keys)
+    rows = [_as_sent(row) for row in cursor.fetchall()]
+    assert len(rows) == len(records)
+    cursor.execute(f"DELETE FROM {table} WHERE {key} = ANY(%s)", keys)
+    cursor.execute(f"VACUUM ANALYZE {table}")
+    return rows
+
+
+def _table(stream: str) -> str:
+    return get(stream).model._meta.db_table
 
 
 def _as_sent(row: tuple[object, ...]) -> tuple[object, ...]:

@@ -7,8 +7,8 @@ import json
 import logging
 import traceback
 from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +40,8 @@ from ingestion.text import strip_unstorable
 from ingestion.validation import field_errors, key_of, validate
 
 BATCH_RECORDS = {"postgresql": 5000, "sqlite": 200}
+"""In one transaction. A part takes a fraction of a second, so that the claims of those behind it do not expire."""
+CLAIMED_PARTS = {"postgresql": 3, "sqlite": 1}
 Stage, Code = HeldRecord.Stage, HeldRecord.Code
 logger = logging.getLogger(__name__)
 
@@ -53,22 +55,79 @@ class BatchResult:
     error: str = ""
 
 
-def process_batch(stream: Stream, *, records: int | None = None, respect_backoff: bool = True) -> BatchResult | None:
-    """Processes about `records` records of the stream; None when none are due.
+class Part:
+    """Deliveries that are processed in one transaction."""
 
-    After an error that is not a record's the batch is released, and the result names the error. After a stop (a
-    signal, Ctrl-C) it is released too, and the exception is raised again.
+    def __init__(self, stream: Stream, deliveries: Sequence[Delivery], now: datetime) -> None:
+        self.stream, self.deliveries, self.now = stream, deliveries, now
+        self.items: list[Item] | None = None
+        self.error: Exception | None = None
+
+    def prepare_ahead(self) -> None:
+        """Prepares it without a query, for the connection is busy. An error waits for the part's turn."""
+        if all(delivery.format != Delivery.Format.HELD for delivery in self.deliveries):
+            try:
+                self.prepare()
+            except Exception as error:
+                self.error = error
+
+    def prepare(self) -> list[Item]:
+        """Reads and validates its records, once."""
+        if self.error:
+            raise self.error
+        if self.items is None:
+            self.items = [item for delivery in self.deliveries for item in _next_part(delivery)]
+            _validate(self.stream, self.items, self.now)
+        return self.items
+
+
+def process_batch(stream: Stream, *, records: int | None = None, respect_backoff: bool = True) -> BatchResult | None:
+    """Processes about `records` records of the stream; None when none are due. By default several parts of a batch, of
+    which each is prepared while PostgreSQL stores the one before.
+
+    After an error that is not a record's the part is released, and the result names the error. After a stop (a signal,
+    Ctrl-C) it is released too, and the exception is raised again. The parts behind it are released in any case.
     """
     _collect_garbage_seldom()
     size = records or BATCH_RECORDS[connection.vendor]
-    deliveries = Delivery.objects.claim(stream.name, size, respect_backoff=respect_backoff)
+    claimed = records or size * CLAIMED_PARTS[connection.vendor]
+    deliveries = Delivery.objects.claim(stream.name, claimed, respect_backoff=respect_backoff)
     if not deliveries:
         return None
+    now = timezone.now()
+    parts = deque(Part(stream, some, now) for some in _divided(deliveries, size))
+    result = BatchResult(Counter())
     try:
-        now = timezone.now()
-        items = [item for delivery in deliveries for item in _next_part(delivery)]
-        _validate(stream, items, now)
-        items = _work(stream, deliveries, items, now)
+        while parts and not result.fault:
+            done, part = result.outcomes, parts.popleft()
+            result = _process_part(part, parts[0] if parts else None)
+            result.outcomes.update(done)
+    finally:
+        if left := [delivery for part in parts for delivery in part.deliveries]:
+            with suppress(Error):  # with the database away the claim expires with its lease
+                Delivery.objects.release(left)
+    return result
+
+
+def _divided(deliveries: Sequence[Delivery], size: int) -> Iterator[list[Delivery]]:
+    """As many deliveries together as have `size` records, and at least one."""
+    part: list[Delivery] = []
+    records = 0
+    for delivery in deliveries:
+        if part and records >= size:
+            yield part
+            part, records = [], 0
+        part.append(delivery)
+        records += delivery.pending
+    yield part
+
+
+def _process_part(part: Part, following: Part | None) -> BatchResult:
+    deliveries = part.deliveries
+    try:
+        items = part.prepare()
+        with upsert.meanwhile(following.prepare_ahead if following else None):
+            items = _work(part.stream, deliveries, items, part.now)
     except Exception as error:
         return BatchResult(Counter(), *release_for_retry(deliveries, error))
     except TimeoutException as error:  # the task took too long for its worker, which ends
@@ -79,7 +138,7 @@ def process_batch(stream: Stream, *, records: int | None = None, respect_backoff
         with suppress(Error):  # with the database away the claim expires with its lease
             Delivery.objects.release(deliveries)
         raise
-    _reconcile(stream, items)
+    _reconcile(part.stream, items)
     return BatchResult(Counter(item.outcome for item in items))
 
 

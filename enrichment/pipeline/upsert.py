@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache
 from operator import itemgetter
@@ -31,6 +33,19 @@ VERSION = ("version_at", "delivery", "position")
 NO_CASTS: Mapping[str, str] = MappingProxyType({})
 OF_ARRIVAL = ("warnings", *VERSION, "client")
 """The last of a row's columns, in this order: what neither the record nor enrich() sets."""
+
+
+_meanwhile: ContextVar[Callable[[], None] | None] = ContextVar("meanwhile", default=None)
+
+
+@contextmanager
+def meanwhile(work: Callable[[], None] | None) -> Iterator[None]:
+    """While PostgreSQL inserts many rows, `work` is done: without a query, and without raising an Exception."""
+    token = _meanwhile.set(work)
+    try:
+        yield
+    finally:
+        _meanwhile.reset(token)
 
 
 class BadRow(Exception):
@@ -257,6 +272,7 @@ def _upsert_postgresql(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:
         if len(rows) >= COPY_FROM:
             _copy(cursor, stream, rows)
             insert = _statement(stream, INCOMING, "clock_timestamp()", ", (xmax = 0) AS is_new", _casts(stream))
+            connection.connection.meanwhile = _meanwhile.get()
             cursor.execute(WHAT_WAS_DONE.format(insert=insert, key=_quote(stream.key)), [len(rows)])
         else:
             arrays = [list(values) for values in zip(*_converted(fields, rows, _json_converter), strict=True)]

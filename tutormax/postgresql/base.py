@@ -15,7 +15,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -38,6 +38,8 @@ T = TypeVar("T")
 class Connection(psycopg.Connection[Any]):
     asks = True
     """Whether a silent server is asked, or given up at once."""
+    meanwhile: Callable[[], None] | None = None
+    """What is done once while the server works on the next statement: no query, and it raises no Exception."""
 
     def wait(self, gen: Generator[Any, Any, T], interval: float = 0.1, timeout: float | None = None) -> T:
         return super().wait(self._listen(gen), interval, timeout)
@@ -45,7 +47,9 @@ class Connection(psycopg.Connection[Any]):
     def _listen(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         """Does what `gen` does, which is sent a falsy value for every interval in which nothing was heard."""
         try:
-            wanted, patience_ends = next(gen), monotonic() + SILENCE
+            wanted = next(gen)  # what is short has been sent now
+            self._use_the_time()
+            patience_ends = monotonic() + SILENCE
             while True:
                 if ready := (yield wanted):
                     patience_ends = monotonic() + SILENCE
@@ -58,6 +62,11 @@ class Connection(psycopg.Connection[Any]):
         except StopIteration as end:
             result: T = end.value
             return result
+
+    def _use_the_time(self) -> None:
+        work, self.meanwhile = self.meanwhile, None
+        if work:
+            work()
 
 
 def is_there(host: str, port: int) -> bool:
