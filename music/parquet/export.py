@@ -78,6 +78,13 @@ def files_of(folder: Path, table: str) -> list[Path]:
 
 
 def refuse_others(folder: Path, table: str) -> None:
+    """Whatever would be lost, or would fail when other tables have been replaced already."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise Refused(f"{folder} is not a folder. Nothing was written.")
+    if (folder / f"{table}.parquet").is_dir():
+        raise Refused(f"{folder / f'{table}.parquet'} is a folder. Nothing was written.")
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        raise Refused(f"{folder} cannot be written to. Nothing was written.")
     found = files_of(folder.parent, table)
     read = [path for path in found if table == TRACKS_PLAYED.name and _was_read(path)]
     if read:
@@ -112,7 +119,8 @@ def _write(table: Table, part: Path, on_rows: OnRows) -> int:
     """
     rows = 0
     frames: Frames = queue.Queue(1)
-    with part.open("wb") as file:
+    part.unlink(missing_ok=True)  # left by a crash; or a link of somebody else's, who would choose what is overwritten
+    with part.open("xb") as file:
         with ThreadPoolExecutor(1) as thread:
             written = thread.submit(_sink, table, frames, file)
             try:

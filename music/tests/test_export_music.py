@@ -387,6 +387,22 @@ class TestRefusals:
             run("export_music", f"--data-path={tmp_path}")
         assert sorted(digests(tmp_path)) == [file]
 
+    @pytest.mark.parametrize("path", ["mbz_artist_info", "mbz_artist_info/mbz_artist_info.parquet/x"])
+    def test_what_is_in_the_way_is_found_before_any_table_is_replaced(self, tmp_path: Path, path: str) -> None:
+        in_the_way = tmp_path / path
+        in_the_way.parent.mkdir(parents=True, exist_ok=True)
+        in_the_way.touch()
+        with pytest.raises(CommandError, match=r"is (not )?a folder. Nothing was written"):
+            run("export_music", f"--data-path={tmp_path}")
+        assert list(digests(tmp_path)) == [in_the_way]
+
+    def test_nothing_is_written_through_links_of_others(self, tmp_path: Path) -> None:
+        precious = tmp_path / "precious"
+        precious.write_text("precious")
+        (tmp_path / ".tracks_played.part").symlink_to(precious)
+        exported(tmp_path)
+        assert precious.read_text() == "precious"
+
     @pytest.mark.parametrize("name", ["tracks_played.parquet", "of_others.parquet"])
     def test_plays_that_were_read_from_there_are_not_overwritten(self, tmp_path: Path, name: str) -> None:
         exported(tmp_path)
