@@ -154,6 +154,15 @@ def migrated_database(django_db_setup: None, template: str) -> str:
     return template
 
 
+@pytest.fixture(scope="module")
+def shared_database(migrated_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a database for processes that all tests of a file use, since they do no more than read."""
+    url = _address_of("shared", tmp_path_factory.mktemp("shared"))
+    _make_database(url, like=migrated_database)
+    yield url
+    _drop_database(url)
+
+
 @pytest.fixture
 def new_database(migrated_database: str, tmp_path: Path) -> Iterator[NewDatabase]:
     """Makes migrated, empty databases for processes of their own (tests/servers.py) and answers their addresses."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from conftest import NewDatabase
 from tests.servers import PATIENCE, WebServer, manage
 
 PASSWORD = "a password for tests"
@@ -42,11 +41,10 @@ CROSSINGS = """() => [...document.querySelectorAll(".chart .ticks")].map(ticks =
 })"""
 
 
-@pytest.fixture
-def site(new_database: NewDatabase) -> Iterator[str]:
-    database_url = new_database()
-    manage("shell", "-v0", "-c", PREPARED, database_url=database_url)
-    with WebServer(database_url) as web:
+@pytest.fixture(scope="module")
+def site(shared_database: str) -> Iterator[str]:
+    manage("shell", "-v0", "-c", PREPARED, database_url=shared_database)
+    with WebServer(shared_database) as web:
         yield web.url
 
 

@@ -24,9 +24,9 @@ from tests.servers import PATIENCE, ROOT, Process, free_port, wait_until
 pytestmark = pytest.mark.postgresql
 
 STARTED = "Press Ctrl-C to stop."
-NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv", ".run", ".*_cache", ".coverage*", ".hypothesis", "__pycache__", "staticfiles"
-)
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".run", ".*_cache", ".coverage*", ".hypothesis", "staticfiles")
+SMALL = {"WEB_PROCESSES": "1", "WORKERS": "1"}
+"""Starts with fewer processes, each of which loads the project."""
 Start = Callable[..., Process]
 
 
@@ -212,7 +212,7 @@ def test_nothing_stands_in_for_others_unasked(
             "INSERT INTO ingestion_delivery (stream, client, body, count, inserted, processed_at, refused, gaps)"
             " VALUES ('tutors', 'x', '', 1, 1, now(), '[]', '[]')"
         )
-    process = start(PORT=str(free_port()), DATABASE_URL=database, **environment)
+    process = start(PORT=str(free_port()), DATABASE_URL=database, **SMALL, **environment)
     screen = _running(process)
     assert "  Films " not in screen and "  Music " not in screen
     assert not any("standins" in " ".join(each.cmdline()) for each in _family(process))
@@ -220,26 +220,27 @@ def test_nothing_stands_in_for_others_unasked(
     _end(process, signal.SIGTERM)
 
 
-@pytest.mark.parametrize("name", ["qcluster", "gunicorn"])
-def test_what_ends_is_started_again(start: Start, name: str) -> None:
+def test_what_ends_is_started_again(start: Start) -> None:
     process = start(PORT=str(free_port()))
     _running(process)
-    _, *family = _family(process)
-    (victim,) = [child for child in psutil.Process(process.pid).children() if name in " ".join(child.cmdline())]
-    orphans = victim.children(recursive=True)
-    victim.kill()
-    wait_until(lambda: "restarting in" in process.log(), "the end is noticed")
-    wait_until(lambda: not _alive(orphans), "what it has left behind is gone")
-    wait_until(lambda: len(_alive(_family(process))) > len(_alive(family)) + 1, "it runs again")
+    for name in ("qcluster", "gunicorn"):
+        _family(process)
+        _assert_started_again(process, name)
     _end(process, signal.SIGTERM)
 
 
-def test_nothing_runs_on_when_it_is_killed_itself(start: Start) -> None:
-    process = start(PORT=str(free_port()))
-    _running(process)
-    family = _family(process)
-    process.popen.send_signal(signal.SIGKILL)
-    wait_until(lambda: not _alive(family), "web server and cluster end")
+def _assert_started_again(process: Process, name: str) -> None:
+    said = process.log().count("restarting in")
+    (victim,) = _named(process, name)
+    orphans = victim.children(recursive=True)
+    victim.kill()
+    wait_until(lambda: process.log().count("restarting in") > said, "the end is noticed")
+    wait_until(lambda: not _alive(orphans), "what it has left behind is gone")
+    wait_until(lambda: any(each.children() for each in _named(process, name)), "it runs again")
+
+
+def _named(process: Process, name: str) -> list[psutil.Process]:
+    return [child for child in psutil.Process(process.pid).children() if name in " ".join(child.cmdline())]
 
 
 def test_a_port_in_use_is_said_in_a_sentence(start: Start) -> None:
@@ -252,15 +253,18 @@ def test_a_port_in_use_is_said_in_a_sentence(start: Start) -> None:
     assert process.log() == f"CommandError: Port {port} is in use. Use another one: make run PORT={port + 1}\n"
 
 
-def test_a_second_one_in_the_same_directory_is_refused(start: Start, directory: Path) -> None:
+def test_a_second_one_is_refused_and_nothing_runs_on_when_the_first_is_killed(start: Start, directory: Path) -> None:
     port = str(free_port())
-    first = start(PORT=port)
+    first = start(PORT=port, **SMALL)
     _running(first)
     second = start(PORT=str(free_port()))
     assert second.popen.wait(PATIENCE) == 1
     where = f"{directory}/.run and port {port}"
     assert second.log() == f"CommandError: Another make run is using {where}. Stop it first.\n"
     assert first.popen.poll() is None
+    family = _family(first)
+    first.popen.send_signal(signal.SIGKILL)
+    wait_until(lambda: not _alive(family), "web server and cluster end")
 
 
 def test_a_database_that_is_away_is_said_in_a_sentence(start: Start) -> None:
@@ -272,7 +276,7 @@ def test_a_database_that_is_away_is_said_in_a_sentence(start: Start) -> None:
 
 def test_accounts_of_others_are_left_alone(start: Start, directory: Path, new_database: NewDatabase) -> None:
     database = new_database()
-    environment = {"PORT": str(free_port()), "DATABASE_URL": database}
+    environment = {"PORT": str(free_port()), "DATABASE_URL": database, **SMALL}
     process = start(**environment)
     _running(process)
     process.stop()
