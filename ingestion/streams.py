@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db.models import Model, QuerySet
@@ -37,7 +38,7 @@ class Context:
     rows: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     """(stream, key) → the fields named in Reference.reads; empty where the rows are not known yet (at the door)."""
 
-    @property
+    @cached_property
     def today(self) -> date:
         """Today's date in TIME_ZONE."""
         return timezone.localdate(self.now)

@@ -5,7 +5,7 @@ names of those.
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -27,9 +27,14 @@ def enrich_tutor(tutor: TutorRecord, context: Context) -> dict[str, Any]:
         "is_new_tutor": tenure < 30,
         "experience_level": experience_level(tenure),
         "subject_count": len(tutor.subjects),
-        "is_active_today": tutor.updated_at and timezone.localdate(tutor.updated_at) == today,
+        "is_active_today": tutor.updated_at and is_on(today, tutor.updated_at),
         "derived_on": today,
     }
+
+
+def is_on(day: date, moment: datetime) -> bool:
+    """By the clock of TIME_ZONE, which is asked only where the day is near."""
+    return abs(moment.toordinal() - day.toordinal()) <= 2 and timezone.localdate(moment) == day
 
 
 def experience_level(tenure_days: int) -> str:
