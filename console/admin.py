@@ -10,9 +10,10 @@ from console.held.admin import DeadLetterAdmin, HeldRecordAdmin, WaitingRecordAd
 from console.keys import ApiKeyAdmin
 from console.lookups.admin import AmbiguousLookupAdmin, LookupAdmin
 from console.retention import RetentionAdmin
+from console.subjects.admin import ErasureAdmin
 from console.uploads.admin import UploadAdmin
 from enrichment.lookups.models import AmbiguousLookup, Lookup, ProviderState
-from enrichment.models import BulkAction, DeadLetter, HeldRecord, Pruning, WaitingRecord
+from enrichment.models import BulkAction, DeadLetter, Erasure, HeldRecord, Pruning, WaitingRecord
 from ingestion.models import ApiKey, Delivery, PausedStream, Upload
 
 admin.site.register(DeadLetter, DeadLetterAdmin)
@@ -26,4 +27,5 @@ admin.site.register(Upload, UploadAdmin)
 admin.site.register(Delivery, DeliveryAdmin)
 admin.site.register(PausedStream, ControlAdmin)
 admin.site.register(Pruning, RetentionAdmin)
+admin.site.register(Erasure, ErasureAdmin)
 admin.site.register(ApiKey, ApiKeyAdmin)

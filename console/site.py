@@ -38,6 +38,7 @@ MODEL_NAMES = {
     "HeldRecord": "All failed records",
     "Lookup": "All lookups",
     "PausedStream": "Streams",
+    "Erasure": "Personal data",
     "ApiKey": "API keys",
 }
 """In the menu, where they differ from the models' own."""
@@ -46,7 +47,7 @@ OF_LOOKUPS = ("AmbiguousLookup", "Lookup", "ProviderState")
 MODEL_ORDER = {
     name: place
     for names in (
-        ("DeadLetter", "WaitingRecord", "HeldRecord", "BulkAction", "Pruning"),
+        ("DeadLetter", "WaitingRecord", "HeldRecord", "BulkAction", "Pruning", "Erasure"),
         OF_LOOKUPS,
         ("Upload", "Delivery", "PausedStream", "ApiKey"),
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from socket import MSG_PEEK
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from django.conf import settings
@@ -129,22 +129,25 @@ def has_left(sock: Any) -> bool:
         return True
 
 
-class Download(Iterator[str]):
+Part = TypeVar("Part", str, bytes)
+
+
+class Download(Iterator[Part]):
     """The parts of an answer, which hold a slot until close(): servers call it whatever has become of the answer.
 
     `make` begins to read them when there is a slot. Their statements may take as long as they do.
     """
 
-    def __init__(self, make: Callable[[], Iterator[str]]) -> None:
+    def __init__(self, make: Callable[[], Iterator[Part]]) -> None:
         self.slot = Slot()
         try:
             lift_statement_limit()
-            self.parts = make()
+            self.parts: Iterator[Part] = make()
         except BaseException:
             self.close()
             raise
 
-    def __next__(self) -> str:
+    def __next__(self) -> Part:
         return next(self.parts)
 
     def close(self) -> None:

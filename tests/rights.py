@@ -39,7 +39,10 @@ KEYS = ("key that reads", "key that ingests", "key of another stream")
 ROLES = ("anonymous", *STAFF, *KEYS)
 YES, NO = "yes", ""
 OF_DJANGO = {"login", "logout", "jsi18n", "autocomplete", "view_on_site", "app_list"}
-DOES = re.compile("_(choose|pause|resume|run|fix|refresh|add|delete|now|replace|revoke|password_change|forget|rules)$")
+DOES = re.compile(
+    "_(choose|pause|resume|run|fix|refresh|add|delete|now|replace|revoke|password_change|forget|rules"
+    "|person|archive|erase|lift)$"
+)
 """Names of addresses at which something is done by a post."""
 ANY_ID = (("tutors",), ("oracle",), ("1",), ("0" * 64,))
 

@@ -46,7 +46,7 @@ def make_groups(using: str) -> None:
     stored_models = Q(content_type__model__in=[meta.model_name for meta in stored])
     administration = (
         keys
-        | Q(content_type__app_label="enrichment", codename="prune")
+        | Q(content_type__app_label="enrichment", codename__in=["prune", "erase_subjects"])
         | Q(content_type__app_label__in=domains) & ~(stored_models & edits)
         | Q(content_type__app_label="auth", codename__in=["view_user", "add_user", "change_user", "view_group"])
         | Q(content_type__app_label="django_q", codename__in=["view_success", "view_failure"])

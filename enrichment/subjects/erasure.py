@@ -128,12 +128,14 @@ def _step(erasure: Erasure) -> bool:
 
 
 def _go_on(erasure: Erasure) -> None:
+    """To the next stage; behind the last one nothing is left of whom it was, also in the reason given for it."""
     names = list(STAGES)
     later = names[names.index(erasure.stage) + 1 :]
     erasure.reached = {}
     if later:
         erasure.stage = later[0]
     else:
+        erasure.reason = Person(erasure.kind, erasure.key).wanted(erasure.names).without(erasure.reason)
         erasure.key, erasure.names, erasure.finished_at = "", [], timezone.now()
 
 
