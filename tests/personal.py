@@ -13,7 +13,7 @@ from enrichment import completion
 from enrichment.models import BulkAction
 from enrichment.subjects.person import Person
 from enrichment.subjects.search import everywhere, numbers, tables
-from ingestion.models import Delivery, Upload
+from ingestion.models import Upload
 from ingestion.streams import get
 from tests.api import NDJSON, api, post
 from tests.files import ndjson_of
@@ -124,7 +124,7 @@ def write_history(case: Case) -> None:
     user = member_of_staff("operator")
     LogEntry.objects.create(
         user=user,
-        content_type=ContentType.objects.get_for_model(Delivery),
+        content_type=ContentType.objects.get_for_model(get(next(iter(case.records(case.key)))).model),
         object_id=case.key,
         object_repr=f"{case.kind} {case.key}",
         action_flag=2,

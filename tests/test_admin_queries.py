@@ -62,6 +62,8 @@ QUERIES = {
     "enrichment_lookup_changelist, ask_again all": 10,
     "enrichment_lookup_changelist, ask_again selected": 10,
     "enrichment_providerstate_changelist": 11,
+    "enrichment_erasure_changelist": 4,
+    "enrichment_erasure_person": 2,
     "enrichment_pruning_change": 4,
     "enrichment_pruning_changelist": 50,
     "enrichment_pruning_history": 5,

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError
 from django.db import connection, transaction
 from django.db.models import Sum
@@ -18,15 +20,18 @@ from enrichment.models import Erasure, HeldRecord
 from enrichment.pipeline.batch import process_batch
 from enrichment.subjects import erasure
 from enrichment.subjects.export import archive
+from enrichment.subjects.person import Person
 from enrichment.subjects.search import tables
 from ingestion.models import Delivery, ErasureSecret, Suppression, Upload
 from ingestion.streams import get
 from ingestion.subjects import bodies, suppression
 from tests.api import api, post, refusal
 from tests.commands import run
+from tests.people import person as member_of_staff
 from tests.personal import CASES, Case, hold_everything, places, upload
 from tests.promises.helpers import elsewhere
 from tests.records import assert_nothing_vanished, counts, deliver, send, stored, work_off
+from tutoring.models import Student
 from tutoring.tests.factories import feedback, session, student, tutor
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -291,6 +296,30 @@ def test_what_others_wrote_stays_and_is_listed() -> None:
         ("ingestion_delivery", str(sent.pk), "body", "name"),
     }
     assert stored("feedback", "F-9").free_text_feedback == text
+
+
+def test_a_number_for_a_key_is_not_taken_for_other_numbers() -> None:
+    """Neither the history of an upload of that number, nor ages and texts are about the student."""
+    delivery = send("students", student(student_id="12", name="Zoë Quill"), student(student_id="13", grade_level="12"))
+    send("tutors", tutor(name="12 monkeys", location="at 12"))
+    about = {"user": member_of_staff("operator"), "object_id": "12", "action_flag": 2}
+    upload = LogEntry.objects.create(
+        **about, content_type=ContentType.objects.get_for_model(Upload), change_message="12 rows of 12", object_repr="x"
+    )
+    row = LogEntry.objects.create(
+        **about, content_type=ContentType.objects.get_for_model(Student), change_message="Refreshed.", object_repr="12"
+    )
+    done = erasure.run_to_completion(erasure.create(Person.of("student", "12"), by="command"))
+    for each in (upload, row, delivery, done):
+        each.refresh_from_db()
+    assert (upload.object_id, upload.change_message) == ("12", "12 rows of 12")
+    assert (row.object_id, row.object_repr) == ("(erased)", "(erased)")
+    assert json.loads(delivery.content) == [{"(erased)": True}, student(student_id="13", grade_level="12")]
+    assert {(each["table"], each["column"]) for each in done.left} == {
+        ("django_admin_log", "object_id"),
+        ("ingestion_delivery", "body"),
+        ("tutoring_student", "grade_level"),
+    }
 
 
 def test_an_administrator_may_lift_it() -> None:

@@ -122,10 +122,10 @@ class ErasureAdmin(ReadOnlyAdmin):
         LogEntry.objects.create(
             user_id=request.user.id,  # type: ignore[misc]  # of a person who is logged in
             content_type=ContentType.objects.get_for_model(Erasure),
-            object_id="",
-            object_repr=f"{person.kind} {person.key}",
+            object_id=person.key,
+            object_repr=person.key,
             action_flag=CHANGE,
-            change_message="Downloaded everything that is held.",
+            change_message=f"Downloaded everything that is held about this {person.kind}.",
         )
 
     # An erasure.

@@ -19,9 +19,9 @@ from enrichment.models import Erasure
 from ingestion.models import Suppression
 from ingestion.subjects import suppression
 from tests.files import streamed
+from tests.held import valid
 from tests.people import text_of
 from tests.records import send, stored
-from tutoring.tests.factories import student
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,7 +32,7 @@ CONFIRMED = {**ZOE, "confirmation": "ST-zoe", "reason": "ST-zoe asked for it."}
 @pytest.fixture(autouse=True)
 def zoe() -> None:
     suppression.reset_cache()
-    send("students", student(student_id="ST-zoe", name="Zoe Quill"), student(student_id="ST-2"))
+    send("students", valid("students", student_id="ST-zoe", name="Zoe Quill"), valid("students", student_id="ST-2"))
 
 
 def words_of(response: Any) -> str:
@@ -56,7 +56,8 @@ def test_a_person_is_found_by_the_id_and_downloaded(administrator: Client) -> No
     with zipfile.ZipFile(io.BytesIO(streamed(response))) as zipped:
         assert {"stored_students.ndjson", "README.txt"} <= {*zipped.namelist()}
     entry = LogEntry.objects.get()
-    assert (entry.object_repr, entry.change_message) == ("student ST-zoe", "Downloaded everything that is held.")
+    assert (entry.object_id, entry.object_repr) == ("ST-zoe", "ST-zoe")
+    assert entry.change_message == "Downloaded everything that is held about this student."
 
 
 def test_who_erases_types_the_id_and_a_reason(administrator: Client) -> None:
@@ -82,8 +83,8 @@ def test_the_workers_erase_and_the_page_shows_how_far_they_are(administrator: Cl
     assert b"data-refresh" not in response.content and "Found afterwards" in words and "Nowhere." in words
     assert "(erased) asked for it." in words and "ST-zoe" not in words and "Zoe" not in words
     listed = words_of(administrator.get(reverse("admin:enrichment_erasure_changelist")))
-    assert "students: 1 · records in deliveries: 1" in listed and "ST-zoe" not in listed
-    assert {entry.object_repr for entry in LogEntry.objects.all()} == {"student (erased)", f"erasure {erasure.pk}"}
+    assert "students: 1" in listed and "records in deliveries: 1" in listed and "ST-zoe" not in listed
+    assert {entry.object_repr for entry in LogEntry.objects.all()} == {"(erased)", f"erasure {erasure.pk}"}
     assert "Erased. Records about this student are refused." in words_of(post(administrator, "person", ZOE))
 
 
@@ -94,7 +95,7 @@ def test_records_are_stored_again_when_an_administrator_says_so(administrator: C
     page = post(administrator, "lift", {}, erasure.pk)["Location"]
     words = words_of(administrator.get(page))
     assert "Stored again" in words and "are refused" not in words and "user:administrator" in words
-    send("students", student(student_id="ST-zoe"))
+    send("students", valid("students", student_id="ST-zoe"))
     assert stored("students", "ST-zoe")
     assert LogEntry.objects.filter(object_id=str(erasure.pk)).count() == 2
 

@@ -25,8 +25,8 @@ from enrichment.models import Erasure, ErasureQuerySet, Failure, HeldRecord
 from enrichment.pipeline.patience import lock_timeout
 from enrichment.rows.deletion import delete_rows
 from enrichment.subjects.person import (
-    HISTORY,
     Person,
+    columns_about,
     deliveries_with,
     delivery_windows,
     held_about,
@@ -270,12 +270,13 @@ def _clean_history(erasure: Erasure, person: Person) -> bool:
     places, last = search(history_table(name), person.wanted(erasure.names), erasure.reached.get("after"))
     model = history_tables()[name]
     for pk in sorted({int(place.row) for place in places}):
-        row = model._default_manager.select_for_update().only("pk", *HISTORY[model]).get(pk=pk)
-        for column in HISTORY[model]:
+        row = model._default_manager.select_for_update().get(pk=pk)
+        columns = columns_about(person, row)
+        for column in columns:
             field = model._meta.get_field(column)
             cleaned = person.wanted(erasure.names).without(getattr(row, column))
             setattr(row, column, cleaned[: field.max_length] if getattr(field, "max_length", None) else cleaned)
-        row.save(update_fields=HISTORY[model])
+        row.save(update_fields=columns)
         _count(erasure, [(NOTES, 1)])
     erasure.reached, is_done = _next_place(list(history_tables()), name, last)
     return is_done

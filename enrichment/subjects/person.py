@@ -15,7 +15,7 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import F, Q, QuerySet, Value
 
 from enrichment import previews
-from enrichment.models import BulkAction, HeldRecord
+from enrichment.models import BulkAction, Erasure, HeldRecord
 from enrichment.subjects.search import Table, Wanted, everywhere
 from ingestion import streams
 from ingestion.models import Delivery, Upload, UploadPreview
@@ -255,7 +255,21 @@ def history(person: Person) -> Iterator[Row]:
     for name, model in history_tables().items():
         for place in everywhere(wanted, [history_table(name)]):
             row = model._default_manager.get(pk=place.row)
-            yield {"table": name, "row": place.row, "column": place.column, "text": getattr(row, place.column)}
+            if place.column in columns_about(person, row):
+                yield {"table": name, "row": place.row, "column": place.column, "text": getattr(row, place.column)}
+
+
+def columns_about(person: Person, row: Any) -> tuple[str, ...]:
+    """Those of a row of the history in which the person's key may be meant: an entry about another kind of row has the
+    id of that.
+    """
+    columns = HISTORY[type(row)]
+    if not isinstance(row, LogEntry):
+        return columns
+    of_rows = [*person.rows_of_streams().values(), *person.other_rows().values()]
+    about = {rows.model for rows in of_rows} | {Erasure}
+    is_about = row.content_type is not None and row.content_type.model_class() in about
+    return columns if is_about else tuple(column for column in columns if column != "object_id")
 
 
 # All of it.

@@ -13,6 +13,8 @@ from typing import Any
 
 from django.db import connection
 
+from ingestion.subjects.mentions import is_distinct
+
 ROWS = 5000
 ROWS_WITH_BYTES = 500
 """Rows looked at together; of tables with bytes fewer, since a body may have many."""
@@ -30,7 +32,9 @@ _DEFLATED = b"\x78"
 
 @dataclass(frozen=True)
 class Wanted:
-    """A person's key, which counts as it is written, and names, in capitals or not; as words of their own."""
+    """A person’s key, as it is written, and names, in capitals or not; both as words of their own. A key that is
+    short, or a number, counts only where it is all of a text, or all of a string in JSON.
+    """
 
     key: str
     names: tuple[str, ...] = ()
@@ -41,17 +45,12 @@ class Wanted:
 
     @cached_property
     def spellings(self) -> list[str]:
-        """As texts have them, and as JSON does, also inside a text that is JSON."""
-        found: dict[str, None] = {}
-        for text in self.texts:
-            once = json.dumps(text)[1:-1]
-            found |= dict.fromkeys([text, once, json.dumps(once)[1:-1]])
-        return list(found)
+        return [each for text in self.texts for each in _spellings(text)]
 
     @cached_property
     def _patterns(self) -> list[tuple[str, re.Pattern[str]]]:
         names = [(NAME, _pattern(name, re.IGNORECASE)) for name in self.names]
-        return [(KEY, _pattern(self.key, re.NOFLAG)), *names]
+        return [(KEY, _pattern(self.key) if is_distinct(self.key) else _whole(self.key)), *names]
 
     def found_in(self, text: str) -> set[str]:
         return {what for what, pattern in self._patterns if pattern.search(text)}
@@ -68,11 +67,23 @@ class Wanted:
         return value
 
 
-def _pattern(text: str, flags: re.RegexFlag) -> re.Pattern[str]:
+def _pattern(text: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
     """T-1 is neither in ST-1 nor in T-10; it is behind a line break, also where JSON writes one."""
+    return re.compile(rf"(?:(?<![\w-])|(?<=\\[bfnrt])){_spelt(text)}(?![\w-])", flags)
+
+
+def _whole(text: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:\A|(?<=\")){_spelt(text)}(?:\Z|(?=\\*\"))")
+
+
+def _spelt(text: str) -> str:
+    return f"(?:{'|'.join(map(re.escape, _spellings(text)))})"
+
+
+def _spellings(text: str) -> list[str]:
+    """As texts have it, and as JSON does, also inside a text that is JSON."""
     once = json.dumps(text)[1:-1]
-    spellings = "|".join(re.escape(each) for each in dict.fromkeys([text, once, json.dumps(once)[1:-1]]))
-    return re.compile(rf"(?:(?<![\w-])|(?<=\\[bfnrt]))(?:{spellings})(?![\w-])", flags)
+    return list(dict.fromkeys([text, once, json.dumps(once)[1:-1]]))
 
 
 @dataclass(frozen=True)

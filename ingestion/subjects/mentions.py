@@ -11,6 +11,8 @@ from ingestion.fields import normalized
 from ingestion.payloads import RAW_MEMBER
 from ingestion.streams import Stream, Subject
 
+MIN_DISTINCT = 4
+"""Characters of a key that does not stand in many texts by chance."""
 _between_cells = re.compile(r"""[,;|\t\r\n"'\[\]]""")
 
 
@@ -45,7 +47,9 @@ def streams_about(kind: str) -> dict[str, list[str]]:
 
 
 def mentions(stream: Stream, item: Any) -> Iterator[Mention]:
-    """The persons that a payload, valid or not, is about. Of a row that could not be read, each cell may name one."""
+    """The persons that a payload, valid or not, is about. Of a row that could not be read, each cell may name one, if
+    it is no mere number.
+    """
     if not isinstance(item, dict):
         return
     fields = fields_of(stream)
@@ -54,7 +58,7 @@ def mentions(stream: Stream, item: Any) -> Iterator[Mention]:
             yield Mention(field, kind, key)
     if RAW_MEMBER in item:
         for cell in set(_between_cells.split(str(item[RAW_MEMBER]))):
-            if key := subject_key(cell):
+            if is_distinct(key := subject_key(cell)):
                 yield from (Mention("record", kind, key) for kind in set(fields.values()))
 
 
@@ -63,6 +67,11 @@ def subject_key(value: Any) -> str:
     if type(value) is int:
         value = str(value)
     return normalized(value.strip()) if isinstance(value, str) else ""
+
+
+def is_distinct(key: str) -> bool:
+    """Whether a text in which it stands is hardly about anything else."""
+    return len(key) >= MIN_DISTINCT and not key.isdecimal()
 
 
 def is_about(stream: Stream, item: Any, kind: str, key: str) -> bool:
