@@ -30,9 +30,11 @@ from api.schema.rows import filter_parameters, list_parameters
 from api.schema.spec import describe
 from enrichment.models import HeldRecord
 from enrichment.retention import retention_hint
+from enrichment.rows.access import note_look
 from enrichment.rows.filters import ChoiceFilter, ChoicesFilter, IntegerFilter, TimeFilter, apply_filters
 from enrichment.rows.listing import Item, Listing, read_fields
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
+from enrichment.rows.writers import Streamed
 from ingestion.models import Delivery
 from ingestion.query import read_flag, read_query
 from ingestion.refusals import RequestRejected
@@ -142,6 +144,8 @@ class DeadLettersView(ListView):
         fields = read_fields(query, HELD_FIELDS, default=HELD_FIELDS if with_payload else HELD_FIELDS[:-1])
         if "payload" not in fields:
             rows = rows.defer("payload", "original_payload")
+        elif is_staff(request.user) and not isinstance(request.accepted_renderer, Streamed):
+            note_look(client_of(request), "dead-letters", query=query)
         listing = Listing(rows, read_ordering(query, NEWEST_FIRST), fields, held_items(fields))
         return self.answer_list(request, query, listing, "dead-letters")
 

@@ -10,8 +10,10 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from api.auth import client_of
 from api.base import ApiView
 from api.pagination import PARAMETERS, paginate
+from enrichment.rows.access import Export
 from enrichment.rows.listing import Listing
 from enrichment.rows.writers import FORMATS, Csv, CsvForSpreadsheets, Ndjson, Streamed, stream
 from ingestion.models import ApiKey
@@ -67,6 +69,8 @@ class ListView(ApiView):
 
     def answer_list(self, request: Request, query: dict[str, str], listing: Listing, name: str) -> HttpResponseBase:
         if isinstance(request.accepted_renderer, Streamed):
-            return stream(request.method, _for_reader(request, request.accepted_renderer), listing, name)
+            form = _for_reader(request, request.accepted_renderer)
+            export = Export(by=client_of(request), what=name, form=form.format, query=query)
+            return stream(request.method, form, listing, name, export)
         page = paginate(request.build_absolute_uri(request.path), listing.rows, query, listing.ordering)
         return Response({**page, "results": listing.serialize(page["results"])})

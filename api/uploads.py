@@ -225,7 +225,8 @@ class RejectedRowsView(ListView):
         for rows that still wait for another record.
         """
         read_query(request.query_params, [])
-        return csv_of_rejected(find_upload(request, id), for_people=not isinstance(request.auth, ApiKey))
+        upload = find_upload(request, id)
+        return csv_of_rejected(upload, by=client_of(request), for_people=not isinstance(request.auth, ApiKey))
 
 
 def own_uploads(request: Request) -> QuerySet[Upload]:

@@ -5,6 +5,7 @@ from django.contrib import admin
 from console.bulk_actions.admin import BulkActionAdmin
 from console.control.providers import ProviderAdmin
 from console.control.streams import ControlAdmin
+from console.data_access.admin import DataAccessAdmin
 from console.deliveries import DeliveryAdmin
 from console.held.admin import DeadLetterAdmin, HeldRecordAdmin, WaitingRecordAdmin
 from console.keys import ApiKeyAdmin
@@ -13,7 +14,7 @@ from console.retention import RetentionAdmin
 from console.subjects.admin import ErasureAdmin
 from console.uploads.admin import UploadAdmin
 from enrichment.lookups.models import AmbiguousLookup, Lookup, ProviderState
-from enrichment.models import BulkAction, DeadLetter, Erasure, HeldRecord, Pruning, WaitingRecord
+from enrichment.models import BulkAction, DataAccess, DeadLetter, Erasure, HeldRecord, Pruning, WaitingRecord
 from ingestion.models import ApiKey, Delivery, PausedStream, Upload
 
 admin.site.register(DeadLetter, DeadLetterAdmin)
@@ -28,4 +29,5 @@ admin.site.register(Delivery, DeliveryAdmin)
 admin.site.register(PausedStream, ControlAdmin)
 admin.site.register(Pruning, RetentionAdmin)
 admin.site.register(Erasure, ErasureAdmin)
+admin.site.register(DataAccess, DataAccessAdmin)
 admin.site.register(ApiKey, ApiKeyAdmin)

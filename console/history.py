@@ -8,6 +8,11 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 
+def user_of(request: HttpRequest) -> str:
+    """As in a delivery that this person sends."""
+    return f"user:{request.user.get_username()}"
+
+
 def log(request: HttpRequest, obj: Model, text: str, flag: int = CHANGE) -> None:
     """Adds an entry to the history of one object; a failed record has one history, in whatever list it is shown."""
     LogEntry.objects.create(

@@ -47,7 +47,7 @@ OF_LOOKUPS = ("AmbiguousLookup", "Lookup", "ProviderState")
 MODEL_ORDER = {
     name: place
     for names in (
-        ("DeadLetter", "WaitingRecord", "HeldRecord", "BulkAction", "Pruning", "Erasure"),
+        ("DeadLetter", "WaitingRecord", "HeldRecord", "BulkAction", "Pruning", "Erasure", "DataAccess"),
         OF_LOOKUPS,
         ("Upload", "Delivery", "PausedStream", "ApiKey"),
     )

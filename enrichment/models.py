@@ -367,6 +367,33 @@ class Pruning(models.Model):
         return f"retention run {self.pk}"
 
 
+class DataAccess(models.Model):
+    """Somebody took rows out, or looked at what a failed record holds. Deleted by retention."""
+
+    class Kind(models.TextChoices):
+        EXPORT = "export", "export"
+        PAYLOAD = "payload", "failed payload"
+
+    at = models.DateTimeField(db_default=Now())
+    by = models.CharField(max_length=200, help_text="key:<prefix>, user:<name> or command.")
+    kind = models.CharField(max_length=10, choices=Kind)
+    what = models.CharField(max_length=200, help_text="The stream, list or file.")
+    record = models.BigIntegerField(null=True, help_text="Of a look: the failed record; empty: those of a page.")
+    query = models.JSONField(default=dict, help_text="The filter and what else was asked for.")
+    format = models.CharField(max_length=10, blank=True)
+    rows = models.PositiveBigIntegerField(
+        null=True, help_text="Of an export: read for it until it ended; empty: its process was killed."
+    )
+
+    class Meta:
+        verbose_name = "data access"
+        verbose_name_plural = "data access"
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"
+
+
 class RetentionRule(models.Model):
     """How long what belongs to a stream is kept, where that differs from the usual."""
 

@@ -28,7 +28,7 @@ from django_q.models import Task
 
 from enrichment import steps
 from enrichment.held import bulk_actions
-from enrichment.models import BulkAction, Failure, HeldRecord, Pruning, RetentionRule
+from enrichment.models import BulkAction, DataAccess, Failure, HeldRecord, Pruning, RetentionRule
 from enrichment.rows import deletion
 from ingestion import streams
 from ingestion.models import Delivery, Throttle, Upload
@@ -150,6 +150,7 @@ TABLES: dict[str, Table] = {
         deletable_after=partial(deletable_uploads, after_deliveries=True),
         by_rule=True,
     ),
+    "data access": Table(rows=lambda before: DataAccess.objects.all(), created_field="at"),
     "throttled keys": Table(rows=lambda before: Throttle.objects.filter(due__lt=before.timestamp())),
     "finished tasks": Table(rows=lambda before: Task.objects.filter(stopped__lt=before)),
     "log-in sessions": Table(rows=lambda before: Session.objects.filter(expire_date__lt=Now())),

@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import Min, Model
 
 from enrichment import previews
-from enrichment.models import BulkAction, Failure, HeldRecord, MinuteStat, RetentionRule
+from enrichment.models import BulkAction, DataAccess, Failure, HeldRecord, MinuteStat, RetentionRule
 from ingestion import streams
 from ingestion.models import Delivery, PreviewChunk, PreviewPart, Upload, UploadPreview
 from ingestion.text import duration
@@ -20,7 +20,18 @@ from ingestion.text import duration
 COUNTED_BELOW = 10_000
 """Rows: of a larger table PostgreSQL's own estimate is taken."""
 
-BY_ID = (Delivery, HeldRecord, Failure, Upload, UploadPreview, PreviewPart, PreviewChunk, BulkAction, LogEntry)
+BY_ID = (
+    Delivery,
+    HeldRecord,
+    Failure,
+    Upload,
+    UploadPreview,
+    PreviewPart,
+    PreviewChunk,
+    BulkAction,
+    DataAccess,
+    LogEntry,
+)
 """Tables whose oldest row has the lowest id."""
 
 
@@ -50,6 +61,7 @@ def table_sizes() -> list[TableSize]:
         (PreviewPart, "preview__created_at", "as long as their previews"),
         (PreviewChunk, "preview__created_at", "until their rows are checked"),
         (BulkAction, "at", "forever (audit log)"),
+        (DataAccess, "at", f"{retention} it"),
         (LogEntry, "action_time", "forever (audit log)"),
         (MinuteStat, "minute", "forever (totals); after two days one row per stream and day"),
         *((readable.model, "stored_at", rules.get(readable.name, "forever")) for readable in streams.all_readables()),

@@ -20,6 +20,7 @@ from django.utils import timezone
 from enrichment.lookups import control
 from enrichment.lookups.control import Obstacle
 from enrichment.models import HeldRecord
+from enrichment.rows.access import Export
 from enrichment.rows.writers import BYTE_ORDER_MARK, Csv, download
 from ingestion import streams
 from ingestion.cells import cell_of, escape_formula, text_cell, unescape
@@ -279,14 +280,18 @@ def _held(pks: Sequence[int]) -> dict[int, dict[str, int]]:
 # The rejected rows as CSV, to be fixed and uploaded again.
 
 
-def csv_of_rejected(upload: Upload, *, for_people: bool = False) -> StreamingHttpResponse:
+def csv_of_rejected(upload: Upload, *, by: str, for_people: bool = False) -> StreamingHttpResponse:
     """The rejected rows as a download, streamed: for people with a byte order mark, and with the file's own delimiter
     and decimal commas, as their spreadsheet has them.
     """
     prefix = BYTE_ORDER_MARK if for_people else ""
-    return download(
-        lambda: chain([prefix], rejected_rows(upload, for_people=for_people)), Csv(), f"rejected-{upload.pk}"
-    )
+    export = Export(by=by, what=f"rejected rows of upload {upload.pk} ({upload.stream})", form=Csv.format, rows=-1)
+
+    def text() -> Iterator[str]:
+        lines = rejected_rows(upload, for_people=for_people)
+        return chain([prefix], ("".join(line) for line in export.counting([line] for line in lines)))
+
+    return download(text, Csv(), f"rejected-{upload.pk}", export)
 
 
 def rejected_rows(upload: Upload, *, for_people: bool = False) -> Iterator[str]:

@@ -135,11 +135,12 @@ Part = TypeVar("Part", str, bytes)
 class Download(Iterator[Part]):
     """The parts of an answer, which hold a slot until close(): servers call it whatever has become of the answer.
 
-    `make` begins to read them when there is a slot. Their statements may take as long as they do.
+    `make` begins to read them when there is a slot. Their statements may take as long as they do. `at_end` is called by
+    close(), and must not raise.
     """
 
-    def __init__(self, make: Callable[[], Iterator[Part]]) -> None:
-        self.slot = Slot()
+    def __init__(self, make: Callable[[], Iterator[Part]], *, at_end: Callable[[], None] = lambda: None) -> None:
+        self.slot, self.at_end = Slot(), at_end
         try:
             lift_statement_limit()
             self.parts: Iterator[Part] = make()
@@ -151,6 +152,7 @@ class Download(Iterator[Part]):
         return next(self.parts)
 
     def close(self) -> None:
+        self.at_end()
         self.slot.release()
         restore_statement_limit()
 

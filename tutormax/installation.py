@@ -38,7 +38,8 @@ def make_groups(using: str) -> None:
     domains = {meta.app_label for meta in stored}
     ours = Q(content_type__app_label__in={"ingestion", "enrichment", *domains})
     keys = Q(content_type__app_label="ingestion", content_type__model="apikey")
-    reading = ours & ~keys & Q(codename__startswith="view_")
+    history = Q(content_type__app_label="enrichment", content_type__model="dataaccess")
+    reading = ours & ~keys & ~history & Q(codename__startswith="view_")
     actions = Q(content_type__app_label="enrichment", codename__in=OPERATION)
     actions |= Q(content_type__app_label="ingestion", codename="control_streams")
     actions |= Q(content_type__app_label="ingestion", codename="add_delivery")  # to post in the browsable API
@@ -46,6 +47,7 @@ def make_groups(using: str) -> None:
     stored_models = Q(content_type__model__in=[meta.model_name for meta in stored])
     administration = (
         keys
+        | history
         | Q(content_type__app_label="enrichment", codename__in=["prune", "erase_subjects"])
         | Q(content_type__app_label__in=domains) & ~(stored_models & edits)
         | Q(content_type__app_label="auth", codename__in=["view_user", "add_user", "change_user", "view_group"])

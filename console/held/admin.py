@@ -41,9 +41,11 @@ from console.held.filters import (
 from console.held.fix import fix_page
 from console.held.record import record_page
 from console.held.selection import filter_of
+from console.history import user_of
 from console.templatetags.formatting import age, badge
 from console.templatetags.names import display_key, error_of
 from enrichment.models import HeldRecord, HeldRecordQuerySet
+from enrichment.rows.access import Export
 from ingestion.text import plain
 
 MAX_ERROR = 240
@@ -205,7 +207,10 @@ class HeldRecordAdmin(HeldListAdmin):
         if form not in EXPORTS or not all(self.lookup_allowed(name, "", request) for name in filters):
             raise BadRequest("Unknown format or filter.")
         name = str(self.opts.verbose_name_plural).replace(" ", "-")
-        return EXPORTS[form](HeldRecord.objects.matching(filter_of(request.GET, self.status)), name)
+        criteria = filter_of(request.GET, self.status)
+        asked = {each: str(value) for each, value in criteria.items()}
+        taken = Export(by=user_of(request), what=str(self.opts.verbose_name_plural), form=form, query=asked)
+        return EXPORTS[form](HeldRecord.objects.matching(criteria), name, taken)
 
     def change_view(
         self,

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from console import senders
 from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
+from enrichment.rows.access import Export
 from enrichment.rows.listing import Item
 from enrichment.rows.writers import Csv, Ndjson, as_csv_for_spreadsheets, as_ndjson, download, prefetch_first
 from ingestion.payloads import ParseError, parse_json
@@ -25,24 +26,27 @@ COLUMNS = (
 )
 
 
-def csv(records: HeldRecordQuerySet, name: str) -> StreamingHttpResponse:
+def csv(records: HeldRecordQuerySet, name: str, export: Export) -> StreamingHttpResponse:
     """For spreadsheets: with a mark of UTF-8, and nothing in it that they compute or that turns the text around it."""
 
     def text() -> Iterator[str]:
-        chunks = ([_for_people(item) for item in chunk] for chunk in prefetch_first(_chunks(records)))
+        found = prefetch_first(export.counting(_chunks(records)))
+        chunks = ([_for_people(item) for item in chunk] for chunk in found)
         return as_csv_for_spreadsheets(chunks, COLUMNS)
 
-    return download(text, Csv(), f"{name}-{timezone.localdate()}")
+    return download(text, Csv(), f"{name}-{timezone.localdate()}", export)
 
 
-def ndjson(records: HeldRecordQuerySet, name: str) -> StreamingHttpResponse:
+def ndjson(records: HeldRecordQuerySet, name: str, export: Export) -> StreamingHttpResponse:
     """For programs: messages by field, and the payload as it is."""
 
     def text() -> Iterator[str]:
-        chunks = ([_for_programs(item) for item in chunk] for chunk in prefetch_first(_chunks(records)))
+        chunks = (
+            [_for_programs(item) for item in chunk] for chunk in prefetch_first(export.counting(_chunks(records)))
+        )
         return as_ndjson(chunks, COLUMNS)
 
-    return download(text, Ndjson(), f"{name}-{timezone.localdate()}")
+    return download(text, Ndjson(), f"{name}-{timezone.localdate()}", export)
 
 
 def _chunks(records: HeldRecordQuerySet) -> Iterator[list[Item]]:

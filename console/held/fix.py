@@ -15,10 +15,11 @@ from console.held.actions import run
 from console.held.base import HeldListAdmin
 from console.held.proposal import Proposal
 from console.held.record import find_record, next_to_fix, record_context
-from console.history import log
+from console.history import log, user_of
 from console.templatetags.names import name_of
 from enrichment.held import fixing
 from enrichment.models import HeldRecord
+from enrichment.rows.access import note_look
 from ingestion import streams
 
 
@@ -34,6 +35,7 @@ def fix_page(model_admin: HeldListAdmin, request: HttpRequest, object_id: str) -
         model_admin.message_user(request, text, messages.WARNING)
         query = model_admin.get_preserved_filters(request)
         return HttpResponseRedirect(model_admin.url("change", held.pk, query=query))
+    note_look(user_of(request), held.stream, record=held.pk)
     return _form(model_admin, request, held, page.payload_for_editing(held.payload), held.payload_version)
 
 

@@ -16,15 +16,18 @@ from console import senders
 from console.held import missing_references, page
 from console.held.base import HeldListAdmin
 from console.held.selection import filter_of
+from console.history import user_of
 from console.templatetags.names import display_key, name_of
 from enrichment.held import fixing
 from enrichment.models import HeldRecord, HeldRecordQuerySet
+from enrichment.rows.access import note_look
 from ingestion.text import plain
 
 
 def record_page(model_admin: HeldListAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
     """Also of one that has left the list by now: whoever works through the list stays in it."""
     held = find_record(model_admin, request, object_id)
+    note_look(user_of(request), held.stream, record=held.pk)
     preserved = model_admin.get_preserved_filters(request)
     newer, older = (
         neighbour and model_admin.url("change", neighbour, query=preserved)

@@ -19,7 +19,9 @@ from django.utils.functional import cached_property
 from django.views.decorators.http import require_safe
 
 from console.base import NewestPaginator, ReadOnlyAdmin
+from console.history import user_of
 from enrichment.rows import writers as formats
+from enrichment.rows.access import Export
 from enrichment.rows.listing import Listing
 from enrichment.rows.ordering import Ordering
 from enrichment.rows.reading import names_of, nullable_of, select_columns, serializer_of
@@ -124,7 +126,9 @@ class RowAdmin(ReadOnlyAdmin):
             raise BadRequest(f"Unknown format; choose one of: {', '.join(FORMATS)}.")
         request.GET = query  # type: ignore[assignment]  # the list takes every parameter for a filter
         name = f"{self.get_readable().name}-{timezone.localdate()}"
-        return formats.stream(request.method, FORMATS[form](), self.listing(request), name)
+        asked = {name: str(value) for name, value in query.items()}
+        export = Export(by=user_of(request), what=self.get_readable().name, form=form, query=asked)
+        return formats.stream(request.method, FORMATS[form](), self.listing(request), name, export)
 
     def listing(self, request: HttpRequest) -> Listing:
         try:

@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 
 from console.base import NewestPaginator, ReadOnlyAdmin
 from console.filters import StreamFilter
+from console.history import user_of
 from console.stored.page import list_page
 from console.templatetags.formatting import age, badge
 from console.uploads.form import forget_mapping, upload_page
@@ -153,7 +154,7 @@ class UploadAdmin(ReadOnlyAdmin):
 
     def rejected_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """With a byte order mark, which spreadsheets need and our reader accepts."""
-        return csv_of_rejected(self.find(request, object_id), for_people=True)
+        return csv_of_rejected(self.find(request, object_id), by=user_of(request), for_people=True)
 
     # Uploading.
 

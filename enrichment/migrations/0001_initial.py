@@ -67,6 +67,25 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='DataAccess',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('by', models.CharField(help_text='key:<prefix>, user:<name> or command.', max_length=200)),
+                ('kind', models.CharField(choices=[('export', 'export'), ('payload', 'failed payload')], max_length=10)),
+                ('what', models.CharField(help_text='The stream, list or file.', max_length=200)),
+                ('record', models.BigIntegerField(help_text='Of a look: the failed record; empty: those of a page.', null=True)),
+                ('query', models.JSONField(default=dict, help_text='The filter and what else was asked for.')),
+                ('format', models.CharField(blank=True, max_length=10)),
+                ('rows', models.PositiveBigIntegerField(help_text='Of an export: read for it until it ended; empty: its process was killed.', null=True)),
+            ],
+            options={
+                'verbose_name': 'data access',
+                'verbose_name_plural': 'data access',
+                'default_permissions': ('view',),
+            },
+        ),
+        migrations.CreateModel(
             name='RetentionRule',
             fields=[
                 ('stream', models.CharField(max_length=64, primary_key=True, serialize=False)),

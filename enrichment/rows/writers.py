@@ -14,6 +14,7 @@ from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.renderers import BaseRenderer
 
+from enrichment.rows.access import Export
 from enrichment.rows.listing import Item, Listing
 from ingestion import capacity
 from ingestion.cells import cell_of, escape_mark, text_cell, text_of
@@ -129,18 +130,28 @@ class Ndjson(Streamed):
 STREAMED = {renderer.format: renderer for renderer in (Csv, Ndjson)}
 
 
-def stream(method: str | None, form: Streamed, listing: Listing, name: str) -> HttpResponseBase:
+def stream(method: str | None, form: Streamed, listing: Listing, name: str, export: Export) -> HttpResponseBase:
     """All of the list, without a body for HEAD; its first chunk is read before the answer begins, so that most errors
     have a status.
     """
     if method != "GET":
         return StreamingHttpResponse(iter(()), content_type=content_type_of(form), headers=headers_of(name, form))
-    return download(lambda: form.write(prefetch_first(listing.chunks()), listing.fields, listing.nullable), form, name)
+
+    def text() -> Iterator[str]:
+        return form.write(prefetch_first(export.counting(listing.chunks())), listing.fields, listing.nullable)
+
+    return download(text, form, name, export)
 
 
-def download(text: Callable[[], Iterator[str]], form: Streamed, name: str) -> StreamingHttpResponse:
+def download(text: Callable[[], Iterator[str]], form: Streamed, name: str, export: Export) -> StreamingHttpResponse:
     """A file that is sent as it is read. Raises capacity.Busy when too many are."""
-    parts = capacity.Download(lambda: with_truncation_marker(text(), form.truncation_marker))
+
+    def begin() -> Iterator[str]:
+        parts = with_truncation_marker(text(), form.truncation_marker)
+        export.begin()
+        return parts
+
+    parts = capacity.Download(begin, at_end=export.end)
     return StreamingHttpResponse(parts, content_type=content_type_of(form), headers=headers_of(name, form))
 
 

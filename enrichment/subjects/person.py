@@ -15,7 +15,7 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import F, Q, QuerySet, Value
 
 from enrichment import previews
-from enrichment.models import BulkAction, Erasure, HeldRecord
+from enrichment.models import BulkAction, DataAccess, Erasure, HeldRecord
 from enrichment.subjects.search import Table, Wanted, everywhere
 from ingestion import streams
 from ingestion.models import Delivery, Upload, UploadPreview
@@ -234,6 +234,7 @@ def rows_previewed(person: Person) -> Iterator[Row]:
 HISTORY: dict[type[Any], tuple[str, ...]] = {
     LogEntry: ("object_id", "object_repr", "change_message"),
     BulkAction: ("filter", "change", "reason", "last_error"),
+    DataAccess: ("query",),
     Upload: ("given", "reading"),
     Delivery: ("last_error",),
 }

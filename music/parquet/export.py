@@ -21,6 +21,7 @@ from django.db import connection, transaction
 from polars.exceptions import PolarsError
 from polars.io.plugins import register_io_source
 
+from enrichment.rows.access import Export
 from ingestion.models import Upload
 from music.parquet.tables import TRACKS_PLAYED, Table
 
@@ -56,13 +57,17 @@ def export(folder: Path, tables: Sequence[Table], on_rows: OnRows = lambda table
     with _alone_in(folder):
         for table in tables:
             refuse_others(folder / table.name, table.name)
+        taken = Export(by="command", what=f"music: {', '.join(table.name for table in tables)}", form="parquet")
+        taken.begin()
         parts = {table.name: folder / f".{table.name}.part" for table in tables}
         try:
             with _one_moment():
                 rows = {table.name: _write(table, parts[table.name], on_rows) for table in tables}
             for table in tables:
                 _put(parts[table.name], file_of(folder, table.name))
+            taken.rows = sum(rows.values())
         finally:
+            taken.end()
             for part in parts.values():
                 part.unlink(missing_ok=True)
     return rows

@@ -13,6 +13,7 @@ from django.http import QueryDict
 from tqdm import tqdm
 
 from enrichment.rows import reading
+from enrichment.rows.access import Export
 from enrichment.rows.listing import Item, Listing
 from enrichment.rows.writers import STREAMED
 from ingestion.query import read_query
@@ -42,13 +43,18 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         readable = get_readable(options["stream"])
         listing = read(readable, options["filter"])
+        filters = {"filter": " ".join(options["filter"])} if options["filter"] else {}
+        export = Export(by="command", what=readable.name, form=options["format"], query=filters)
         try:
             with opened(options["out"]) as file:
-                number = write(listing, options["format"], file)
+                export.begin()
+                number = export.rows = write(listing, options["format"], file)
         except KeyboardInterrupt:
             raise CommandError("Stopped. No file was written.", returncode=130) from None
         except (Error, OSError) as error:
             raise CommandError(f"The export failed; no file was written: {error}") from error
+        finally:
+            export.end()
         if options["out"] != "-":
             self.stdout.write(f"{options['out']}: {number} {readable.name}.")
 

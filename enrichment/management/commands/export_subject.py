@@ -7,6 +7,7 @@ from django.db import Error
 from tqdm import tqdm
 
 from enrichment.management.commands.export_data import opened
+from enrichment.rows.access import Export
 from enrichment.subjects.export import archive
 from enrichment.subjects.person import Person, survey
 from ingestion.subjects.mentions import subjects
@@ -30,6 +31,12 @@ class Command(BaseCommand):
             with opened(options["out"]) as file, tqdm(unit=" rows", disable=None) as bar:
                 file.writelines(archive(person, bar.update))
             found = survey(person)
+            taken = Export(
+                by="command", what=f"everything about a {person.kind}", form="zip", query={"key": person.key}
+            )
+            taken.begin()
+            taken.rows = sum(found.numbers.values())
+            taken.end()
         except KeyboardInterrupt:
             raise CommandError("Stopped. No file was written.", returncode=130) from None
         except (Error, OSError) as error:
