@@ -20,7 +20,7 @@ run: $(RUNTIME) ## install, migrate, post demo data on first start (DEMO=no: non
 	@$(PYTHON) manage.py run
 
 test: $(DEVELOPMENT) chromium ## all tests on PostgreSQL, then those of the apps and the promises on SQLite
-	$(PYTHON) -m pytest -n 3 -q
+	$(PYTHON) -m pytest -n 4 -q
 	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 3 -q $(MEASURED) ingestion enrichment api console tutoring movies music tests/promises
 
 lint: $(DEVELOPMENT) ## formatting, style, types, import directions, migrations, system checks; two minutes, no test
@@ -42,7 +42,7 @@ check: $(DEVELOPMENT) chromium ## make lint, then make test with the coverage of
 	$(MAKE) test MEASURED=--cov
 
 collect: style ## compile the tests, which workers would do each for itself; in make check beside the types
-	@$(PYTHON) -m pytest --collect-only -qq
+	@$(PYTHON) -m pytest --collect-only -q > /dev/null || true  # make test will say what is wrong
 
 bench: $(DEVELOPMENT) ## records per second end to end, beside bare COPY (see bench/README.md)
 	$(PYTHON) -m bench
