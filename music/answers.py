@@ -229,7 +229,7 @@ def _described(found: Sequence[Lookup]) -> list[Ask]:
         genres[artist.pk] = {each["name"]: each["count"] for each in row.genres} if artist.mbid else {}
     _set_genres(artists, musicbrainz.NAME, genres)
     _save(artists, [*MATCHED, "genres"])
-    missing = {row.place_id for row in rows.values()} - {"", *(key for key, area in areas.items() if area.kept)}
+    missing = {row.place_id for row in rows.values()} - {"", *(key for key, area in areas.items() if area.is_complete)}
     turns = {rows[_mbid_of(lookup)].place_id: lookup for lookup in sorted(found, key=lambda lookup: -lookup.turn)}
     return [
         Ask(musicbrainz.NAME, musicbrainz.AREA, area_id, turns[area_id].turn, after=turns[area_id])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import connection
@@ -42,7 +42,7 @@ def areas_answered(answered: Sequence[Lookup]) -> list[Ask]:
     changed = {key: each for key, each in kept.items() if key not in before or before[key].kept != each}
     if not changed:  # but artists may have come since who are from there
         copy_to_artists([area for area in before.values() if area.is_complete])
-        return []
+        return [] if all(area.is_complete for area in before.values()) else _compute(_incomplete(kept), answered)
     rows = [_row(key, each) for key, each in sorted(changed.items())]
     changes = [*DESCRIBED, "stored_at"]
     Area.objects.bulk_create(
@@ -79,9 +79,13 @@ def _row(key: str, kept: Mapping[str, Any]) -> Area:
 
 
 def _compute(wanted: Any, answered: Sequence[Lookup]) -> list[Ask]:
-    """Asks for the areas that are missing above these, and computes those above which none is."""
+    """Asks for the areas that are missing above those that artists are from, and computes those above which none is.
+
+    Not above these again: however many levels there are, an artist leads to areas.MAX_AREAS questions at most.
+    """
     rows = {area.pk: area for area in wanted}
-    known, missing = read_above({pk: areas.Area.of(area.kept or {}) for pk, area in rows.items()})
+    known, _ = read_above({pk: areas.Area.of(area.kept or {}) for pk, area in rows.items()})
+    missing = {each for pk in _with_artists(rows) for each in areas.missing(pk, known)}
     turn = min((lookup.turn for lookup in answered), default=0)
     after = answered[0] if answered else None
     asks = [Ask(musicbrainz.NAME, musicbrainz.AREA, key, turn, after=after) for key in sorted(missing)]
@@ -92,6 +96,13 @@ def _compute(wanted: Any, answered: Sequence[Lookup]) -> list[Ask]:
     settled = Lookup.objects.filter(provider=geonames.NAME, key__in=[area.pk for area in changed])
     lookups.ask_again(settled.exclude(status=Lookup.Status.OPEN), geonames.NAME)
     return asks + [Ask(geonames.NAME, geonames.CITY, area.pk, turn) for area in changed]
+
+
+def _with_artists(keys: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for some in batched(sorted(keys), AT_ONCE):
+        found |= set(map(str, Artist.objects.filter(area_id__in=some).values_list("area_id", flat=True)))
+    return found
 
 
 def read_above(known: dict[str, areas.Area]) -> tuple[dict[str, areas.Area], set[str]]:

@@ -13,11 +13,13 @@ from django.db.models import Sum
 from enrichment.lookups.models import Lookup
 from ingestion.streams import get
 from ingestion.validation import key_of
-from music import identity, names
+from music import identity, located, names
 from music.counting import duplicates
 from music.counting.rollups import MAX_COUNTED_MS
+from music.geography.areas import MAX_AREAS
 from music.listens import MAX_SOURCES
-from music.models import Album, Artist, ArtistMonth, HourMonth, Listen, Listener
+from music.models import Album, Area, Artist, ArtistMonth, HourMonth, Listen, Listener
+from music.providers import musicbrainz
 from music.providers.members import MAX_ITEMS
 from music.tests.service import look_up, mbid, play, services, spotify_id
 from standins.server import Request, Response, Server
@@ -90,7 +92,7 @@ def test_times_of_a_listener_are_read_once() -> None:
 
 # Services that answer anything.
 
-AREA = "00000000-0000-4000-8000-00000000000"
+AREA_ID = "00000000-0000-4000-8000-00000000000"
 LONG = "\U00020000" * 1_200
 MEMBERS = (
     *("name", "sort-name", "type", "gender", "country", "disambiguation", "life-span", "ipis", "aliases", "genres"),
@@ -133,8 +135,8 @@ def described_at(kind: str, key: str) -> dict[str, Any]:
     number = int(key[-1] if kind == "area" else key[:8])
     links = [{"type": "geonames", "url": {"resource": each}} for each in (VALUES[number], "http://[", "http://a/1")]
     upwards = {"type": "part of", "direction": "backward"}
-    in_a_circle = [{**upwards, "area": {"id": f"{AREA}{each % len(VALUES)}"}} for each in (number, number + 1)]
-    area = {"area": {**described(number), "id": f"{AREA}{number}"}, "id": mbid(number)} if kind == "artist" else {}
+    in_a_circle = [{**upwards, "area": {"id": f"{AREA_ID}{each % len(VALUES)}"}} for each in (number, number + 1)]
+    area = {"area": {**described(number), "id": f"{AREA_ID}{number}"}, "id": mbid(number)} if kind == "artist" else {}
     return {**described(number), **area, "relations": [*in_a_circle, *links]}
 
 
@@ -154,3 +156,21 @@ def test_services_may_answer_anything() -> None:
         spotify_id(number, "L") for number in range(len(VALUES))
     }
     assert max(len(genres) for genres in Artist.objects.values_list("genres", flat=True)) == MAX_ITEMS
+
+
+@pytest.mark.django_db
+def test_areas_without_end_are_asked_for_up_to_a_limit() -> None:
+    """Each lies in another one that nobody knows yet."""
+    Artist.objects.create(artist_key="mbid-1", area_id="a-0")
+    asked = ["a-0"]
+    for key in asked:
+        found = {"id": key, "name": key, "type": "City", "iso-3166-1-codes": ["GB"]}
+        above = {"type": "part of", "direction": "backward", "area": {"id": f"a-{len(asked)}"}}
+        lookup = Lookup(provider=musicbrainz.NAME, kind=musicbrainz.AREA, key=key, status=Lookup.Status.FOUND)
+        lookup.answer = musicbrainz.reduce_area({**found, "relations": [above]})
+        asks = located.areas_answered([lookup])
+        asked += [ask.key for ask in asks if ask.kind == musicbrainz.AREA]
+        assert len(asked) <= MAX_AREAS
+    assert len(asked) == MAX_AREAS
+    assert Area.objects.get(pk="a-0").is_complete
+    assert Artist.objects.get().country_code == "GB"
