@@ -50,7 +50,7 @@ bench: $(DEVELOPMENT) ## records per second end to end, beside bare COPY (see be
 faults: $(DEVELOPMENT) ## ten runs of a whole system under faults, compared by a ledger (see docs/reliability.md)
 	$(PYTHON) -m faults
 
-fuzz: $(DEVELOPMENT) ## 100,000 mangled requests, files and forms, others each time; twenty minutes
+fuzz: $(DEVELOPMENT) ## 100,000 mangled requests, files and forms, others each time; half an hour (see docs/reliability.md)
 	$(PYTHON) -m fuzz
 
 schemathesis: $(DEVELOPMENT) ## thousands of requests made from the API's description, other ones each time
