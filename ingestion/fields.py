@@ -33,6 +33,7 @@ MAX_IDENTIFIER = 64
 _INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 _DATE_AND_TIME = re.compile(r"[0-9]{4}(-?[0-9]{2}-?[0-9]{2}|-?W[0-9]{2}(-?[0-9])?)([Tt ].*)?")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+RESERVED_IDENTIFIERS = (".", "..", "batch")
 LAST_DAY = date(2100, 12, 31)
 MAX_OFFSET = timedelta(hours=16)
 """PostgreSQL reads no time with this offset or more; the world has -12 to +14 hours."""
@@ -66,7 +67,7 @@ def check_storable(value: str) -> str:
 
 
 def identifier(value: str) -> str:
-    if not value.isprintable() or value != value.strip() or "/" in value or value in (".", "..", "batch"):
+    if not value.isprintable() or value != value.strip() or "/" in value or value in RESERVED_IDENTIFIERS:
         raise PydanticCustomError(
             "identifier",
             "must be 1 to 64 printable characters without '/', without leading or trailing spaces,"

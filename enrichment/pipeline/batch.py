@@ -35,7 +35,7 @@ from ingestion.messages import MAX_MESSAGE
 from ingestion.models import Delivery
 from ingestion.payload_warnings import payload_warnings
 from ingestion.payloads import is_erased, parse_accepted
-from ingestion.streams import Context, StoredRow, Stream, lock_nothing
+from ingestion.streams import Context, StoredRow, Stream, lock_nothing, nothing_more
 from ingestion.text import strip_unstorable
 from ingestion.validation import field_errors, key_of, validate
 
@@ -284,7 +284,7 @@ def _store_with_consequences(stream: Stream, items: list[Item], context: Context
     try:
         with transaction.atomic():
             _store(stream, items)
-            if stored := _stored_rows(stream, items):
+            if stream.stored is not nothing_more and (stored := _stored_rows(stream, items)):
                 stream.stored(stored, context)
     except Exception as error:
         if classify(error) is not Fault.RECORD:

@@ -84,10 +84,11 @@ class Compiled:
 
     def _texts_are_plain(self, record: Any, item: Any) -> bool:
         """Whether they are stored as they are: keys in ASCII, nothing invisible in names, nothing to strip."""
-        for text in self.identifiers(record):
-            if not text.isascii() or fields.identifier(text) is not text:
+        keys = self.identifiers(record)
+        for text in keys:
+            if "/" in text or text in fields.RESERVED_IDENTIFIERS or not text.isascii():
                 return False
-        if not _are_plain(self.names(record)):
+        if not _are_plain(keys) or not _are_plain(self.names(record)):
             return False
         for name in self.lists:
             if (texts := getattr(record, name)) and not (type(item[name]) is list and _are_plain(texts)):
