@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from django.core.management import CommandError
 from django.db import connection, transaction
 from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from enrichment.models import Erasure, HeldRecord
 from enrichment.pipeline.batch import process_batch
@@ -29,8 +31,9 @@ from tests.api import api, post, refusal
 from tests.commands import run
 from tests.people import person as member_of_staff
 from tests.personal import CASES, Case, hold_everything, places, upload
-from tests.promises.helpers import elsewhere
+from tests.promises.helpers import beside, elsewhere
 from tests.records import assert_nothing_vanished, counts, deliver, send, stored, work_off
+from tests.servers import PATIENCE
 from tutoring.models import Student
 from tutoring.tests.factories import feedback, session, student, tutor
 
@@ -46,6 +49,14 @@ def nothing_known() -> Iterator[None]:
     suppression.reset_cache()
     yield
     suppression.reset_cache()
+
+
+@pytest.fixture
+def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that do a single thing, and search two tables."""
+    searched = [table for table in tables() if table.name in ("ingestion_delivery", "enrichment_heldrecord")]
+    monkeypatch.setattr(erasure, "tables", lambda: searched)
+    monkeypatch.setattr(erasure, "STEP_SECONDS", 0.0)
 
 
 def erase(case: Case) -> Erasure:
@@ -227,6 +238,31 @@ def test_an_erasure_waits_for_the_batch_that_a_worker_has_in_hand(monkeypatch: p
     assert not stored("students", STUDENT.key) and places(STUDENT) == {}
 
 
+@pytest.mark.postgresql
+def test_an_erasure_waits_for_older_transactions_and_deletes_what_they_stored(short_steps: None) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def store() -> None:
+        with transaction.atomic():
+            version = {"version_at": timezone.now(), "delivery": 1, "position": 0}
+            Student.objects.create(student_id=STUDENT.key, **version)
+            begun.set()
+            may_end.wait(PATIENCE)
+
+    storing = beside(store)
+    assert begun.wait(PATIENCE)
+    job = erasure.create(STUDENT.person, by="command")
+    for _ in range(2 * len(erasure.STAGES)):
+        erasure.run_next_step(Erasure.objects.all())
+    job.refresh_from_db()
+    assert (job.stage, job.finished_at) == ("open batches", None)
+    may_end.set()
+    storing.result(PATIENCE)
+    assert stored("students", STUDENT.key)
+    erasure.run_to_completion(job)
+    assert not stored("students", STUDENT.key) and places(STUDENT) == {}
+
+
 def test_a_failed_record_that_waits_or_is_queued_is_not_revived() -> None:
     waiting = send("sessions", session(session_id="X-1", student_id=STUDENT.key))
     [held] = HeldRecord.objects.all()
@@ -257,12 +293,9 @@ def test_a_fix_that_makes_a_record_one_about_an_erased_person_is_not_stored() ->
 
 
 @pytest.mark.parametrize("case", [STUDENT, LISTENER], ids=str)
-def test_an_erasure_killed_anywhere_continues(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_erasure_killed_anywhere_continues(case: Case, monkeypatch: pytest.MonkeyPatch, short_steps: None) -> None:
     """Each step is tried twice: the first time it dies just before its commit."""
     hold_everything(case)
-    searched = [table for table in tables() if table.name in ("ingestion_delivery", "enrichment_heldrecord")]
-    monkeypatch.setattr(erasure, "tables", lambda: searched)
-    monkeypatch.setattr(erasure, "STEP_SECONDS", 0.0)
     job = erasure.create(case.person, by="command")
     step, steps = erasure._step, 0
 

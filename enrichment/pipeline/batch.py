@@ -212,7 +212,7 @@ def _validate(stream: Stream, items: Sequence[Item], now: datetime) -> None:
 def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now: datetime) -> list[Item]:
     """Stores or holds the items and counts them, all in one transaction; returns those whose claim was still valid.
 
-    Whose data are being erased is asked once the deliveries are locked, since the erasure waits for these locks.
+    Whose data are erased is asked here, since an erasure waits for transactions that are older.
     """
     with transaction.atomic(durable=True):
         limit_waiting()

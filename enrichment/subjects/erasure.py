@@ -1,9 +1,8 @@
 """A person erased, in small steps, by whichever process comes next.
 
-It begins with the suppression: from its commit on nothing new about the person is stored. A worker that did not see it
-yet holds the locks of its deliveries until it has stored what is in them: so all deliveries that are not processed are
-locked once, and what is stored is deleted once more behind that. Records in bodies are blanked, and every delivery goes
-on adding up.
+It begins with the suppression: from its commit on nothing new about the person is stored. A batch that a worker had
+begun before stores its records all the same: so all transactions that are older are waited for, and what is stored is
+deleted once more behind that. Records in bodies are blanked, and every delivery goes on adding up.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -186,28 +185,22 @@ def _delete(stream: Stream, keys: Sequence[str]) -> Counter[str]:
 
 
 def _blank_deliveries(erasure: Erasure, person: Person) -> bool:
-    """In the next window. A delivery that is not processed is locked, whatever is in it: see above. A claim on one that
-    is changed ends, since its worker has read it.
-    """
+    """In the next window. Only what is changed is locked: a worker gives up a delivery that it finds locked."""
     window = next(delivery_windows(person, erasure.reached.get("after", 0)), None)
     if window is None:
         return True
-    having_it = deliveries_with(person.key, window)
-    wanted = Delivery.objects.filter(Q(pk__in=having_it) | Q(processed_at=None), pk__in=window)
-    locked = set(wanted.order_by("pk").select_for_update().values_list("pk", flat=True))
-    for pk in having_it:
-        if pk in locked:
-            _blank(erasure, person, Delivery.objects.get(pk=pk))
+    for pk in deliveries_with(person.key, window):
+        if records := positions_in(person, Delivery.objects.get(pk=pk)):
+            _blank(erasure, person, pk, records)
     erasure.reached = {"after": window[-1]}
     return False
 
 
-def _blank(erasure: Erasure, person: Person, delivery: Delivery) -> None:
-    records = positions_in(person, delivery)
-    if not records:
-        return
+def _blank(erasure: Erasure, person: Person, pk: int, records: Mapping[int, Any]) -> None:
+    """The claim on it ends, since the worker that has it has read the body."""
+    delivery = Delivery.objects.select_for_update().get(pk=pk)
     bodies.blank_delivery(delivery, records)
-    Delivery.objects.pending().filter(pk=delivery.pk).update(started_at=None)
+    Delivery.objects.pending().filter(pk=pk).update(started_at=None)
     _count(erasure, [(RECORDS, len(records))])
     if delivery.stream == person.stream.name:
         _learn(erasure, person, records.values())
@@ -259,6 +252,32 @@ def _delete_previews(erasure: Erasure, person: Person) -> bool:
     _count(erasure, [(PREVIEWS, len(pks))])
     whole.filter(pk__in=pks).delete()
     return True
+
+
+def _wait_for_older(erasure: Erasure, person: Person) -> bool:
+    """For the transactions that may have begun before the suppression, which this one comes after. SQLite has one
+    writer.
+    """
+    if connection.vendor != "postgresql":
+        return True
+    with connection.cursor() as cursor:
+        if "since" not in erasure.reached:
+            cursor.execute("SELECT clock_timestamp()")
+            erasure.reached = {"since": cursor.fetchone()[0].isoformat()}
+        cursor.execute(OLDER, [erasure.reached["since"]])
+        has_older: bool = cursor.fetchone()[0]
+    if has_older:
+        time.sleep(POLL)
+    return not has_older
+
+
+POLL = 0.1
+OLDER = """
+    SELECT EXISTS (
+        SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL
+        AND pid <> pg_backend_pid() AND xact_start < %s::timestamptz
+    )"""
+"""Whether a transaction that writes, or locks rows, is older."""
 
 
 # What was written about it.
@@ -325,9 +344,10 @@ STAGES: dict[str, AnyStage] = {
     "search": _search_before,
     "stored rows": _delete_rows,
     "deliveries": _blank_deliveries,
+    "open batches": _wait_for_older,
+    "late rows": _delete_rows,
     "failed records": _blank_held,
     "previews": _delete_previews,
-    "late rows": _delete_rows,
     "history": _clean_history,
     "second search": _search_after,
 }
