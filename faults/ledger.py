@@ -477,7 +477,7 @@ EXPECTED = re.compile(
     r"(django\.db\.utils|psycopg(\.errors)?|psycopg2?\.\w+)\.\w+|KeyboardInterrupt|ConnectionResetError|BrokenPipeError"
 )
 """The last lines of tracebacks that a database which is away, or a client that leaves, explain."""
-TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*(\S.*)$", re.MULTILINE)
+TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*((?!\d{4}-)\S.*)$", re.MULTILINE)
 CHAINED = re.compile(r"During handling of the above exception|The above exception was the direct cause")
 
 

@@ -31,13 +31,16 @@ def run_cluster() -> None:
     import django
 
     django.setup()
-    from django.core.management import call_command
+    from django.core.management import CommandError, call_command
 
     from faults.records import POISON
     from tests.worker import plant_killer
 
     plant_killer(POISON)
-    call_command("qcluster")
+    try:
+        call_command("qcluster")
+    except CommandError as error:  # as manage.py does
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

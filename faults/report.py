@@ -11,8 +11,13 @@ from statistics import median
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "reliability.md"
 BEGIN, END = "<!-- runs: written by make faults -->", "<!-- end of runs -->"
-LOST = ("kept", "outcome", "newest")
-"""The beginnings of findings about records that are lost, or older than the newest."""
+KINDS = ("lost", "doubled", "wrong", "other")
+OF_KIND = {
+    **dict.fromkeys(("kept", "outcome", "newest"), "lost"),
+    "once": "doubled",
+    **dict.fromkeys(("answers", "limits", "logs", "settled"), "other"),
+}
+"""How a finding begins → its kind. All others are about records, or numbers of them, that are wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +51,9 @@ def line(result: Result) -> str:
 
 
 def counted(results: Sequence[Result]) -> Counter[str]:
-    """Findings by kind: lost, doubled, wrong."""
-    numbers: Counter[str] = Counter()
-    for finding in (finding for result in results for finding in result.findings):
-        kind = finding.partition(":")[0]
-        numbers["lost" if kind in LOST else "doubled" if kind == "once" else "wrong"] += 1
-    return numbers
+    """Findings by kind."""
+    findings = (finding for result in results for finding in result.findings)
+    return Counter(OF_KIND.get(finding.partition(":")[0], "wrong") for finding in findings)
 
 
 def summary(results: Sequence[Result]) -> str:
@@ -64,17 +66,17 @@ def summary(results: Sequence[Result]) -> str:
         f"{sum(result.records for result in results):,} accepted records in "
         f"{sum(result.posts for result in results):,} posts, of which "
         f"{sum(result.unanswered for result in results):,} attempts got no answer or 503: "
-        f"lost {numbers['lost']}, doubled {numbers['doubled']}, wrong {numbers['wrong']}. "
+        f"{', '.join(f'{kind} {numbers[kind]}' for kind in KINDS)}. "
         f"From the last fault until all had settled it took {median(recoveries):.1f} s (median), "
         f"{recoveries[-1]:.1f} s (longest)."
     )
 
 
 def table(results: Sequence[Result]) -> list[str]:
-    rows = ["| seed | faults | records | lost / doubled / wrong | recovered in |", "|---|---|---|---|---|"]
+    rows = ["| seed | faults | records | lost / doubled / wrong / other | recovered in |", "|---|---|---|---|---|"]
     for result in results:
         numbers = counted([result])
-        verdict = " / ".join(str(numbers[kind]) for kind in ("lost", "doubled", "wrong"))
+        verdict = " / ".join(str(numbers[kind]) for kind in KINDS)
         faults = ", ".join(result.faults)
         rows.append(f"| {result.seed} | {faults} | {result.records:,} | {verdict} | {result.recovery:.1f} s |")
     return rows

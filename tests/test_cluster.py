@@ -211,6 +211,7 @@ def test_a_process_that_cannot_be_replaced_ends_its_cluster(system: tuple[str, C
 
 
 def test_an_outage_longer_than_the_watch_s_patience_ends_no_cluster(postgres: PostgreSQL) -> None:
+    """One that cannot start meanwhile says so in a line, and ends for its supervisor to try again."""
     with postgres.connect() as connection:
         connection.execute("CREATE DATABASE run")
     url = postgres.url("run")
@@ -219,7 +220,11 @@ def test_an_outage_longer_than_the_watch_s_patience_ends_no_cluster(postgres: Po
         client = Client(web, url)
         wait_until(lambda: client("/health")["cluster"], "the cluster has answered")
         postgres.stop("fast")
-        time.sleep(9)
+        with Cluster(url) as late:
+            time.sleep(9)
+            assert late.popen.wait(PATIENCE) == 1
+        assert "CommandError: Q Cluster" in late.log()
+        assert "RuntimeError" not in late.log()
         postgres.start()
         client.post("tutors", tutor())
         wait_until(lambda: stored(url)["tutors"] == 1, "the record is stored")

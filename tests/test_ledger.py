@@ -283,10 +283,10 @@ def test_results_are_written_in_place_of_the_last_ones(tmp_path: Path) -> None:
         posts=100,
         statuses={202: 90, 503: 8, 0: 2},
         recovery=4.25,
-        findings=["newest: tutors t1 is lost", "once: kept 2 times", "fields: wrong"],
+        findings=["newest: tutors t1 is lost", "once: kept 2 times", "fields: wrong", "logs: KeyError"],
     )
     report.write([result], {"disk full": "needs root"}, document)
     text = document.read_text()
-    assert "| 7 | cluster killed, connections cut (9 connections) | 1,234 | 1 / 1 / 1 | 4.2 s |" in text
+    assert "| 7 | cluster killed, connections cut (9 connections) | 1,234 | 1 / 1 / 1 / 1 | 4.2 s |" in text
     assert "10 attempts" in text.replace("\n", " ")
     assert "old" not in text and text.startswith("# Title\n") and text.endswith("\nThe end.\n")

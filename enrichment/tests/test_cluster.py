@@ -11,7 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
@@ -23,8 +25,11 @@ from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
 from enrichment.cluster import PRUNE_TASK, TASKS, Broker
+from enrichment.management.commands.qcluster import Patience
 from enrichment.models import ClusterStatus
 from enrichment.workers import clusters
+from ingestion.models import Doorbell
+from tests.workers import database_url
 
 pytestmark = pytest.mark.django_db
 
@@ -138,3 +143,20 @@ def test_the_status_of_a_cluster_is_not_unpickled_unless_we_have_signed_it(poiso
     ClusterStatus.objects.create(key="x", status=packed, expires_at=timezone.now() + timedelta(days=1))
     assert not clusters()
     assert not poison.path.exists()
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_patience_with_silent_workers_begins_anew_when_the_database_is_back() -> None:
+    """However shortly it has been back: they could not work before."""
+    Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": timezone.now() - timedelta(hours=1)})
+    patience = Patience()
+    assert not patience.is_over()
+    patience.began -= settings.WATCH_PATIENCE
+    assert patience.is_over()
+    with psycopg.connect(database_url(), autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
+    assert not patience.is_over()
+    assert not patience.is_over()
+    patience.began -= settings.WATCH_PATIENCE
+    assert patience.is_over()

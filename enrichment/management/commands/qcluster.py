@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 from django.conf import settings
+from django.core.management.base import CommandError
 from django.db import Error, connection
 from django.utils import timezone
 from django_q import cluster as django_q_cluster
@@ -30,7 +31,10 @@ class Command(QClusterCommand):  # type: ignore[misc]
             os.environ["Q_CLUSTER_NAME"] = options["cluster_name"]
         django_q_cluster.Sentinel = Sentinel  # Cluster.start() has no parameter for it
         cluster = Cluster()
-        cluster.start()
+        try:
+            cluster.start()
+        except RuntimeError as error:  # the database is away: its supervisor tries it again
+            raise CommandError(str(error)) from None
         if options.get("run_once"):
             cluster.stop()
         with runner.in_background():  # here, for a task that waits for a provider would hold a worker
@@ -43,10 +47,10 @@ def watch(cluster: Cluster) -> None:
     """Sweeps every SWEEP_INTERVAL while the cluster lives; ends the process when no task ran for WATCH_PATIENCE.
 
     A cluster that hangs is deaf to SIGTERM: its children are killed, and the exit code 1 asks the supervisor for a new
-    one. While the database is away no task can run: patience begins anew when it is back.
+    one.
     """
-    next_sweep = time.monotonic()
-    next_check = next_sweep + settings.WATCH_PATIENCE
+    next_sweep = next_check = time.monotonic()
+    patience = Patience()
     sweeper: threading.Thread | None = None
     while cluster.sentinel.is_alive():
         now = time.monotonic()
@@ -55,14 +59,34 @@ def watch(cluster: Cluster) -> None:
             sweeper.start()
             next_sweep = now + settings.SWEEP_INTERVAL
         if now >= next_check:
-            hangs = _hangs()
-            next_check = now + (settings.WATCH_PATIENCE if hangs is None else settings.SWEEP_INTERVAL)
-            if hangs:
+            next_check = now + settings.SWEEP_INTERVAL
+            if patience.is_over():
                 logger.critical("No task has run for %s s: the workers hang and are killed.", settings.WATCH_PATIENCE)
                 _kill_children()
                 sys.stderr.flush()
                 os._exit(1)
         time.sleep(0.5)
+
+
+class Patience:
+    """With workers that run no task: WATCH_PATIENCE, in all of which the database was there. While it is away no task
+    can run, so patience begins anew when it is back.
+    """
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+
+    def is_over(self) -> bool:
+        """Whether nobody has answered the sweep's rings for so long."""
+        try:
+            heartbeat = doorbell.heartbeat()
+        except Error:
+            connection.close()
+            self.began = time.monotonic()
+            return False
+        if time.monotonic() - self.began < settings.WATCH_PATIENCE:
+            return False
+        return heartbeat is None or timezone.now() - heartbeat > timedelta(seconds=settings.WATCH_PATIENCE)
 
 
 def _sweep() -> None:
@@ -72,16 +96,6 @@ def _sweep() -> None:
         logger.exception("The sweep failed; it will run again shortly.")
     finally:
         connection.close()
-
-
-def _hangs() -> bool | None:
-    """Whether nobody has answered the sweep's rings. None when the database is away."""
-    try:
-        heartbeat = doorbell.heartbeat()
-    except Error:
-        connection.close()
-        return None
-    return heartbeat is None or timezone.now() - heartbeat > timedelta(seconds=settings.WATCH_PATIENCE)
 
 
 def _kill_children() -> None:
