@@ -43,7 +43,7 @@ def _key_of(row: LibraryFilm, numbers: Mapping[str, Any]) -> str:
         return link_key(row.letterboxd_uri)
     if numbers:
         return " ".join(f"{name}:{value}" for name, value in numbers.items())
-    return f"{folded(row.title)} {row.year or ''}".strip()
+    return f"{folded(row.title)} {row.year or ''}".strip() or f"film {row.film_id}"  # of viewings without a title
 
 
 def _bounded(key: str) -> str:

@@ -226,6 +226,7 @@ def test_long_reviews_and_days_of_any_century_survive() -> None:
         {"title": "ß" * 255, "year": None},
         {"letterboxd_uri": "İ" * 500},
         {"letterboxd_uri": "İ" * 500, "title": ""},
+        {"kind": "diary", "letterboxd_uri": "https://boxd.it/v1", "title": "", "year": None},
     ],
 )
 def test_names_at_their_limit_are_asked_about(named: dict[str, Any]) -> None:
