@@ -18,8 +18,10 @@ from django.utils.safestring import SafeString
 from console import senders
 from console.base import NewestPaginator, ReadOnlyAdmin
 from console.filters import FieldFilter, StreamFilter, UploadFilter
+from console.history import user_of
 from console.templatetags.formatting import age, badge, moment
 from enrichment.retention import retention_hint
+from enrichment.rows.access import note_look
 from ingestion.models import Delivery
 from ingestion.payloads import ParseError, parse_json
 from ingestion.text import MAX_DISPLAYED, cut, plain, pretty, strip_unstorable, thousands
@@ -77,6 +79,16 @@ class DeliveryAdmin(ReadOnlyAdmin):
         message = f"There is no delivery {plain(strip_unstorable(unquote(object_id), 20))}{retention_hint()}."
         self.message_user(request, message, messages.WARNING)
         return HttpResponseRedirect(reverse("admin:ingestion_delivery_changelist"))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The body holds the payloads of failed records, too."""
+        response = super().change_view(request, object_id, form_url, extra_context)
+        delivery = getattr(response, "context_data", {}).get("original")
+        if delivery and delivery.held:
+            note_look(user_of(request), delivery.stream, query={"delivery": str(delivery.pk)})
+        return response
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changes = super().get_changelist_instance(request)

@@ -96,6 +96,24 @@ def test_looks_of_people_at_payloads_are() -> None:
     for page in ("change", "fix"):
         assert operator.get(reverse(f"admin:enrichment_deadletter_{page}", args=[held.pk])).status_code == 200
         assert found() == [("user:operator", PAYLOAD, "tutors", held.pk, {}, "", None)]
+    fix_page = reverse("admin:enrichment_deadletter_fix", args=[held.pk])
+    assert "17" in text_of(operator.post(fix_page, {"payload": "{}", "payload_version": 0, "_check": "1"}))
+    assert found() == [("user:operator", PAYLOAD, "tutors", held.pk, {}, "", None)]  # beside what was sent
+    change = {
+        "operation": "set",
+        "field": "age",
+        "value": "20",
+        "written_as": "text",
+        "stream": "tutors",
+        "action": "fix",
+        "_selected_action": held.pk,
+    }
+    operator.post(reverse("admin:enrichment_deadletter_changelist"), change)
+    assert found() == [
+        ("user:operator", PAYLOAD, "tutors", None, {"ids": f"[{held.pk}]", "stream": "tutors"}, "", None)
+    ]
+    operator.get(reverse("admin:ingestion_delivery_change", args=[held.delivery_id]))
+    assert found() == [("user:operator", PAYLOAD, "tutors", None, {"delivery": str(held.delivery_id)}, "", None)]
     assert operator.get("/api/dead-letters").status_code == 200
     assert found() == []
     assert operator.get("/api/dead-letters?payload=true&code=invalid").json()["results"]

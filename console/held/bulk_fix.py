@@ -17,7 +17,9 @@ from console.held.base import HeldListAdmin
 from console.held.bulk_fix_form import ChangeForm
 from console.held.proposal import Proposal
 from console.held.selection import selection_of
+from console.history import user_of
 from enrichment.held import bulk_actions, bulk_fix
+from enrichment.rows.access import note_look
 from ingestion import streams
 from ingestion.streams import Stream
 
@@ -65,6 +67,8 @@ def _change(
         dry_run = bulk_fix.dry_run(proposal.records, change)
         sample = [(each, page.field_errors(each.messages)) for each in dry_run.sample]
         preview, count = {"change": change, "dry_run": dry_run, "sample": sample}, dry_run.total
+        asked = {name: str(value) for name, value in proposal.filter.items()}
+        note_look(user_of(request), stream.name, query=asked)
     context = {
         **confirmation_context(model_admin, request, proposal),
         **preview,

@@ -35,7 +35,6 @@ def fix_page(model_admin: HeldListAdmin, request: HttpRequest, object_id: str) -
         model_admin.message_user(request, text, messages.WARNING)
         query = model_admin.get_preserved_filters(request)
         return HttpResponseRedirect(model_admin.url("change", held.pk, query=query))
-    note_look(user_of(request), held.stream, record=held.pk)
     return _form(model_admin, request, held, page.payload_for_editing(held.payload), held.payload_version)
 
 
@@ -81,6 +80,7 @@ def _form(
     model_admin: HeldListAdmin, request: HttpRequest, held: Any, text: str, version: object, *, result: str = ""
 ) -> HttpResponse:
     """`result` of what was posted: checked, invalid, or conflict (changed by someone else)."""
+    note_look(user_of(request), held.stream, record=held.pk)
     stream = streams.get(held.stream)
     found = {} if result == "conflict" else fixing.check_payload(stream, text)
     issues = fix_form.field_issues(stream, page.field_errors(found, text), text)
