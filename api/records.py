@@ -152,7 +152,7 @@ class BatchView(IngestView):
             "queued": True,
             "timestamp": checked.at,
             "errors": checked.errors,
-            "warnings": with_shared_keys(self.stream, items, checked.warnings),
+            "warnings": with_shared_keys(self.stream, items, checked),
         }
 
     def header_warnings(self, warning: str) -> list[Any]:
@@ -163,11 +163,16 @@ class BatchView(IngestView):
         return RequestRejected(422, "No record is valid.", more={"errors": error.errors})
 
 
-def with_shared_keys(stream: Stream, items: list[Any], warnings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The warnings, and one for each record whose ID an earlier one of the batch has: only one of them is stored."""
+def with_shared_keys(stream: Stream, items: list[Any], checked: ValidationReport) -> list[dict[str, Any]]:
+    """The warnings, and one for each record whose ID an earlier one of the batch has: only one of them is stored. None
+    about persons whose data have been erased: the answer may be kept, and a warning names the ID.
+    """
     first: dict[str, int] = {}
-    by_index = {each["index"]: each for each in warnings}
+    by_index = {each["index"]: each for each in checked.warnings}
+    suppressed = set(checked.suppressed)
     for index, item in enumerate(items):
+        if index in suppressed:
+            continue
         if (key := key_of(stream, item)) and (earlier := first.setdefault(key, index)) != index:
             text = f"has the ID of record {earlier}, too: the newest of them is stored"
             known = by_index.get(index, {"index": index, "id": key, "warnings": []})

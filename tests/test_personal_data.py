@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import unicodedata
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from enrichment.models import Erasure, HeldRecord
+from enrichment.models import BulkAction, Erasure, HeldRecord
 from enrichment.pipeline.batch import process_batch
 from enrichment.subjects import erasure
 from enrichment.subjects.export import archive
@@ -27,6 +28,7 @@ from enrichment.subjects.search import tables
 from ingestion.models import Delivery, ErasureSecret, Suppression, Upload
 from ingestion.streams import get
 from ingestion.subjects import bodies, suppression
+from ingestion.subjects.mentions import HAVE_TWINS, subject_key, unchanging_part
 from tests.api import api, post, refusal
 from tests.commands import run
 from tests.people import person as member_of_staff
@@ -353,6 +355,55 @@ def test_a_number_for_a_key_is_not_taken_for_other_numbers() -> None:
         ("ingestion_delivery", "body"),
         ("tutoring_student", "grade_level"),
     }
+
+
+def test_it_cannot_be_lifted_before_it_has_ended() -> None:
+    """What came in meanwhile would be accepted, stored, and erased."""
+    begun = erasure.create(STUDENT.person, by="command")
+    with pytest.raises(CommandError, match="still in progress"):
+        run("erase_subject", "student", STUDENT.key, "--lift")
+    assert Suppression.objects.filter(digest=begun.digest).exists()
+
+
+def test_all_spellings_of_the_key_are_erased_and_nothing_is_answered_of_them() -> None:
+    """Kelvin's K is K, an accent may be a character of its own; the person's name is a word that the history uses."""
+    key, sent = "K\u00e9-\u00e8", "\u212ae\u0301-\u00e8"
+    last = student(student_id=sent, name="dead")
+    for path, record in (("", last), ("?invalid=dead-letter", {**last, "age": 999})):
+        body = json.dumps(record, ensure_ascii=False).encode()
+        assert post(api(), f"/api/students{path}", body).status_code == 202
+    work_off()
+    assert stored("students", key) and HeldRecord.objects.get().key == key
+    change = {"operation": "set", "field": "name", "value": f'"{key}"'}
+    criteria = {"status": "dead", "stream": "students"}
+    action = BulkAction.objects.create(kind="fix", by="user:anna", filter=criteria, change=change, reason="of dead")
+    done = erasure.run_to_completion(erasure.create(Person.of("student", key), by="command"))
+    kept = [item for each in Delivery.objects.all() for item in bodies.items(each.content, ndjson=False)]
+    assert kept == [{"(erased)": True}] * 2
+    assert HeldRecord.objects.get().payload == '{"(erased)":true}' and not stored("students", key)
+    action.refresh_from_db()
+    assert (action.filter, action.reason) == (criteria, "of (erased)")
+    assert action.change == {**change, "value": '"(erased)"'}
+    assert "filter" in {each["column"] for each in done.left}
+    both = [student(student_id=key), last, student(student_id="ST-2")]
+    answer = post(api(), "/api/students/batch", both, headers={"Idempotency-Key": "1"}).json()
+    assert (answer["count"], answer["warnings"]) == (1, []) and key not in Delivery.objects.latest("pk").answer
+
+
+def test_a_key_is_known_however_it_is_typed() -> None:
+    assert {subject_key(each) for each in (" 12 ", 12, 12.0, "\ufeff12", "12\u200b\n")} == {"12"}
+    assert {subject_key(each) for each in (None, True, 1.5, ["12"], " ")} == {""}
+    assert subject_key("e\u0301") == "\u00e9"
+    for key, part in (
+        ("ST-2001", "ST-2001"),
+        ("K-1", "-1"),
+        ("\u00e9a-e\u0301", "a-"),
+        ("\u00e8", ""),
+        ("a;b`cd", "cd"),
+    ):
+        assert unchanging_part(key) == part
+    twins = {unicodedata.normalize("NFC", chr(code)) for code in range(128, 0x30000)}
+    assert {each for each in twins if each.isascii()} == set(HAVE_TWINS)
 
 
 def test_an_administrator_may_lift_it() -> None:

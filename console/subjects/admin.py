@@ -149,10 +149,19 @@ class ErasureAdmin(ReadOnlyAdmin):
     def lift_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         erasure = self.erasure_of(request, object_id)
         if request.method == "POST":
-            if erasures.lift(erasure, by=f"user:{request.user.get_username()}"):
-                log(request, erasure, f"Records about this {erasure.kind} are stored again.")
-            self.message_user(request, f"Records about this {erasure.kind} are stored again.", messages.SUCCESS)
+            self.lift(request, erasure)
         return HttpResponseRedirect(reverse("admin:enrichment_erasure_change", args=[erasure.pk]))
+
+    def lift(self, request: HttpRequest, erasure: Erasure) -> None:
+        text = f"Records about this {erasure.kind} are stored again."
+        try:
+            lifted = erasures.lift(erasure, by=f"user:{request.user.get_username()}")
+        except erasures.StillErasing as error:
+            self.message_user(request, str(error), messages.WARNING)
+            return
+        if lifted:
+            log(request, erasure, text)
+        self.message_user(request, text, messages.SUCCESS)
 
     def erasure_of(self, request: HttpRequest, object_id: str) -> Erasure:
         """Raises PermissionDenied and Http404."""

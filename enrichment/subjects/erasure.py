@@ -83,9 +83,18 @@ def create(person: Person, *, by: str, user: User | None = None, reason: str = "
     return erasure
 
 
+class StillErasing(Exception):
+    """What came in now would be erased as well."""
+
+    def __init__(self) -> None:
+        super().__init__("The erasure is still in progress. Wait until it has ended.")
+
+
 def lift(erasure: Erasure, *, by: str) -> bool:
-    """Records about the person are stored again; False if they were already."""
+    """Records about the person are stored again; False if they were already. Raises StillErasing."""
     with transaction.atomic():
+        if Erasure.objects.unfinished().filter(digest=erasure.digest).exists():
+            raise StillErasing
         lifted = suppression.lift(erasure.digest)
         same = Erasure.objects.filter(digest=erasure.digest, lifted_at=None)
         same.update(lifted_at=timezone.now(), lifted_by=by)
@@ -293,7 +302,7 @@ def _clean_history(erasure: Erasure, person: Person) -> bool:
         columns = columns_about(person, row)
         for column in columns:
             field = model._meta.get_field(column)
-            cleaned = person.wanted(erasure.names).without(getattr(row, column))
+            cleaned = person.wanted(erasure.names).cleaned(getattr(row, column))
             setattr(row, column, cleaned[: field.max_length] if getattr(field, "max_length", None) else cleaned)
         row.save(update_fields=columns)
         _count(erasure, [(NOTES, 1)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from ingestion.models import Delivery, Upload, UploadPreview
 from ingestion.pending import BytesPosition
 from ingestion.streams import Stream, Subject
 from ingestion.subjects import bodies
-from ingestion.subjects.mentions import is_about, streams_about, subject_key, subjects
+from ingestion.subjects.mentions import is_about, streams_about, subject_key, subjects, unchanging_part
 
 Row = Mapping[str, Any]
 
@@ -124,8 +123,12 @@ def delivery_windows(person: Person, after: int = 0) -> Iterator[list[int]]:
 
 
 def deliveries_with(key: str, pks: Sequence[int]) -> list[int]:
-    """Of these deliveries those whose bodies have the text in them, or an escape, behind which it may be."""
-    needles = [*{unicodedata.normalize(form, key).encode() for form in ("NFC", "NFD")}, b"\\"]
+    """Of these deliveries those whose bodies may have the key in them, however it is spelled: the part that no spelling
+    changes, or an escape, behind which it may be.
+    """
+    if not (part := unchanging_part(key)):
+        return sorted(pks)
+    needles = [part.encode(), b"\\"]
     some = Delivery.objects.filter(pk__in=pks)
     has_it = Q()
     plain = some.filter(is_deflated=False)
@@ -171,10 +174,9 @@ def records_sent(person: Person) -> Iterator[Row]:
 
 def held_about(person: Person, after: int = 0) -> Iterator[HeldRecord]:
     """The failed records about the person, or whose original was, in order of id."""
-    spellings = {json.dumps(unicodedata.normalize(form, person.key))[1:-1] for form in ("NFC", "NFD")}
-    matching = Q(missing_stream=person.stream.name, missing_key=person.key)
-    for spelling in spellings:
-        matching |= Q(payload__contains=spelling) | Q(original_payload__contains=spelling)
+    part = json.dumps(unchanging_part(person.key))[1:-1]
+    matching = Q(payload__contains=part) | Q(original_payload__contains=part)
+    matching |= Q(missing_stream=person.stream.name, missing_key=person.key)
     found = HeldRecord.objects.filter(matching, stream__in=person.fields).order_by("pk")
     while rows := list(found.filter(pk__gt=after)[:CHUNK]):
         after = rows[-1].pk

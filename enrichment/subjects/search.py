@@ -23,6 +23,22 @@ OVERLAP = 1000
 """Bytes that are inflated at once, and of these so many looked at again with the next ones."""
 ERASED = "(erased)"
 KEY, NAME = "key", "name"
+OUR_WORDS = frozenset(
+    {
+        "status",
+        "stream",
+        "streams",
+        "stage",
+        "code",
+        "missing_stream",
+        "operation",
+        "field",
+        "fields",
+        "format",
+        "ordering",
+    }
+)
+"""Members of filters, changes and the like whose values are words of ours: somebody's name may be one of them."""
 NOT_TEXT = re.compile(
     r"(small|big)?int|integer|numeric|decimal|real|double|float|bool|date|time|interval|oid|uuid", re.IGNORECASE
 )
@@ -54,6 +70,12 @@ class Wanted:
 
     def found_in(self, text: str) -> set[str]:
         return {what for what, pattern in self._patterns if pattern.search(text)}
+
+    def cleaned(self, value: Any) -> Any:
+        """What we have written into a column, in which they are not named. Of an object, its own members stay."""
+        if not isinstance(value, dict):
+            return self.without(value)
+        return {name: each if name in OUR_WORDS else self.without(each) for name, each in value.items()}
 
     def without(self, value: Any) -> Any:
         """A text, or any JSON, in which they are not named."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ingestion import streams
-from ingestion.fields import normalized
+from ingestion.fields import normalized, tidy, whole_number
 from ingestion.payloads import RAW_MEMBER
 from ingestion.streams import Stream, Subject
 
 MIN_DISTINCT = 4
 """Characters of a key that does not stand in many texts by chance."""
+HAVE_TWINS = "K;`"
+"""The characters of ASCII as which Unicode reads others: those of kelvin, of Greek questions, and an accent."""
 _between_cells = re.compile(r"""[,;|\t\r\n"'\[\]]""")
 
 
@@ -63,10 +66,27 @@ def mentions(stream: Stream, item: Any) -> Iterator[Mention]:
 
 
 def subject_key(value: Any) -> str:
-    """A person's key as it is compared, also where it was sent with spaces around it or as a number."""
+    """A person's key as it is compared, also where it was sent as a number, or with spaces or invisible characters
+    around it.
+    """
+    value = whole_number(value)
     if type(value) is int:
         value = str(value)
-    return normalized(value.strip()) if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return normalized(bare if (bare := tidy(value)) in value else value.strip())
+
+
+def unchanging_part(key: str) -> str:
+    """The longest part of a key that is the same text in each of its spellings in Unicode; may be empty."""
+    text = unicodedata.normalize("NFD", key)
+    parts = [""]
+    for char, after in zip(text, text[1:] + " ", strict=True):
+        if char.isascii() and char not in HAVE_TWINS and not unicodedata.combining(after):
+            parts[-1] += char
+        else:
+            parts.append("")
+    return max(parts, key=len)
 
 
 def is_distinct(key: str) -> bool:

@@ -73,7 +73,10 @@ class Command(BaseCommand):
     def lift(self, person: Person) -> tuple[dict[str, Any], str]:
         digest = suppression.digest_of(person.kind, person.key)
         erasure = Erasure.objects.filter(digest=digest).order_by("-pk").first() if digest else None
-        lifted = erasure is not None and erasures.lift(erasure, by=BY)
+        try:
+            lifted = erasure is not None and erasures.lift(erasure, by=BY)
+        except erasures.StillErasing as error:
+            raise CommandError(str(error)) from None
         if not lifted:
             return {"lifted": False}, f"Records about the {person.kind} were not refused."
         return {"lifted": True}, f"Records about the {person.kind} are stored again."
