@@ -67,8 +67,7 @@ def verify_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
         return HttpResponseRedirect(next_page(request))
     if "_logout" in request.POST:
-        logout(request)
-        return HttpResponseRedirect(reverse("admin:login"))
+        return _log_out(request)
     device = devices.device_of(person)
     if device is None:
         return HttpResponseRedirect(reverse("admin:second_factor"))
@@ -99,11 +98,19 @@ def second_factor_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
         return redirect_to_login(request.get_full_path(), reverse("admin:login"))
     if settings.SECOND_FACTOR == "off":
         return _page(request, site, "off", title="Second factor")
+    if "_logout" in request.POST and not request.user.is_authenticated:
+        return _log_out(request)
     if devices.device_of(person) is None:
         return _enrol(site, request, person)
     if not request.user.is_authenticated:
         return HttpResponseRedirect(reverse("admin:second_factor_verify"))
     return _manage(site, request, person)
+
+
+def _log_out(request: HttpRequest) -> HttpResponse:
+    """Of who has given the password alone, whom the admin's own page does not log out."""
+    logout(request)
+    return HttpResponseRedirect(reverse("admin:login"))
 
 
 def _enrol(site: AdminSite, request: HttpRequest, person: Any) -> HttpResponse:

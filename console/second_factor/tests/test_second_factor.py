@@ -261,6 +261,13 @@ def test_cancelling_logs_out(user: User, required: None) -> None:
     assert "_auth_user_id" not in client.session
 
 
+def test_cancelling_the_set_up_logs_out_where_it_is_required(user: User, required: None) -> None:
+    client = log_in(user)
+    assert 'name="_logout"' in text_of(client.get(PAGE))
+    assert client.post(PAGE, {"_logout": "1"}).headers["Location"] == "/admin/login/"
+    assert "_auth_user_id" not in client.session
+
+
 # Later.
 
 
