@@ -13,7 +13,8 @@ from django.http import HttpRequest
 from django.utils.text import capfirst
 
 from console.base import ReadOnlyAdmin
-from console.site import HEADINGS, MODEL_NAMES, MODEL_ORDER, heading_of, place_of
+from console.site import MODEL_NAMES, MODEL_ORDER, heading_of, place_of
+from console.templatetags.names import menu_heading
 
 NAMES = {
     "add_delivery": "Upload files and post records",
@@ -70,7 +71,7 @@ def offered(request: HttpRequest) -> Iterator[tuple[tuple[int, str, int, str, in
     for model in filter(admin.site.is_registered, apps.get_models()):
         model_admin, meta = admin.site.get_model_admin(model), model._meta
         heading = heading_of(meta.app_label, meta.object_name or "")
-        app_name = HEADINGS.get(heading, str(meta.app_config.verbose_name))
+        app_name = menu_heading(meta)
         name = MODEL_NAMES.get(meta.object_name or "", str(meta.verbose_name_plural))
         asked = dict(asked_for(request, model_admin))
         for permission in permissions.get((meta.app_label, str(meta.model_name)), []):

@@ -30,9 +30,17 @@ APP_NAMES = {
     "axes": "Login history",
 }
 """In the menu and in breadcrumbs; the apps of domains have names of their own."""
-HEADINGS = {**APP_NAMES, "lookups": "Lookups"}
+HEADINGS = {**APP_NAMES, "lookups": "Lookups", "data_protection": "Data protection"}
 """Of the menu, by app or by what `heading_of` makes of one."""
-APP_ORDER = {"enrichment": 0, "lookups": 1, "ingestion": 3, "auth": 4, "django_q": 5, "axes": 6}
+APP_ORDER = {
+    "enrichment": 0,
+    "lookups": 1,
+    "ingestion": 3,
+    "data_protection": 4,
+    "auth": 5,
+    "django_q": 6,
+    "axes": 7,
+}
 """What operators need comes first; domains are at 2."""
 MODEL_NAMES = {
     "HeldRecord": "All failed records",
@@ -43,12 +51,18 @@ MODEL_NAMES = {
 }
 """In the menu, where they differ from the models' own."""
 OF_LOOKUPS = ("AmbiguousLookup", "Lookup", "ProviderState")
-"""Models of the app enrichment that have a heading of their own in the menu."""
+OF_DATA_PROTECTION = ("Erasure", "DataAccess", "Pruning")
+OWN_HEADINGS = {
+    **dict.fromkeys(OF_LOOKUPS, "lookups"),
+    **dict.fromkeys(OF_DATA_PROTECTION, "data_protection"),
+}
+"""Of models of the app enrichment that have a heading of their own in the menu."""
 MODEL_ORDER = {
     name: place
     for names in (
-        ("DeadLetter", "WaitingRecord", "HeldRecord", "BulkAction", "Pruning", "Erasure", "DataAccess"),
+        ("DeadLetter", "WaitingRecord", "HeldRecord", "BulkAction"),
         OF_LOOKUPS,
+        OF_DATA_PROTECTION,
         ("Upload", "Delivery", "PausedStream", "ApiKey"),
     )
     for place, name in enumerate(names)
@@ -57,7 +71,7 @@ MODEL_ORDER = {
 
 def heading_of(app_label: str, model: str) -> str:
     """Under which label of HEADINGS and APP_ORDER the menu has a model."""
-    return "lookups" if app_label == "enrichment" and model in OF_LOOKUPS else app_label
+    return OWN_HEADINGS.get(model, app_label) if app_label == "enrichment" else app_label
 
 
 def place_of(heading: str) -> int:
@@ -151,6 +165,10 @@ class TutorMaxAdminSite(AdminSite):
                 model["name"] = MODEL_NAMES.get(model["object_name"], model["name"])
             app["models"].sort(key=lambda model: MODEL_ORDER.get(model["object_name"], 9))
         return sorted(apps, key=lambda app: place_of(app["app_label"]))
+
+    def heading_of(self, opts: Any) -> str:
+        """The part of the menu that has this model."""
+        return HEADINGS.get(heading_of(opts.app_label, opts.object_name), str(opts.app_config.verbose_name))
 
     @no_append_slash
     def catch_all_view(self, request: HttpRequest, url: str) -> HttpResponse:

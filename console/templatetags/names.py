@@ -1,12 +1,22 @@
-"""How pages name a failed record."""
+"""How pages name a failed record, and the part of the menu that they belong to."""
+
+from typing import Any
 
 from django import template
+from django.contrib import admin
 
 from enrichment.models import HeldRecord
 from ingestion import streams
 from ingestion.text import first_message, plain
 
 register = template.Library()
+
+
+@register.filter
+def menu_heading(opts: Any) -> str:
+    """Of a model, by its `_meta`."""
+    site: Any = admin.site
+    return str(site.heading_of(opts))
 
 
 @register.filter

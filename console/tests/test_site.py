@@ -28,7 +28,10 @@ def test_the_list_of_pages_begins_with_what_operators_need() -> None:
     assert "Failed &amp; waiting</h1>" in text_of(root.get("/admin/enrichment/"))
     assert "Failed &amp; waiting</a>" in text_of(root.get("/admin/enrichment/bulkaction/"))
     apps = re.findall(r'class="app-(\w+) module"', text)
-    assert apps == ["enrichment", "lookups", "movies", "music", "tutoring", "ingestion", "auth", "django_q", "axes"]
+    assert apps[:5] == ["enrichment", "lookups", "movies", "music", "tutoring"]
+    for page in ("erasure", "dataaccess", "pruning", "pruning/rules", "pruning/now"):
+        assert "Data protection</a>" in text_of(root.get(f"/admin/enrichment/{page}/")), page
+    assert apps[5:] == ["ingestion", "data_protection", "auth", "django_q", "axes"]
     assert text.index(">Dead letters</a>") < text.index(">Waiting records</a>") < text.index(">All failed records</a>")
     assert "doorbell" not in text.lower()
 
@@ -175,7 +178,7 @@ def test_permissions_stand_in_groups_and_in_words(model: str, name: str) -> None
     text = text_of(browser_of(person(superuser=True)).get(f"/admin/auth/{model}/{pk}/change/"))
     groups = choices(text, name)
     assert [*groups][:6] == ["Failed &amp; waiting", "Lookups", "Films", "Music", "Tutoring records", "Ingestion"]
-    assert {"Users &amp; roles", "Task queue", "Login history"} == {*groups} - {*[*groups][:6]}
+    assert {"Data protection", "Users &amp; roles", "Task queue", "Login history"} == {*groups} - {*[*groups][:6]}
     assert "Fix failed records" in groups["Failed &amp; waiting"]
     assert {"View ambiguous lookups", "Choose among ambiguous answers"} < {*groups["Lookups"]}
     assert {"View tutors", "Delete tutors"} < {*groups["Tutoring records"]}
