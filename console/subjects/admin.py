@@ -5,8 +5,10 @@ The ID is only ever sent in the body of a post, so that it is in no log of addre
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.admin.utils import unquote
@@ -19,26 +21,29 @@ from django.urls import URLPattern, path, reverse
 from django.utils.http import content_disposition_header
 from django.utils.safestring import SafeString
 
+from console import senders
 from console.base import ReadOnlyAdmin
-from console.history import log
+from console.history import log, user_of
+from console.stored.page import page_of
 from console.subjects.forms import EraseForm, PersonForm
 from console.templatetags.formatting import badge, clock
 from enrichment import stats
 from enrichment.models import Erasure
+from enrichment.rows.access import Export
 from enrichment.subjects import erasure as erasures
 from enrichment.subjects.export import archive
 from enrichment.subjects.person import Person, survey
 from ingestion import capacity, doorbell
 from ingestion.models import Suppression
 from ingestion.subjects import suppression
-from ingestion.text import thousands
+from ingestion.text import plain, thousands
 
 SURVEY_SECONDS = 2.0
 """That the page may spend on counting what is not counted along an index."""
 
 
 class ErasureAdmin(ReadOnlyAdmin):
-    list_display = ("id", "state", "kind", "by", "reason", "erased_", "started", "ended")
+    list_display = ("id", "state", "kind", "by_", "reason", "erased_", "started", "ended")
     change_list_template = "admin/enrichment/personal_data.html"
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -76,7 +81,11 @@ class ErasureAdmin(ReadOnlyAdmin):
         if not form.is_valid():
             return HttpResponseRedirect(reverse("admin:enrichment_erasure_person"))
         person = form.person
-        parts = capacity.Download(lambda: archive(person))
+        taken = Export(
+            by=user_of(request), what=f"everything about a {person.kind}", form="zip", query={"key": person.key}
+        )
+        taken.begin()
+        parts = capacity.Download(lambda: _counted(person, taken))
         self.log_export(request, person)
         disposition = content_disposition_header(as_attachment=True, filename=f"{person.kind}-{person.key}.zip")
         return StreamingHttpResponse(
@@ -139,6 +148,9 @@ class ErasureAdmin(ReadOnlyAdmin):
         context = {
             "title": f"Erasure {erasure.pk}",
             "erasure": erasure,
+            "by": erasure.by.removeprefix(senders.USER),
+            "lifted_by": erasure.lifted_by.removeprefix(senders.USER),
+            "left": places_left(request, erasure),
             "stages": len(stages),
             "done": len(stages) if erasure.finished_at else stages.index(erasure.stage),
             "is_suppressed": Suppression.objects.filter(digest=erasure.digest).exists(),
@@ -180,6 +192,10 @@ class ErasureAdmin(ReadOnlyAdmin):
             return badge("pending", "in progress")
         return badge("waiting", "lifted") if erasure.lifted_at else badge("processed", "erased")
 
+    @admin.display(description="by")
+    def by_(self, erasure: Erasure) -> str:
+        return plain(erasure.by.removeprefix(senders.USER))
+
     @admin.display(description="erased")
     def erased_(self, erasure: Erasure) -> str:
         parts = (f"{name}: {thousands(number)}" for name, number in erasure.erased.items())
@@ -192,3 +208,29 @@ class ErasureAdmin(ReadOnlyAdmin):
     @admin.display(description="ended")
     def ended(self, erasure: Erasure) -> SafeString | str:
         return clock(erasure.finished_at) if erasure.finished_at else "–"
+
+
+def _counted(person: Person, taken: Export) -> Iterator[bytes]:
+    """The archive; its rows are in the history of exports once it has ended, also if it was broken off."""
+
+    def count() -> None:
+        taken.rows += 1
+
+    try:
+        yield from archive(person, count)
+    finally:
+        taken.end()
+
+
+def places_left(request: HttpRequest, erasure: Erasure) -> list[dict[str, str]]:
+    """Where the person still is, with names and pages in place of tables and keys, as far as there are any."""
+    models = {model._meta.db_table: model for model in apps.get_models()}
+    return [_place(request, models.get(place["table"]), place) for place in erasure.left]
+
+
+def _place(request: HttpRequest, model: Any, place: dict[str, str]) -> dict[str, str]:
+    if model is None:
+        return {**place, "name": f"{place['table']}.{place['column']}", "page": ""}
+    name = f"{model._meta.verbose_name}: {place['column'].replace('_', ' ')}"
+    page = page_of(request, model, place["row"]) if admin.site.is_registered(model) else ""
+    return {**place, "name": name[:1].upper() + name[1:], "page": page}

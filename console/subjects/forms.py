@@ -15,7 +15,12 @@ class PersonForm(forms.Form):
     """Who is meant. `person` is set once it is valid."""
 
     kind = forms.ChoiceField(label="Kind", choices=lambda: [(kind, kind.capitalize()) for kind in subjects()])
-    key = forms.CharField(label="ID", max_length=64, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    key = forms.CharField(
+        label="ID",
+        max_length=64,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        help_text="The whole ID, as their record has it. To look it up by name or e-mail, use the search at the top.",
+    )
 
     person: Person
 

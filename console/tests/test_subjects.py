@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from enrichment import tasks
-from enrichment.models import Erasure
+from enrichment.models import DataAccess, Erasure
 from ingestion.models import Suppression
 from ingestion.subjects import suppression
 from tests.files import streamed
@@ -55,6 +55,13 @@ def test_a_person_is_found_by_the_id_and_downloaded(administrator: Client) -> No
     assert response["Content-Disposition"] == 'attachment; filename="student-ST-zoe.zip"'
     with zipfile.ZipFile(io.BytesIO(streamed(response))) as zipped:
         assert {"stored_students.ndjson", "README.txt"} <= {*zipped.namelist()}
+    access = DataAccess.objects.get()
+    assert (access.by, access.what, access.query) == (
+        "user:administrator",
+        "everything about a student",
+        {"key": "ST-zoe"},
+    )
+    assert access.rows == 5 and access.format == "zip"  # two records, and what the history says of them, as of this one
     entry = LogEntry.objects.get()
     assert (entry.object_id, entry.object_repr) == ("ST-zoe", "ST-zoe")
     assert entry.change_message == "Downloaded everything that is held about this student."
@@ -83,9 +90,19 @@ def test_the_workers_erase_and_the_page_shows_how_far_they_are(administrator: Cl
     assert b"data-refresh" not in response.content and "Found afterwards" in words and "Nowhere." in words
     assert "(erased) asked for it." in words and "ST-zoe" not in words and "Zoe" not in words
     listed = words_of(administrator.get(reverse("admin:enrichment_erasure_changelist")))
+    assert DataAccess.objects.get().query == {"key": "(erased)"}
     assert "students: 1" in listed and "records in deliveries: 1" in listed and "ST-zoe" not in listed
     assert {entry.object_repr for entry in LogEntry.objects.all()} == {"(erased)", f"erasure {erasure.pk}"}
     assert "Erased. Records about this student are refused." in words_of(post(administrator, "person", ZOE))
+
+
+def test_what_is_left_leads_to_the_records_that_have_it(administrator: Client) -> None:
+    send("students", valid("students", student_id="ST-3", name="Zoe Quill"))
+    page = post(administrator, "erase", CONFIRMED)["Location"]
+    tasks.drain(60)
+    response = administrator.get(page)
+    link = f'<a href="{reverse("admin:tutoring_student_change", args=["ST-3"])}">ST-3</a>'
+    assert link in text_of(response) and "Student: name ST-3 the name" in words_of(response)
 
 
 def test_records_are_stored_again_when_an_administrator_says_so(administrator: Client) -> None:
@@ -94,7 +111,11 @@ def test_records_are_stored_again_when_an_administrator_says_so(administrator: C
     erasure = Erasure.objects.get()
     page = post(administrator, "lift", {}, erasure.pk)["Location"]
     words = words_of(administrator.get(page))
-    assert "Stored again" in words and "are refused" not in words and "user:administrator" in words
+    assert (
+        "Stored again" in words
+        and "are refused" not in words
+        and re.search("Stored again [^·]* · administrator ", words)
+    )
     send("students", valid("students", student_id="ST-zoe"))
     assert stored("students", "ST-zoe")
     assert LogEntry.objects.filter(object_id=str(erasure.pk)).count() == 2
