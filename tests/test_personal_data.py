@@ -402,6 +402,9 @@ def test_a_key_is_known_however_it_is_typed() -> None:
         ("a;b`cd", "cd"),
     ):
         assert unchanging_part(key) == part
+    wanted = Person.of("student", "\u00e8-12").wanted(["Zo\u00eb"])
+    assert wanted.found_in("e\u0300-12 is ZOE\u0308") == wanted.found_in('"\\u00e8-12": "zo\\u00eb"') == {"key", "name"}
+    assert wanted.found_in("e\u0300-123, ZOE\u0308S") == set()
     twins = {unicodedata.normalize("NFC", chr(code)) for code in range(128, 0x30000)}
     assert {each for each in twins if each.isascii()} == set(HAVE_TWINS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -103,9 +104,12 @@ def _spelt(text: str) -> str:
 
 
 def _spellings(text: str) -> list[str]:
-    """As texts have it, and as JSON does, also inside a text that is JSON."""
-    once = json.dumps(text)[1:-1]
-    return list(dict.fromkeys([text, once, json.dumps(once)[1:-1]]))
+    """As texts have it, accents composed or not, and as JSON does, also inside a text that is JSON."""
+    found = []
+    for form in (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)):
+        once = json.dumps(form)[1:-1]
+        found += [form, once, json.dumps(once)[1:-1]]
+    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ CATALOGUE = {
         ORDER BY relname, attnum""",
     "sqlite": """
         SELECT m.name, t.name, t.type, t.pk > 0 FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS t
-        WHERE m.type = 'table' ORDER BY m.name, t.cid""",
+        WHERE m.type = 'table' AND substr(m.name, 1, 7) <> 'sqlite_' ORDER BY m.name, t.cid""",
 }
 """Table, column, type, whether it is of the primary key."""
 
