@@ -66,8 +66,20 @@ class Wanted:
 
     @cached_property
     def _patterns(self) -> list[tuple[str, re.Pattern[str]]]:
-        names = [(NAME, _pattern(name, re.IGNORECASE)) for name in self.names]
-        return [(KEY, _pattern(self.key) if is_distinct(self.key) else _whole(self.key)), *names]
+        return [(KEY, self._key_pattern), *((NAME, _pattern(name, re.IGNORECASE)) for name in self.names)]
+
+    @cached_property
+    def _key_pattern(self) -> re.Pattern[str]:
+        return _pattern(self.key) if is_distinct(self.key) else _whole(self.key)
+
+    @cached_property
+    def _removable(self) -> list[re.Pattern[str]]:
+        """A name of one word only as it is written: Will and Mark are also words, in the history of others. Longer ones
+        first: one may be the beginning of another.
+        """
+        names = sorted(self.names, key=len, reverse=True)
+        flags = [re.NOFLAG if name.isalpha() else re.IGNORECASE for name in names]
+        return [self._key_pattern, *map(_pattern, names, flags)]
 
     def found_in(self, text: str) -> set[str]:
         return {what for what, pattern in self._patterns if pattern.search(text)}
@@ -81,7 +93,7 @@ class Wanted:
     def without(self, value: Any) -> Any:
         """A text, or any JSON, in which they are not named."""
         if isinstance(value, str):
-            for _, pattern in self._patterns:
+            for pattern in self._removable:
                 value = pattern.sub(ERASED, value)
         elif isinstance(value, list):
             value = [self.without(each) for each in value]
