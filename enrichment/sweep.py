@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
+from django.conf import settings
 from django.db import connection
 
 from enrichment import previews
@@ -41,7 +42,10 @@ def sweep() -> None:
 
 
 def limit_waiting() -> None:
-    """A step that waits for a lock must not hold up the others, or for so long that the workers count as hanging."""
-    if connection.vendor == "postgresql":
+    """A step that waits for a lock must not hold up the others, or for so long that the workers count as hanging.
+
+    A pooler would give the session, with its setting, to others: there the role has to have one.
+    """
+    if connection.vendor == "postgresql" and not settings.TRANSACTION_POOLING:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{LOCK_TIMEOUT}s"])

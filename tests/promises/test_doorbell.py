@@ -13,6 +13,7 @@ from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import OrmQ
+from pytest_django import Settings
 
 from enrichment import sweep, tasks
 from enrichment.cluster import Broker
@@ -113,6 +114,18 @@ def test_a_cut_connection_to_the_queue_is_a_pause_not_an_error(silent_bell: None
 
     elsewhere(cut)
     assert [len(broker.dequeue() or []) for _ in range(2)] in ([0, 1], [1, 0])
+
+
+@pytest.mark.postgresql
+def test_behind_a_pooler_the_sweep_leaves_the_session_as_it_is(settings: Settings) -> None:
+    """Which is another one's with the next transaction."""
+    settings.TRANSACTION_POOLING = True
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '7s'")
+        sweep.limit_waiting()
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone() == ("7s",)
+        cursor.execute("RESET lock_timeout")
 
 
 @pytest.mark.postgresql
