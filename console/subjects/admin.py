@@ -34,7 +34,6 @@ from enrichment.subjects import erasure as erasures
 from enrichment.subjects.export import archive
 from enrichment.subjects.person import Person, survey
 from ingestion import capacity, doorbell
-from ingestion.models import Suppression
 from ingestion.subjects import suppression
 from ingestion.text import plain, thousands
 
@@ -81,12 +80,11 @@ class ErasureAdmin(ReadOnlyAdmin):
         if not form.is_valid():
             return HttpResponseRedirect(reverse("admin:enrichment_erasure_person"))
         person = form.person
-        taken = Export(
-            by=user_of(request), what=f"everything about a {person.kind}", form="zip", query={"key": person.key}
-        )
+        label = suppression.label_of(person.kind, person.key)
+        taken = Export(by=user_of(request), what=f"everything about a {person.kind}", form="zip", query={"key": label})
         taken.begin()
         parts = capacity.Download(lambda: _counted(person, taken))
-        self.log_export(request, person)
+        self.log_export(request, person.kind, label)
         disposition = content_disposition_header(as_attachment=True, filename=f"{person.kind}-{person.key}.zip")
         return StreamingHttpResponse(
             parts, content_type="application/zip", headers={"Content-Disposition": disposition or "attachment"}
@@ -117,7 +115,7 @@ class ErasureAdmin(ReadOnlyAdmin):
             "person": person,
             "found": (found := survey(person, SURVEY_SECONDS)),
             "numbers": [(name, number) for name, number in found.numbers.items() if number],
-            "is_suppressed": bool(digest) and Suppression.objects.filter(digest=digest).exists(),
+            "is_suppressed": suppression.is_suppressed(digest),
             "form": form,
         }
         return self.page(request, "person", context)
@@ -126,15 +124,15 @@ class ErasureAdmin(ReadOnlyAdmin):
         context = {**self.admin_site.each_context(request), "opts": self.opts, **context}
         return TemplateResponse(request, f"admin/enrichment/personal_data_{name}.html", context)
 
-    def log_export(self, request: HttpRequest, person: Person) -> None:
+    def log_export(self, request: HttpRequest, kind: str, label: str) -> None:
         """An erasure takes the ID out of it again."""
         LogEntry.objects.create(
             user_id=request.user.id,  # type: ignore[misc]  # of a person who is logged in
             content_type=ContentType.objects.get_for_model(Erasure),
-            object_id=person.key,
-            object_repr=person.key,
+            object_id=label,
+            object_repr=label,
             action_flag=CHANGE,
-            change_message=f"Downloaded everything that is held about this {person.kind}.",
+            change_message=f"Downloaded everything that is held about this {kind}.",
         )
 
     # An erasure.
@@ -153,7 +151,7 @@ class ErasureAdmin(ReadOnlyAdmin):
             "left": places_left(request, erasure),
             "stages": len(stages),
             "done": len(stages) if erasure.finished_at else stages.index(erasure.stage),
-            "is_suppressed": Suppression.objects.filter(digest=erasure.digest).exists(),
+            "is_suppressed": suppression.is_suppressed(erasure.digest),
             "cluster_alive": bool(erasure.finished_at) or stats.cluster_alive(),
         }
         return self.page(request, "erasure", context)

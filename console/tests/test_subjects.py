@@ -94,6 +94,9 @@ def test_the_workers_erase_and_the_page_shows_how_far_they_are(administrator: Cl
     assert "students: 1" in listed and "records in deliveries: 1" in listed and "ST-zoe" not in listed
     assert {entry.object_repr for entry in LogEntry.objects.all()} == {"(erased)", f"erasure {erasure.pk}"}
     assert "Erased. Records about this student are refused." in words_of(post(administrator, "person", ZOE))
+    post(administrator, "archive", ZOE).close()  # of somebody erased, the history has the hash alone
+    label = f"hash {erasure.digest[:12]}"
+    assert DataAccess.objects.latest("pk").query == {"key": label} and LogEntry.objects.latest("pk").object_id == label
 
 
 def test_what_is_left_leads_to_the_records_that_have_it(administrator: Client) -> None:

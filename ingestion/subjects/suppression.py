@@ -85,6 +85,16 @@ def digest_of(kind: str, key: str) -> str:
     return digest(secret, kind, key) if secret else ""
 
 
+def is_suppressed(hashed: str) -> bool:
+    return bool(hashed) and Suppression.objects.filter(digest=hashed).exists()
+
+
+def label_of(kind: str, key: str) -> str:
+    """What the history may call a person: the key; of one whose data have been erased the beginning of the hash."""
+    hashed = digest_of(kind, key)
+    return f"hash {hashed[:12]}" if is_suppressed(hashed) else key
+
+
 def lift(hashed: str) -> bool:
     """Records about this person may be stored again; whether they might not."""
     return bool(Suppression.objects.filter(digest=hashed).delete()[0])

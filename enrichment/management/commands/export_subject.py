@@ -10,6 +10,7 @@ from enrichment.management.commands.export_data import opened
 from enrichment.rows.access import Export
 from enrichment.subjects.export import archive
 from enrichment.subjects.person import Person, survey
+from ingestion.subjects import suppression
 from ingestion.subjects.mentions import subjects
 
 
@@ -31,9 +32,8 @@ class Command(BaseCommand):
             with opened(options["out"]) as file, tqdm(unit=" rows", disable=None) as bar:
                 file.writelines(archive(person, bar.update))
             found = survey(person)
-            taken = Export(
-                by="command", what=f"everything about a {person.kind}", form="zip", query={"key": person.key}
-            )
+            label = suppression.label_of(person.kind, person.key)
+            taken = Export(by="command", what=f"everything about a {person.kind}", form="zip", query={"key": label})
             taken.begin()
             taken.rows = sum(found.numbers.values())
             taken.end()
