@@ -285,7 +285,11 @@ def test_a_fix_that_makes_a_record_one_about_an_erased_person_is_not_stored() ->
     from tests.held import reprocess
 
     [held] = HeldRecord.objects.all()
-    fixing.fix(held, json.dumps(feedback(student_id=STUDENT.key)), 0)
+    payload = feedback(student_id=STUDENT.key)
+    with pytest.raises(fixing.StillInvalid) as refused:
+        fixing.fix(held, json.dumps(payload), 0)
+    assert "have been erased" in refused.value.messages["student_id"][0]
+    assert fixing.replace_payloads(get("feedback"), [(held, 0, payload)]) == 1  # as a bulk fix would, or before that
     reprocess({"ids": [held.pk]}, by="command")
     work_off()
     held.refresh_from_db()

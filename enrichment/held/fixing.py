@@ -18,6 +18,7 @@ from enrichment.versions import version_at
 from ingestion import streams
 from ingestion.payloads import ParseError, ascii_json, parse_json
 from ingestion.streams import Stream
+from ingestion.subjects import suppression
 from ingestion.validation import field_errors, key_of, validate
 
 
@@ -34,14 +35,16 @@ class StillInvalid(Exception):
 
 
 def check_payload(stream: Stream, text: str) -> dict[str, list[str]]:
-    """What is wrong with a payload, by field; empty if it is valid."""
+    """What is wrong with a payload, by field; empty if it is valid, and about nobody whose data have been erased."""
     try:
-        validate(stream, parse_json(text.encode("utf-8", "surrogatepass")), timezone.now())
+        item = parse_json(text.encode("utf-8", "surrogatepass"))
+        validate(stream, item, timezone.now())
     except ParseError as error:
         return {"record": [str(error)]}
     except ValidationError as error:
         return field_errors(error)
-    return {}
+    mentions = suppression.find_at_the_door(stream, [item])
+    return {mention.field: [suppression.message_of(mention)] for mention in mentions.values()}
 
 
 def fix(held: HeldRecord, payload: str, payload_version: int) -> None:
