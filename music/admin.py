@@ -29,7 +29,7 @@ from ingestion.text import plain, strip_unstorable, thousands
 from music.counting import removal
 from music.models import Album, Area, Artist, HourMonth, Listen, Listener, Match, Placed
 from music.pages.album import AlbumPage
-from music.pages.area import AreaPage
+from music.pages.area import AreaPage, found_by
 from music.pages.artist import ArtistPage
 from music.pages.filters import (
     AlbumFilter,
@@ -69,7 +69,7 @@ BADGES = {
     Match.NOT_FOUND: "discarded",
     Match.AMBIGUOUS: "waiting",
     Match.FAILED: "dead",
-    Match.NOBODY: "stale",
+    Match.NOBODY: "discarded",
 }
 
 BADGES_OF_PLACES = {
@@ -78,7 +78,7 @@ BADGES_OF_PLACES = {
     Placed.NOT_FOUND: "discarded",
     Placed.AMBIGUOUS: "waiting",
     Placed.FAILED: "dead",
-    Placed.NO_CITY: "stale",
+    Placed.NO_CITY: "discarded",
 }
 
 
@@ -139,7 +139,9 @@ class ListenAdmin(StoredRecordAdmin):
     )
 
     def more(self, request: HttpRequest, row: Listen) -> Mapping[str, Any]:
-        return with_links(request, row, *record_page.fields(request, self.stream, row))
+        names = [plain(name) for name in (row.track_name, row.artist) if name]
+        title = {"title": " – ".join(names)} if names else {}
+        return {**title, **with_links(request, row, *record_page.fields(request, self.stream, row))}
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -344,9 +346,19 @@ class AlbumAdmin(StoredAtAdmin):
     def name_(self, album: Album) -> str:
         return plain(album.name) or album.pk
 
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """With the names of artists, also of albums that Spotify has not described."""
+        changes = super().get_changelist_instance(request)
+        changes.result_list = list(changes.result_list)
+        keys = {album.artist_key for album in changes.result_list if album.artist_key}
+        names = dict(Artist.objects.filter(pk__in=keys).values_list("pk", "name"))
+        for album in changes.result_list:
+            album.by = album.artist_name or names.get(album.artist_key) or ""
+        return changes
+
     @admin.display(description="artist", empty_value="")
-    def artist_(self, album: Album) -> str:
-        return plain(album.artist_name or "")
+    def artist_(self, album: Any) -> str:
+        return plain(album.by)
 
     @admin.display(description="released", empty_value="")
     def released(self, album: Album) -> str:
@@ -404,5 +416,4 @@ class AreaAdmin(StoredAtAdmin):
 
     @admin.display(description="found by", empty_value="")
     def source(self, area: Area) -> str:
-        how = {"link": "MusicBrainz’ link to GeoNames"}.get(area.place_how, area.place_how)
-        return plain(", ".join(part for part in (area.place_source, how) if part))
+        return found_by(area)

@@ -113,7 +113,7 @@ QUERIES = {
     "movies_libraryfilm_change": 7,
     "movies_libraryfilm_changelist": 4,
     "music_album_change": 7,
-    "music_album_changelist": 5,
+    "music_album_changelist": 6,
     "music_area_change": 5,
     "music_area_changelist": 5,
     "music_artist_change": 12,

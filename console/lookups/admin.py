@@ -135,7 +135,8 @@ class LookupAdmin(LookupListAdmin):
     @admin.display(description="provider, kind")
     def kind_(self, lookup: Any) -> SafeString:
         """Adds itself to the filters that are set."""
-        return format_html('{}<br><a href="{}">{}</a>', lookup.provider, lookup.of_kind, plain(lookup.kind))
+        provider = str(page.provider_of(lookup) or plain(lookup.provider))
+        return format_html('{}<br><a href="{}">{}</a>', provider, lookup.of_kind, plain(lookup.kind))
 
     @admin.display(description="status")
     def status_(self, lookup: Lookup) -> SafeString:

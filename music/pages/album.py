@@ -42,7 +42,7 @@ class AlbumPage:
             "titles": self.titles(),
             "facts": facts(album, FACTS),
             "spotify_link": links.at_spotify("album", album.pk),
-            "lookups": asked_about(self.request, {"spotify": [album.pk]}, kinds=["album"]),
+            "questions": asked_about(self.request, plain(album.name) or album.pk, {"spotify": [album.pk]}, ["album"]),
         }
 
     def link(self, months: Range | None = None, **filters: Any) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, Sum
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from console.stored.page import page_of
+from console.stored.page import list_page, page_of
 from ingestion.text import plain
-from music.models import Area, Artist
+from music.located import PERSON
+from music.models import Area, Artist, Listen
 from music.pages import links, world
 from music.pages.artist import facts
 from music.pages.demo import is_demo
@@ -19,15 +20,12 @@ from music.pages.lookups import asked_about
 from music.pages.rankings import MAX_ROWS, Ranking, Row, with_bars
 
 FACTS = (
-    *("type", "sort_name", "subdivision_code", "params", "place_source", "place_how", "precision"),
+    *("type", "sort_name", "subdivision_code", "params", "precision"),
     *("latitude", "longitude", "stored_at"),
 )
-TITLES = {
-    "params": "city and country",
-    "place_source": "placed by",
-    "place_how": "placed by its",
-    "stored_at": "stored",
-}
+TITLES = {"params": "city and country", "precision": "place of its", "stored_at": "stored"}
+SOURCES = {"geonames": "GeoNames", "openweather": "OpenWeather", PERSON: "a person"}
+RULES = {"link": "MusicBrainz’ link to GeoNames", "name": "the name"}
 ORDER = ("district", "island", "city", "municipality", "county", "subdivision", "country")
 """Of levels, from the nearest to the farthest; others come first."""
 
@@ -42,13 +40,19 @@ class AreaPage:
             "is_demo": is_demo(),
             "name": plain(area.name) or area.pk,
             "facts": [replace(each, title=TITLES.get(each.column, each.title)) for each in facts(area, FACTS)],
+            "found_by": found_by(area),
             "above": self.above(),
             "map": self.map(),
             "geonames_link": f"https://www.geonames.org/{area.city_id}" if area.city_id else "",
             "musicbrainz_link": links.at_musicbrainz("area", area.pk),
             "artists": self.artists(),
             "candidates": [plain(str(each)) for each in area.candidates],
-            "lookups": asked_about(self.request, {"musicbrainz": [area.pk], "places": [area.pk]}, ["area", "city"]),
+            "questions": asked_about(
+                self.request,
+                plain(area.name) or area.pk,
+                {"musicbrainz": [area.pk], "places": [area.pk]},
+                ["area", "city"],
+            ),
         }
 
     def above(self) -> list[tuple[str, str, str]]:
@@ -78,12 +82,31 @@ class AreaPage:
         return world.place_map(area.country_code, place, title=f"{plain(area.name)} on the map")
 
     def artists(self) -> Ranking:
-        """From there; of a country all that are from within it."""
+        """From there; of a country all from within it. Entries of one artist count together, as on its page."""
         of_area = Q(area_id=self.area.pk)
         if self.area.type == "Country" and self.area.country_code:
             of_area |= Q(country_code=self.area.country_code)
-        found = Artist.objects.filter(of_area).order_by("-plays", "artist_key")[:MAX_ROWS]
-        rows = [
-            Row(plain(each.name) or each.pk, each.plays, page=page_of(self.request, Artist, each.pk)) for each in found
-        ]
+        most = Artist.objects.filter(of_area).order_by("-plays", "artist_key")[:MAX_ROWS]
+        artists: dict[str, Artist] = {}
+        for each in most:
+            artists.setdefault(each.mbid or each.pk, each)
+        entries = Artist.objects.filter(mbid__in=[each.mbid for each in artists.values() if each.mbid]).order_by()
+        plays = dict(entries.values_list("mbid").annotate(number=Sum("plays")))
+        rows = [self._artist(each, plays.get(each.mbid, each.plays)) for each in artists.values()]
+        rows.sort(key=lambda row: -row.plays)
         return Ranking("Artists", "Artist", with_bars(rows), empty="None known from there.")
+
+    def _artist(self, artist: Artist, plays: int) -> Row:
+        of_artist = {"mbid": artist.mbid} if artist.mbid else {"artist_key": artist.pk}
+        return Row(
+            name=plain(artist.name) or artist.pk,
+            plays=plays,
+            page=page_of(self.request, Artist, artist.pk),
+            link=list_page(self.request, Listen, **of_artist, counted="yes"),
+        )
+
+
+def found_by(area: Area) -> str:
+    """What knew its place, and how that was found."""
+    source, how = SOURCES.get(area.place_source, area.place_source), RULES.get(area.place_how, area.place_how)
+    return plain(", ".join(part for part in (source, how) if part))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -11,8 +10,7 @@ from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from console.lookups.base import status_badge
-from console.lookups.page import Card, cards, question_of
+from console.lookups.page import Card, cards
 from console.stored.page import FieldDisplay, Tile, display_value, list_page, page_of
 from enrichment.lookups.choices import CHOSEN
 from enrichment.lookups.models import Lookup
@@ -32,6 +30,7 @@ from music.models import (
 from music.pages import links, world
 from music.pages.demo import is_demo
 from music.pages.filters import COUNTED
+from music.pages.lookups import MAX_LOOKUPS, Question, question
 from music.pages.months import Range
 from music.pages.over_time import plays_over_time
 from music.pages.rankings import Ranking, Row, noun, with_bars
@@ -40,7 +39,6 @@ NEVER = date(2000, 1, 1)
 MAX_ALIKE = 20
 """Other rows of one artist."""
 MAX_LISTENERS = 20
-MAX_LOOKUPS = 20
 MAX_READ = 20_000
 """Plays, the newest, from which the titles are counted."""
 HOW = {
@@ -49,27 +47,17 @@ HOW = {
     "isrc": "It is credited for a recording that was played, by the recording’s ISRC.",
     "titles": "It is credited for titles that were played.",
     "name": "It is the only artist of this name in a search.",
+    "special": "The name stands for no single artist, so it is not looked up.",
 }
 SEVERAL = {
-    "url": "MusicBrainz links several artists to its page at Spotify: which one it is, a person has to choose.",
-    "isrc": "Several artists of this name are credited for recordings that were played: a person has to choose.",
-    "titles": "Several artists of this name are credited for titles that were played: a person has to choose.",
-    "name": "Several artists of this name: which one it is, a person has to choose.",
+    "url": "MusicBrainz links several artists to its page at Spotify.",
+    "isrc": "Several artists of this name are credited for recordings that were played.",
+    "titles": "Several artists of this name are credited for titles that were played.",
+    "name": "MusicBrainz has several artists of this name.",
 }
 """Of one that is ambiguous."""
 MUSICBRAINZ_FACTS = ("type", "disambiguation", "gender", "begin", "end", "sort_name", "fetched_at", "gone_at")
 SPOTIFY_FACTS = ("popularity", "followers", "fetched_at", "gone_at")
-
-
-@dataclass(frozen=True)
-class Question:
-    """A lookup about the artist."""
-
-    lookup: Lookup
-    title: str
-    page: str
-    badge: SafeString
-    candidates: Sequence[Card]
 
 
 class ArtistPage:
@@ -98,7 +86,7 @@ class ArtistPage:
             "origin": self.origin(),
             "how": self.how(questions),
             "questions": questions,
-            "candidates": next((each for each in questions if each.candidates), None),
+            "candidates": self.candidates(questions),
             "musicbrainz": facts(known, MUSICBRAINZ_FACTS) if known else [],
             "musicbrainz_link": links.at_musicbrainz("artist", artist.mbid),
             "spotify": self.spotify(),
@@ -252,18 +240,16 @@ class ArtistPage:
         asked |= Q(kind="track", key__in=[each.track_id for each in self.alike if each.track_id])
         found = Lookup.objects.filter(asked, provider__in=("musicbrainz", "spotify")).select_related("next")
         rows = sorted(found[:MAX_LOOKUPS], key=lambda lookup: (KINDS.index(lookup.kind), lookup.pk))
-        return [self._question(lookup) for lookup in rows]
+        return [question(self.request, lookup, plain(self.artist.name) or self.artist.pk) for lookup in rows]
+
+    def candidates(self, questions: Sequence[Question]) -> tuple[Sequence[Card], str] | None:
+        """Those of an ambiguous question, and the page on which to choose."""
+        ambiguous = (each for each in questions if each.lookup.status == Lookup.Status.AMBIGUOUS)
+        return next(((shown, each.page) for each in ambiguous if (shown := cards(each.lookup))), None)
 
     def _ids(self) -> list[str]:
         mbids = (mbid for each in self.alike for mbid in (each.mbid, each.given_mbid))
         return [*self.spotify_ids, *filter(None, dict.fromkeys(mbids))]
-
-    def _question(self, lookup: Lookup) -> Question:
-        model = Lookup
-        shown = cards(lookup) if lookup.status == Lookup.Status.AMBIGUOUS else []
-        return Question(
-            lookup, question_of(lookup).title, page_of(self.request, model, lookup.pk), status_badge(lookup), shown
-        )
 
 
 KINDS = ("match", "url", "track", "artist")

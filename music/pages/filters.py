@@ -126,7 +126,7 @@ class ListenerFilter(ChosenFilter):
 
 
 class SourceFilter(ChosenFilter):
-    title = "source"
+    title = "service"
     parameter_name = "play_source"
 
     def choices_of(self, request: HttpRequest, model_admin: Any) -> Choices:

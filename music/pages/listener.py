@@ -93,7 +93,7 @@ class ListenerPage:
                 thousands(countries),
                 "country" if countries == 1 else "countries",
                 "#countries",
-                f"most of all {world.country_name(most[0])}" if most else "",
+                f"most plays: {world.country_name(most[0])}" if most else "",
             ),
         ]
 

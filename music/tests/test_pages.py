@@ -21,7 +21,7 @@ from pytest_django import Settings
 from enrichment.lookups.models import Lookup
 from music.models import Album, Artist, ArtistGenre, Listen, Listener, Match, MusicBrainzArtist, SpotifyArtist
 from music.pages.demo import CONTACT
-from music.tests.factories import album, artist, listener, play
+from music.tests.factories import album, area, artist, listener, play
 from music.tests.histories import history
 from tests.hostile import assert_harmless
 from tests.people import browser_of, person, text_of, words_of
@@ -300,7 +300,7 @@ def test_the_evidence_is_said_as_it_is(client: Client) -> None:
     nord = artist("Nord", match=Match.AMBIGUOUS, how="name")
     lookup = Lookup.objects.create(provider="musicbrainz", kind="match", key=nord.pk, status="ambiguous")
     html = words_of(page(client, nord))
-    assert "Several artists of this name:" in html and "the only artist" not in html
+    assert "MusicBrainz has several artists of this name." in html and "the only artist" not in html
     decision: dict[str, Any] = {"how": "chosen", "chosen_by": "user:eva", "chosen_at": timezone.now()}
     Lookup.objects.filter(pk=lookup.pk).update(status="found", answer={"mbid": "0"}, **decision)
     Artist.objects.filter(pk=nord.pk).update(match=Match.FOUND, how="chosen", mbid="0")
@@ -319,6 +319,30 @@ def test_the_same_artist_under_another_name_is_named(client: Client) -> None:
     html = words_of(page(client, one))
     assert reverse("admin:music_artist_change", args=[quote(other.pk)]) in html
     assert "Song of 06 20:00" in html
+
+
+def test_lookups_are_called_by_the_name_of_what_they_are_about(client: Client) -> None:
+    london = area("London", country_code="GB")
+    beatles = artist("The Beatles", area_id=london.pk)
+    for kind, key in (("area", london.pk), ("artist", str(beatles.mbid))):
+        Lookup.objects.create(provider="musicbrainz", kind=kind, key=key, status="found", how="given")
+    for row, name in ((beatles, "The Beatles"), (london, "London")):
+        address = reverse(f"admin:music_{row._meta.model_name}_change", args=[quote(row.pk)])
+        html = words_of(client.get(address))
+        table = html[html.index('id="lookups"') :]
+        assert f">{name}</a>" in table and "MusicBrainz" in table and "ID in the play" in table
+        assert str(london.pk) not in table and str(beatles.mbid) not in table
+
+
+def test_an_area_counts_the_entries_of_one_artist_together(client: Client) -> None:
+    hull = area("Hull", country_code="GB")
+    one = artist("Rui", area_id=hull.pk, plays=5)
+    artist("Rui Eriksund", area_id=hull.pk, plays=3, mbid=one.mbid)
+    artist("Ada", area_id=hull.pk, plays=7)
+    html = words_of(client.get(reverse("admin:music_area_change", args=[hull.pk])))
+    ranking = html[html.index('id="artists"') : html.index("</section>", html.index('id="artists"'))]
+    assert ranking.index(">Rui</a>") < ranking.index(">Ada</a>") and "Rui Eriksund" not in ranking
+    assert f'mbid={one.mbid}&amp;counted=yes">8</a>' in ranking
 
 
 def test_titles_of_an_artist_are_of_plays_that_charts_count(client: Client, ada: Listener) -> None:
@@ -368,6 +392,16 @@ def test_plays_that_charts_leave_out_are_listed_apart(client: Client, ada: Liste
     first, second, *_ = Listen.objects.order_by("pk")
     Listen.objects.filter(pk=first.pk).update(duplicate_of=second.pk)
     assert [listed(client, f"/admin/music/listen/?counted={word}") for word in ("yes", "no")] == [6, 1]
+
+
+def test_albums_and_plays_are_named(client: Client, ada: Listener) -> None:
+    Album.objects.filter(name="Di-Dar").update(artist_name=None)
+    row = words_of(client.get("/admin/music/album/?q=Di-Dar"))
+    assert '<td class="field-artist_">Faye Wong</td>' in row
+    play = Listen.objects.filter(artist="Faye Wong").first()
+    assert play and f"<title>{play.track_name} – Faye Wong |" in words_of(
+        client.get(reverse("admin:music_listen_change", args=[play.pk]))
+    )
 
 
 def test_albums_without_an_id_are_found_by_name(client: Client, ada: Listener) -> None:
