@@ -17,6 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django_q.models import Schedule
 
+from console import senders
 from console.base import ReadOnlyAdmin
 from console.control.base import control_history
 from console.history import log
@@ -25,7 +26,7 @@ from enrichment import retention, stats
 from enrichment.models import Pruning, RetentionRule
 from enrichment.table_sizes import table_sizes, total_bytes
 from ingestion import doorbell, streams
-from ingestion.text import thousands
+from ingestion.text import plain, thousands
 
 PREVIEW_SECONDS = 0.15
 """Seconds that the page may spend on counting what would be deleted."""
@@ -50,6 +51,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
+            field.label = LABELS[name]
             field.widget.attrs["aria-label"] = f"{self.instance.stream}: {LABELS[name]}"
             field.validators += [MinValueValidator(1), MaxValueValidator(MAX_DAYS)]
 
@@ -75,7 +77,7 @@ class RetentionAdmin(ReadOnlyAdmin):
             "is_running": retention.unfinished().exists(),
             "cluster_alive": stats.cluster_alive,  # called only while a run is in progress
             "rules": rules(),
-            "labels": LABELS.values(),
+            "labels": [*LABELS.values()],
             "tables": table_sizes(),
             "total_bytes": total_bytes(),
             "may_prune": may_prune(request),
@@ -121,7 +123,7 @@ class RetentionAdmin(ReadOnlyAdmin):
             "title": "Retention by stream",
             "opts": self.opts,
             "forms": forms_,
-            "labels": LABELS.values(),
+            "labels": [*LABELS.values()],
             "retention": settings.RETENTION,
             "history": control_history(RetentionRule),
         }
@@ -151,7 +153,7 @@ class RetentionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="by")
     def by_(self, run: Pruning) -> str:
-        return run.by
+        return plain(run.by.removeprefix(senders.USER))
 
     @admin.display(description="completed before")
     def cutoff(self, run: Pruning) -> SafeString | str:
