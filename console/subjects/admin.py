@@ -222,7 +222,7 @@ def _counted(person: Person, taken: Export) -> Iterator[bytes]:
 
 def places_left(request: HttpRequest, erasure: Erasure) -> list[dict[str, str]]:
     """Where the person still is, with names and pages in place of tables and keys, as far as there are any."""
-    models = {model._meta.db_table: model for model in apps.get_models()}
+    models = {model._meta.db_table: model for model in apps.get_models() if not model._meta.proxy}
     return [_place(request, models.get(place["table"]), place) for place in erasure.left]
 
 

@@ -19,7 +19,7 @@ from enrichment.models import DataAccess, Erasure
 from ingestion.models import Suppression
 from ingestion.subjects import suppression
 from tests.files import streamed
-from tests.held import valid
+from tests.held import hold, valid
 from tests.people import text_of
 from tests.records import send, stored
 
@@ -101,11 +101,13 @@ def test_the_workers_erase_and_the_page_shows_how_far_they_are(administrator: Cl
 
 def test_what_is_left_leads_to_the_records_that_have_it(administrator: Client) -> None:
     send("students", valid("students", student_id="ST-3", name="Zoe Quill"))
+    hold(valid("students", student_id="ST-4", name="Zoe Quill", age=7), stream="students")
     page = post(administrator, "erase", CONFIRMED)["Location"]
     tasks.drain(60)
     response = administrator.get(page)
     link = f'<a href="{reverse("admin:tutoring_student_change", args=["ST-3"])}">ST-3</a>'
     assert link in text_of(response) and "Student: name ST-3 the name" in words_of(response)
+    assert "Failed record: payload" in words_of(response)
 
 
 def test_records_are_stored_again_when_an_administrator_says_so(administrator: Client) -> None:

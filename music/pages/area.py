@@ -18,14 +18,14 @@ from music.pages.artist import facts
 from music.pages.demo import is_demo
 from music.pages.lookups import asked_about
 from music.pages.rankings import MAX_ROWS, Ranking, Row, with_bars
+from music.providers.places import RULES
 
 FACTS = (
     *("type", "sort_name", "subdivision_code", "params", "precision"),
     *("latitude", "longitude", "stored_at"),
 )
-TITLES = {"params": "city and country", "precision": "place of its", "stored_at": "stored"}
+TITLES = {"params": "city and country", "stored_at": "stored"}
 SOURCES = {"geonames": "GeoNames", "openweather": "OpenWeather", PERSON: "a person"}
-RULES = {"link": "MusicBrainz’ link to GeoNames", "name": "the name"}
 ORDER = ("district", "island", "city", "municipality", "county", "subdivision", "country")
 """Of levels, from the nearest to the farthest; others come first."""
 

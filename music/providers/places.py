@@ -19,6 +19,8 @@ NAME, CITY = "places", "city"
 PAGES = "https://www.geonames.org"
 EXAMPLE = f"{PAGES}/2654675"
 MAX_CANDIDATES = 10
+RULES = {"link": "MusicBrainz’ link to GeoNames", "name": "name"}
+"""How a city was found, for people."""
 
 
 def provider(apply: Apply) -> Provider:
@@ -35,6 +37,7 @@ def provider(apply: Apply) -> Provider:
         describe=describe,
         describe_question=describe_question,
         parse_choice=parse_choice,
+        rules=RULES,
         choice_help=f"Address of a city at GeoNames, such as {EXAMPLE}",
     )
 
