@@ -135,6 +135,9 @@ class Area(models.Model):
 class City(models.Model):
     """A city of GeoNames (CC BY 4.0), as the data file has it."""
 
+    came_with_us: ClassVar = True
+    """Nothing that was sent is in it: it is not searched for people."""
+
     geoname_id = models.IntegerField(primary_key=True)
     name = models.CharField(max_length=200, help_text="At GeoNames.")
     folded_name = models.CharField(max_length=200)

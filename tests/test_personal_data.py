@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError
@@ -335,6 +336,11 @@ def test_what_others_wrote_stays_and_is_listed() -> None:
         ("ingestion_delivery", str(sent.pk), "body", "name"),
     }
     assert stored("feedback", "F-9").free_text_feedback == text
+
+
+def test_all_tables_are_searched_but_those_that_came_with_us() -> None:
+    theirs = {model._meta.db_table for model in apps.get_models(include_auto_created=True) if model._meta.managed}
+    assert theirs - {table.name for table in tables()} == {"music_city", "auth_permission", "django_content_type"}
 
 
 def test_a_number_for_a_key_is_not_taken_for_other_numbers() -> None:

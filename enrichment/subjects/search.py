@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from django.apps import apps
 from django.db import connection
 
 from ingestion.subjects.mentions import is_distinct
@@ -24,6 +25,8 @@ OVERLAP = 1000
 """Bytes that are inflated at once, and of these so many looked at again with the next ones."""
 ERASED = "(erased)"
 KEY, NAME = "key", "name"
+OF_DJANGO = {"auth_permission", "django_content_type", "django_migrations"}
+"""Tables of names of ours."""
 OUR_WORDS = frozenset(
     {
         "status",
@@ -143,13 +146,16 @@ class Place:
 
 
 def tables() -> list[Table]:
-    """All of the database, in order of name."""
+    """All of the database, in order of name, but for those whose rows came with the program: a city has many people's
+    names, and what is listed is limited.
+    """
+    ours = {model._meta.db_table for model in apps.get_models() if getattr(model, "came_with_us", False)}
     columns: dict[str, list[tuple[str, str, bool]]] = {}
     with connection.cursor() as cursor:
         cursor.execute(CATALOGUE[connection.vendor])
         for table, column, type_, is_key in cursor.fetchall():
             columns.setdefault(table, []).append((column, type_.lower(), bool(is_key)))
-    return [_table(name, columns[name]) for name in sorted(columns)]
+    return [_table(name, columns[name]) for name in sorted(columns.keys() - ours - OF_DJANGO)]
 
 
 def _table(name: str, columns: Sequence[tuple[str, str, bool]]) -> Table:
