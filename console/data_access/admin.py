@@ -38,6 +38,7 @@ class DataAccessAdmin(ReadOnlyAdmin):
     list_display = ("at", "by_", "kind", "what_", "asked", "format", "rows_")
     list_filter = (KindFilter, AtFilter, ByFilter)
     paginator = NewestPaginator
+    empty_value_display = "–"
     change_list_template = "admin/enrichment/data_access.html"
     fields = ("at", "by_", "kind", "what", "record", "asked", "format", "rows_")
 

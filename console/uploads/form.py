@@ -77,7 +77,8 @@ class UploadForm(DecisionForm):
         files.help_text = files.help_text.format(f" ({exporters})" if exporters else "")
         for name in streams.upload_fields():
             is_made = any(stream.upload_fields.get(name) for stream in streams.all_streams())
-            text = f"Of all records of an exported file. Empty = {'a new one' if is_made else 'as the file tells'}."
+            empty = "Empty = a new one." if is_made else "Required if the file does not name it."
+            text = f"For all records of an exported file. {empty}"
             label = streams.upload_label(name)
             self.fields[name] = forms.CharField(required=False, max_length=64, label=label, help_text=text)
         self.order_fields([*self.field_order, *streams.upload_fields(), "clear_missing", "again"])

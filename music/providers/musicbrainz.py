@@ -18,6 +18,7 @@ from enrichment.lookups import Answer, Description, Provider, Question, Rate, ht
 from enrichment.lookups.providers import Apply
 from music import matching
 from music.geography.areas import MAX_AREAS
+from music.geography.places import COUNTRIES
 from music.matching import Artist, Asked, Credit, Recording, Verdict
 from music.names import plain_title
 from music.providers.members import MAX_GENRE, MAX_ITEMS, MAX_WHOLE, mbid_of, member, members, number, text, texts
@@ -241,6 +242,8 @@ def describe(stored: Any) -> Description:
     if mbid is None:
         return Description(title=name or "Nobody in particular", answer={"mbid": None, "name": name})
     facts = {heading: stored.get(heading.lower()) or "" for heading in ("Disambiguation", "Type", "Country")}
+    if isinstance(facts["Country"], str) and (country := COUNTRIES.get(facts["Country"])):
+        facts["Country"] = country.name
     return Description(
         title=name or mbid,
         facts={heading: fact for heading, fact in facts.items() if isinstance(fact, str) and fact},

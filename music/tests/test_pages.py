@@ -284,13 +284,17 @@ def test_an_artist_is_described_as_services_do(client: Client) -> None:
 
 def test_an_ambiguous_artist_shows_who_it_may_be(client: Client) -> None:
     placebo = artist("Placebo", match=Match.AMBIGUOUS, how="")
-    candidates = [{"mbid": f"0000000{n}", "name": "Placebo", "disambiguation": text} for n, text in enumerate("ab")]
+    candidates = [
+        {"mbid": f"0000000{n}", "name": "Placebo", "disambiguation": text, "country": "GB"}
+        for n, text in enumerate("ab")
+    ]
     lookup = Lookup.objects.create(
         provider="musicbrainz", kind="match", key=placebo.pk, status="ambiguous", candidates=candidates
     )
     html = words_of(page(client, placebo))
     assert reverse("admin:enrichment_lookup_change", args=[lookup.pk]) in html
     assert html.count("<li>", html.index("Candidates")) >= 2
+    assert html.count("· United Kingdom</span>") == 2
     user = person()
     user.user_permissions.add(Permission.objects.get(codename="view_artist"))
     assert "Candidates" not in words_of(page(browser_of(user), placebo))
