@@ -110,11 +110,13 @@ def test_a_megabyte_of_text_makes_no_long_page(operator: Client, characters: int
 def test_of_a_huge_payload_only_the_start_is_read(operator: Client, django_assert_num_queries: Any) -> None:
     record = hold("[" + "1," * 3_000_000 + "1]", original_payload="[" + "2," * 3_000_000 + "2]")
     ContentType.objects.get_for_model(HeldRecord)  # from now on it is in memory
-    with django_assert_num_queries(18) as queries:
+    with django_assert_num_queries(19) as queries:
         text = text_of(operator.get(f"{DEAD}{record.pk}/change/"))
     assert "5,980,003 more characters" in text
     assert len(text) < 400_000
     for query in queries.captured_queries:
+        if query["sql"].startswith('INSERT INTO "enrichment_dataaccess"'):  # who has looked
+            continue
         columns = re.sub(r"(LEFT|OCTET_LENGTH|SUBSTR|LENGTH)\([^)]*\)", "", query["sql"].split(" FROM ")[0])
         assert "payload" not in columns.replace("payload_version", "")
 

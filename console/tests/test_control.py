@@ -234,5 +234,5 @@ class TestRetention:
             retention.create_run(by="test")
         Doorbell.objects.update_or_create(pk=1, defaults={"answered_at": timezone.now()})
         viewer.get(RETENTION)
-        with django_assert_max_num_queries(54):
+        with django_assert_max_num_queries(55):
             viewer.get(RETENTION)

@@ -250,7 +250,7 @@ def test_what_is_refreshed_stands_side_by_side_under_its_own_id(viewer: Client) 
 def test_it_takes_a_fixed_number_of_queries(django_assert_num_queries: Any) -> None:
     viewer = browser_of(person("viewer"))
     hold()
-    with django_assert_num_queries(29):
+    with django_assert_num_queries(30):
         viewer.get("/admin/")
     for number in range(5):
         deliver("tutors", valid(tutor_id=f"T-{number}"))
@@ -258,7 +258,7 @@ def test_it_takes_a_fixed_number_of_queries(django_assert_num_queries: Any) -> N
         wait(missing_key=f"T-{number}")
         worked(number, inserted=5)
         Schedule.objects.create(func=f"a.b{number}")
-    with django_assert_num_queries(29):
+    with django_assert_num_queries(30):
         viewer.get("/admin/")
 
 

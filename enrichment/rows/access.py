@@ -45,8 +45,8 @@ class Export:
             return
         try:
             DataAccess.objects.filter(pk=self.pk, rows=None).update(rows=max(0, self.rows))
-        except DatabaseError:
-            logger.exception("The number of rows of export %s, %s, could not be written.", self.pk, self.rows)
+        except DatabaseError as error:
+            logger.warning("That export %s had %s rows could not be written: %s", self.pk, self.rows, error)
 
 
 def note_look(by: str, what: str, *, record: int | None = None, query: Mapping[str, str] | None = None) -> None:

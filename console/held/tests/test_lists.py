@@ -145,7 +145,7 @@ def test_a_page_tells_everything_about_a_held_record(viewer: Client, django_asse
         traceback="Traceback (most recent call last): …",
     )
     viewer.get(f"{DEAD}{record.pk}/change/")  # from now on the content types are in memory
-    with django_assert_num_queries(18):
+    with django_assert_num_queries(19):
         text = text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
     for told in (
         "enrich_error",
