@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 
 import pytest
+from django.db import connection
 
 from ingestion.files.read_ahead import read_ahead
 
@@ -53,3 +54,22 @@ def test_items_are_made_with_the_callers_context() -> None:
     variable = ContextVar("variable", default="none")
     variable.set("mine")
     assert list(read_ahead(variable.get() for _ in range(2))) == ["mine", "mine"]
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_making_an_item_opens_is_closed() -> None:
+    opened = []
+
+    def items() -> Iterator[int]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            opened.append(connection.connection)
+            yield 1
+        yield 2
+
+    reading = read_ahead(items())
+    assert next(reading) == 1
+    assert not opened[0].closed
+    reading.close()
+    assert opened[0].closed
