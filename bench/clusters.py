@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from bench.latency import MAKE_KEY, Client, number, processor
+from bench.database import MAKE_KEY
+from bench.latency import Client, number, processor
 from tests.servers import Cluster, PostgreSQL, Process, WebServer, free_port, manage, server_user, wait_until
 
 CLUSTERS = 4

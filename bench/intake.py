@@ -25,6 +25,7 @@ from typing import Any
 
 import psutil
 
+from bench.database import MAKE_KEY
 from tests.servers import (
     ROOT,
     Cluster,
@@ -43,7 +44,6 @@ ROUNDS = 3
 LOADS = {"single": (0, 5_000), "batches of 500": (500, 300), "batches of 5,000": (5_000, 30)}
 """Records in a body (0: one record alone), bodies in a round."""
 MILLION = (5_000, 200)
-MAKE_KEY = "from ingestion.models import ApiKey; print(ApiKey.objects.create_key(name='bench')[1])"
 VENV = ROOT / ".venv" / "bench"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,8 @@ from typing import Any
 import psutil
 import psycopg
 
-from tests.servers import Cluster, PostgreSQL, WebServer, manage, wait_until
+from bench.database import database, new_key
+from tests.servers import Cluster, WebServer, wait_until
 
 RATE = 100
 """Records a second."""
@@ -29,7 +29,6 @@ MAX_P50, MAX_P95 = 0.050, 0.200
 """Seconds, until the row is committed."""
 MAX_IDLE = 0.01
 """Of a core, for an idle qcluster."""
-MAKE_KEY = "from ingestion.models import ApiKey; print(ApiKey.objects.create_key(name='bench')[1])"
 STORED = """
     SELECT session_id, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM tutoring_tutoringsession
     WHERE session_id LIKE 'latency-%'
@@ -38,27 +37,17 @@ STORED = """
 
 def main() -> None:
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 60
-    options = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "256MB", "track_commit_timestamp": "on"}
-    with PostgreSQL(**options) as server:
-        server.start()
-        with server.connect() as connection:
-            connection.execute("CREATE DATABASE bench")
-        url = server.url("bench")
-        os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tutormax.settings"}
-        manage("migrate", "--verbosity=0", database_url=url)
-        import django
-
-        django.setup()
+    with database(track_commit_timestamp="on") as (server, url):
         from tutoring.tests.factories import student, tutor
 
-        key = manage("shell", "-v0", "-c", MAKE_KEY, database_url=url).stdout.strip()
-        with server.connect("bench") as database, WebServer(url) as web, Cluster(url) as cluster:
+        key = new_key()
+        with server.connect("bench") as tables, WebServer(url) as web, Cluster(url) as cluster:
             clients = [Client(web.url, key) for _ in range(CLIENTS)]
             clients[0].post("tutors", tutor())
             clients[0].post("students", student())
-            wait_until(lambda: number(database, "tutoring_student") and number(database, "tutoring_tutor"), "stored")
+            wait_until(lambda: number(tables, "tutoring_student") and number(tables, "tutoring_tutor"), "stored")
             idle = idle_share(cluster)
-            reached = measure(database, clients, seconds, cluster)
+            reached = measure(tables, clients, seconds, cluster)
     if not reached or idle > MAX_IDLE:
         raise SystemExit(f"The aims are {MAX_P50 * 1000:.0f} ms, {MAX_P95 * 1000:.0f} ms and {MAX_IDLE:.0%}.")
 
@@ -83,7 +72,7 @@ class Client:
         return answer.status, answer.read()
 
 
-def measure(database: psycopg.Connection, clients: list[Client], seconds: int, cluster: Cluster) -> bool:
+def measure(tables: psycopg.Connection, clients: list[Client], seconds: int, cluster: Cluster) -> bool:
     """Whether the aim is reached."""
     before, began = processor(cluster), time.time() + 1
     with ThreadPoolExecutor(len(clients)) as threads:
@@ -92,9 +81,9 @@ def measure(database: psycopg.Connection, clients: list[Client], seconds: int, c
             for place, client in enumerate(clients)
         ]
         sent = {key: times for part in parts for key, times in part.result().items()}
-    wait_until(lambda: number(database, "tutoring_tutoringsession") >= len(sent), "all are stored")
+    wait_until(lambda: number(tables, "tutoring_tutoringsession") >= len(sent), "all are stored")
     worked = (processor(cluster) - before) / seconds
-    stored: dict[str, float] = dict(database.execute(STORED).fetchall())
+    stored: dict[str, float] = dict(tables.execute(STORED).fetchall())
     answered = percentiles(answer - due for due, answer in sent.values())
     ends = percentiles(stored[key] - due for key, (due, _) in sent.items())
     print(f"{len(sent):,} POSTs, {RATE} a second: 202 after {shown(answered)}; stored after {shown(ends)}", flush=True)
@@ -124,9 +113,9 @@ def shown(of: list[float]) -> str:
     return f"{of[49] * 1000:.0f} ms (p50), {of[94] * 1000:.0f} ms (p95), {of[98] * 1000:.0f} ms (p99)"
 
 
-def number(database: psycopg.Connection, table: str) -> int:
-    row = database.execute(f"SELECT count(*) FROM {table}").fetchone()
-    database.commit()
+def number(tables: psycopg.Connection, table: str) -> int:
+    row = tables.execute(f"SELECT count(*) FROM {table}").fetchone()
+    tables.commit()
     return int(row[0]) if row else 0
 
 

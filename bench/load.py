@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from tests.servers import PATIENCE, Cluster, PostgreSQL, Process, WebServer, manage, wait_until
+from bench.database import database, new_key
+from tests.servers import PATIENCE, Cluster, Process, WebServer, wait_until
 
 SESSIONS = 3_000
 """Of a day, each with its feedback, within an hour."""
@@ -50,16 +51,8 @@ class Seen:
 
 def main() -> None:
     factors = [int(each) for each in sys.argv[1:]] or FACTORS
-    with PostgreSQL(fsync="on", full_page_writes="on", shared_buffers="256MB") as server:
-        server.start()
-        with server.connect() as connection:
-            connection.execute("CREATE DATABASE bench")
-        url = server.url("bench")
-        os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tutormax.settings", "LOG_LEVEL": "WARNING"}
-        manage("migrate", "--verbosity=0", database_url=url)
-        import django
-
-        django.setup()
+    os.environ["LOG_LEVEL"] = "WARNING"
+    with database() as (server, url):
         postmaster = int((server.data / "postmaster.pid").read_text().split()[0])
         with contextlib.ExitStack() as stack:
             web = stack.enter_context(WebServer(url))
@@ -71,12 +64,6 @@ def main() -> None:
                 measure(web, key, factor, processes)
         with WebServer(url, MAX_PENDING_RECORDS=str(MAX_PENDING)) as web:
             give_way(web, key)
-
-
-def new_key() -> str:
-    from ingestion.models import ApiKey
-
-    return str(ApiKey.objects.create_key(name="load")[1])
 
 
 def people(web: Process, key: str) -> None:

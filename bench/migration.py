@@ -7,7 +7,6 @@ comparison, while PostgreSQL builds an index in the plain way.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -17,8 +16,9 @@ from typing import Any
 
 import psycopg
 
-from bench.latency import MAKE_KEY, STORED, Client, percentiles
-from tests.servers import Cluster, PostgreSQL, WebServer, manage, wait_until
+from bench.database import database, new_key
+from bench.latency import STORED, Client, percentiles
+from tests.servers import Cluster, WebServer, wait_until
 
 RATE = 20
 """Records a second."""
@@ -28,40 +28,29 @@ REFERRED = {"tutor_id": "T-1", "student_id": "ST-1"}
 
 def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    options = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "256MB", "track_commit_timestamp": "on"}
-    with PostgreSQL(**options) as server:
-        server.start()
-        with server.connect() as connection:
-            connection.execute("CREATE DATABASE bench")
-        url = server.url("bench")
-        os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tutormax.settings"}
-        manage("migrate", "--verbosity=0", database_url=url)
-        import django
-
-        django.setup()
+    with database(track_commit_timestamp="on") as (server, url):
         from bench.reading import FILL
 
-        key = manage("shell", "-v0", "-c", MAKE_KEY, database_url=url).stdout.strip()
-        with server.connect("bench") as database:
+        with server.connect("bench") as tables:
             for statement in FILL.format(rows=rows, client="key:bench").split(";")[:3]:  # tutors, students, sessions
-                database.execute(statement)
-            database.execute("ANALYZE")
+                tables.execute(statement)
+            tables.execute("ANALYZE")
             with WebServer(url) as web, Cluster(url):
-                measure(database, Client(web.url, key))
+                measure(tables, Client(web.url, new_key()))
 
 
-def measure(database: psycopg.Connection, client: Client) -> None:
+def measure(tables: psycopg.Connection, client: Client) -> None:
     from tutoring.tests.factories import session
 
     client.post("sessions", session(session_id="latency-first", **REFERRED))
-    wait_until(lambda: stored(database), "the qcluster works")
+    wait_until(lambda: stored(tables), "the qcluster works")
     for name, work in PHASES.items():
         with posting(client, name) as sent:
             began = time.monotonic()
             work()
             took = time.monotonic() - began
-        wait_until(lambda sent=sent: stored(database) >= sent.keys(), "all are stored")  # type: ignore[misc]
-        times: dict[str, float] = dict(database.execute(STORED).fetchall())
+        wait_until(lambda sent=sent: stored(tables) >= sent.keys(), "all are stored")  # type: ignore[misc]
+        times: dict[str, float] = dict(tables.execute(STORED).fetchall())
         answered = percentiles(answer - due for due, answer in sent.values())
         ends = percentiles(times[key] - due for key, (due, _) in sent.items())
         longest = max(times[key] - due for key, (due, _) in sent.items())
@@ -73,8 +62,8 @@ def measure(database: psycopg.Connection, client: Client) -> None:
         )
 
 
-def stored(database: psycopg.Connection) -> set[str]:
-    return {key for key, _ in database.execute(STORED).fetchall()}
+def stored(tables: psycopg.Connection) -> set[str]:
+    return {key for key, _ in tables.execute(STORED).fetchall()}
 
 
 @contextmanager

@@ -20,10 +20,10 @@ from typing import Any
 import psutil
 import psycopg
 
+from bench.database import MAKE_KEY
 from tests.servers import Cluster, PostgreSQL, Process, WebServer, manage, temporary_directory, wait_until
 
 REFERRED = 500
-MAKE_KEY = "from ingestion.models import ApiKey; print(ApiKey.objects.create_key(name='bench')[1])"
 
 
 def main() -> None:
