@@ -214,7 +214,7 @@ def test_an_ambiguous_artist_is_chosen_among_the_candidates() -> None:
     )  # fmt: skip
     path = reverse("admin:enrichment_ambiguouslookup_change", args=[lookup.pk])
     text = text_of(client.get(path))
-    assert "Another Rain" in text and ">DE<" in text
+    assert "Another Rain" in text and ">Germany<" in text
     assert "<dt>Name</dt>" in text and '<svg viewBox="0 0 200 300"' not in text
     assert "<dt>Rule</dt><dd>name</dd>" in text and f'href="/admin/music/artist/{nord.pk}/change/"' in text
     names = ("state", "candidate")
