@@ -8,7 +8,7 @@ import logging
 import traceback
 from bisect import bisect_left
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -231,7 +231,16 @@ def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now
         _count([delivery for delivery in deliveries if delivery.pk in locked], items)
         numbers = Counter(_stat_of(item) for item in items)
         MinuteStat.objects.add(stream.name, now, {**numbers, **latency_columns(deliveries, items, now)})
+    _release_others(deliveries, locked)
     return items
+
+
+def _release_others(deliveries: Sequence[Delivery], locked: Collection[int]) -> None:
+    """Gives back those that could not be locked, unless somebody else has claimed them since: a worker that tries to
+    claim what has just been claimed holds its lock for a moment, and then nobody would come until the claim expires.
+    """
+    if others := [delivery for delivery in deliveries if delivery.pk not in locked]:
+        Delivery.objects.release(others)
 
 
 def _good(items: Iterable[Item]) -> list[Item]:

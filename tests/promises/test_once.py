@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import time_machine
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from enrichment.models import HeldRecord
@@ -68,6 +70,43 @@ def test_a_delivery_in_progress_is_not_claimed_again_however_old_its_claim() -> 
         assert elsewhere(lock) == set()
         assert elsewhere(lambda: Delivery.objects.claim("tutors", 10)) == []
     assert Delivery.objects.get().part is None
+
+
+@pytest.mark.postgresql
+def test_a_delivery_that_another_worker_holds_for_a_moment_is_given_back() -> None:
+    """As one that tries to claim it just after it was claimed."""
+    free, held = (deliver("tutors", tutor(tutor_id=key)) for key in ("a", "b"))
+    is_locked, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            list(Delivery.objects.select_for_update().filter(pk=held.pk))
+            is_locked.set()
+            may_end.wait(30)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+
+    def hold_until_locks_are_taken() -> dict[str, Any]:
+        may_end.set()
+        holder.join(30)
+        return dict(get("tutors").facts())
+
+    claim = Delivery.objects.claim
+
+    def claim_first(*args: Any, **options: Any) -> list[Delivery]:
+        claimed = claim(*args, **options)
+        holder.start()
+        assert is_locked.wait(30)
+        return claimed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Delivery.objects, "claim", claim_first)
+        batch.process_batch(dataclasses.replace(get("tutors"), facts=hold_until_locks_are_taken))
+    assert (counts(free), counts(held)) == ({"inserted": 1}, {"pending": 1})
+    assert Delivery.objects.get(pk=held.pk).started_at is None
+    work_off()
+    assert counts(held) == {"inserted": 1}
 
 
 def test_a_claim_takes_as_many_deliveries_as_make_a_batch_lowest_first() -> None:
