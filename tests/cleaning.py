@@ -1,4 +1,4 @@
-"""Empties the database after a test that commits, in place of Django's flush.
+"""Empties the database, and what the process remembers of it, after a test that commits, in place of Django's flush.
 
 flush truncates every table and installs everything anew, permissions and all: seconds on a busy machine, whatever the
 test has stored. Here only those tables are touched that have rows, and what `migrate` has installed is put back where a
@@ -16,6 +16,9 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.test import TransactionTestCase
 
+from ingestion.subjects import suppression
+from tutoring import catalogue
+
 MANY = 10_000
 """Dead rows that later tests would have to read past; a table with so many is vacuumed."""
 Rows = list[tuple[Any, ...]]
@@ -28,6 +31,8 @@ def cleaning() -> Iterator[None]:
 
     def clean(test: TransactionTestCase) -> None:
         restore(tables, installed)
+        catalogue.clear_cache()
+        suppression.reset_cache()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", clean)
