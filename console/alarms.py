@@ -120,9 +120,10 @@ def limits_reached(numbers: Sequence[stats.StreamNumbers]) -> Iterator[Alarm]:
             page=_pending_deliveries(stream=stream),
             link_text=f"Pending deliveries of {stream}",
         )
-    may_be = sum(each.dead for each in numbers) >= settings.MAX_CLIENT_DEAD_LETTERS
-    dead_letters = backlog.count_dead_letters() if may_be else {}
-    if reached := [share for share in backlog.shares(pending, dead_letters) if share.is_reached]:
+    lowest = min(settings.MAX_CLIENT_DEAD_LETTERS, settings.MAX_CLIENT_WAITING_RECORDS)
+    may_be = sum(each.dead + each.waiting for each in numbers) >= lowest
+    held = backlog.count_held() if may_be else backlog.Held()
+    if reached := [share for share in backlog.shares(pending, held) if share.is_reached]:
         yield client_limits(reached)
 
 
@@ -130,6 +131,9 @@ def client_limits(reached: Sequence[backlog.Share]) -> Alarm:
     """The limits that clients have reached."""
     names = senders.key_names(share.client for share in reached[:MAX_NAMED])
     texts = [(senders.display_name(share.client, names), share.text) for share in reached[:MAX_NAMED]]
+    model, what = ("deadletter", "Dead letters")
+    if reached[0].setting == "MAX_CLIENT_WAITING_RECORDS":
+        model, what = ("waitingrecord", "Waiting records")
     return Alarm(
         title="Clients have reached a limit; their new records are rejected.",
         detail=format_html(
@@ -137,9 +141,10 @@ def client_limits(reached: Sequence[backlog.Share]) -> Alarm:
             format_html_join("; ", "{}: {}", texts),
             " and more" if len(reached) > MAX_NAMED else "",
         ),
-        advice="Pending records are processed by themselves. Dead letters have to be fixed or discarded.",
-        page=f"{reverse('admin:enrichment_deadletter_changelist')}?{urlencode({'client': reached[0].client})}",
-        link_text="Dead letters of the first client",
+        advice="Pending records are processed by themselves. Records that lack a reference resume when it is sent. Dead"
+        " letters have to be fixed or discarded.",
+        page=f"{reverse(f'admin:enrichment_{model}_changelist')}?{urlencode({'client': reached[0].client})}",
+        link_text=f"{what} of the first client",
     )
 
 

@@ -27,7 +27,6 @@ from console import senders
 from console.base import RestrictedLookupAdmin
 from console.filters import FieldFilter
 from console.templatetags.formatting import at_minute, badge, on_day
-from enrichment.models import HeldRecord
 from ingestion import backlog, streams
 from ingestion.models import EXPIRES_SOON, ApiKey
 from ingestion.text import duration
@@ -248,12 +247,11 @@ class ApiKeyAdmin(RestrictedLookupAdmin):
 
     @admin.display(description="limits used")
     def limits(self, key: ApiKey) -> SafeString | str:
-        """By the client: what it has pending, and its dead letters."""
+        """By the client: what it has pending, and what is held of it."""
         client = f"{senders.BY_KEY}{key.client}"
-        dead_letters = {client: HeldRecord.objects.dead().filter(client=client).count()}
-        used = backlog.shares(backlog.count_pending(client), dead_letters)
+        used = backlog.shares(backlog.count_pending(client), backlog.count_held(client))
         texts = [(badge("dead", "reached ") if share.is_reached else "", share.text) for share in used if share.number]
-        return format_html_join(mark_safe("<br>"), "{}{}", texts) or "nothing pending, no dead letters"
+        return format_html_join(mark_safe("<br>"), "{}{}", texts) or "nothing pending, waiting or dead"
 
 
 def successor_of(key: ApiKey) -> ApiKey | None:

@@ -187,7 +187,7 @@ class HeldRecord(models.Model):
             models.Index(fields=["stream", "key"], name="held_open_key", condition=Q(status__in=("waiting", "dead"))),
             models.Index(fields=["key"], name="held_key"),
             models.Index(
-                fields=["status", "client", "-id", "held_at"],
+                fields=["status", "client", "-id", "held_at", "stream", "code"],
                 name="held_open_client",
                 condition=Q(status__in=("waiting", "dead")),
             ),

@@ -210,8 +210,11 @@ def top_missing(limit: int) -> list[MissingReference]:
     ]
 
 
-def dead_letters_by_client() -> dict[str, int]:
-    return dict(HeldRecord.objects.dead().values_list("client").annotate(number=Count("*")))
+def held_by_client(client: str = "") -> list[tuple[str, str, bool, int]]:
+    """stream, client, whether they lack a reference, how many: open held records of one client or of all."""
+    held = HeldRecord.objects.open().filter(client=client) if client else HeldRecord.objects.open()
+    rows = held.values_list("stream", "client", "code").annotate(number=Count("*"))
+    return [(stream, by, code == HeldRecord.Code.MISSING_REFERENCE, number) for stream, by, code, number in rows]
 
 
 def top_senders(within: timedelta, limit: int) -> list[Sender]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -19,8 +19,8 @@ COMMAND = "command"
 """The client of files that somebody imports on the server itself: no limit of one client holds for it."""
 COUNT_TTL = 1.0
 """Minimum number of seconds between two counts of pending records by the database."""
-DEAD_LETTERS_TTL = 10.0
-"""Likewise of dead letters, which grow no faster than records are processed."""
+HELD_TTL = 10.0
+"""Likewise of held records, which grow no faster than records are processed."""
 RECOUNT_SHARE = 20
 """Counting takes longer the more there is: at most one part in so many of this process's time."""
 RETRY_AFTER = 30
@@ -83,17 +83,38 @@ def count_pending(of: str = "") -> Pending:
     return pending
 
 
-_counts_of_dead_letters: list[Callable[[], Mapping[str, int]]] = []
+@dataclass
+class Held:
+    """Open held records, of which limits are known: each counts towards one of them."""
+
+    without_reference: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(stream, client) → records that wait for another record, or have waited too long. They refuse no other stream:
+    what they lack is sent there.
+    """
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    """Client → the other dead letters."""
 
 
-def register_dead_letters(count: Callable[[], Mapping[str, int]]) -> None:
-    """How many open dead letters each client has is known to the app that keeps them."""
-    _counts_of_dead_letters.append(count)
+CountHeld = Callable[[str], Iterable[tuple[str, str, bool, int]]]
+"""Of a client, or of all (""): stream, client, whether they lack a reference, how many."""
+_counts_of_held: list[CountHeld] = []
 
 
-def count_dead_letters() -> Counter[str]:
-    """Client → open dead letters. One query."""
-    return Counter({client: number for count in _counts_of_dead_letters for client, number in count().items()})
+def register_held(count: CountHeld) -> None:
+    """How many open held records each client has is known to the app that keeps them."""
+    _counts_of_held.append(count)
+
+
+def count_held(of: str = "") -> Held:
+    """Of one client or of all; one query."""
+    held = Held()
+    for count in _counts_of_held:
+        for stream, client, lacks_reference, number in count(of):
+            if lacks_reference:
+                held.without_reference[stream, client] += number
+            else:
+                held.dead_letters[client] += number
+    return held
 
 
 class Recounted(Generic[Counted]):
@@ -120,7 +141,7 @@ class Recounted(Generic[Counted]):
 
 
 _pending = Recounted(count_pending, Pending(), COUNT_TTL)
-_dead_letters = Recounted[Counter[str]](count_dead_letters, Counter(), DEAD_LETTERS_TTL)
+_held = Recounted(count_held, Held(), HELD_TTL)
 
 
 def raise_if_full(streams: Iterable[str], client: str) -> None:
@@ -153,7 +174,14 @@ def _find_own(stream: str, client: str) -> BacklogFull | None:
     if (size := pending.sizes[client]) >= settings.MAX_CLIENT_PENDING_BYTES:
         limit = f"{thousands(settings.MAX_CLIENT_PENDING_BYTES)} for each client"
         return _own(f"{thousands(size)} bytes of your records are pending; the limit is {limit}.", "")
-    if (number := _dead_letters.get()[client]) >= settings.MAX_CLIENT_DEAD_LETTERS:
+    held = _held.get()
+    if (number := held.without_reference[stream, client]) >= settings.MAX_CLIENT_WAITING_RECORDS:
+        return ClientLimitReached(
+            f"{thousands(number)} of your records of {stream} lack a record that they refer to; the limit is"
+            f" {thousands(settings.MAX_CLIENT_WAITING_RECORDS)} for each client and stream. Send those records first:"
+            f" GET /api/dead-letters?status=waiting&stream={stream} names them."
+        )
+    if (number := held.dead_letters[client]) >= settings.MAX_CLIENT_DEAD_LETTERS:
         return ClientLimitReached(
             f"{thousands(number)} of your records are dead letters; the limit is"
             f" {thousands(settings.MAX_CLIENT_DEAD_LETTERS)} for each client. See what is wrong with them at"
@@ -213,28 +241,33 @@ class Share:
 LIMITS = {
     "MAX_CLIENT_PENDING_RECORDS": "pending records of {}",
     "MAX_CLIENT_PENDING_BYTES": "pending bytes",
+    "MAX_CLIENT_WAITING_RECORDS": "records of {} that lack a reference",
     "MAX_CLIENT_DEAD_LETTERS": "open dead letters",
 }
 """Setting → what it limits; of one client."""
 
 
-def shares(pending: Pending, dead_letters: Mapping[str, int]) -> list[Share]:
+def shares(pending: Pending, held: Held) -> list[Share]:
     """Of all clients that have limits."""
-    records, size, dead = LIMITS
+    records, size, waiting, dead = LIMITS
     found = [
         *(
             Share(client=client, setting=records, number=number, stream=stream)
             for (stream, client), number in pending.by_client.items()
         ),
         *(Share(client=client, setting=size, number=number) for client, number in pending.sizes.items()),
-        *(Share(client=client, setting=dead, number=number) for client, number in dead_letters.items()),
+        *(
+            Share(client=client, setting=waiting, number=number, stream=stream)
+            for (stream, client), number in held.without_reference.items()
+        ),
+        *(Share(client=client, setting=dead, number=number) for client, number in held.dead_letters.items()),
     ]
     return [share for share in found if share.client != COMMAND]
 
 
 def reached() -> list[Share]:
     """The limits that clients have reached, by the last counts."""
-    return [share for share in shares(_pending.get(), _dead_letters.get()) if share.is_reached]
+    return [share for share in shares(_pending.get(), _held.get()) if share.is_reached]
 
 
 def note_accepted(stream: str, client: str, records: int, size: int) -> None:
@@ -245,4 +278,4 @@ def note_accepted(stream: str, client: str, records: int, size: int) -> None:
 def reset_cache() -> None:
     """Makes the next question count anew."""
     _pending.forget()
-    _dead_letters.forget()
+    _held.forget()

@@ -10,13 +10,14 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from enrichment.models import HeldRecord
 from ingestion import backlog
 from ingestion.models import ApiKey, Delivery, Doorbell, PausedStream
 from tests.api import NDJSON, api, ndjson, post, refusal
 from tests.files import csv_of
 from tests.held import discard, hold
 from tests.records import stored, work_off
-from tutoring.tests.factories import student, tutor
+from tutoring.tests.factories import session, student, tutor
 
 pytestmark = pytest.mark.django_db
 CSV = "text/csv"
@@ -215,6 +216,27 @@ class TestLimitsOfOneClient:
         refusal(post(client, "/api/tutors", tutor()), 429)
         Doorbell.objects.update(answered_at=None)
         refusal(post(client, "/api/tutors", tutor()), 503)
+
+    def test_records_that_wait_are_429_until_what_they_refer_to_is_sent(
+        self, client: Client, settings: Settings
+    ) -> None:
+        settings.MAX_CLIENT_WAITING_RECORDS, settings.MAX_CLIENT_DEAD_LETTERS = 2, 1
+        waiting = [session(session_id=f"s{number}", tutor_id="T9", student_id="S9") for number in range(3)]
+        assert post(client, "/api/sessions/batch", waiting[:2]).status_code == 202
+        work_off()
+        HeldRecord.objects.filter(key="s1").update(status=HeldRecord.Status.DEAD)  # as after REFERENCE_WAIT
+        backlog.reset_cache()
+        response = post(client, "/api/sessions", waiting[2])
+        message = refusal(response, 429)["message"]
+        assert message.startswith("2 of your records of sessions lack a record that they refer to; the limit is 2")
+        assert response["Retry-After"] == "30"
+        refusal(post(client, "/api/uploads?stream=sessions", csv_of([waiting[2]]), CSV), 429)
+        assert len(client.get(message.rpartition("GET ")[2].split()[0]).json()["results"]) == 1
+        assert post(client, "/api/tutors", tutor(tutor_id="T9")).status_code == 202  # what they wait for is not refused
+        assert post(client, "/api/students", student(student_id="S9")).status_code == 202
+        work_off()
+        backlog.reset_cache()
+        assert post(client, "/api/sessions", waiting[2]).status_code == 202
 
     def test_dead_letters_are_429_until_they_are_closed(self, client: Client, settings: Settings) -> None:
         settings.MAX_CLIENT_DEAD_LETTERS = 2

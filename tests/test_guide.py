@@ -293,6 +293,7 @@ LIMITS = {
     "records of a stream pending": settings.MAX_PENDING_RECORDS,
     "of these, records of one client": settings.MAX_CLIENT_PENDING_RECORDS,
     "bytes of one client's pending": settings.MAX_CLIENT_PENDING_BYTES,
+    "records of one client and stream that wait": settings.MAX_CLIENT_WAITING_RECORDS,
     "open dead letters of one client": settings.MAX_CLIENT_DEAD_LETTERS,
     "seconds that a processed delivery is kept": settings.RETENTION,
     "rows of a page": MAX_PAGE_SIZE,

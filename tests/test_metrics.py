@@ -125,12 +125,13 @@ def test_it_tells_whether_records_are_taken_in(settings: Settings) -> None:
 def test_it_counts_clients_that_have_reached_a_limit(settings: Settings) -> None:
     names = [f"tutormax_limited_clients{{limit={limit.lower()}}}" for limit in backlog.LIMITS]
     backlog.reset_cache()
-    assert [scrape()[name] for name in names] == [0, 0, 0]
+    assert [scrape()[name] for name in names] == [0, 0, 0, 0]
     deliver("tutors", tutor())
     hold()
-    settings.MAX_CLIENT_PENDING_RECORDS = settings.MAX_CLIENT_DEAD_LETTERS = 1
+    hold(stream="sessions", status="waiting", code="missing_reference")
+    settings.MAX_CLIENT_PENDING_RECORDS = settings.MAX_CLIENT_DEAD_LETTERS = settings.MAX_CLIENT_WAITING_RECORDS = 1
     backlog.reset_cache()
-    assert [scrape()[name] for name in names] == [1, 0, 1]
+    assert [scrape()[name] for name in names] == [1, 0, 1, 1]
     backlog.reset_cache()
 
 

@@ -148,6 +148,16 @@ def test_clients_have_reached_their_limits(viewer: Client, settings: LazySetting
     assert "test: 2 pending records of tutors (limit: 2, MAX_CLIENT_PENDING_RECORDS)" in only(viewer)
 
 
+def test_a_client_s_records_wait_for_too_many_others(viewer: Client, settings: LazySettings) -> None:
+    hold(stream="sessions", status="waiting", code="missing_reference", missing_stream="tutors", missing_key="T-9")
+    settings.MAX_CLIENT_DEAD_LETTERS = 1
+    assert warnings(viewer) == []
+    settings.MAX_CLIENT_WAITING_RECORDS = 1
+    alarm = only(viewer)
+    assert "1 records of sessions that lack a reference (limit: 1, MAX_CLIENT_WAITING_RECORDS)" in alarm
+    assert listed(viewer, alarm) == 1
+
+
 def test_records_have_been_pending_for_more_than_an_hour(viewer: Client) -> None:
     pending("tutors", received_at=timezone.now() - timedelta(minutes=55))
     assert warnings(viewer) == []

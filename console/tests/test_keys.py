@@ -55,7 +55,7 @@ def test_a_key_is_shown_once_and_works(administrator: Client) -> None:
 def test_a_page_of_a_key_shows_how_much_of_its_limits_is_used(administrator: Client, settings: Settings) -> None:
     key, _ = make(administrator)
     page = f"{KEYS}{key.prefix}/change/"
-    assert "nothing pending, no dead letters" in text_of(administrator.get(page))
+    assert "nothing pending, waiting or dead" in text_of(administrator.get(page))
     hold(client=f"key:{key.client}")
     hold()
     settings.MAX_CLIENT_DEAD_LETTERS = 1

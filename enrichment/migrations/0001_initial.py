@@ -338,7 +338,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='heldrecord',
-            index=models.Index(condition=models.Q(('status__in', ('waiting', 'dead'))), fields=['status', 'client', '-id', 'held_at'], name='held_open_client'),
+            index=models.Index(condition=models.Q(('status__in', ('waiting', 'dead'))), fields=['status', 'client', '-id', 'held_at', 'stream', 'code'], name='held_open_client'),
         ),
         migrations.AddIndex(
             model_name='heldrecord',
