@@ -102,7 +102,7 @@ def _rejection(exc: Exception) -> RequestRejected | None:
         status = 429 if isinstance(exc, ClientLimitReached) else 503
         return RequestRejected(status, str(exc), headers={"Retry-After": str(exc.retry_after)})
     if isinstance(exc, Busy):
-        return RequestRejected(503, str(exc), headers={"Retry-After": str(RETRY_WHEN_BUSY)})
+        return RequestRejected(exc.status, str(exc), headers={"Retry-After": str(RETRY_WHEN_BUSY)})
     for kind, status, message in REJECTIONS:
         if isinstance(exc, kind):
             return RequestRejected(status, message or str(exc))

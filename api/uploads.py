@@ -117,7 +117,7 @@ class FilesView(ApiView):
         if not dry_run:
             named = [name for name in [query.get("stream")] if name]
             backlog.raise_if_full(named, client_of(request))  # before the body is read
-        with capacity.heavy_request(request.META):
+        with capacity.heavy_request(client_of(request), request.META):
             return self.ingest(request, query, again=again, dry_run=dry_run)
 
     def ingest(self, request: Request, query: dict[str, str], *, again: bool, dry_run: bool) -> Response:

@@ -1,7 +1,8 @@
 """What a request may take of a web server: slots and computing time for heavy ones, a time limit for each statement.
 
 Uploads and downloads take at most half of a process's threads: a thread is held as long as the client sends or reads,
-and with all of them held nobody else is answered. A search without an index must not hold one either.
+and with all of them held nobody else is answered. For the same reason one client has at most half of these. A search
+without an index must not hold a thread either.
 """
 
 from __future__ import annotations
@@ -43,19 +44,39 @@ taken: WeakSet[Slot] = WeakSet()
 class Busy(Exception):
     """No slot is free: the request is not begun."""
 
+    status = 503
+
+    def __init__(self, whose: str = "") -> None:
+        super().__init__(f"Too many{whose} uploads and downloads are running. Try again in {RETRY_AFTER} seconds.")
+
+
+class ClientBusy(Busy):
+    """None is free for this client, who holds as many as one may; others are not affected."""
+
+    status = 429
+
     def __init__(self) -> None:
-        super().__init__(f"Too many uploads and downloads are running. Try again in {RETRY_AFTER} seconds.")
+        super().__init__(" of your")
 
 
 def slots() -> int:
     return max(1, settings.WEB_THREADS // 2)
 
 
-class Slot:
-    """A slot that is held until release(), which may be called more than once. Raises Busy when none is free."""
+def slots_of_one() -> int:
+    return max(1, slots() // 2)
 
-    def __init__(self) -> None:
+
+class Slot:
+    """A slot that the client holds until release(), which may be called more than once. Raises Busy when none is free,
+    ClientBusy when the client holds its share already.
+    """
+
+    def __init__(self, client: str) -> None:
+        self.client = client
         with _lock:
+            if sum(slot.client == client for slot in taken) >= slots_of_one() < slots():
+                raise ClientBusy
             if len(taken) >= slots():
                 raise Busy
             taken.add(self)
@@ -66,9 +87,11 @@ class Slot:
 
 
 @contextmanager
-def heavy_request(meta: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Holds a slot; with the request's META, what it does is given up at check_effort() once it takes too much."""
-    slot = Slot()
+def heavy_request(client: str, meta: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Holds a slot of the client; with the request's META, what it does is given up at check_effort() once it takes too
+    much.
+    """
+    slot = Slot(client)
     token = _effort.set(Effort(meta) if meta is not None else None)
     try:
         yield
@@ -139,8 +162,10 @@ class Download(Iterator[Part]):
     close(), and must not raise.
     """
 
-    def __init__(self, make: Callable[[], Iterator[Part]], *, at_end: Callable[[], None] = lambda: None) -> None:
-        self.slot, self.at_end = Slot(), at_end
+    def __init__(
+        self, client: str, make: Callable[[], Iterator[Part]], *, at_end: Callable[[], None] = lambda: None
+    ) -> None:
+        self.slot, self.at_end = Slot(client), at_end
         try:
             lift_statement_limit()
             self.parts: Iterator[Part] = make()

@@ -64,10 +64,10 @@ def lines(response: Any) -> list[Any]:
 
 
 def ask(url: str, key: str = "", body: Any = None, **headers: str) -> tuple[int, Any, Any]:
-    """(status, headers, JSON or text) of a server of ours (tests/servers.py); with a body it is a POST."""
+    """(status, headers, JSON or text) of a server of ours (tests/servers.py); a body is posted: bytes, or JSON."""
     headers = {"Authorization": f"Api-Key {key}", "Content-Type": "application/json", **headers}
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    data = None if body is None else json.dumps(body).encode()
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     try:
         response = urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=PATIENCE)
     except urllib.error.HTTPError as error:

@@ -16,6 +16,7 @@ from pytest_django import Settings
 
 from ingestion import capacity
 from ingestion.files.formats import csv_reader
+from ingestion.models import ApiKey
 from ingestion.payloads import TooLarge
 from tests.api import api, new_key, refusal
 from tests.people import browser_of, person, text_of
@@ -127,7 +128,7 @@ class TestSlots:
     def test_no_more_uploads_and_downloads_than_half_the_threads(self) -> None:
         client = api()
         operator = browser_of(person("operator"))
-        with capacity.heavy_request(), capacity.heavy_request():
+        with capacity.heavy_request("key:a"), capacity.heavy_request("key:b"):
             for response in (
                 client.get("/api/students?format=csv"),
                 client.post("/api/uploads?stream=students", b"student_id,name\nS1,A\n", content_type="text/csv"),
@@ -143,6 +144,24 @@ class TestSlots:
             assert client.get("/api/students").status_code == 200
             assert client.get("/health/live").status_code == 200
         assert client.get("/api/students?format=csv").status_code == 200
+
+    def test_who_holds_half_of_them_is_refused_and_nobody_else(self) -> None:
+        key, ann, bob = new_key(), person("operator"), person("operator", "viewer")
+        upload = ("/api/uploads?stream=students", b"student_id,name\nS1,A\n", "text/csv")
+        form = {"stream": "students", "file": file_of(10)}
+        with capacity.heavy_request(f"key:{ApiKey.objects.get().client}"):
+            for response in (api(key).get("/api/students?format=csv"), api(key).post(*upload)):
+                assert "Too many of your uploads and downloads" in refusal(response, 429)["message"]
+                assert response["Retry-After"] == "10"
+            assert api().post(*upload).status_code == 201
+        with capacity.heavy_request(f"user:{ann.get_username()}"):
+            for response in (
+                browser_of(ann).get("/admin/enrichment/deadletter/export/"),
+                browser_of(ann).post("/admin/ingestion/upload/add/", form),
+            ):
+                assert "Too many of your uploads and downloads" in text_of(response, 429)
+                assert response["Retry-After"] == "10"
+            assert browser_of(bob).post("/admin/ingestion/upload/add/", form).status_code == 200
 
     @pytest.mark.django_db(transaction=True)  # to close an answer closes the connection
     @pytest.mark.parametrize("read", [True, False])
@@ -263,7 +282,7 @@ class TestEffort:
 
     def test_storing_is_not_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(capacity, "MIN_COMPUTING", -1)
-        with capacity.heavy_request({}):
+        with capacity.heavy_request("key:a", {}):
             with pytest.raises(TooLarge):
                 capacity.check_effort()
             with capacity.to_the_end():
@@ -279,7 +298,7 @@ def test_statements_of_a_web_server_have_a_time_limit_and_those_of_a_download_ha
     try:
         with pytest.raises(OperationalError, match="statement timeout"):
             _sleep(60)
-        download = capacity.Download(lambda: iter(["all"]))
+        download = capacity.Download("key:a", lambda: iter(["all"]))
         _sleep(1.5)
         download.close()
         with pytest.raises(OperationalError, match="statement timeout"):

@@ -15,6 +15,7 @@ from tests.api import ask
 from tests.elsewhere import new_key
 from tests.records import INSERT_STUDENTS
 from tests.servers import PATIENCE, WebServer, wait_until
+from tutormax.middleware import MAX_DRAIN_TIME
 
 TIMEOUT = 2
 
@@ -57,6 +58,37 @@ def test_who_reads_nothing_is_cut_off_and_gives_the_slot_back(new_database: NewD
                 while reader.recv(1_000_000):
                     pass  # what was on its way; then the connection has an end
             reader.close()
+
+
+def test_slow_uploads_of_one_client_do_not_shut_out_the_others(new_database: NewDatabase) -> None:
+    url = new_database()
+    slow, other = new_key(url), new_key(url)
+    path, row = "/api/uploads?stream=students&name=f.csv", b"student_id,name\nS1,Kim\n"
+    with WebServer(url) as server, contextlib.ExitStack() as opened:
+        senders = [opened.enter_context(connected(server)) for _ in range(8)]
+        for sender in senders:  # each begins a file, and sends no more of it
+            sender.sendall(request("POST", path, slow, "Content-Type: text/csv", "Content-Length: 1000") + row)
+
+        def upload(key: str) -> int:
+            return ask(f"{server.url}{path}", key, row, Content_Type="text/csv")[0]
+
+        wait_until(lambda: [upload(slow) for _ in range(8)] == [429] * 8, "the client's slots are held")
+        assert [upload(other) for _ in range(8)] == [201] + [409] * 7
+        for sender in senders:
+            sender.close()
+        wait_until(lambda: upload(slow) in (201, 409), "they are free again")
+
+
+def test_who_is_refused_and_sends_on_slowly_is_answered_in_seconds(new_database: NewDatabase) -> None:
+    with WebServer(new_database()) as server, connected(server) as sock:
+        sock.sendall(request("POST", "/api/students", "none", "Content-Type: text/csv", "Content-Length: 1000"))
+        sock.settimeout(0.2)
+        deadline, answer = time.monotonic() + MAX_DRAIN_TIME + PATIENCE, b""
+        while not answer and time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError):
+                sock.sendall(b" ")
+                answer = sock.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 401 ")
 
 
 def test_who_sends_nothing_is_cut_off(new_database: NewDatabase) -> None:

@@ -28,8 +28,8 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 class LimitBodies:
     """Outside /api/, where the views ask for a key first, Django reads forms to the disk before any view is called: to
     look for a CSRF token. So who is no member of staff may send SMALL_BODY, who is one MAX_UPLOAD_BYTES, and large
-    forms take one of the slots for heavy requests. The public form takes MAX_PUBLIC_BODY, PUBLIC_BODIES times an hour.
-    Comes behind AuthenticationMiddleware; what it refuses is not read.
+    forms take one of the slots for heavy requests, of the person or of the address. The public form takes
+    MAX_PUBLIC_BODY, PUBLIC_BODIES times an hour. Comes behind AuthenticationMiddleware; what it refuses is not read.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -48,16 +48,16 @@ class LimitBodies:
         if not has_files:
             return self.get_response(request)
         try:
-            with capacity.heavy_request(request.META):
+            with capacity.heavy_request(sender_of(request), request.META):
                 return self.get_response(request)
         except capacity.Busy as error:
-            return self.process_exception(request, error) or error_response(503, str(error))
+            return self.process_exception(request, error) or error_response(error.status, str(error))
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Of a view outside the API: a download for which there is no slot."""
+        """Of a view outside the API: a request for which there is no slot."""
         if not isinstance(exception, capacity.Busy):
             return None
-        page = render(request, "busy.html", {"message": str(exception)}, status=503)
+        page = render(request, "busy.html", {"message": str(exception)}, status=exception.status)
         page["Retry-After"] = str(capacity.RETRY_AFTER)
         return page
 
@@ -84,9 +84,18 @@ def is_public_upload(request: HttpRequest) -> bool:
 
 
 def has_share_left(request: HttpRequest) -> bool:
-    """The address itself is kept nowhere."""
+    return take(address_of(request), PUBLIC_BODIES, HOUR)
+
+
+def sender_of(request: HttpRequest) -> str:
+    """Whose slot a form takes: as in a delivery, but of anybody without an account the address."""
+    return f"user:{request.user.get_username()}" if request.user.is_authenticated else address_of(request)
+
+
+def address_of(request: HttpRequest) -> str:
+    """A hash: the address itself is kept nowhere."""
     address = salted_hmac("tutormax.limits", client_address(request) or "", algorithm="sha256").hexdigest()
-    return take(f"~{address[:7]}", PUBLIC_BODIES, HOUR)
+    return f"~{address[:7]}"
 
 
 def too_many(request: HttpRequest) -> HttpResponse:

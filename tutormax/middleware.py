@@ -1,7 +1,10 @@
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC
+from socket import SHUT_RD
+from threading import Timer
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import BadRequest
@@ -14,6 +17,8 @@ from tutormax import logs
 
 MAX_DRAIN = 64_000_000
 """Bytes of a rejected body that are still read, so that the client receives the answer."""
+MAX_DRAIN_TIME = 5.0
+"""Seconds that this may take: who sends slowly must not hold the thread, refused as it is."""
 CHUNK = 65_536
 ANY_HOST = re.compile(r"/(health(/live)?|metrics)/?")
 
@@ -102,8 +107,31 @@ def refuse_query(request: HttpRequest) -> HttpResponse:
 
 def read_rest_of_body(request: HttpRequest) -> None:
     """A server that closes a connection with unread data resets it, and the client loses the answer."""
-    stream = request.META["wsgi.input"] if request.META.get("wsgi.input_terminated") else request
+    body = request.META.get("wsgi.input")
+    if getattr(body, "left", None) == 0 or not {"CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"} & set(request.META):
+        return
+    stream = body if body and request.META.get("wsgi.input_terminated") else request
     left = MAX_DRAIN
-    with suppress(Exception):  # the client has disconnected, or sends invalid chunks
+    # An error: the client has disconnected, or sends invalid chunks.
+    with suppress(Exception), end_of_input(request.META.get("gunicorn.socket"), MAX_DRAIN_TIME):
         while left > 0 and (chunk := stream.read(CHUNK)):
             left -= len(chunk)
+
+
+@contextmanager
+def end_of_input(sock: Any, seconds: float) -> Iterator[None]:
+    """After that time nothing more is read from the socket. (A time-out of each read does not do: it begins anew with
+    every byte.)
+    """
+
+    def end() -> None:
+        with suppress(OSError):
+            sock.shutdown(SHUT_RD)
+
+    timer = Timer(seconds, end)
+    if sock is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

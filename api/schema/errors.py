@@ -65,11 +65,11 @@ ERRORS: dict[int, tuple[str, str]] = {
     ),
     422: ("Readable, but not valid; `fields` lists the errors by field.", "The record is invalid."),
     429: (
-        "The API key has exceeded its rate limit, or its client has too many records pending or dead letters.",
+        "The API key has exceeded its rate limit, or its client has too much pending, waiting, dead or running.",
         "Rate limit of 100 requests per second exceeded.",
     ),
     503: (
-        "The database is unavailable or busy, or too many records are pending. Retry later.",
+        "The database is unavailable or busy, or too much is pending or running. Retry later.",
         "The database is unavailable or busy; try again.",
     ),
 }

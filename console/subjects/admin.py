@@ -83,7 +83,7 @@ class ErasureAdmin(ReadOnlyAdmin):
         label = suppression.label_of(person.kind, person.key)
         taken = Export(by=user_of(request), what=f"everything about a {person.kind}", form="zip", query={"key": label})
         taken.begin()
-        parts = capacity.Download(lambda: _counted(person, taken))
+        parts = capacity.Download(user_of(request), lambda: _counted(person, taken))
         self.log_export(request, person.kind, label)
         disposition = content_disposition_header(as_attachment=True, filename=f"{person.kind}-{person.key}.zip")
         return StreamingHttpResponse(

@@ -58,7 +58,7 @@ def preview_page(admin: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpRes
             except (ParseError, RequestRejected) as error:
                 mapping_error = str(error)
         elif form.is_valid():
-            with TemporaryFiles() as opened, capacity.heavy_request(), RefusalsIn(form):
+            with TemporaryFiles() as opened, capacity.heavy_request(client_of(request)), RefusalsIn(form):
                 file = previews.reopen_set(preview, opened) if preview.is_set else previews.reopen(preview, opened)
                 response = ingest(admin, request, [file], form.cleaned_data)
                 preview.delete()
@@ -174,7 +174,7 @@ def _map(request: HttpRequest, preview: UploadPreview) -> HttpResponse:
     if "_suggested" in request.POST:
         chosen = _with_suggestions(free, chosen)
     mapping = {name: field for name, field in chosen.items() if field}
-    with capacity.heavy_request():
+    with capacity.heavy_request(preview.client):
         other = previews.remap(preview, mapping)
     mappings.remember(other.client, other.stream, list(chosen), other.mapping)
     return HttpResponseRedirect(reverse("admin:ingestion_upload_preview", args=[other.pk]))

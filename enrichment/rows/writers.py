@@ -144,14 +144,14 @@ def stream(method: str | None, form: Streamed, listing: Listing, name: str, expo
 
 
 def download(text: Callable[[], Iterator[str]], form: Streamed, name: str, export: Export) -> StreamingHttpResponse:
-    """A file that is sent as it is read. Raises capacity.Busy when too many are."""
+    """A file that is sent as it is read. Raises capacity.Busy when too many are, of this client or of all."""
 
     def begin() -> Iterator[str]:
         parts = with_truncation_marker(text(), form.truncation_marker)
         export.begin()
         return parts
 
-    parts = capacity.Download(begin, at_end=export.end)
+    parts = capacity.Download(export.by, begin, at_end=export.end)
     return StreamingHttpResponse(parts, content_type=content_type_of(form), headers=headers_of(name, form))
 
 
