@@ -1,8 +1,9 @@
-"""python -m bench.intake: what the way in takes over HTTP, beside FastAPI + Redis, from the same client by turns.
+"""python -m bench.intake [singles]: what the way in takes over HTTP, beside FastAPI + Redis, from the same client by
+turns.
 
 A million records through ours, with the memory of its web processes before and after; then single POSTs and batches to
-both, by 16 connections; then to ours with a qcluster at work. What was answered for is counted in the database and in
-Redis. See bench/README.md.
+both, by 16 connections; then to ours with a qcluster at work. With `singles`, single POSTs alone, in more rounds. What
+was answered for is counted in the database and in Redis. See bench/README.md.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -40,7 +42,7 @@ from tests.servers import (
 from tutoring.synthetic.generate import generate
 
 CONNECTIONS = 16
-ROUNDS = 3
+ROUNDS, ROUNDS_OF_SINGLES = 3, 7
 LOADS = {"single": (0, 5_000), "batches of 500": (500, 300), "batches of 5,000": (5_000, 30)}
 """Records in a body (0: one record alone), bodies in a round."""
 MILLION = (5_000, 200)
@@ -101,7 +103,7 @@ class Bench:
         return Result(number / told["seconds"], told["p50"], told["p99"], web * ms, store * ms)
 
 
-def main() -> None:
+def main(singles: bool = False) -> None:
     missing = [program for program in ("wrk", "redis-server", "redis-cli") if not shutil.which(program)]
     if missing:
         sys.exit(f"Missing: {', '.join(missing)}. On Debian: apt-get install wrk redis-server")
@@ -112,9 +114,12 @@ def main() -> None:
         directory = stack.enter_context(temporary_directory())
         bench = Bench(directory, write_sessions(directory / "sessions"))
         url, ours = start_ours(stack)
+        if singles:
+            compare(bench, [ours, *start_theirs(stack, directory)], ["single"], ROUNDS_OF_SINGLES)
+            return
         bench.load(ours, 0, 300)
         take_a_million(bench, ours)
-        compare(bench, [ours, *start_theirs(stack, directory)])
+        compare(bench, [ours, *start_theirs(stack, directory)], list(LOADS), ROUNDS)
         with Cluster(url):
             enrich_meanwhile(bench, ours)
 
@@ -128,7 +133,10 @@ def install() -> None:
     print(f"Installing FastAPI into {VENV} …", flush=True)
     venv.create(VENV, clear=True, with_pip=True)
     pip = (VENV / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    subprocess.run([*pip, "--requirement", wanted[0], "--constraint", wanted[1]], check=True)
+    versions = VENV / "versions.txt"  # without the hashes: with them pip would want one of every package
+    pins = (line.split()[0] for line in wanted[1].read_text().splitlines() if re.match(r"[\w.-]+==", line))
+    versions.write_text("\n".join(pins) + "\n")
+    subprocess.run([*pip, "--requirement", wanted[0], "--constraint", versions], check=True)
     mark.touch()
 
 
@@ -220,15 +228,16 @@ def answers(web: Process, url: str) -> bool:
 # ── What is measured ──
 
 
-def compare(bench: Bench, systems: list[System]) -> None:
+def compare(bench: Bench, systems: list[System], loads: list[str], rounds: int) -> None:
     for system in systems:
         bench.load(system, 0, 300)
         bench.load(system, 500, 4)
         system.empty()
-    for name, (records, bodies) in LOADS.items():
+    for name in loads:
+        records, bodies = LOADS[name]
         taking_part = [system for system in systems if name in system.loads]
         results: dict[str, list[Result]] = {system.name: [] for system in taking_part}
-        for round_ in range(ROUNDS):
+        for round_ in range(rounds):
             for system in taking_part if round_ % 2 == 0 else reversed(taking_part):
                 results[system.name].append(bench.load(system, records, bodies))
                 system.empty()
@@ -245,8 +254,15 @@ def tell(name: str, results: dict[str, list[Result]]) -> None:
         print(f"{system:27} {numbers} {columns[0]:8.1f} {columns[1]:8.1f} {columns[2]:12.2f} {columns[3]:14.2f}")
     ours, *others = results.items()
     for system, theirs in others:
-        ratios = [mine.rate / other.rate for mine, other in zip(ours[1], theirs, strict=True)]
-        print(f"  {ours[0]} / {system.strip()}, by round: " + ", ".join(f"{ratio:.2f}" for ratio in ratios), flush=True)
+        pairs = list(zip(ours[1], theirs, strict=True))
+        ratios = [mine.rate / other.rate for mine, other in pairs]
+        of_processor = [(other.web + other.store) / (mine.web + mine.store) for mine, other in pairs]
+        for what, found_ in (("by the clock", ratios), ("by processor time", of_processor)):
+            by_round = ", ".join(f"{ratio:.2f}" for ratio in found_)
+            print(
+                f"  {ours[0]} / {system.strip()} {what}: {statistics.median(found_):.2f}, by round {by_round}",
+                flush=True,
+            )
 
 
 def take_a_million(bench: Bench, system: System) -> None:
@@ -292,4 +308,4 @@ def memory(web: Process) -> list[float]:
 
 
 if __name__ == "__main__":
-    main()
+    main(singles="singles" in sys.argv[1:])
