@@ -25,12 +25,12 @@ from enrichment.pipeline.batch import process_batch
 from enrichment.subjects import erasure
 from enrichment.subjects.export import archive
 from enrichment.subjects.person import Person
-from enrichment.subjects.search import tables
+from enrichment.subjects.search import search, tables
 from ingestion.models import Delivery, ErasureSecret, Suppression, Upload
 from ingestion.streams import get
 from ingestion.subjects import bodies, suppression
 from ingestion.subjects.mentions import HAVE_TWINS, subject_key, unchanging_part
-from tests.api import api, post, refusal
+from tests.api import NDJSON, api, post, refusal
 from tests.commands import run
 from tests.people import person as member_of_staff
 from tests.personal import CASES, Case, hold_everything, places, upload
@@ -398,6 +398,63 @@ def test_all_spellings_of_the_key_are_erased_and_nothing_is_answered_of_them() -
     both = [student(student_id=key), last, student(student_id="ST-2")]
     answer = post(api(), "/api/students/batch", both, headers={"Idempotency-Key": "1"}).json()
     assert (answer["count"], answer["warnings"]) == (1, []) and key not in Delivery.objects.latest("pk").answer
+
+
+def elsewhere_in(case: Case) -> list[bytes]:
+    """Records with the key elsewhere than in the field for it: nested, unknown, escaped, not to be read."""
+    name = get(case.person.stream.name).subject.field  # type: ignore[union-attr]
+    escaped = "".join(f"\\u{ord(char):04x}" for char in case.key)
+    about_another = case.records(case.other)[case.stream]
+    return [
+        json.dumps({"about": {name: case.key}}).encode(),
+        json.dumps({name: [case.key]}).encode(),
+        json.dumps([case.key]).encode(),
+        json.dumps({**about_another, "also": [{"id": f" {case.key} "}]}, ensure_ascii=False).encode(),
+        json.dumps({**about_another, "text": json.dumps({"of": case.key})}).encode(),
+        json.dumps({**about_another, case.key: 1}).encode(),
+        b'{"of": {"%s": "%s"}}' % (name.encode(), escaped.encode()),
+        b'{"%s": "%s", "na' % (name.encode(), escaped.encode()),
+        b'{"%s": "%s", "na' % (name.encode(), case.key.encode()),
+    ]
+
+
+@every_case
+def test_a_key_that_stands_elsewhere_is_erased_and_not_let_in_again(case: Case) -> None:
+    path, sent = f"/api/{case.stream}?invalid=dead-letter", elsewhere_in(case)
+    others = b"\n".join([*sent, json.dumps(case.records(case.other)[case.stream]).encode()])
+
+    def come_in() -> list[int]:
+        statuses = [post(api(), path, body).status_code for body in sent]
+        assert post(api(), f"/api/uploads?stream={case.stream}&missing=clear", others, NDJSON).status_code == 201
+        work_off()
+        return statuses
+
+    assert come_in() == [202, 202, 422, 202, 202, 202, 202, 400, 400]
+    assert places(case)
+    assert not [each for each in erase(case).left if each["what"] == "key"]
+    assert places(case) == {}
+    assert come_in() == [422] * 7 + [400] * 2
+    assert places(case) == {}
+    assert_nothing_vanished()
+
+
+def test_a_key_or_name_that_is_escaped_is_found_in_the_database_and_in_the_history() -> None:
+    plain, other = "ST-zo\u00eb and Zo\u00eb Quill", "ST-zo\u00ebra, Z\\u006f\\u00ebs Quill"
+    forms = {
+        "plain": plain,
+        "json": json.dumps(plain),
+        "twice": json.dumps(json.dumps(plain)),
+        "all": "".join(f"\\u{ord(char):04X}" for char in plain),
+        "some": plain.replace("o", "\\u006f"),
+        "others": plain.replace("\u00eb", "\\u00EB", 1),
+    }
+    wanted = STUDENT.person.wanted(STUDENT.names)
+    table = next(each for each in tables() if each.name == BulkAction._meta.db_table)
+    for name, text in {**forms, "other": other}.items():
+        action = BulkAction.objects.create(kind="fix", by="user:anna", reason=text)
+        found = {place.what for place in search(table, wanted)[0] if place.row == str(action.pk)}
+        assert found == (set() if name == "other" else {"key", "name"}), name
+        assert wanted.without(text).count("(erased)") == len(found), name
 
 
 def test_a_key_is_known_however_it_is_typed() -> None:

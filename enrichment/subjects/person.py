@@ -176,6 +176,7 @@ def held_about(person: Person, after: int = 0) -> Iterator[HeldRecord]:
     """The failed records about the person, or whose original was, in order of id."""
     part = json.dumps(unchanging_part(person.key))[1:-1]
     matching = Q(payload__contains=part) | Q(original_payload__contains=part)
+    matching |= Q(payload__contains="\\\\") | Q(original_payload__contains="\\\\")  # it may be escaped in a text
     matching |= Q(missing_stream=person.stream.name, missing_key=person.key)
     found = HeldRecord.objects.filter(matching, stream__in=person.fields).order_by("pk")
     while rows := list(found.filter(pk__gt=after)[:CHUNK]):

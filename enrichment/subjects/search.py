@@ -15,7 +15,7 @@ from typing import Any
 from django.apps import apps
 from django.db import connection
 
-from ingestion.subjects.mentions import is_distinct
+from ingestion.subjects.mentions import is_distinct, unchanging_part, unescaped
 
 ROWS = 5000
 ROWS_WITH_BYTES = 500
@@ -43,6 +43,8 @@ OUR_WORDS = frozenset(
     }
 )
 """Members of filters, changes and the like whose values are words of ours: somebody's name may be one of them."""
+ESCAPED_ASCII = r"\\u00[2-7]"
+"""What JSON need not escape."""
 NOT_TEXT = re.compile(
     r"(small|big)?int|integer|numeric|decimal|real|double|float|bool|date|time|interval|oid|uuid", re.IGNORECASE
 )
@@ -68,6 +70,11 @@ class Wanted:
         return [each for text in self.texts for each in _spellings(text)]
 
     @cached_property
+    def half_escaped(self) -> list[str]:
+        """Of texts that are not ASCII what remains where only some of the other characters are escaped."""
+        return [unchanging_part(text) for text in self.texts if not text.isascii()]
+
+    @cached_property
     def _patterns(self) -> list[tuple[str, re.Pattern[str]]]:
         return [(KEY, self._key_pattern), *((NAME, _pattern(name, re.IGNORECASE)) for name in self.names)]
 
@@ -85,7 +92,9 @@ class Wanted:
         return [self._key_pattern, *map(_pattern, names, flags)]
 
     def found_in(self, text: str) -> set[str]:
-        return {what for what, pattern in self._patterns if pattern.search(text)}
+        """Also with characters of JSON's escapes."""
+        texts = {text, unescaped(text)}
+        return {what for what, pattern in self._patterns if any(map(pattern.search, texts))}
 
     def cleaned(self, value: Any) -> Any:
         """What we have written into a column, in which they are not named. Of an object, its own members stay."""
@@ -96,6 +105,8 @@ class Wanted:
     def without(self, value: Any) -> Any:
         """A text, or any JSON, in which they are not named."""
         if isinstance(value, str):
+            if any(pattern.search(unescaped(value)) for pattern in self._removable if not pattern.search(value)):
+                value = unescaped(value)
             for pattern in self._removable:
                 value = pattern.sub(ERASED, value)
         elif isinstance(value, list):
@@ -268,7 +279,12 @@ def _tests(table: Table, wanted: Wanted) -> tuple[list[str], list[Any]]:
         else:
             text, begins = f"CAST({name} AS TEXT)", f"substr({name}, 1, 1) = x'78'"
         either = [find.format(text, text) + " > 0" for _ in wanted.spellings]
-        params += [_escaped(each) if is_bytes and is_postgresql else each for each in wanted.spellings]
+        encoded = _escaped if is_bytes and is_postgresql else str
+        params += [encoded(each) for each in wanted.spellings]
+        either.append(f"{text} ~ '{ESCAPED_ASCII}'" if is_postgresql else f"{text} GLOB '*{ESCAPED_ASCII[1:]}*'")
+        for part in wanted.half_escaped:
+            either.append(f"({find.format(text, text)} > 0 AND {find.format(text, text)} > 0)")
+            params += ["\\u", encoded(part)]
         tests.append(f"coalesce({' OR '.join([*either, *([begins] if is_bytes else [])])}, false) AS t{number}")
     return tests, params
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from copy import copy
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -50,6 +50,7 @@ from ingestion.files.spool import READ_SIZE, TemporaryFiles, anonymous_tempfile
 from ingestion.models import Upload
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.streams import Layout, Stream
+from ingestion.subjects import suppression
 from ingestion.validation import key_of
 
 if TYPE_CHECKING:
@@ -416,6 +417,8 @@ def inspect_source(
             inspected = replace(inspected, members=survey_records(inspected.chunks(), stream, opened))
     elif not table:
         inspected = replace(inspected, members=_members(source.file, source.format, stream))
+    others = _called_like_nobody(inspected.members.others, stream)
+    inspected = replace(inspected, members=replace(inspected.members, others=others))
     notes = (*source.source_notes, *_notes(table, inspected.members, stream, layout))
     inspected = replace(inspected, notes=notes)
     if not layout and next(inspected.chunks(), None) is None:
@@ -476,6 +479,12 @@ def _notes_of_source(encoding: str, workbook: Sheet | None) -> Iterator[str]:
         yield f"Read from the sheet “{workbook.name}”. Not read: {', '.join(workbook.others)}."
     if encoding != UTF8:
         yield f"The file is read as {encoding}. Check accented letters."
+
+
+def _called_like_nobody(names: Sequence[str], stream: Stream) -> list[str]:
+    """Without the names of columns, or members, that are keys of persons whose data have been erased."""
+    persons = suppression.find_at_the_door(stream, [{name: None} for name in names])
+    return [name for index, name in enumerate(names) if index not in persons]
 
 
 def _notes(

@@ -1,15 +1,16 @@
-"""Which persons a record is about: by the key of its stream's subject, and by references to such streams."""
+"""Which persons a record is about: by the key of its stream's subject, by references to such streams, and by what else
+has been sent with it that the stream does not know.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
 from ingestion import streams
 from ingestion.fields import normalized, tidy, whole_number
-from ingestion.payloads import RAW_MEMBER
 from ingestion.streams import Stream, Subject
 
 MIN_DISTINCT = 4
@@ -17,6 +18,8 @@ MIN_DISTINCT = 4
 HAVE_TWINS = "K;`"
 """The characters of ASCII as which Unicode reads others: those of kelvin, of Greek questions, and an accent."""
 _between_cells = re.compile(r"""[,;|\t\r\n"'\[\]]""")
+_escape = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|/)")
+"""Of JSON, in a text that is JSON, or that is a string of JSON itself."""
 
 
 class Mention(NamedTuple):
@@ -50,19 +53,69 @@ def streams_about(kind: str) -> dict[str, list[str]]:
 
 
 def mentions(stream: Stream, item: Any) -> Iterator[Mention]:
-    """The persons that a payload, valid or not, is about. Of a row that could not be read, each cell may name one, if
-    it is no mere number.
+    """The persons that a payload, valid or not, is about. Elsewhere than in its fields, such as in a row that could not
+    be read, each name, value and cell may name one, if it is no mere number.
     """
-    if not isinstance(item, dict):
+    if not (fields := fields_of(stream)):
         return
-    fields = fields_of(stream)
-    for field, kind in fields.items():
-        if key := subject_key(item.get(field)):
-            yield Mention(field, kind, key)
-    if RAW_MEMBER in item:
-        for cell in set(_between_cells.split(str(item[RAW_MEMBER]))):
+    if isinstance(item, dict):
+        for field, kind in fields.items():
+            if key := subject_key(item.get(field)):
+                yield Mention(field, kind, key)
+    for name, value in _elsewhere(stream, item, fields):
+        if name in fields and (key := subject_key(value)):
+            yield Mention("record", fields[name], key)
+        for cell in _cells(value) if isinstance(value, str) else ():
             if is_distinct(key := subject_key(cell)):
                 yield from (Mention("record", kind, key) for kind in set(fields.values()))
+
+
+def _elsewhere(stream: Stream, item: Any, fields: Container[str]) -> Iterator[tuple[str, Any]]:
+    """(name, value) of all but what the fields of the stream may hold: of unknown members, and of what is nested. The
+    names themselves are values without a name.
+    """
+    if not isinstance(item, dict):
+        yield from _within("", item)
+        return
+    known = stream.schema.model_fields
+    for name, value in item.items():
+        if name not in known:
+            yield "", name
+        if name not in known or isinstance(value, dict) or (isinstance(value, list) and name in fields):
+            yield from _within(name, value)
+        elif isinstance(value, list):
+            for each in value:
+                if isinstance(each, dict | list):
+                    yield from _within("", each)
+
+
+def _within(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for inner, each in value.items():
+            yield "", inner
+            yield from _within(inner, each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _within(name, each)
+    else:
+        yield name, value
+
+
+def _cells(text: str) -> set[str]:
+    return {cell for each in {text, unescaped(text)} for cell in _between_cells.split(each)}
+
+
+def unescaped(text: str) -> str:
+    """A text with the characters that escapes of JSON in it stand for; but those without which it would be no JSON."""
+    if "\\" not in text:
+        return text
+    plain = _escape.sub(_unescape, text)
+    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _unescape(match: re.Match[str]) -> str:
+    char = chr(int(match[1], 16)) if match[1] else "/"
+    return match[0] if char < " " or char in '"\\' else char
 
 
 def subject_key(value: Any) -> str:

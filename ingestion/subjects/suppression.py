@@ -32,10 +32,11 @@ def digest(secret: str, kind: str, key: str) -> str:
 
 def find(stream: Stream, items: Sequence[Any], secret: str) -> dict[int, Mention]:
     """Index → the first person erased that the item is about, of those that are about one."""
-    places: dict[str, list[tuple[int, Mention]]] = defaultdict(list)
+    persons: dict[tuple[str, str], list[tuple[int, Mention]]] = defaultdict(list)
     for index, item in enumerate(items):
         for mention in mentions(stream, item):
-            places[digest(secret, mention.kind, mention.key)].append((index, mention))
+            persons[mention.kind, mention.key].append((index, mention))
+    places = {digest(secret, *person): those for person, those in persons.items()}
     found: dict[int, Mention] = {}
     hashes = list(places)
     for start in range(0, len(hashes), HASHES_AT_ONCE):
@@ -48,7 +49,7 @@ def find(stream: Stream, items: Sequence[Any], secret: str) -> dict[int, Mention
 
 def find_at_the_door(stream: Stream, items: Sequence[Any]) -> dict[int, Mention]:
     """The same, by what this process knew of the secret a few seconds ago: what it misses, the workers find."""
-    secret = _recent_secret()
+    secret = _recent_secret() if items else ""
     return find(stream, items, secret) if secret else {}
 
 

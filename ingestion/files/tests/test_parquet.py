@@ -178,6 +178,7 @@ def test_lists_days_and_booleans_of_another_stream() -> None:
         inspect(parquet({**entry, "watched_on": [LISTENED]}), "entries")
 
 
+@pytest.mark.django_db
 def test_columns_are_mapped_as_those_of_tables() -> None:
     body = parquet(
         listens().rename({"track_name": "Track Name", "duration_ms": "Length"}).with_columns(pl.lit(1).alias("x"))
