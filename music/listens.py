@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from enrichment.pipeline import upsert
 from enrichment.pipeline.patience import lock_timeout
-from enrichment.statements import AT_ONCE
 from ingestion import streams
 from ingestion.streams import Context, StoredRow
 from music import identity, questions
@@ -53,9 +52,9 @@ def warn(listen: ListenRecord, context: Context) -> list[str]:
 def lock(rows: Sequence[Row]) -> None:
     """Locks the listeners whose plays these are, in order; creates those that are new. Batches of one take turns."""
     clients = {row["user_id"]: row["client"] for row in reversed(rows)}
-    listeners = Listener.objects.filter(pk__in=list(clients)).order_by("pk").select_for_update(no_key=True)
+    listeners = Listener.objects.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True)
     with lock_timeout(PATIENCE):
-        locked = {listener.pk for listener in listeners}
+        locked = set(listeners.filter(pk__in=list(clients)))
         if missing := sorted(clients.keys() - locked):
             new = [Listener(user_id=name, client=clients[name]) for name in missing]
             Listener.objects.bulk_create(new, ignore_conflicts=True)
@@ -84,15 +83,15 @@ def _mark_duplicates(new: Sequence[Row]) -> dict[str, str]:
     for row in new:
         sources.setdefault(row["user_id"], set()).add(duplicates.source_of(row["play_source"]))
     several: set[str] = set()
-    changed: list[Listener] = []
+    changed: list[Row] = []
     for listener in Listener.objects.filter(pk__in=list(sources)):
         known = set(listener.sources)
         if more := sorted(sources[listener.pk] - known)[: max(0, MAX_SOURCES - len(known))]:
             listener.sources = sorted([*known, *more])
-            changed.append(listener)
+            changed.append({"user_id": listener.pk, "sources": listener.sources})
         if len(listener.sources) > 1:
             several.add(listener.pk)
-    Listener.objects.bulk_update(changed, ["sources"], batch_size=AT_ONCE)
+    rollups.update_listeners(changed, "sources = incoming.sources")
     if not several:
         return {}
     found = duplicates.find([row for row in new if row["user_id"] in several])

@@ -10,11 +10,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from django.db import connection, models
-from django.db.models import Case, F, When
 from django.utils import timezone
 
 from enrichment.pipeline import upsert
-from enrichment.statements import batched
 from music.models import AlbumMonth, ArtistMonth, HourMonth, Listener, Plays
 
 FIRST_BELIEVED = datetime(2000, 1, 1, tzinfo=UTC)
@@ -73,9 +71,19 @@ def _count_for_listeners(hours: Mapping[tuple[Any, ...], Sequence[int]]) -> None
     numbers: dict[str, int] = {}
     for (user, *_), (plays, _) in hours.items():
         numbers[user] = numbers.get(user, 0) + plays
-    for some in batched(sorted(numbers)):
-        added = Case(*(When(pk=user, then=numbers[user]) for user in some), default=0)
-        Listener.objects.filter(pk__in=some).update(plays=F("plays") + added)
+    rows = [{"user_id": user, "plays": number} for user, number in sorted(numbers.items())]
+    update_listeners(rows, "plays = music_listener.plays + incoming.plays")
+
+
+def update_listeners(rows: Sequence[Row], change: str) -> None:
+    """Changes those that the rows name, which are locked, in one statement: `change` is SQL, its values `incoming`."""
+    if not rows:
+        return
+    fields = [field for field in Listener._meta.concrete_fields if field.attname in rows[0]]
+    source, params = upsert.incoming(fields, rows)
+    with connection.cursor() as cursor:
+        statement = f"UPDATE music_listener SET {change} FROM {source} WHERE music_listener.user_id = incoming.user_id"  # noqa: S608 (the caller's)
+        cursor.execute(statement, params)
 
 
 def _write(model: type[Plays], numbers: Mapping[tuple[Any, ...], Sequence[int]]) -> None:
