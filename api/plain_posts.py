@@ -50,7 +50,10 @@ INSERT = """
     INSERT INTO ingestion_delivery (stream, client, format, body, size, count)
     SELECT $1::text, $2::text, 'json', $3::bytea, $4::int, 1
     FROM ingestion_apikey WHERE prefix = $5::text AND xmin = $6::xid AND ctid = $7::tid
-    RETURNING id, (SELECT rung_at > now() - make_interval(secs => $8::int) FROM ingestion_doorbell WHERE id = 1)
+    RETURNING id, (
+        SELECT rung_at > now() - make_interval(secs => $8::int) OR watched_until > now()
+        FROM ingestion_doorbell WHERE id = 1
+    )
 """
 FIND_KEY = "SELECT *, xmin::text AS written_by, ctid::text AS place FROM ingestion_apikey WHERE prefix = %s"
 
@@ -122,7 +125,7 @@ def answer(request: HttpRequest, stream: Stream, known: Known) -> HttpResponse |
     except (DisallowedHost, UnreadablePostError, ParseError, TooLarge, NoValidRecords):
         return None
     try:
-        delivery, is_rung = insert(stream, body, key)
+        delivery, is_known = insert(stream, body, key)
     except Error as error:  # it may be stored: nothing else is tried
         request.auth = key  # type: ignore[attr-defined]  # for the log
         return with_headers(database_error_response(error), headers)
@@ -131,8 +134,8 @@ def answer(request: HttpRequest, stream: Stream, known: Known) -> HttpResponse |
         return None
     request.auth = key  # type: ignore[attr-defined]
     backlog.note_accepted(stream.name, client_of(key), 1, len(body))
-    if not is_rung:
-        doorbell.ring()
+    if not is_known:
+        doorbell.ring_for_records()
     status_url = request.build_absolute_uri(reverse("delivery", args=[delivery]))
     content = IngestView(stream=stream).answer([item], checked) | {"delivery": delivery, "status_url": status_url}
     response = HttpResponse(JSONRenderer().render(content), status=202, headers=headers)
@@ -156,7 +159,7 @@ def client_of(key: ApiKey) -> str:
 
 
 def insert(stream: Stream, body: bytes, key: ApiKey) -> tuple[int | None, bool]:
-    """(the delivery's id, whether the doorbell is rung); no id where the key is not what it was."""
+    """(the delivery's id, whether the workers know that there is work); no id where the key is not what it was."""
     version = (key.written_by, key.place)  # type: ignore[attr-defined]  # of the row: no column of the model
     values = (stream.name, client_of(key), body, len(body), key.prefix, *version, RING_SECONDS)
     with require_autocommit(), connection.wrap_database_errors, connection.cursor():

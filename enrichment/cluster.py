@@ -23,6 +23,7 @@ from django_q.models import Task
 from django_q.signing import BadSignature, SignedPackage
 
 from enrichment.models import ClusterStatus
+from ingestion import doorbell
 from ingestion.doorbell import DRAIN_TASK
 
 IDLE = -1
@@ -33,6 +34,8 @@ TASKS = (DRAIN_TASK, PRUNE_TASK)
 """All that a worker runs, whatever a schedule or a row of the queue names."""
 CHANNEL = "tutormax_tasks"
 """On which PostgreSQL notifies those who wait for tasks."""
+LISTEN_SECONDS = 1.0
+"""In which an idle cluster asks once, and after which one that is to stop notices it."""
 LIFETIME = timedelta(seconds=15)
 """After it a cluster that says nothing more of itself is gone."""
 
@@ -59,6 +62,7 @@ class Sentinel(cluster.Sentinel):  # type: ignore[misc]
             sys.stderr.flush()
             os._exit(1)
         super().reincarnate(process)
+        doorbell.ring()  # it may have been watching, or have had a ring that is lost with it
 
 
 def killed_by(process: Any) -> int:
@@ -119,13 +123,13 @@ class Broker(ORM):  # type: ignore[misc]
             self.listening = connection.connection
 
     def wait(self) -> None:
-        """For a task, at most POLL seconds: a notification may be lost, as with a connection."""
+        """For a task. Notified at most LISTEN_SECONDS, for a notification may be lost, as with a connection."""
         raw = connections[Conf.ORM].connection
         if self.listening is None or raw is not self.listening:
             time.sleep(Conf.POLL)
             return
         try:
-            for _ in raw.notifies(timeout=Conf.POLL, stop_after=1):
+            for _ in raw.notifies(timeout=LISTEN_SECONDS, stop_after=1):
                 pass
         except psycopg.Error:
             connections[Conf.ORM].close()
@@ -156,7 +160,7 @@ class Broker(ORM):  # type: ignore[misc]
     # What clusters say of themselves: in a table of ours, not in the cache, which would unpickle whatever is in it.
 
     def set_stat(self, key: str, value: str, timeout: int) -> None:
-        """Twice a second, and by one process alone: so in one statement."""
+        """Every GUARD_CYCLE seconds, and by one process alone: so in one statement."""
         changes = {"status": value, "expires_at": self.now() + LIFETIME}
         rows = ClusterStatus.objects.using(Conf.ORM)
         if not rows.filter(key=key).update(**changes):

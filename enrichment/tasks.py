@@ -17,27 +17,78 @@ from ingestion.models import Delivery
 from ingestion.streams import Stream, all_streams
 
 DRAIN_SECONDS = 2.0
+LOOK_EVERY = 0.04
+"""Seconds. Records that come one by one are processed together, and each waits for half of it on average."""
+QUIET_SECONDS = 1.0
+"""A watch ends when no record has come for so long."""
+RENEW_SECONDS = 0.3
+FEW = 100
+"""Records in a round that one worker processes by itself, with a pause before the next; unless it takes LONG_ROUND."""
+LONG_ROUND = 0.25
 
 logger = logging.getLogger(__name__)
 
 
-def drain(seconds: float = DRAIN_SECONDS) -> None:
-    """Works for about two seconds; rings again if it leaves work behind, so that other workers join in and a stop takes
-    seconds.
+def work(seconds: float = DRAIN_SECONDS) -> None:
+    """The task that a ring starts: a drain, and where it has found records, a watch for more, so that not each of those
+    that come one by one needs a task of its own.
+    """
+    end = time.monotonic() + seconds
+    if drain(seconds, few=FEW):
+        watch(end)
+
+
+def drain(seconds: float = DRAIN_SECONDS, *, few: int = 0) -> bool:
+    """Works for about two seconds, or until a round has no more than `few` records; rings again if it leaves more
+    behind, so that other workers join in and a stop takes seconds. Returns whether there were records, but few at last.
     """
     doorbell.acknowledge()
     end = time.monotonic() + seconds
+    found = 0
     while time.monotonic() < end:
         erased = _attempt("an erasure", lambda: erasure.run_next_step(Erasure.objects.all()))
         acted = _attempt("a bulk action", lambda: bulk_actions.run_next_step(BulkAction.objects.all()))
-        batches = [process_batch(stream) for stream in _pending_streams()]  # streams take turns
+        processed = _process_pending()
         completed = _attempt("the completion of an upload", completion.run_next_step)
         checked = _attempt("a preview", previews.run_next_step)
-        is_busy = erased or acted or completed or checked or any(batches)
+        is_busy = erased or acted or completed or checked or processed > few
         pruned = _attempt("retention", partial(retention.run_next_step, rest=not is_busy))
+        found += processed
         if not is_busy and not pruned:
-            return
+            return found > 0
     doorbell.ring()
+    return False
+
+
+def watch(end: float) -> None:
+    """Looks for records every LOOK_EVERY seconds, which ring nobody meanwhile, until none have come for QUIET_SECONDS.
+    One worker of all does so. At `end`, or when there is much to do, it rings for whoever goes on. Killed, it is missed
+    by the next record after doorbell.WATCH_TIME, and by the sweep.
+    """
+    is_mine, much = False, False
+    renewed = active = time.monotonic()
+    while (now := time.monotonic()) < min(end, active + QUIET_SECONDS) and not much:
+        if not is_mine or now >= renewed + RENEW_SECONDS:
+            if not doorbell.watch(is_mine=is_mine):
+                return
+            is_mine, renewed = True, now
+        time.sleep(LOOK_EVERY)
+        began = time.monotonic()
+        if processed := _process_pending():
+            active = time.monotonic()
+            much = processed > FEW or active - began > LONG_ROUND
+    doorbell.stop_watching()
+    if now < active + QUIET_SECONDS:
+        doorbell.ring()
+    else:
+        time.sleep(LOOK_EVERY)  # the last may have seen the watch, and be just about to commit
+        drain()
+
+
+def _process_pending() -> int:
+    """How many records there were; one at least where a batch was released to be retried. The streams take turns."""
+    batches = [process_batch(stream) for stream in _pending_streams()]
+    return sum(batch.outcomes.total() or 1 for batch in batches if batch)
 
 
 def _pending_streams() -> list[Stream]:

@@ -11,17 +11,21 @@ from django_q.tasks import async_task
 
 from ingestion.models import Doorbell
 
-DRAIN_TASK = "enrichment.tasks.drain"
+DRAIN_TASK = "enrichment.tasks.work"
 ALIVE = timedelta(minutes=3)
 """A cluster that has run no task for so long is not alive: the sweep enqueues one every minute."""
 RING_TIMEOUT = timedelta(seconds=10)
 """After this time an unanswered ring may be repeated."""
 
+WATCH_TIME = timedelta(seconds=1)
+"""For so long a worker is believed to look for records by itself after it has said so."""
+
 # By the database's clock, which has written it.
-IS_RUNG = {
-    "postgresql": "SELECT 1 FROM ingestion_doorbell WHERE id = 1 AND rung_at > now() - make_interval(secs => %s)",
-    "sqlite": "SELECT 1 FROM ingestion_doorbell WHERE id = 1"
-    " AND rung_at > strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', -%s || ' seconds')",
+STATE = {
+    "postgresql": "SELECT rung_at > now() - make_interval(secs => %s), watched_until > now()"
+    " FROM ingestion_doorbell WHERE id = 1",
+    "sqlite": "SELECT rung_at > strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', -%s || ' seconds'),"
+    " watched_until > strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now') FROM ingestion_doorbell WHERE id = 1",
 }
 
 logger = logging.getLogger(__name__)
@@ -29,8 +33,18 @@ logger = logging.getLogger(__name__)
 
 def ring() -> None:
     """Wakes the workers unless they are already rung. Call it after the commit; it never raises."""
+    _ring(even_if_watched=True)
+
+
+def ring_for_records() -> None:
+    """Like ring(), but for nothing if a worker is looking for pending records by itself just now."""
+    _ring(even_if_watched=False)
+
+
+def _ring(*, even_if_watched: bool) -> None:
     try:
-        if is_rung():  # as nearly always when many post at once: they need not queue up for the row
+        rung, watched = state()
+        if rung or (watched and not even_if_watched):  # as nearly always when many post: none waits for the row
             return
         silent = Doorbell.objects.filter(Q(rung_at=None) | Q(rung_at__lt=Now() - RING_TIMEOUT), pk=1)
         with transaction.atomic():
@@ -57,11 +71,26 @@ def wake_now() -> None:
         logger.warning("Waking the workers failed; the next sweep will wake them.", exc_info=True)
 
 
-def is_rung() -> bool:
-    """Runs for each post, so in plain SQL: the ORM takes ten times as long to build the statement."""
+def state() -> tuple[bool, bool]:
+    """(rung, watched). For each post, so in plain SQL: the ORM takes ten times as long to build the statement."""
     with connection.cursor() as cursor:
-        cursor.execute(IS_RUNG[connection.vendor], [RING_TIMEOUT.total_seconds()])
-        return cursor.fetchone() is not None
+        cursor.execute(STATE[connection.vendor], [RING_TIMEOUT.total_seconds()])
+        rung, watched = cursor.fetchone() or (False, False)
+    return bool(rung), bool(watched)
+
+
+def watch(*, is_mine: bool) -> bool:
+    """Says for WATCH_TIME that this worker looks for pending records by itself; to be said again in time. False, if
+    another does already. Who is killed meanwhile is missed after that time.
+    """
+    doorbells = Doorbell.objects.filter(pk=1)
+    free = doorbells if is_mine else doorbells.exclude(watched_until__gt=Now())
+    return bool(free.update(watched_until=Now() + WATCH_TIME))
+
+
+def stop_watching() -> None:
+    """From now on records are rung for. Who stops looks once more afterwards: some may have come before."""
+    Doorbell.objects.filter(pk=1).update(watched_until=None)
 
 
 def enqueue_drain() -> None:

@@ -224,13 +224,12 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                 if delivery.started_at is not None:
                     delivery.record_crash()
                     self.filter(pk=delivery.pk).update(part=delivery.part, crash_count=delivery.crash_count)
-            pks = [delivery.pk for delivery in taken]
-            self.filter(pk__in=pks).update(started_at=ahead[0][2])
-            claimed = list(self.filter(pk__in=pks).order_by("id").defer("body"))
+            pks, now = [delivery.pk for delivery in taken], ahead[0][2]
+            self.filter(pk__in=pks).update(started_at=now)
             bodies = dict(_bodies(pks))
-        for delivery in claimed:
-            delivery.body = bodies[delivery.pk]
-        return claimed
+        for delivery in taken:
+            delivery.started_at, delivery.body = now, bodies[delivery.pk]
+        return taken
 
     def lock_claimed(self, deliveries: Iterable[Delivery]) -> tuple[set[int], str]:
         """Locks, until the transaction ends, those that still have the claim they have here; returns their ids, and the
@@ -589,10 +588,13 @@ class Delivery(models.Model):
 
 
 class Doorbell(models.Model):
-    """One row: when the workers were rung, and when a task last answered (the cluster's heartbeat)."""
+    """One row: when the workers were rung, when a task last answered (the cluster's heartbeat), and until when a worker
+    looks for records by itself.
+    """
 
     rung_at = models.DateTimeField(null=True)
     answered_at = models.DateTimeField(null=True)
+    watched_until = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return "doorbell"

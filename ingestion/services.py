@@ -58,7 +58,7 @@ def accept(
         if in_transaction:
             in_transaction(accepted)
     backlog.note_accepted(stream.name, client, checked.count, len(body))
-    doorbell.ring()
+    doorbell.ring_for_records()
     return accepted
 
 

@@ -210,6 +210,34 @@ def test_a_process_that_cannot_be_replaced_ends_its_cluster(system: tuple[str, C
         wait_until(lambda: stored(url)["tutors"] == 1, "the other cluster works")
 
 
+def test_a_worker_killed_while_it_watches_is_replaced_and_rung_for(system: tuple[str, Client]) -> None:
+    """Records that come meanwhile ring nobody, and here no sweep comes to their help."""
+    url, client = system
+    with (
+        Cluster(url, WORKERS="1", SWEEP_INTERVAL="3600", WATCH_PATIENCE="7200") as cluster,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        query = """
+            SELECT watched_until > now(), watched_until > now() + interval '0.5 s', (SELECT count(*) FROM django_q_ormq)
+            FROM ingestion_doorbell
+        """
+
+        def watches() -> bool:
+            watched, for_a_while, tasks = connection.execute(query).fetchone() or (False, False, 0)
+            if not watched and not tasks:
+                client.post("tutors", tutor())
+            return bool(for_a_while) and tasks == 1  # its own: no other will be run
+
+        wait_until(watches, "the worker watches")
+        [sentinel] = psutil.Process(cluster.pid).children()
+        min(sentinel.children(), key=lambda each: (each.create_time(), each.pid)).kill()
+        connection.execute(
+            "UPDATE ingestion_doorbell SET watched_until = now() + interval '1 h'"
+        )  # however slow we are
+        client.post("students", student())
+        wait_until(lambda: stored(url)["students"] == 1, "the record is stored")
+
+
 def test_an_outage_longer_than_the_watch_s_patience_ends_no_cluster(postgres: PostgreSQL) -> None:
     """One that cannot start meanwhile says so in a line, and ends for its supervisor to try again."""
     with postgres.connect() as connection:

@@ -182,6 +182,7 @@ Q_CLUSTER = {
     "max_attempts": 1,
     "ack_failures": True,
     "poll": 0.3,
+    "guard_cycle": 2,
     "catch_up": False,
     "save_limit": 250,
     "recycle": 500,

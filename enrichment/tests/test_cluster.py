@@ -18,7 +18,6 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
-from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule, Success, Task
 from django_q.scheduler import scheduler
 from django_q.signing import SignedPackage
@@ -70,7 +69,7 @@ def test_our_own_tasks_are_run(broker: Broker) -> None:
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_who_waits_for_a_task_is_notified(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Conf, "POLL", 600)
+    monkeypatch.setattr("enrichment.cluster.LISTEN_SECONDS", 600)
     waits, found = threading.Event(), []
 
     class Waiting(Broker):

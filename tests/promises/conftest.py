@@ -13,9 +13,9 @@ from ingestion.models import Doorbell
 
 @pytest.fixture
 def silent_bell() -> None:
-    """Nobody has rung, and no task is queued."""
+    """Nobody has rung, nobody watches, and no task is queued."""
     OrmQ.objects.all().delete()
-    Doorbell.objects.update(rung_at=None, answered_at=None)
+    Doorbell.objects.update(rung_at=None, answered_at=None, watched_until=None)
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,7 +86,7 @@ def test_no_clock_but_the_database_s_counts(silent_bell: None, minutes: int) -> 
     doorbell.acknowledge()
     with time_machine.travel(timezone.now() + timedelta(minutes=minutes)):
         deliver("tutors", tutor())
-        assert doorbell.is_rung()
+        assert doorbell.state() == (True, False)
         assert abs(timezone.now() - (doorbell.heartbeat() or timezone.now() - timedelta(days=1))) < timedelta(seconds=9)
 
 
@@ -193,6 +195,129 @@ def test_a_drain_that_leaves_nothing_rings_nobody(silent_bell: None) -> None:
     OrmQ.objects.all().delete()
     tasks.drain(60)
     assert (counts(delivery), rings()) == ({"inserted": 1}, 0)
+
+
+def watched() -> bool:
+    return doorbell.state()[1]
+
+
+class Pauses:
+    """Stands in for the pauses of a watch: the n-th thing is done in the n-th of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *things: Callable[[], object]) -> None:
+        self.things, self.seen = list(things), 0
+        clock = SimpleNamespace(monotonic=self.now, sleep=self.sleep)
+        monkeypatch.setattr(tasks, "time", clock)
+
+    def now(self) -> float:
+        return self.seen * tasks.LOOK_EVERY
+
+    def sleep(self, seconds: float) -> None:
+        self.seen += 1
+        if self.things:
+            self.things.pop(0)()
+
+
+def test_records_one_by_one_need_one_task_together(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [deliver("tutors", tutor(tutor_id="t0"))]
+    OrmQ.objects.all().delete()
+
+    def post() -> None:
+        assert watched()
+        found.append(deliver("tutors", tutor(tutor_id=f"t{len(found)}")))
+
+    pauses = Pauses(monkeypatch, *[post] * 5)
+    tasks.work(60)
+    assert [counts(each) for each in found] == [{"inserted": 1}] * 6
+    assert (rings(), watched()) == (0, False)
+    assert 5 + tasks.QUIET_SECONDS / tasks.LOOK_EVERY <= pauses.seen < 10 + tasks.QUIET_SECONDS / tasks.LOOK_EVERY
+
+
+def test_a_watch_that_ends_looks_once_more(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record whose sender has still seen the watch may be committed after the last round."""
+    deliver("tutors", tutor())
+    OrmQ.objects.all().delete()
+    late: list[Delivery] = []
+    stop = doorbell.stop_watching
+
+    def stop_late() -> None:
+        late.append(deliver("tutors", tutor(tutor_id="late")))
+        stop()
+
+    Pauses(monkeypatch)
+    monkeypatch.setattr(doorbell, "stop_watching", stop_late)
+    tasks.work(60)
+    assert (counts(late[0]), rings()) == ({"inserted": 1}, 0)
+
+
+def test_a_worker_that_has_found_nothing_watches_nothing(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = Pauses(monkeypatch)
+    tasks.work(60)
+    assert pauses.seen == 0
+
+
+@pytest.mark.parametrize("why", ["its time is over", "it takes long", "there is much to do"])
+def test_a_watch_hands_over_by_a_ring(silent_bell: None, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    deliver("tutors", tutor())
+    OrmQ.objects.all().delete()
+    pauses = Pauses(monkeypatch, lambda: deliver("tutors", tutor(tutor_id="next")))
+    real = tasks._process_pending
+
+    def slow() -> int:
+        pauses.seen += 10
+        return real()
+
+    if why == "it takes long":
+        monkeypatch.setattr(tasks, "_process_pending", slow)
+    if why == "there is much to do":
+        monkeypatch.setattr(tasks, "FEW", 0)
+    tasks.work(5 * tasks.LOOK_EVERY if why == "its time is over" else 60)
+    assert (rings(), watched()) == (1, False)
+
+
+def test_records_that_go_on_coming_one_by_one_keep_no_worker_busy(
+    silent_bell: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It pauses, however slow the machine is, so that the next round has several."""
+    rounds: list[int] = []
+    real = tasks._process_pending
+
+    def process() -> int:
+        if len(rounds) < 5:
+            deliver("tutors", tutor())
+        rounds.append(real())
+        return rounds[-1]
+
+    pauses = Pauses(monkeypatch)
+    monkeypatch.setattr(tasks, "_process_pending", process)
+    tasks.work(60)
+    assert rounds[:6] == [1] * 5 + [0]
+    assert pauses.seen >= 4
+
+
+def test_one_worker_watches_for_all(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert elsewhere(lambda: doorbell.watch(is_mine=False))
+    deliver("tutors", tutor())
+    pauses = Pauses(monkeypatch)
+    tasks.work(60)
+    assert (pauses.seen, watched()) == (0, True)
+
+
+def test_who_was_killed_while_watching_is_missed_by_the_next_record(silent_bell: None) -> None:
+    doorbell.watch(is_mine=False)
+    deliver("tutors", tutor())
+    assert rings() == 0
+    doorbell.ring()  # what is no record is rung for all the same
+    assert rings() == 1
+    Doorbell.objects.update(rung_at=None, watched_until=timezone.now() - timedelta(milliseconds=1))
+    deliver("tutors", tutor())
+    assert rings() == 2
+
+
+def test_the_sweep_rings_although_a_killed_worker_seems_to_watch(silent_bell: None) -> None:
+    doorbell.watch(is_mine=False)
+    sweep.sweep()
+    assert rings() == 1
 
 
 def test_a_drain_silences_the_bell_before_its_first_claim(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
