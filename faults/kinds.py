@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,9 @@ from random import Random
 import psutil
 import psycopg
 
+from faults.disks import full
 from faults.system import Service, System, signal_all
+from faults.upgrade import upgrade_for
 from standins import server as standin
 
 Strike = Callable[[System, Random], str]
@@ -193,26 +196,55 @@ def _rollbacks(connection: psycopg.Connection) -> int:
     return int(number)
 
 
+def change_schema(system: System, rng: Random) -> str:
+    """To that of a next version, while this one works, and back again."""
+    with system.postgres_lock:
+        upgrade_for(rng.uniform(2, 4))
+    return ""
+
+
 def no_server(system: System) -> str:
-    return "" if system.postgres else "PostgreSQL is not ours"
+    return no_postgresql(system) or ("" if system.postgres else "PostgreSQL is not ours")
+
+
+def no_postgresql(system: System) -> str:
+    return "the database is SQLite" if system.is_sqlite else ""
+
+
+def no_disk(system: System) -> str:
+    return "" if system.disk else "no file system could be mounted (needs root)"
+
+
+def no_log_disk(system: System) -> str:
+    return no_postgresql(system) or ("" if system.log_disk else "no file system could be mounted (needs root)")
 
 
 def fill_disk(system: System, rng: Random) -> str:
     """That of the tables, not that of the log in which PostgreSQL writes first: SQLSTATE 53100."""
     assert system.disk
-    ballast = system.disk / "ballast"
-    with system.postgres_lock:
-        try:
-            space = os.statvfs(system.disk)
-            with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-                os.posix_fallocate(file.fileno(), 0, space.f_bavail * space.f_frsize)
-            with ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-                while True:
-                    file.write(b"x" * 4096)
-            time.sleep(rng.uniform(3, 5))
-        finally:
-            ballast.unlink(missing_ok=True)
+    with system.postgres_lock, full(system.disk):
+        time.sleep(rng.uniform(3, 5))
     return ""
+
+
+def fill_log_disk(system: System, rng: Random) -> str:
+    """That of PostgreSQL's log: it crashes with the first record for which there is no space, and cannot start again
+    until there is.
+    """
+    assert system.postgres and system.log_disk
+    with system.postgres_lock:
+        with full(system.log_disk):
+            until = time.monotonic() + rng.uniform(3, 5)
+            while time.monotonic() < until:
+                with contextlib.suppress(psycopg.Error), system.connect() as connection:
+                    connection.execute("SELECT pg_switch_wal()")
+                time.sleep(0.1)
+            seen = "it went on" if system.accepts() else "it stopped"
+        while not system.accepts():
+            if not system.postgres.is_running():
+                system.postgres.start()
+            time.sleep(0.1)
+    return seen
 
 
 # ── The task queue, clocks ──
@@ -220,16 +252,14 @@ def fill_disk(system: System, rng: Random) -> str:
 
 def empty_task_queue(system: System, rng: Random) -> str:
     for _ in range(10):
-        with contextlib.suppress(psycopg.Error), system.connect() as connection:  # other faults may cut it, too
-            connection.execute("DELETE FROM django_q_ormq")
+        with contextlib.suppress(psycopg.Error, sqlite3.Error):  # other faults may cut it, too
+            system.delete_from("django_q_ormq")
         time.sleep(0.3)
     return ""
 
 
 def delete_doorbell(system: System, rng: Random) -> str:
-    with system.connect() as connection:
-        connection.execute("DELETE FROM ingestion_doorbell")
-        connection.execute("DELETE FROM django_q_ormq")
+    system.delete_from("ingestion_doorbell", "django_q_ormq")
     return ""
 
 
@@ -281,12 +311,14 @@ KINDS = (
     Kind("cluster frozen", freeze_cluster),
     Kind("PostgreSQL crashed", stop_postgresql, no_server),
     Kind("PostgreSQL frozen", freeze_postgresql, no_server),
-    Kind("connections cut", cut_connections),
-    Kind("statements cancelled", cancel_statements),
-    Kind("deadlocks", provoke_deadlocks),
-    Kind("table locked", lock_a_table),
-    Kind("serialization failures", fail_serialization),
-    Kind("disk full", fill_disk, lambda system: "" if system.disk else "no file system could be mounted (needs root)"),
+    Kind("connections cut", cut_connections, no_postgresql),
+    Kind("statements cancelled", cancel_statements, no_postgresql),
+    Kind("deadlocks", provoke_deadlocks, no_postgresql),
+    Kind("table locked", lock_a_table, no_postgresql),
+    Kind("serialization failures", fail_serialization, no_postgresql),
+    Kind("disk full", fill_disk, no_disk),
+    Kind("disk of PostgreSQL's log full", fill_log_disk, no_log_disk),
+    Kind("newer schema", change_schema, no_postgresql),
     Kind("task queue emptied", empty_task_queue),
     Kind("doorbell deleted", delete_doorbell),
     Kind("clock 2 min ahead", clock_ahead),

@@ -18,10 +18,11 @@ from enrichment.models import HeldRecord
 from faults import kinds, ledger, report
 from faults.client import Client, Notes
 from faults.kinds import KINDS, POISONED, Kind
+from faults.places import Place
 from faults.records import posts
-from faults.system import QUICK, RATE, System, small_disk
+from faults.system import QUICK, RATE, System
 from ingestion.models import ApiKey, Delivery, Upload
-from tests.servers import PostgreSQL, manage
+from tests.servers import manage
 from tutoring.models import Tutor
 
 SECONDS = 9.0
@@ -32,15 +33,15 @@ PATIENCE = 300.0
 """Seconds after the last fault in which everything must have settled."""
 
 
-def run_all(server: PostgreSQL, options: argparse.Namespace) -> int:
+def run_all(place: Place, options: argparse.Namespace) -> int:
     """The exit code."""
     end = time.monotonic() + (options.minutes * 60 if options.minutes else float("inf"))
     results = []
     settings = {} if options.default_settings else QUICK
-    with (
-        small_disk(server) as disk,
-        System(make_database(server, disk), options.runs, settings, postgres=server, disk=disk) as system,
-    ):
+    manage("migrate", "--verbosity=0", database_url=place.database_url)
+    with System(
+        place.database_url, options.runs, settings, postgres=place.server, disk=place.disk, log_disk=place.log_disk
+    ) as system:
         possible, missing = usable(system, options.only)
         for kind, why in missing.items():
             print(f"Left out: {kind}: {why}.", flush=True)
@@ -55,17 +56,6 @@ def run_all(server: PostgreSQL, options: argparse.Namespace) -> int:
     if options.write:
         report.write(results, missing)
     return int(any(result.findings for result in results))
-
-
-def make_database(server: PostgreSQL, disk: Path | None) -> str:
-    """The address of a migrated database, its tables on that disk."""
-    with server.connect() as connection:
-        if disk:
-            connection.execute(f"CREATE TABLESPACE small LOCATION '{disk / 'tables'}'".encode())
-        connection.execute(f"CREATE DATABASE run{' TABLESPACE small' if disk else ''}".encode())
-    url = server.url("run")
-    manage("migrate", "--verbosity=0", database_url=url)
-    return url
 
 
 def usable(system: System, only: Iterable[str] = ()) -> tuple[dict[str, Kind], dict[str, str]]:

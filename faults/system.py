@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
+import sqlite3
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psutil
 import psycopg
@@ -22,8 +21,7 @@ from faults.records import MAX_FILMS, artist_numbers, film_of
 from music.tests import service
 from standins import musicbrainz, spotify, tmdb
 from standins.server import Server
-from tests.guard import guard
-from tests.servers import PATIENCE, PostgreSQL, Process, free_port, wait_until
+from tests.servers import PostgreSQL, Process, free_port, wait_until
 
 QUICK = {"CLAIM_LEASE": "4", "SWEEP_INTERVAL": "2", "WATCH_PATIENCE": "15"}
 """Settings under which a crash is made up for within seconds, so that a run takes no longer."""
@@ -31,8 +29,6 @@ RATE = 20
 """Requests a second that each service allows."""
 RESTART_PAUSE = 1.0
 """Seconds until a process that has ended is started anew, as by systemd."""
-DISK = 768
-"""Megabytes of the disk that can be filled."""
 
 
 class Service:
@@ -114,11 +110,13 @@ class System:
         clusters: int = 2,
         postgres: PostgreSQL | None = None,
         disk: Path | None = None,
+        log_disk: Path | None = None,
     ) -> None:
         self.database_url, self.runs, self.settings = database_url, runs, settings
         self.number_of_clusters = clusters
-        self.postgres, self.disk = postgres, disk
-        """The server and the disk of its tables, where they may fail."""
+        self.postgres, self.disk, self.log_disk = postgres, disk, log_disk
+        """The server, the disk of its tables or of SQLite's file, and that of its log, where they may fail."""
+        self.is_sqlite = database_url.startswith("sqlite:")
         self.postgres_lock = threading.Lock()
         """Held by a fault of the database: one at a time."""
 
@@ -194,6 +192,24 @@ class System:
         """To the database of the system, in autocommit mode."""
         return psycopg.connect(self.database_url, autocommit=True)
 
+    def accepts(self) -> bool:
+        """Whether the database takes connections."""
+        try:
+            self.connect().close()
+        except psycopg.Error:
+            return False
+        return True
+
+    def delete_from(self, *tables: str) -> None:
+        if self.is_sqlite:
+            opened: Any = contextlib.closing(sqlite3.connect(self.database_url.removeprefix("sqlite:///"), timeout=20))
+        else:
+            opened = self.connect()
+        with opened as connection:
+            for table in tables:
+                connection.execute(f"DELETE FROM {table}")
+            connection.commit()
+
     def postgres_processes(self) -> list[psutil.Process]:
         assert self.postgres
         number = int((self.postgres.data / "postmaster.pid").read_text().split()[0])
@@ -209,40 +225,6 @@ class System:
     def _end_tending(self) -> None:
         self.is_tending = False
         time.sleep(0.5)
-
-
-@contextlib.contextmanager
-def small_disk(server: PostgreSQL) -> Iterator[Path | None]:
-    """A file system of its own, in a file, that can be filled; None where we may not mount one."""
-    directory = Path(tempfile.mkdtemp(prefix="tutormax-disk-"))
-    guard().add("directory", directory)
-    image, mounted = directory / "image", directory / "mounted"
-    mounted.mkdir()
-    directory.chmod(0o755)
-    with image.open("wb") as file:
-        file.truncate(DISK * 1_000_000)
-    made = _run("mkfs.ext4", "-q", "-m", "0", str(image)) and _run("mount", "-o", "loop", str(image), str(mounted))
-    try:
-        if made:
-            tables = mounted / "tables"
-            tables.mkdir()
-            os.chown(tables, server.user.pw_uid, server.user.pw_gid)
-        yield mounted if made else None
-    finally:
-        if made:
-            server.stop("immediate")  # its tables are there
-            _run("umount", str(mounted))
-        guard().drop("directory", directory)
-        image.unlink()
-        mounted.rmdir()
-        directory.rmdir()
-
-
-def _run(*command: str) -> bool:
-    try:
-        return subprocess.run(command, check=False, capture_output=True, timeout=PATIENCE).returncode == 0
-    except OSError:
-        return False
 
 
 def signal_all(processes: Sequence[psutil.Process], number: signal.Signals) -> None:

@@ -142,6 +142,9 @@ class PostgreSQL:
         self.stop(mode)
         self.start()
 
+    def is_running(self) -> bool:
+        return self._run("pg_ctl", "status") == 0
+
     def close(self) -> None:
         """Stops the server, if it runs, and deletes all it had."""
         if (self.data / "postmaster.pid").exists():
