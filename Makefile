@@ -44,7 +44,7 @@ check: $(DEVELOPMENT) chromium ## make lint, then make test with the coverage of
 collect: style ## compile the tests, which workers would do each for itself; in make check beside the types
 	@$(PYTHON) -m pytest --collect-only -q > /dev/null || true  # make test will say what is wrong
 
-bench: $(DEVELOPMENT) ## records per second end to end, beside bare COPY (see bench/README.md)
+bench: $(DEVELOPMENT) ## throughput, latency and cost of history beside their aims; a quarter of an hour (see bench/README.md)
 	$(PYTHON) -m bench
 
 faults: $(DEVELOPMENT) ## ten runs of a whole system under faults, compared by a ledger (see docs/reliability.md)

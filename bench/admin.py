@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from tests.servers import PostgreSQL, manage
+from bench.database import database
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -66,19 +66,8 @@ class Queries:
 
 def main() -> None:
     deliveries = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    with PostgreSQL(fsync="on", full_page_writes="on", shared_buffers="256MB") as server:
-        server.start()
-        with server.connect() as connection:
-            connection.execute("CREATE DATABASE bench")
-        os.environ |= {
-            "DATABASE_URL": server.url("bench"),
-            "LOG_LEVEL": "WARNING",
-            "DJANGO_SETTINGS_MODULE": "tutormax.settings",
-        }
-        manage("migrate", "--verbosity=0", database_url=os.environ["DATABASE_URL"])
-        import django
-
-        django.setup()
+    os.environ["LOG_LEVEL"] = "WARNING"
+    with database():
         from bench.admin_rows import fill
 
         fill(deliveries)

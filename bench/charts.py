@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.servers import PostgreSQL, manage
+from bench.database import database
 
 LIMIT = 300
 """Milliseconds of database time that no page may take."""
@@ -41,19 +41,8 @@ PAUSE = 0.5
 
 def main() -> None:
     plays = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000
-    with PostgreSQL(fsync="on", full_page_writes="on", shared_buffers="256MB") as server:
-        server.start()
-        with server.connect() as connection:
-            connection.execute("CREATE DATABASE bench")
-        os.environ |= {
-            "DATABASE_URL": server.url("bench"),
-            "LOG_LEVEL": "WARNING",
-            "DJANGO_SETTINGS_MODULE": "tutormax.settings",
-        }
-        manage("migrate", "--verbosity=0", database_url=os.environ["DATABASE_URL"])
-        import django
-
-        django.setup()
+    os.environ["LOG_LEVEL"] = "WARNING"
+    with database():
         fill(plays)
         measure()
 

@@ -16,8 +16,11 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from bench.database import MAKE_KEY
-from bench.latency import Client, number, processor
+from bench.client import Client
+from bench.database import MAKE_KEY, set_up
+from bench.latency import number
+from bench.measure import processor
+from bench.records import example
 from tests.servers import Cluster, PostgreSQL, Process, WebServer, free_port, manage, server_user, wait_until
 
 CLUSTERS = 4
@@ -48,6 +51,7 @@ def main() -> None:
     sessions = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     with PostgreSQL(fsync="on") as server:
         server.start()
+        set_up(server.url("bench"))
         for name, program, prepare in (
             ("PostgreSQL", "postgres", directly),
             ("PgBouncer, pooling transactions", "pgbouncer", pooled),
@@ -100,7 +104,7 @@ def measure(server: PostgreSQL, environment: dict[str, str], sessions: int) -> s
         client.post("tutors", example("tutors"))
         client.post("students", example("students"))
         wait_until(lambda: number(database, "tutoring_student") and number(database, "tutoring_tutor"), "stored")
-        before, began = [processor(cluster) for cluster in clusters], time.monotonic()
+        before, began = [processor(cluster.pid) for cluster in clusters], time.monotonic()
         for start in range(0, sessions // 2, BATCH):
             client.post("sessions/batch", [example("sessions", session_id=f"b-{start + i}") for i in range(BATCH)])
         for count in range(sessions - sessions // 2):
@@ -109,7 +113,7 @@ def measure(server: PostgreSQL, environment: dict[str, str], sessions: int) -> s
         took = time.monotonic() - began
         wait_until(lambda: database.execute(OUTCOMES).fetchone()[1] == sessions, "all are processed")  # type: ignore[index]
         deliveries, records, inserted, others = database.execute(OUTCOMES).fetchone() or (0, 0, 0, 0)
-        worked = [processor(cluster) - start for cluster, start in zip(clusters, before, strict=True)]
+        worked = [processor(cluster.pid) - start for cluster, start in zip(clusters, before, strict=True)]
     if (records, inserted, others) != (sessions, sessions, 0):
         raise SystemExit(f"{records} records came to {inserted} inserted and {others} others.")
     shares = ", ".join(f"{each / sum(worked):.0%}" for each in worked)
@@ -118,19 +122,5 @@ def measure(server: PostgreSQL, environment: dict[str, str], sessions: int) -> s
     )
 
 
-def example(stream: str, **changes: object) -> dict[str, object]:
-    from ingestion.streams import get
-
-    return {**get(stream).example, **changes}
-
-
-def setup() -> None:
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tutormax.settings"
-    import django
-
-    django.setup()
-
-
 if __name__ == "__main__":
-    setup()
     main()

@@ -1,9 +1,10 @@
-"""python -m bench.intake [singles]: what the way in takes over HTTP, beside FastAPI + Redis, from the same client by
-turns.
+"""python -m bench.intake [singles|brief]: what the way in takes over HTTP, beside FastAPI + Redis, from the same client
+by turns.
 
 A million records through ours, with the memory of its web processes before and after; then single POSTs and batches to
-both, by 16 connections; then to ours with a qcluster at work. With `singles`, single POSTs alone, in more rounds. What
-was answered for is counted in the database and in Redis. See bench/README.md.
+both, by 16 connections; then to ours with a qcluster at work. With `singles`, single POSTs alone, in more rounds; with
+`brief`, single POSTs and the largest batches. What was answered for is counted in the database and in Redis. See
+bench/README.md.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from typing import Any
 
 import psutil
 
-from bench.database import MAKE_KEY
+from bench.database import MAKE_KEY, postmaster
+from bench.measure import judge, processor
 from tests.servers import (
     ROOT,
     Cluster,
@@ -45,7 +47,10 @@ CONNECTIONS = 16
 ROUNDS, ROUNDS_OF_SINGLES = 3, 7
 LOADS = {"single": (0, 5_000), "batches of 500": (500, 300), "batches of 5,000": (5_000, 30)}
 """Records in a body (0: one record alone), bodies in a round."""
+BRIEFLY = {"singles": (["single"], ROUNDS_OF_SINGLES), "brief": (["single", "batches of 5,000"], ROUNDS)}
 MILLION = (5_000, 200)
+MIN_SINGLES, MAX_MICROSECONDS = 0.5, 33
+"""Of the rate of single POSTs to FastAPI + Redis; of processor time of a record in large batches."""
 VENV = ROOT / ".venv" / "bench"
 
 
@@ -103,7 +108,7 @@ class Bench:
         return Result(number / told["seconds"], told["p50"], told["p99"], web * ms, store * ms)
 
 
-def main(singles: bool = False) -> None:
+def main(mode: str = "") -> None:
     missing = [program for program in ("wrk", "redis-server", "redis-cli") if not shutil.which(program)]
     if missing:
         sys.exit(f"Missing: {', '.join(missing)}. On Debian: apt-get install wrk redis-server")
@@ -114,8 +119,8 @@ def main(singles: bool = False) -> None:
         directory = stack.enter_context(temporary_directory())
         bench = Bench(directory, write_sessions(directory / "sessions"))
         url, ours = start_ours(stack)
-        if singles:
-            compare(bench, [ours, *start_theirs(stack, directory)], ["single"], ROUNDS_OF_SINGLES)
+        if mode:
+            compare(bench, [ours, *start_theirs(stack, directory)], *BRIEFLY[mode])
             return
         bench.load(ours, 0, 300)
         take_a_million(bench, ours)
@@ -176,7 +181,7 @@ def start_ours(stack: contextlib.ExitStack) -> tuple[str, System]:
         name="TutorMax",
         web=(web := stack.enter_context(WebServer(url))),
         url=web.url,
-        store=int((server.data / "postmaster.pid").read_text().split()[0]),
+        store=postmaster(server),
         kept=kept,
         empty=lambda: database.execute("TRUNCATE ingestion_delivery CASCADE"),
         authorization=f"Api-Key {key}",
@@ -257,12 +262,12 @@ def tell(name: str, results: dict[str, list[Result]]) -> None:
         pairs = list(zip(ours[1], theirs, strict=True))
         ratios = [mine.rate / other.rate for mine, other in pairs]
         of_processor = [(other.web + other.store) / (mine.web + mine.store) for mine, other in pairs]
-        for what, found_ in (("by the clock", ratios), ("by processor time", of_processor)):
-            by_round = ", ".join(f"{ratio:.2f}" for ratio in found_)
-            print(
-                f"  {ours[0]} / {system.strip()} {what}: {statistics.median(found_):.2f}, by round {by_round}",
-                flush=True,
-            )
+        of = f"{name}, {ours[0]} / {system.strip()}"
+        judge(f"{of}, by the clock", ratios, at_least=MIN_SINGLES if name == "single" else None)
+        judge(f"{of}, by processor time", of_processor)
+    if records := LOADS[name][0]:
+        microseconds = [1000 * (result.web + result.store) / records for result in ours[1]]
+        judge(f"{name}, µs of processors a record", microseconds, at_most=MAX_MICROSECONDS if records > 500 else None)
 
 
 def take_a_million(bench: Bench, system: System) -> None:
@@ -295,12 +300,6 @@ def post(system: System, stream: str, records: list[dict[str, Any]]) -> None:
         assert json.load(response)["count"] == len(records)
 
 
-def processor(pid: int) -> float:
-    """Seconds of processor of the process and its children, ended ones too."""
-    root = psutil.Process(pid)
-    return sum(sum(process.cpu_times()[:4]) for process in (root, *root.children(recursive=True)))
-
-
 def memory(web: Process) -> list[float]:
     """Megabytes that each process has for itself: the main one, then its workers."""
     root = psutil.Process(web.pid)
@@ -308,4 +307,4 @@ def memory(web: Process) -> list[float]:
 
 
 if __name__ == "__main__":
-    main(singles="singles" in sys.argv[1:])
+    main(*sys.argv[1:])

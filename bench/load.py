@@ -21,9 +21,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
-
-from bench.database import database, new_key
+from bench.database import database, new_key, postmaster
+from bench.measure import processor
 from tests.servers import PATIENCE, Cluster, Process, WebServer, wait_until
 
 SESSIONS = 3_000
@@ -53,11 +52,14 @@ def main() -> None:
     factors = [int(each) for each in sys.argv[1:]] or FACTORS
     os.environ["LOG_LEVEL"] = "WARNING"
     with database() as (server, url):
-        postmaster = int((server.data / "postmaster.pid").read_text().split()[0])
         with contextlib.ExitStack() as stack:
             web = stack.enter_context(WebServer(url))
             clusters = [stack.enter_context(Cluster(url)) for _ in range(2)]
-            processes = {"web": [web.pid], "workers": [each.pid for each in clusters], "PostgreSQL": [postmaster]}
+            processes = {
+                "web": [web.pid],
+                "workers": [each.pid for each in clusters],
+                "PostgreSQL": [postmaster(server)],
+            }
             key = new_key()
             people(web, key)
             for factor in factors:
@@ -126,11 +128,11 @@ def load(web: Process, key: str, to_post: Sequence[tuple[str, Any]], seconds: fl
 def measure(web: Process, key: str, factor: int, processes: dict[str, list[int]]) -> None:
     number = max(2, round(2 * SESSIONS * factor * WINDOW / 3600))
     to_post = list(records(number, f"x{factor}"))
-    before, began = {name: processor(pids) for name, pids in processes.items()}, time.monotonic()
+    before, began = {name: processor(*pids) for name, pids in processes.items()}, time.monotonic()
     seen = load(web, key, to_post, WINDOW)
     took = time.monotonic() - began
     drained = wait_until_idle()
-    cores = {name: (processor(pids) - before[name]) / took for name, pids in processes.items()}
+    cores = {name: (processor(*pids) - before[name]) / took for name, pids in processes.items()}
     stored, p50, p95 = end_to_end(f"x{factor}-")
     intake = sorted(seen.latencies)
     print(
@@ -183,15 +185,6 @@ def wait_until_idle() -> float:
 
 def share(ordered: Sequence[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else float("nan")
-
-
-def processor(pids: Sequence[int]) -> float:
-    """Seconds of processor of these processes and their children, ended ones too."""
-    total = 0.0
-    for pid in pids:
-        root = psutil.Process(pid)
-        total += sum(sum(each.cpu_times()[:4]) for each in (root, *root.children(recursive=True)))
-    return total
 
 
 if __name__ == "__main__":

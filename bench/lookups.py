@@ -11,9 +11,10 @@ import sys
 import time
 from statistics import median
 
+from bench.database import database
 from standins.server import Request, Response, Server, busiest
 from tests.oracle import PROGRAM
-from tests.servers import PostgreSQL, Process, manage
+from tests.servers import Process
 
 PROCESSES = 3
 LATENCY = 0.1
@@ -26,15 +27,7 @@ ROUNDS = 5
 
 def main() -> None:
     questions = int(sys.argv[1]) if len(sys.argv) > 1 else 1600
-    with PostgreSQL(fsync="on", full_page_writes="on", shared_buffers="256MB") as server:
-        server.start()
-        with server.connect() as connection:
-            connection.execute("CREATE DATABASE bench")
-        os.environ |= {"DATABASE_URL": server.url("bench"), "DJANGO_SETTINGS_MODULE": "tutormax.settings"}
-        manage("migrate", "--verbosity=0", database_url=os.environ["DATABASE_URL"])
-        import django
-
-        django.setup()
+    with database():
         records_beside_a_busy_provider()
         reached = [at_the_limit(questions, requests, seconds) for requests, seconds in RATES]
         if not all(reached):

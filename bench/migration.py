@@ -16,8 +16,10 @@ from typing import Any
 
 import psycopg
 
+from bench.client import Client
 from bench.database import database, new_key
-from bench.latency import STORED, Client, percentiles
+from bench.latency import STORED, percentiles
+from bench.records import example
 from tests.servers import Cluster, WebServer, wait_until
 
 RATE = 20
@@ -40,9 +42,7 @@ def main() -> None:
 
 
 def measure(tables: psycopg.Connection, client: Client) -> None:
-    from tutoring.tests.factories import session
-
-    client.post("sessions", session(session_id="latency-first", **REFERRED))
+    client.post("sessions", example("sessions", session_id="latency-first", **REFERRED))
     wait_until(lambda: stored(tables), "the qcluster works")
     for name, work in PHASES.items():
         with posting(client, name) as sent:
@@ -70,8 +70,6 @@ def stored(tables: psycopg.Connection) -> set[str]:
 @contextmanager
 def posting(client: Client, name: str) -> Iterator[dict[str, tuple[float, float]]]:
     """record → (when it was due, when it was answered), of all that are posted meanwhile."""
-    from tutoring.tests.factories import session
-
     sent: dict[str, tuple[float, float]] = {}
     done = threading.Event()
 
@@ -80,7 +78,7 @@ def posting(client: Client, name: str) -> Iterator[dict[str, tuple[float, float]
         while not done.is_set():
             time.sleep(max(0.0, due - time.time()))
             key = f"latency-{name}-{len(sent)}"
-            client.post("sessions", session(session_id=key, **REFERRED))
+            client.post("sessions", example("sessions", session_id=key, **REFERRED))
             sent[key] = (due, time.time())
             due += 1 / RATE
 

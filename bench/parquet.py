@@ -12,9 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
-
-from tests.servers import ROOT, PostgreSQL, manage
+from bench.database import database, postmaster
+from bench.measure import processor
+from tests.servers import ROOT, PostgreSQL
 
 ROUNDS = 3
 MAX_RATIO = 3.0
@@ -47,15 +47,7 @@ POLARS = "import polars, sys; polars.read_parquet(sys.argv[1]).write_parquet(sys
 
 def main() -> None:
     plays = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    with (
-        PostgreSQL(fsync="on", full_page_writes="on", shared_buffers="256MB") as server,
-        tempfile.TemporaryDirectory() as name,
-    ):
-        server.start()
-        with server.connect() as connection:
-            connection.execute("CREATE DATABASE bench")
-        os.environ["DATABASE_URL"] = server.url("bench")
-        manage("migrate", "--verbosity=0", database_url=os.environ["DATABASE_URL"])
+    with database() as (server, _), tempfile.TemporaryDirectory() as name:
         with server.connect("bench") as connection:
             connection.execute(FILL.format(plays=plays, artists=ARTISTS))
         reached = measure(plays, Path(name), server)
@@ -68,9 +60,9 @@ def measure(plays: int, folder: Path, server: PostgreSQL) -> bool:
     tables = folder / "tables"
     ratios, peaks = [], []
     for _ in range(ROUNDS):
-        before = processor_time(server)
+        before = processor(postmaster(server))
         ours, peak, worked = timed("manage.py", "export_music", "--data-path", str(tables))
-        worked += processor_time(server) - before
+        worked += processor(postmaster(server)) - before
         file = tables / "tracks_played" / "tracks_played.parquet"
         theirs, its_peak, it_worked = timed("-c", POLARS, str(file), str(folder / "copy.parquet"))
         print(
@@ -93,14 +85,6 @@ def timed(*arguments: str) -> tuple[float, float, float]:
     if status:
         raise SystemExit(f"{arguments} ended with {status}.")
     return took, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
-
-
-def processor_time(server: PostgreSQL) -> float:
-    """Seconds, of all its processes, those that have ended included."""
-    main = psutil.Process(int((server.data / "postmaster.pid").read_text().split()[0]))
-    ended = main.cpu_times()
-    running = [process.cpu_times() for process in (main, *main.children(recursive=True))]
-    return float(ended.children_user + ended.children_system + sum(each.user + each.system for each in running))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from pathlib import Path
 import polars as pl
 import psycopg
 
-from tests.servers import ROOT, PostgreSQL, manage, temporary_directory
+from bench.database import database
+from tests.servers import ROOT, temporary_directory
 
 MAX_RATIO = 3.0
 MAX_MB = 250.0
@@ -40,15 +41,7 @@ def main() -> None:
     parser.add_argument("--store", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    with (
-        temporary_directory() as folder,
-        PostgreSQL(fsync="on", full_page_writes="on", shared_buffers="256MB") as server,
-    ):
-        server.start()
-        with server.connect() as connection:
-            connection.execute("CREATE DATABASE bench")
-        url = server.url("bench")
-        manage("migrate", "--verbosity=0", database_url=url)
+    with temporary_directory() as folder, database() as (_, url):
         reached = []
         for plays in options.plays:
             # In a process of its own, since the peak of this one would count as that of those it starts.

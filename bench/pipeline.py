@@ -1,200 +1,242 @@
-"""The pipeline (validate, enrich, upsert, count) beside bare COPY of the rows that it stored."""
+"""python -m bench.pipeline [RECORDS [ROUNDS]]: the pipeline (validate, enrich, upsert, count) beside bare COPY of the
+rows that it stored, with one and with two processes on each side, by turns.
+"""
 
+from __future__ import annotations
+
+import sys
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-import psutil
-from django.db import connection
-from django.db.models import F, Sum
+from bench import records
+from bench.database import database
+from bench.measure import Job, Spent, in_processes, judge, row, table
 
-from enrichment.pipeline import batch, outcomes, upsert
-from enrichment.pipeline.batch import process_batch
-from ingestion.models import Delivery, DeliveryQuerySet
-from ingestion.payloads import ascii_json
-from ingestion.services import accept
-from ingestion.streams import get
-from tutoring.tests.factories import feedback, session, student, tutor
-
-Record = dict[str, object]
-DELIVERY = 1000
-ROUNDS = 3
-REFERRED = 500
+WORKERS = {1: 0.7, 2: 0.8}
+"""Processes on each side → the aim."""
+Made = dict[str, list[records.Record]]
+"""stream → records, in the order in which workers take the streams."""
 
 
-def run(number: int) -> None:
-    """Prints records/s of `number` new sessions, and of as many records of all streams of the domain together, best and
-    worst of three rounds, for COPY and for the pipeline, and the processor time that a record takes.
-    """
-    prepare()
-    print("Sessions:")
-    compare(lambda round_: {"sessions": _sessions(f"s{round_}_", number)})
-    print("Tutors, students, sessions and feedback, 1 : 4 : 10 : 5:")
-    compare(lambda round_: _mix(f"m{round_}_", number))
-    _where_the_time_goes(number)
+@dataclass(frozen=True)
+class Workload:
+    make: Callable[[str, int], Made]
+    tables: Sequence[str]
+    """Where its rows are stored, in order of reference."""
+    share: float = 1
+    """Of the number of records: less of those that take longer."""
 
 
-def compare(make: Callable[[int], dict[str, list[Record]]]) -> None:
-    """Prints how each round's records, by stream and in order of reference, go through the pipeline and by COPY."""
-    spent: dict[str, list[Spent]] = {"accept": [], "pipeline": [], "COPY": []}
-    for round_ in range(ROUNDS):
-        records = make(round_)
-        number = sum(map(len, records.values()))
-        spent["accept"].append(measured(number, lambda records=records: _accept_all(records)))  # type: ignore[misc]
-        spent["pipeline"].append(measured(number, lambda records=records: _drain_all(records)))  # type: ignore[misc]
-        totals = Delivery.objects.aggregate(done=Sum(F("inserted")), count=Sum("count"))
-        assert totals["done"] == totals["count"], totals
-        spent["COPY"].append(_copy_again(records))
-    for name, found in spent.items():
-        rates, best = [each.rate for each in found], min(found, key=lambda each: each.processor)
-        print(
-            f"{name:10} {max(rates):>9,.0f} records/s best, {min(rates):>9,.0f} worst of {ROUNDS}; processor time: "
-            f"{best.python:.1f} µs of Python + {best.postgresql:.1f} µs of PostgreSQL"
-        )
-    pairs = list(zip(spent["pipeline"], spent["COPY"], strict=True))
-    print("pipeline / COPY, by round: " + ", ".join(f"{ours.rate / bare.rate:.2f}" for ours, bare in pairs))
-    print("by processor time: " + ", ".join(f"{bare.processor / ours.processor:.2f}" for ours, bare in pairs))
+STEPS = ("next_part", "validate", "resolve", "enrich", "count", "reconcile", "store_with_consequences")
+LOOKUPS = "enrichment_lookup"
+WORKLOADS = {
+    "sessions": Workload(
+        lambda prefix, number: {"sessions": records.sessions(prefix, number)}, ["tutoring_tutoringsession"]
+    ),
+    "all tutoring streams": Workload(
+        records.mix, ["tutoring_tutor", "tutoring_student", "tutoring_tutoringsession", "tutoring_feedback"]
+    ),
+    "entries": Workload(
+        lambda prefix, number: {"entries": records.entries(prefix, number)},
+        ["movies_library", LOOKUPS, "movies_libraryfilm", "movies_entry"],
+        share=0.5,
+    ),
+    "plays": Workload(
+        lambda prefix, number: {"listens": records.plays(prefix, number)},
+        [LOOKUPS]
+        + [
+            f"music_{name}"
+            for name in ("listener", "artist", "album", "listen", "artistmonth", "albummonth", "hourmonth")
+        ],
+    ),
+}
 
 
-def prepare() -> None:
-    """The tutors and students that sessions refer to."""
-    for stream, record in (("tutors", tutor), ("students", student)):
-        key = get(stream).key
-        _accept(stream, [record(**{key: f"{key}_{i}"}) for i in range(REFERRED)])
-        _drain(stream)
+def main() -> None:
+    number, rounds = (int(each) for each in [*sys.argv[1:], *("60000", "3")[len(sys.argv) - 1 :]])
+    with database():
+        prepare(number)
+        for name, workload in WORKLOADS.items():
+            compare(name, workload, int(number * workload.share), rounds)
+        where_the_time_goes(number)
 
 
-def _sessions(prefix: str, number: int) -> list[Record]:
-    return [
-        session(
-            session_id=f"{prefix}{i:07}",
-            tutor_id=f"tutor_id_{i % REFERRED}",
-            student_id=f"student_id_{i % REFERRED}",
-        )
-        for i in range(number)
-    ]
+def prepare(number: int) -> None:
+    """The rows that records refer to; and everything is run once."""
+    for stream, some in records.people():
+        records.accept_all(stream, some)
+        drain(stream)
+    for made in ({"sessions": records.old(number)}, *(each.make(f"{name}-", 2000) for name, each in WORKLOADS.items())):
+        for stream, some in made.items():
+            records.accept_all(stream, some)
+            drain(stream)
 
 
-def _mix(prefix: str, number: int) -> dict[str, list[Record]]:
-    """Feedback is on sessions of the mix."""
-    sessions = _sessions(prefix, number // 2)
-    about = [{name: each[name] for name in ("session_id", "tutor_id", "student_id")} for each in sessions]
-    return {
-        "tutors": [tutor(tutor_id=f"{prefix}{i:07}") for i in range(number // 20)],
-        "students": [student(student_id=f"{prefix}{i:07}") for i in range(number // 5)],
-        "sessions": sessions,
-        "feedback": [feedback(feedback_id=f"{prefix}{i:07}", **about[i]) for i in range(number // 4)],
-    }
+def compare(name: str, workload: Workload, number: int, rounds: int) -> None:
+    sides: dict[str, list[Spent]] = {}
+    rows = 0
+    for round_ in range(rounds):
+        for workers in WORKERS:
+            made = workload.make(f"{name}-{round_}-{workers}-", number)
+            sides.setdefault("accept", []).append(in_processes(number, [partial(_accept, made)]))
+            since = _snapshot()
+            ours = in_processes(number, [partial(_drain, list(made))] * workers)
+            _check()
+            theirs, rows = copy_again(workload.tables, since, number, workers)
+            sides.setdefault(f"pipeline, {workers}", []).append(ours)
+            sides.setdefault(f"COPY, {workers}", []).append(theirs)
+    table(f"{name}: {rows / number:.2f} rows a record", "records/s", "µs: Python", "PostgreSQL")
+    for side, spent in sides.items():
+        rates, best = sorted(each.rate for each in spent), min(spent, key=lambda each: each.processor)
+        row(side, f"{rates[0]:,.0f} to {rates[-1]:,.0f}", f"{best.python:.1f}", f"{best.postgresql:.1f}")
+    for workers, aim in WORKERS.items():
+        pairs = list(zip(sides[f"pipeline, {workers}"], sides[f"COPY, {workers}"], strict=True))
+        of = f"{name}, pipeline / COPY, {workers} beside {workers}"
+        judge(f"{of}, by the clock", [ours.rate / bare.rate for ours, bare in pairs], at_least=aim)
+        judge(f"{of}, by processor time", [bare.processor / ours.processor for ours, bare in pairs], at_least=aim)
+    pairs = list(zip(sides["pipeline, 2"], sides["COPY, 1"], strict=True))
+    judge(f"{name}, pipeline / COPY, 2 beside 1, by the clock", [ours.rate / bare.rate for ours, bare in pairs])
 
 
-def _where_the_time_goes(number: int) -> None:
-    """Prints microseconds a record of one more round, by step: on the clock, and of them in Python's own time."""
-    spent: dict[str, list[float]] = {}
+def drain(stream: str) -> None:
+    from enrichment.pipeline.batch import process_batch
+    from ingestion.streams import get
 
-    def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        clocks = spent.setdefault(name, [0.0, 0.0])
-
-        def timed_work(*args: Any, **kwargs: Any) -> Any:
-            wall, cpu = time.perf_counter(), time.process_time()
-            try:
-                return work(*args, **kwargs)
-            finally:
-                clocks[0] += time.perf_counter() - wall
-                clocks[1] += time.process_time() - cpu
-
-        return timed_work
-
-    _accept("sessions", _sessions(f"s{ROUNDS}_", number))
-    steps = [(DeliveryQuerySet, "claim"), (outcomes, "record"), (upsert, "upsert")]
-    steps += [(batch, f"_{name}") for name in ("next_part", "validate", "resolve", "enrich", "count", "reconcile")]
-    real = [(owner, name, getattr(owner, name)) for owner, name in steps]
-    for owner, name, work in real:
-        setattr(owner, name, timed(name, work))
-    timed("everything", _drain)("sessions")
-    for owner, name, work in real:
-        setattr(owner, name, work)
-    for name, (wall, cpu) in spent.items():
-        print(f"  {name:10} {wall / number * 1e6:6.1f} µs a record, {cpu / number * 1e6:6.1f} of them in Python")
-
-
-class Spent(NamedTuple):
-    """Of a record: by the clock, and processor time of this process and of its connection's; microseconds."""
-
-    clock: float
-    python: float
-    postgresql: float
-
-    @property
-    def rate(self) -> float:
-        return 1e6 / self.clock
-
-    @property
-    def processor(self) -> float:
-        return self.python + self.postgresql
-
-
-def measured(number: int, work: Callable[[], object]) -> Spent:
-    server = psutil.Process(connection.connection.info.backend_pid)
-    before = sum(server.cpu_times()[:2])
-    clock, python = time.perf_counter(), time.process_time()
-    work()
-    clock, python = time.perf_counter() - clock, time.process_time() - python
-    postgresql = sum(server.cpu_times()[:2]) - before
-    return Spent(*(seconds / number * 1e6 for seconds in (clock, python, postgresql)))
-
-
-def _accept_all(records: dict[str, list[Record]]) -> None:
-    for stream, some in records.items():
-        _accept(stream, some)
-
-
-def _accept(stream: str, records: list[Record]) -> None:
-    for start in range(0, len(records), DELIVERY):
-        part = records[start : start + DELIVERY]
-        accept(get(stream), part, ascii_json(part).encode(), fmt=Delivery.Format.JSON, client="bench")
-
-
-def _drain_all(records: dict[str, list[Record]]) -> None:
-    for stream in records:
-        _drain(stream)
-
-
-def _drain(stream: str) -> None:
     while process_batch(get(stream)):
         pass
 
 
-def _copy_again(records: dict[str, list[Record]]) -> Spent:
-    """COPY, in transactions of a delivery each, of the rows of these records into the same tables, from which they were
-    taken out: the same indexes, constraints and references.
-    """
+def _drain(streams: Sequence[str]) -> Iterator[None]:
+    yield
+    for stream in streams:
+        drain(stream)
+
+
+def _accept(made: Made) -> Iterator[None]:
+    yield
+    for stream, some in made.items():
+        records.accept_all(stream, some)
+
+
+def _check() -> None:
+    from django.db.models import F, Q
+
+    from ingestion.models import Delivery
+
+    odd = Delivery.objects.filter(~Q(inserted=F("count")) | Q(processed_at=None))
+    assert not odd.exists(), odd.values("stream", "count", "inserted", "held", "last_error").first()
+
+
+def _snapshot() -> int:
+    """What a later transaction writes has this `xmin` or a later one."""
+    from django.db import connection
+
     with connection.cursor() as cursor:
-        rows = {stream: _take_out(cursor, stream, some) for stream, some in reversed(records.items())}
-
-        def copy() -> None:
-            for stream in records:
-                for start in range(0, len(rows[stream]), DELIVERY):
-                    with cursor.copy(f"COPY {_table(stream)} FROM STDIN") as writer:
-                        for row in rows[stream][start : start + DELIVERY]:
-                            writer.write_row(row)
-
-        return measured(sum(map(len, records.values())), copy)
+        cursor.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+        return int(cursor.fetchone()[0])
 
 
-def _take_out(cursor: Any, stream: str, records: list[Record]) -> list[tuple[object, ...]]:
-    table, key = _table(stream), get(stream).key
-    keys = [[record[key] for record in records]]
-    cursor.execute(f"SELECT * FROM {table} WHERE {key} = ANY(%s) ORDER BY {key}", keys)
-    rows = [_as_sent(row) for row in cursor.fetchall()]
-    assert len(rows) == len(records)
-    cursor.execute(f"DELETE FROM {table} WHERE {key} = ANY(%s)", keys)
-    cursor.execute(f"VACUUM ANALYZE {table}")
-    return rows
+def copy_again(tables: Sequence[str], since: int, number: int, processes: int) -> tuple[Spent, int]:
+    """COPY, in transactions of a thousand rows each, of the rows written since then into the same tables, from which
+    they were taken out: the same indexes, constraints and references. Also returns how many rows there are.
+    """
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        counts = [_execute(cursor, f"SELECT count(*) FROM {each} WHERE {WRITTEN}", since) for each in tables]
+
+    def take_out() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET session_replication_role = replica")  # or older rows that refer to them were in the way
+            for each in reversed(tables):
+                cursor.execute(f"DELETE FROM {each} WHERE {WRITTEN}", [since])
+            cursor.execute("SET session_replication_role = origin")
+            for each in tables:
+                cursor.execute(f"VACUUM ANALYZE {each}")
+
+    jobs: list[Job] = [partial(_copy, tables, since, place, processes) for place in range(processes)]
+    return in_processes(number, jobs, when_ready=take_out), sum(counts)
 
 
-def _table(stream: str) -> str:
-    return get(stream).model._meta.db_table
+WRITTEN = "xmin::text::bigint >= %s"
 
 
-def _as_sent(row: tuple[object, ...]) -> tuple[object, ...]:
-    return tuple(ascii_json(value) if isinstance(value, list) else value for value in row)
+def _execute(cursor: Any, statement: str, *values: object) -> int:
+    cursor.execute(statement, values)
+    return int(cursor.fetchone()[0])
+
+
+def _copy(tables: Sequence[str], since: int, place: int, processes: int) -> Iterator[None]:
+    """Of the parts of each table this process takes those whose turn is its own."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        parts = []
+        for each in tables:
+            cursor.execute(f"SELECT * FROM {each} WHERE {WRITTEN} ORDER BY ctid", [since])
+            found = [_as_sent(values) for values in cursor.fetchall()]
+            starts = range(place * records.DELIVERY, len(found), processes * records.DELIVERY)
+            parts.append([found[start : start + records.DELIVERY] for start in starts])
+        yield
+        for each, of_it in zip(tables, parts, strict=True):
+            for part in of_it:
+                with cursor.copy(f"COPY {each} FROM STDIN") as writer:
+                    for values in part:
+                        writer.write_row(values)
+            yield  # the next table refers to this one
+
+
+def _as_sent(values: tuple[object, ...]) -> tuple[object, ...]:
+    from ingestion.payloads import ascii_json
+
+    return tuple(ascii_json(value) if isinstance(value, list | dict) else value for value in values)
+
+
+def where_the_time_goes(number: int) -> None:
+    """Microseconds a record of one more round, by step: on the clock, and of them in Python's own time. The last but
+    one has `upsert` in it.
+    """
+    from enrichment.pipeline import batch, outcomes, upsert
+    from ingestion.models import DeliveryQuerySet
+
+    steps = [(DeliveryQuerySet, "claim"), (outcomes, "record"), (upsert, "upsert")]
+    steps += [(batch, f"_{name}") for name in STEPS]
+    real = [(owner, name, getattr(owner, name)) for owner, name in steps]
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for workload_name, workload in WORKLOADS.items():
+        made = workload.make(f"{workload_name}-steps-", int(number * workload.share))
+        for stream, some in made.items():
+            records.accept_all(stream, some)
+        spent: dict[str, list[float]] = {}
+        for owner, name, work in real:
+            setattr(owner, name, _timed(spent.setdefault(name.lstrip("_"), [0.0, 0.0]), work))
+        everything = _timed(spent.setdefault("everything", [0.0, 0.0]), drain)
+        for stream in made:
+            everything(stream)
+        for owner, name, work in real:
+            setattr(owner, name, work)
+        each = 1e6 / sum(map(len, made.values()))
+        found[workload_name] = {step: (clock * each, python * each) for step, (clock, python) in spent.items()}
+    table("µs a record: by the clock (of them Python)", *WORKLOADS)
+    for step in found["sessions"]:
+        times = [found[name][step] for name in WORKLOADS]
+        row(step, *(f"{clock:.1f} ({python:.1f})" for clock, python in times))
+
+
+def _timed(clocks: list[float], work: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            return work(*args, **kwargs)
+        finally:
+            clocks[0] += time.perf_counter() - wall
+            clocks[1] += time.process_time() - cpu
+
+    return timed
+
+
+if __name__ == "__main__":
+    main()

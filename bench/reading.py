@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.servers import PostgreSQL, manage
+from bench.database import database
+from tests.servers import manage
 
 # The asking client has sent half of all deliveries, but of the held records only the 20 oldest: the worst that can be.
 
@@ -54,11 +55,11 @@ SELECT CASE WHEN i % 1000 = 0 THEN 'tutors' ELSE 'sessions' END, 2,
     CASE WHEN i < {rows} - 100 AND i % 10 = 5 THEN 1 ELSE 0 END, 0, '', ''
 FROM generate_series(1, {rows}) AS i;
 
-INSERT INTO enrichment_heldrecord (stream, key, delivery_id, position, received_at, version_at, payload,
+INSERT INTO enrichment_heldrecord (stream, key, client, delivery_id, position, received_at, version_at, payload,
     payload_version, status, stage, code, messages, missing_stream, missing_key, held_at, changed_at, attempts,
     outcome, discard_reason)
-SELECT 'sessions', 'S-' || id, CASE WHEN id < 2000 AND id % 100 = 5 THEN id - 1 ELSE id END, 0,
-    received_at, received_at, '{{"session_id": "S"}}', 0,
+SELECT 'sessions', 'S-' || id, CASE WHEN id < 2000 AND id % 100 = 5 THEN '{client}' ELSE client END,
+    CASE WHEN id < 2000 AND id % 100 = 5 THEN id - 1 ELSE id END, 0, received_at, received_at, '{{"session_id": "S"}}', 0,
     (ARRAY['dead', 'dead', 'dead', 'waiting', 'resolved'])[1 + id / 10 % 5], 'validate', 'invalid',
     '{{"duration_minutes": ["is required"]}}', '', '', received_at, received_at, 1, '', ''
 FROM ingestion_delivery WHERE held > 0 ORDER BY id;
@@ -116,15 +117,7 @@ DEEP = ("session_id", "-scheduled_start", "stored_at")
 
 def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    with PostgreSQL(fsync="on", full_page_writes="on", shared_buffers="256MB") as server:
-        server.start()
-        with server.connect() as connection:
-            connection.execute("CREATE DATABASE bench")
-        os.environ |= {"DATABASE_URL": server.url("bench"), "DJANGO_SETTINGS_MODULE": "tutormax.settings"}
-        manage("migrate", "--verbosity=0", database_url=os.environ["DATABASE_URL"])
-        import django
-
-        django.setup()
+    with database():
         measure(fill(rows))
         export()
 

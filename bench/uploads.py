@@ -20,24 +20,16 @@ from typing import Any
 import psutil
 import psycopg
 
-from bench.database import MAKE_KEY
-from tests.servers import Cluster, PostgreSQL, Process, WebServer, manage, temporary_directory, wait_until
+from bench.database import database, new_key
+from tests.servers import Cluster, Process, WebServer, temporary_directory, wait_until
 
 REFERRED = 500
 
 
 def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    with (
-        temporary_directory() as directory,
-        PostgreSQL(fsync="on", full_page_writes="on", shared_buffers="256MB") as server,
-    ):
-        server.start()
-        with server.connect() as connection:
-            connection.execute("CREATE DATABASE bench")
-        url = server.url("bench")
-        manage("migrate", "--verbosity=0", database_url=url)
-        bench = Bench(url, manage("shell", "-v0", "-c", MAKE_KEY, database_url=url).stdout.strip())
+    with temporary_directory() as directory, database() as (_, url):
+        bench = Bench(url, new_key())
         with WebServer(url) as web, Cluster(url) as cluster:
             bench.post_referred(web)
             bench.undisturbed(web, cluster, make_file(directory / "first.csv", rows, "A"), rows)
