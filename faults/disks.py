@@ -31,6 +31,7 @@ def small_disk(
     made = run("mkfs.ext4", "-q", "-m", "0", str(image)) and run("mount", "-o", "loop", str(image), str(mounted))
     try:
         if made:
+            guard().add("mount", mounted)
             files = mounted / "files"
             files.mkdir()
             if user:
@@ -40,6 +41,7 @@ def small_disk(
         if made:
             before_end()
             run("umount", str(mounted))
+            guard().drop("mount", mounted)
         guard().drop("directory", directory)
         image.unlink()
         mounted.rmdir()

@@ -2,7 +2,8 @@
 
 The parent holds the other end of the pipe to our standard input, which the system closes however the parent ends. One
 line adds or drops something to be ended: `+ group <pid>` (a process group), `+ server <pg_ctl> <data directory>`,
-`+ file <path>`, `+ directory <path>`, fields separated by tabs; the same with `-` once it has been ended in good order.
+`+ mount <path>`, `+ file <path>`, `+ directory <path>`, fields separated by tabs; the same with `-` once it has been
+ended in good order.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-KINDS = ("group", "server", "file", "directory")
+KINDS = ("group", "server", "mount", "file", "directory")
 
 
 class Guard:
@@ -72,6 +73,8 @@ def end(kind: str, words: list[str]) -> None:
                 check=False,
                 stderr=subprocess.DEVNULL,
             )
+        case "mount":
+            subprocess.run(["umount", words[0]], check=False, stderr=subprocess.DEVNULL)
         case "file":
             Path(words[0]).unlink(missing_ok=True)
         case "directory":
