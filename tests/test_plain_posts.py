@@ -1,26 +1,60 @@
-"""The plain case of a single POST is answered early (api/plain_posts.py): as the view answers it, and by its rules."""
+"""The plain case of a single POST is answered before Django (api/plain_posts/): as the view answers it, and by its
+rules.
+"""
 
+import io
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
+from api.plain_posts import door
 from ingestion import backlog
 from ingestion.models import ApiKey, Delivery, Doorbell
 from ingestion.streams import all_streams
-from tests.api import api, new_key, post, refusal
+from tests.api import new_key, post, refusal
 from tutoring.tests.factories import student, tutor
+from tutormax.wsgi import application
 
 pytestmark = [pytest.mark.django_db, pytest.mark.postgresql]
 
 FOR_THE_VIEW: dict[str, Any] = {"headers": {"x-not-plain": "1"}}
 """A header that nobody knows: the view answers."""
+
+
+@pytest.fixture(autouse=True)
+def _served(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test begins knowing nothing; and the connection that has its transaction stays, as with Django's client."""
+    monkeypatch.setattr(connection, "close_if_unusable_or_obsolete", lambda: None)
+    yield
+    door.known.keys.clear()
+    door.known.answers.clear()
+
+
+def api(key: str | None = None) -> Client:
+    """A client of the whole application, as a web server calls it."""
+    client = Client(headers={"authorization": f"Api-Key {key or new_key()}"})
+    client.handler = call  # type: ignore[assignment]
+    return client
+
+
+def call(environ: dict[str, Any]) -> HttpResponse:
+    head: list[Any] = []
+    environ = {name: value for name, value in environ.items() if value != "" or not name.startswith("HTTP_")}
+    answer = application(environ, lambda *args: head.extend(args))
+    response = HttpResponse(b"".join(answer), status=int(head[0][:3]), reason=head[0][4:], headers=dict(head[1]))
+    assert len(head[1]) == len({name.lower() for name, _ in head[1]})
+    answer.close()
+    response.wsgi_request = HttpRequest()  # type: ignore[attr-defined]
+    return response
 
 
 def warm(client: Client, path: str = "/api/students") -> None:
@@ -40,7 +74,7 @@ def told(response: Any) -> tuple[int, dict[str, str], Any]:
     """What may not differ: all but ids and times."""
     headers = dict(response.headers)
     for name in ("X-Request-ID", "Content-Length"):
-        headers.pop(name, None)
+        headers.pop(name)
     body = dict(response.json())
     for name in ("delivery", "status_url", "timestamp"):
         body.pop(name, None)
@@ -200,10 +234,33 @@ def test_a_full_backlog_and_the_throttle_hold(settings: Settings) -> None:
     assert 429 in statuses
 
 
-def test_https_is_as_the_view_wants_it(settings: Settings) -> None:
+def test_what_is_learned_holds_for_one_host_and_scheme() -> None:
     warm(client := api())
-    settings.HTTPS = True
-    assert early(client, "/api/students", student())[1] is False
+    for headers in ({"host": "localhost"}, {"x-forwarded-proto": "https"}):
+        response, is_early = early(client, "/api/students", student(), headers=headers)
+        assert (response.status_code, is_early) == (202, False)
+        again, is_early = early(client, "/api/students", student(), headers=headers)
+        assert is_early
+        assert told(response) == told(again)
+        host = headers.get("host", "testserver")
+        assert again.json()["status_url"] == f"http://{host}/api/deliveries/{again.json()['delivery']}"
+    refusal(post(client, "/api/students", student(), headers={"host": "example.com"}), 400)
+
+
+def test_a_body_that_ends_early_is_refused() -> None:
+    warm(client := api())
+    before = Delivery.objects.count()
+    for body in (b"", json.dumps(student()).encode()):
+        extra: dict[str, Any] = {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": "1000"}
+        refusal(post(client, "/api/students", student(), **extra), 400)
+        refusal(post(client, "/api/students", student(), **(FOR_THE_VIEW | extra)), 400)
+    assert Delivery.objects.count() == before
+
+
+def test_the_request_id_is_that_of_the_client() -> None:
+    warm(client := api())
+    response, is_early = early(client, "/api/students", student(), headers={"x-request-id": "mine"})
+    assert (response["X-Request-ID"], is_early) == ("mine", True)
 
 
 def test_the_doorbell_is_rung_when_it_is_silent() -> None:

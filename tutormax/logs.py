@@ -2,19 +2,24 @@
 a record, which may be that of a person.
 """
 
+from __future__ import annotations
+
 import logging
 import re
 import time
 import uuid
 from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import ResolverMatch
 
 from ingestion.streams import all_readables
+
+if TYPE_CHECKING:
+    from api.plain_posts.door import PlainPost  # when all apps have been loaded, which is later
 
 MAX_PATH = 200
 SECRET_PATH = re.compile(r"((?:/|%2F)uploads(?:/|%2F)+)(?![0-9]{1,19}(?![\w-]))[^\s/?#%&\"'<>]+", re.IGNORECASE)
@@ -31,7 +36,7 @@ logger = logging.getLogger("tutormax.requests")
 class ServedRequest:
     """A request, from its arrival until the response has been sent."""
 
-    def __init__(self, request: HttpRequest) -> None:
+    def __init__(self, request: HttpRequest | PlainPost) -> None:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
         self.id = given if VALID_ID.fullmatch(given) else uuid.uuid4().hex
         self.request, self.started, self.status = request, time.perf_counter(), 0
@@ -48,7 +53,7 @@ class ServedRequest:
 current: ContextVar[ServedRequest | None] = ContextVar("current", default=None)
 
 
-def route_of(request: HttpRequest) -> str:
+def route_of(request: HttpRequest | PlainPost) -> str:
     """The path with names in place of identifiers: /api/students/{student_id}."""
     path, match = request.path, request.resolver_match
     if path.startswith(str(settings.STATIC_URL)):

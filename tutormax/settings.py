@@ -103,7 +103,6 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "tutormax.middleware.request_id",
-    "api.plain_posts.answer_plain_posts",
     "csp.middleware.CSPMiddleware",  # rejections by the next ones have its headers, too
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ORIGINS else []),
     "tutormax.middleware.answer_any_host",

@@ -1,13 +1,18 @@
 import os
 from typing import Any
 
+import django
 from django.conf import settings
-from django.core.handlers.wsgi import WSGIRequest
-from django.core.wsgi import get_wsgi_application
-
-from ingestion.capacity import limit_statements
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tutormax.settings")
+django.setup(set_prefix=False)
+
+from api.plain_posts import door  # noqa: E402
+from ingestion.capacity import limit_statements  # noqa: E402
+from tutormax import logs  # noqa: E402
 
 
 class Utf8Request(WSGIRequest):
@@ -18,8 +23,6 @@ class Utf8Request(WSGIRequest):
     encoding = "utf-8"  # a property there
 
     def __init__(self, environ: dict[str, Any]) -> None:
-        if sock := environ.get("gunicorn.socket"):
-            sock.settimeout(settings.CLIENT_TIMEOUT)  # one that neither sends nor reads must not hold the thread
         if length := environ.get("CONTENT_LENGTH"):
             environ["wsgi.input"] = CompleteBody(environ["wsgi.input"], length)
         super().__init__(environ)
@@ -53,9 +56,42 @@ class CompleteBody:
         return data
 
 
-def application(environ: dict[str, Any], start_response: Any) -> Any:
-    ignore_script_name(environ)
-    return handler(environ, start_response)
+class Handler(WSGIHandler):
+    """Django, and before it the plain case of a single POST."""
+
+    request_class = Utf8Request
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        ignore_script_name(environ)
+        if sock := environ.get("gunicorn.socket"):
+            sock.settimeout(settings.CLIENT_TIMEOUT)  # one that neither sends nor reads must not hold the thread
+        post = environ["tutormax.post"] = door.recognize(environ)
+        return (post and answer_plain(post, start_response)) or super().__call__(environ, start_response)
+
+    def get_response(self, request: HttpRequest) -> HttpResponseBase:
+        response = super().get_response(request)
+        if post := request.META["tutormax.post"]:
+            door.learn(post, request, response)
+        return response
+
+
+def answer_plain(post: door.PlainPost, start_response: Any) -> "Sent | None":
+    """With the request's id and line of log, as of all requests."""
+    served = logs.ServedRequest(post)
+    logs.current.set(served)
+    answer = door.answer(post)
+    if answer is None:
+        logs.current.set(None)
+        return None
+    served.status = answer.status
+    start_response(f"{answer.status} {answer.reason}", [*answer.headers, ("X-Request-ID", served.id)])
+    return Sent([answer.body])
+
+
+class Sent(list[bytes]):
+    def close(self) -> None:
+        """Called by the server when all has been sent."""
+        logs.log_request()
 
 
 def ignore_script_name(environ: dict[str, Any]) -> None:
@@ -66,6 +102,5 @@ def ignore_script_name(environ: dict[str, Any]) -> None:
         environ.update(SCRIPT_NAME="", PATH_INFO=prefix + environ.get("PATH_INFO", ""))
 
 
-handler = get_wsgi_application()
-handler.request_class = Utf8Request
+application = Handler()
 limit_statements()
