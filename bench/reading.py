@@ -56,12 +56,13 @@ SELECT CASE WHEN i % 1000 = 0 THEN 'tutors' ELSE 'sessions' END, 2,
 FROM generate_series(1, {rows}) AS i;
 
 INSERT INTO enrichment_heldrecord (stream, key, client, delivery_id, position, received_at, version_at, payload,
-    payload_version, status, stage, code, messages, missing_stream, missing_key, held_at, changed_at, attempts,
+    payload_version, status, stage, code, messages, message, missing_stream, missing_key, held_at, changed_at, attempts,
     outcome, discard_reason)
 SELECT 'sessions', 'S-' || id, CASE WHEN id < 2000 AND id % 100 = 5 THEN '{client}' ELSE client END,
-    CASE WHEN id < 2000 AND id % 100 = 5 THEN id - 1 ELSE id END, 0, received_at, received_at, '{{"session_id": "S"}}', 0,
+    CASE WHEN id < 2000 AND id % 100 = 5 THEN id - 1 ELSE id END, 0,
+    received_at, received_at, '{{"session_id": "S"}}', 0,
     (ARRAY['dead', 'dead', 'dead', 'waiting', 'resolved'])[1 + id / 10 % 5], 'validate', 'invalid',
-    '{{"duration_minutes": ["is required"]}}', '', '', received_at, received_at, 1, '', ''
+    '{{"duration_minutes": ["is required"]}}', 'is required', '', '', received_at, received_at, 1, '', ''
 FROM ingestion_delivery WHERE held > 0 ORDER BY id;
 """
 LISTS = [
