@@ -26,7 +26,7 @@ PARTS = (
 )
 NEEDED = {"intake": ("wrk", "redis-server", "redis-cli")}
 """Programs that a part needs: on Debian `apt-get install wrk redis-server`."""
-ALONE = ("history memory",)
+ALONE = ("history memory", "partitions")
 """What belongs to the aims as well, but takes longer."""
 
 
