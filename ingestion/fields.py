@@ -33,6 +33,10 @@ MAX_IDENTIFIER = 64
 _INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 _DATE_AND_TIME = re.compile(r"[0-9]{4}(-?[0-9]{2}-?[0-9]{2}|-?W[0-9]{2}(-?[0-9])?)([Tt ].*)?")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_PLAIN_EMAIL = re.compile(
+    r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}", re.ASCII
+)
+"""Most addresses; Django takes them, and others, in five times the time."""
 RESERVED_IDENTIFIERS = (".", "..", "batch")
 LAST_DAY = date(2100, 12, 31)
 MAX_OFFSET = timedelta(hours=16)
@@ -178,6 +182,8 @@ def parse_day(value: Any) -> date:
 
 
 def _email(value: str) -> str:
+    if _PLAIN_EMAIL.fullmatch(value):
+        return value
     if not value.isprintable():
         raise PydanticCustomError("email", "must be a valid e-mail address, without invisible characters")
     try:

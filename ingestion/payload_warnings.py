@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import Any
 
+import msgspec
+
 from ingestion.streams import INTERNAL_COLUMNS, Stream
 from ingestion.text import cut_short, plain, strip_unstorable
 
@@ -23,12 +25,11 @@ def payload_warnings(stream: Stream, item: Any, record: Any, *, is_of_file: bool
 
     Unknown members of a file's records are named once, for the file (RecordFile.ignored).
     """
-    found = []
-    if not is_of_file and not item.keys() <= field_names(stream):
-        found = unknown_members(stream, item)
-    for name in identifiers_of(stream):
-        if item.get(name) != (value := getattr(record, name)) and value is not None:
-            found.append(f"{NOT_NFC}{name}")
+    found = [] if is_of_file or item.keys() <= field_names(stream) else unknown_members(stream, item)
+    if not isinstance(record, msgspec.Struct):  # a compiled schema takes only identifiers that are stored as they came
+        for name in identifiers_of(stream):
+            if item.get(name) != (value := getattr(record, name)) and value is not None:
+                found.append(f"{NOT_NFC}{name}")
     return found
 
 

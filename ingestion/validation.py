@@ -12,7 +12,7 @@ from ingestion.compiled import schema as compiled
 from ingestion.fields import MAX_IDENTIFIER, normalized
 from ingestion.messages import MAX_MESSAGE, message_of
 from ingestion.payload_warnings import payload_warnings
-from ingestion.payloads import UNREADABLE_MEMBER, is_erased
+from ingestion.payloads import ERASED_MEMBER, UNREADABLE_MEMBER, is_erased
 from ingestion.streams import Context, Stream
 from ingestion.subjects import suppression
 from ingestion.text import strip_unstorable
@@ -104,12 +104,14 @@ def validate(stream: Stream, item: Any, now: datetime) -> Any:
     """The record that `item`, typed as in JSON, stands for: an object with the fields of the schema, of which it is no
     instance if the compiled schema takes it. Raises pydantic.ValidationError.
     """
+    is_ordinary = type(item) is dict and UNREADABLE_MEMBER not in item and ERASED_MEMBER not in item
+    if is_ordinary and (read := compiled.reader(stream.schema)) and (record := read(item, now)) is not None:
+        return record
     if type(item) is dict and UNREADABLE_MEMBER in item:
         raise _unreadable(stream, strip_unstorable(str(item[UNREADABLE_MEMBER]), MAX_MESSAGE))
     if is_erased(item):
         raise _unreadable(stream, "has been erased")
-    record = compiled.read(stream.schema, item, now)
-    return validate_by_schema(stream, item, now) if record is None else record
+    return validate_by_schema(stream, item, now)
 
 
 def validate_by_schema(stream: Stream, item: Any, now: datetime) -> BaseModel:

@@ -12,8 +12,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache, lru_cache
-from operator import attrgetter
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, cast, get_args, get_origin
 
 import msgspec
 from annotated_types import Ge, Le, MaxLen, MinLen
@@ -27,143 +26,28 @@ FIRST_DAY = "1970-01-03"
 """Later times are after 1970 began, by whatever offset. Those in whole seconds of UTC, or with an offset of less than
 OFFSETS hours, are read alike by Python and msgspec.
 """
-IN_SECONDS, WITH_OFFSET = len("2025-03-01T15:00:00Z"), len("2025-03-01T15:00:00-05:00")
 OFFSETS = "16"
+Reader: TypeAlias = "Callable[[Any, datetime], Any]"
 MICROSECONDS = len("2025-03-01T15:00:00.000000")
 """A digit behind so many characters is cut off by Python, and rounded by msgspec."""
 
 
-def read(schema: type[BaseModel], item: Any, now: datetime) -> Any:
-    """The record that `item`, typed as in JSON, stands for; None: the schema has to judge."""
-    compiled = compile_schema(schema)
-    return compiled.read(item, now) if compiled else None
-
-
 @cache
-def compile_schema(schema: type[BaseModel]) -> Compiled | None:
-    """None for a schema that has anything unknown here."""
+def reader(schema: type[BaseModel]) -> Reader | None:
+    """A function: of an item, typed as in JSON, and the time of now it makes the record that the item stands for, or
+    None: the schema has to judge. There is no such function for a schema that has anything unknown here.
+    """
     try:
-        return Compiled(schema)
+        return _compile(schema)
     except _Unknown:
         return None
 
 
-class Compiled:
-    def __init__(self, schema: type[BaseModel]) -> None:
-        rules = schema.__pydantic_decorators__
-        if schema.model_config != fields.Record.model_config or any(
-            (rules.validators, rules.root_validators, rules.computed_fields)
-        ):
-            raise _Unknown(schema)
-        found = [_Field(name, field) for name, field in schema.model_fields.items()]
-        self.type = msgspec.defstruct(
-            schema.__name__, [each.column for each in found], namespace=METHODS, kw_only=True, gc=False
-        )
-        self.identifiers = _getter([each.name for each in found if each.kind is fields.identifier])
-        self.names = _getter([each.name for each in found if each.kind is fields.tidy and not each.is_list])
-        self.lists = [each.name for each in found if each.is_list]
-        self.texts = _getter([each.name for each in found if each.kind is fields.stripped])
-        self.time_names = [each.name for each in found if each.type is datetime]
-        self.times = _getter(self.time_names)
-        self.are_past = [each.kind is fields.past_time for each in found if each.type is datetime]
-        self.days = [each.name for each in found if each.type is date]
-        self.nulls = {each.name: each.null for each in found if each.null is not None}
-        self.nullable = _getter(list(self.nulls))
-        self.checks = [(each.name, function) for each in found for function in each.functions]
-        self.rules = list(_field_rules(schema))
-        self.record_rules = list(_record_rules(schema))
+class Info(msgspec.Struct, gc=False):  # as a class of Python it takes three times as long to make
+    """What a rule of a field may use of pydantic's ValidationInfo: the context, and the fields before its own."""
 
-    def read(self, item: Any, now: datetime) -> Any:
-        try:
-            record = msgspec.convert(item, self.type)
-            good = self._texts_are_plain(record, item) and self._times_are_good(record, item, now)
-            return record if good and self._keeps_rules(record, item, now) else None
-        except (msgspec.ValidationError, ValueError, AssertionError, TypeError):
-            # ValueError: of rules, and of surrogates. TypeError: of what is not typed as in JSON.
-            return None
-
-    def _texts_are_plain(self, record: Any, item: Any) -> bool:
-        """Whether they are stored as they are: keys in ASCII, nothing invisible in names, nothing to strip."""
-        keys = self.identifiers(record)
-        for text in keys:
-            if "/" in text or text in fields.RESERVED_IDENTIFIERS or not text.isascii():
-                return False
-        if not _are_plain(keys) or not _are_plain(self.names(record)):
-            return False
-        for name in self.lists:
-            if (texts := getattr(record, name)) and not (type(item[name]) is list and _are_plain(texts)):
-                return False
-        for text in self.texts(record):
-            if text and fields.check_storable(text).strip() != text:
-                return False
-        for name, check in self.checks:
-            if (text := getattr(record, name)) is not None and check(text) is not text:
-                return False
-        return True
-
-    def _times_are_good(self, record: Any, item: Any, now: datetime) -> bool:
-        for name in self.days:
-            if (day := getattr(record, name)) is not None and (type(item[name]) is not str or day > fields.LAST_DAY):
-                return False
-        before = _day_before(now)
-        for name in self.time_names:
-            if (text := item.get(name)) is not None:
-                is_ordinary = len(text) == IN_SECONDS or (len(text) == WITH_OFFSET and text[-5:-3] < OFFSETS)
-                if not (is_ordinary and FIRST_DAY < text < before):
-                    return self._odd_times_are_good(record, item, now)
-        return True
-
-    def _odd_times_are_good(self, record: Any, item: Any, now: datetime) -> bool:
-        """Whether they are in range, and read alike: not with an offset that PostgreSQL does not read, nor with a digit
-        that Python cuts off and msgspec rounds.
-        """
-        for name, moment, is_past in zip(self.time_names, self.times(record), self.are_past, strict=True):
-            if moment is None:
-                continue
-            if not fields.MIN_TIME <= moment < fields.MAX_TIME or (is_past and moment > now + fields.CLOCK_TOLERANCE):
-                return False
-            if abs(moment.utcoffset()) >= fields.MAX_OFFSET or item[name][MICROSECONDS : MICROSECONDS + 1].isdigit():
-                return False
-        return True
-
-    def _keeps_rules(self, record: Any, item: Any, now: datetime) -> bool:
-        if None in self.nullable(record):
-            for name, default in self.nulls.items():
-                if getattr(record, name) is None:
-                    setattr(record, name, default)
-        if self.rules:
-            info = Info(record, now)
-            for name, rule, of_absent in self.rules:
-                if of_absent or name in item:
-                    value = getattr(record, name)
-                    if (checked := rule(value, info)) is not value:
-                        setattr(record, name, checked)
-        for whole_rule in self.record_rules:
-            whole_rule(record)
-        return True
-
-
-def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """A function that gets these attributes, as a tuple in any case."""
-    match names:
-        case []:
-            return lambda record: ()
-        case [name]:
-            return lambda record: (getattr(record, name),)
-    return attrgetter(*names)
-
-
-def _are_plain(texts: Iterable[str | None]) -> bool:
-    """Whether none has anything invisible, or a space at an end."""
-    for text in texts:  # noqa: SIM110 (all() with a generator takes twice as long)
-        if text and not (text.isprintable() and text[0] != " " != text[-1]):
-            return False
-    return True
-
-
-@lru_cache(maxsize=1)
-def _day_before(now: datetime) -> str:
-    return str(now.date() - timedelta(days=1))
+    context: dict[str, datetime]
+    data: Any
 
 
 def _get(record: Any, name: str, default: Any = None) -> Any:
@@ -174,13 +58,113 @@ METHODS = {"get": _get, "__dict__": property(msgspec.structs.asdict)}
 """Of records: get(), since rules read other fields as from a dictionary, and vars() as of a pydantic model."""
 
 
-class Info:
-    """What a rule of a field may use of pydantic's ValidationInfo: the context, and the fields before its own."""
+# The function of a schema is written out, field by field: loops over fields would take twice as long.
 
-    __slots__ = ("context", "data")
+READ = """
+def read(item, now):
+    try:
+        record = msgspec.convert(item, type_)
+        before = _day_before(now)
+        {}
+        return record
+    except (msgspec.ValidationError, ValueError, AssertionError, TypeError):
+        # ValueError: of rules, and of surrogates. TypeError: of what is not typed as in JSON.
+        return None
+"""
+PLAIN = "text.isprintable() and text[0] != ' ' != text[-1]"
+"""Nothing invisible, and no space at an end: it is stored as it is."""
+ORDINARY = (
+    f"FIRST_DAY < text < before and (len(text) == {len('2025-03-01T15:00:00Z')} or "
+    f"(len(text) == {len('2025-03-01T15:00:00-05:00')} and text[-5:-3] < OFFSETS))"
+)
+"""A time in whole seconds, of UTC or with such an offset, that is in range and not of today."""
 
-    def __init__(self, record: Any, now: datetime) -> None:
-        self.context, self.data = {"now": now}, record
+
+def _compile(schema: type[BaseModel]) -> Reader:
+    decorators = schema.__pydantic_decorators__
+    if schema.model_config != fields.Record.model_config or any(
+        (decorators.validators, decorators.root_validators, decorators.computed_fields)
+    ):
+        raise _Unknown(schema)
+    found = [_Field(name, field) for name, field in schema.model_fields.items()]
+    columns = [each.column for each in found]
+    type_ = msgspec.defstruct(schema.__name__, columns, namespace=METHODS, kw_only=True, gc=False)
+    names: dict[str, Any] = {**globals(), "type_": type_}
+    lines = [line for each in found for line in _checks(each, names)]
+    lines += [
+        f"if record.{each.name} is None: record.{each.name} = {each.null!r}" for each in found if each.null is not None
+    ]
+    lines += _rules(schema, names)
+    exec(READ.format("\n        ".join(lines)), names)  # noqa: S102 (of the names and the marks of the schema's fields)
+    read: Reader = names["read"]
+    return read
+
+
+def _checks(field: _Field, names: dict[str, Any]) -> Iterator[str]:
+    """What is checked of a field besides its type, so that its value is stored as it is, or is read alike by Python and
+    msgspec.
+    """
+    name = field.name
+    if field.kind is fields.identifier:
+        yield f"text = record.{name}"
+        yield "if not text.isascii() or '/' in text or text in fields.RESERVED_IDENTIFIERS: return None"
+        yield f"if not text or not ({PLAIN}): return None"
+    elif field.is_list:
+        yield f"if (texts := record.{name}) and not (type(item['{name}']) is list and _are_plain(texts)): return None"
+    elif field.kind is fields.tidy:
+        yield f"if (text := record.{name}) and not ({PLAIN}): return None"
+    elif field.kind is fields.stripped:
+        yield f"if (text := record.{name}) and fields.check_storable(text).strip() != text: return None"
+    elif field.type is datetime:
+        is_past = field.kind is fields.past_time
+        odd = f"_odd_time_is_good(record.{name}, text, {is_past}, now)"
+        yield f"if (text := item.get('{name}')) is not None and not ({ORDINARY}) and not {odd}: return None"
+    elif field.type is date:
+        day = f"type(item['{name}']) is str and day <= fields.LAST_DAY"
+        yield f"if (day := record.{name}) is not None and not ({day}): return None"
+    for number, check in enumerate(field.functions):
+        names[f"check_{name}_{number}"] = check
+        checked = f"check_{name}_{number}(text) is text"
+        yield f"if (text := record.{name}) is not None and not {checked}: return None"
+
+
+def _rules(schema: type[BaseModel], names: dict[str, Any]) -> Iterator[str]:
+    """The validators of fields, in the order of the fields, and those of the whole."""
+    rules = list(_field_rules(schema))
+    if rules:
+        yield "info = Info({'now': now}, record)"
+    for number, (name, rule, of_absent) in enumerate(rules):
+        names[f"rule_{number}"] = rule
+        arguments = "value, info" if len(inspect.signature(rule).parameters) > 1 else "value"
+        condition = "" if of_absent else f"'{name}' in item and "
+        changed = f"(checked := rule_{number}({arguments})) is not value"
+        yield f"value = record.{name}"
+        yield f"if {condition}{changed}: record.{name} = checked"
+    for number, whole_rule in enumerate(_record_rules(schema)):
+        names[f"whole_rule_{number}"] = whole_rule
+        yield f"whole_rule_{number}(record)"
+
+
+def _are_plain(texts: Iterable[str]) -> bool:
+    for text in texts:  # noqa: SIM110 (all() with a generator takes twice as long)
+        if text and not (text.isprintable() and text[0] != " " != text[-1]):
+            return False
+    return True
+
+
+def _odd_time_is_good(moment: datetime, text: str, is_past: bool, now: datetime) -> bool:
+    """Whether it is in range, and read alike: not with an offset that PostgreSQL does not read, nor with a digit that
+    Python cuts off and msgspec rounds.
+    """
+    if not fields.MIN_TIME <= moment < fields.MAX_TIME or (is_past and moment > now + fields.CLOCK_TOLERANCE):
+        return False
+    offset = cast(timedelta, moment.utcoffset())
+    return abs(offset) < fields.MAX_OFFSET and not text[MICROSECONDS : MICROSECONDS + 1].isdigit()
+
+
+@lru_cache(maxsize=1)
+def _day_before(now: datetime) -> str:
+    return str(now.date() - timedelta(days=1))
 
 
 # Once for each schema: from pydantic's fields to types of msgspec, and what is checked besides.
@@ -297,18 +281,14 @@ def _bounds(marks: Sequence[Any]) -> tuple[dict[str, Any], list[Callable[..., An
     return bounds, functions
 
 
-def _with_info(rule: Callable[..., Any]) -> Callable[[Any, Info], Any]:
-    return rule if len(inspect.signature(rule).parameters) > 1 else lambda value, info: rule(value)
-
-
-def _field_rules(schema: type[BaseModel]) -> Iterator[tuple[str, Callable[[Any, Info], Any], bool]]:
-    """(field, validator, whether it is called for an absent field), in the order of the fields."""
+def _field_rules(schema: type[BaseModel]) -> Iterator[tuple[str, Callable[..., Any], bool]]:
+    """(field, validator, whether it is called in any case, not only for a field that is there)."""
     for name, field in schema.model_fields.items():
         for each in schema.__pydantic_decorators__.field_validators.values():
             if name in each.info.fields:
                 if each.info.mode != "after":
                     raise _Unknown(name)
-                yield name, _with_info(each.func), bool(field.validate_default)
+                yield name, each.func, bool(field.validate_default) or field.is_required()
 
 
 def _record_rules(schema: type[BaseModel]) -> Iterator[Callable[[Any], Any]]:
