@@ -6,6 +6,7 @@ names of those.
 
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from django.utils import timezone
@@ -95,14 +96,17 @@ def enrich_feedback(feedback: FeedbackRecord, context: Context) -> dict[str, Any
     }
 
 
+_ratings = attrgetter(*RATINGS)
+
+
 def category_ratings(feedback: FeedbackRecord) -> list[int]:
-    return [rating for name in RATINGS if (rating := getattr(feedback, name)) is not None]
+    return [rating for rating in _ratings(feedback) if rating is not None]
 
 
 def variance(values: list[int]) -> float:
     """Of the population; in whole numbers up to the one division, so that rounding is exact."""
     n = len(values)
-    return (n * sum(value * value for value in values) - sum(values) ** 2) / (n * n)
+    return (n * sum([value * value for value in values]) - sum(values) ** 2) / (n * n)
 
 
 def text_of(feedback: FeedbackRecord) -> str:
@@ -166,28 +170,28 @@ def _attendance_warnings(session: SessionRecord, context: Context) -> list[str]:
 
 
 def warn_feedback(feedback: FeedbackRecord, context: Context) -> list[str]:
-    return list(_feedback_warnings(feedback, context))
-
-
-def _feedback_warnings(feedback: FeedbackRecord, context: Context) -> Iterator[str]:
-    yield from _rating_warnings(feedback)
+    found = _rating_warnings(feedback)
     start = session_start(feedback, context)
     if start is not None and feedback.submitted_at < start:
-        yield "submitted_at is before the start of the session"
+        found.append("submitted_at is before the start of the session")
     session = session_of(feedback, context)
     if session is not None:
-        for field in ("tutor_id", "student_id"):
-            if getattr(feedback, field) != session[field]:
-                yield f"{field} differs from that of the session"
+        if feedback.tutor_id != session["tutor_id"]:
+            found.append("tutor_id differs from that of the session")
+        if feedback.student_id != session["student_id"]:
+            found.append("student_id differs from that of the session")
+    return found
 
 
-def _rating_warnings(feedback: FeedbackRecord) -> Iterator[str]:
+def _rating_warnings(feedback: FeedbackRecord) -> list[str]:
+    found = []
     overall, ratings = feedback.overall_rating, category_ratings(feedback)
     if ratings and 2 * abs(overall * len(ratings) - sum(ratings)) > 3 * len(ratings):  # more than 1.5, in whole numbers
-        yield "overall_rating differs by more than 1.5 from the mean of the category ratings"
+        found.append("overall_rating differs by more than 1.5 from the mean of the category ratings")
     if overall <= 2 and len(text_of(feedback)) < 10:
-        yield f"free_text_feedback has fewer than 10 characters for a rating of {overall}"
+        found.append(f"free_text_feedback has fewer than 10 characters for a rating of {overall}")
     if feedback.is_first_session and overall <= 3 and not feedback.improvement_areas:
-        yield f"improvement_areas is missing for a first session rated {overall}"
+        found.append(f"improvement_areas is missing for a first session rated {overall}")
     if (feedback.would_recommend is True and overall < 3) or (feedback.would_recommend is False and overall >= 4):
-        yield f"would_recommend contradicts a rating of {overall}"
+        found.append(f"would_recommend contradicts a rating of {overall}")
+    return found

@@ -8,7 +8,7 @@ import logging
 import traceback
 from bisect import bisect_left
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -139,7 +139,7 @@ def _process_part(part: Part, following: Part | None) -> BatchResult:
             Delivery.objects.release(deliveries)
         raise
     _reconcile(part.stream, items)
-    return BatchResult(Counter(item.outcome for item in items))
+    return BatchResult(Counter(map(_outcome, items)))
 
 
 @cache
@@ -197,13 +197,11 @@ def _validate(stream: Stream, items: Sequence[Item], now: datetime) -> None:
     for item in items:
         if item.outcome:
             continue
-        if is_erased(item.payload):
-            item.rejection = Rejection.erased()
-            continue
         try:
             item.record = validate(stream, item.payload, now)
         except ValidationError as error:
-            item.rejection = Rejection(Stage.VALIDATE, Code.INVALID, field_errors(error))
+            invalid = Rejection(Stage.VALIDATE, Code.INVALID, field_errors(error))
+            item.rejection = Rejection.erased() if is_erased(item.payload) else invalid
 
 
 # Inside the transaction.
@@ -228,9 +226,8 @@ def _work(stream: Stream, deliveries: Sequence[Delivery], items: list[Item], now
             stream.lock([rows.named(stream, item.row) for item in _good(items)])
         _store_with_consequences(stream, _good(items), context)
         outcomes.record(stream, items)
-        _count([delivery for delivery in deliveries if delivery.pk in locked], items)
-        numbers = Counter(_stat_of(item) for item in items)
-        MinuteStat.objects.add(stream.name, now, {**numbers, **latency_columns(deliveries, items, now)})
+        records = _count([delivery for delivery in deliveries if delivery.pk in locked], items)
+        MinuteStat.objects.add(stream.name, now, {**_statistics(items), **latency_columns(deliveries, records, now)})
     _release_others(deliveries, locked)
     return items
 
@@ -268,12 +265,14 @@ def _resolve(stream: Stream, items: list[Item], now: datetime) -> Context:
 
 
 def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
+    enrich, warn = stream.enrich, stream.warn
     for item in items:
         record = item.record
         try:
-            derived = stream.enrich(record, context)
-            of_payload = payload_warnings(stream, item.payload, record, is_of_file=item.is_of_file)
-            warnings = [*of_payload, *stream.warn(record, context)]
+            derived = enrich(record, context)
+            warnings = warn(record, context)
+            if of_payload := payload_warnings(stream, item.payload, record, is_of_file=item.is_of_file):
+                warnings = [*of_payload, *warnings]
         except Exception as error:
             message = strip_unstorable(f"{type(error).__name__}: {error}", MAX_MESSAGE)
             text = strip_unstorable(traceback.format_exc())
@@ -333,22 +332,25 @@ def _stored_rows(stream: Stream, items: Iterable[Item]) -> list[StoredRow]:
     for item in items:
         if item.outcome in stream.stored_after:
             written[key(item.row)].append(item)
-    return [_stored_row(stream, of_key) for _, of_key in sorted(written.items())]
+    return [_stored_row(stream, written[name]) for name in sorted(written)]
 
 
 def _stored_row(stream: Stream, of_key: Sequence[Item]) -> StoredRow:
-    versions = [rows.named(stream, item.row) for item in of_key]
-    newest = versions[0] if len(versions) == 1 else max(versions, key=itemgetter(*upsert.VERSION))
-    return StoredRow(columns=newest, is_new=any(item.outcome == "inserted" for item in of_key))
+    if len(of_key) == 1:
+        return StoredRow(rows.named(stream, of_key[0].row), of_key[0].outcome == "inserted")
+    newest = max((rows.named(stream, item.row) for item in of_key), key=itemgetter(*upsert.VERSION))
+    return StoredRow(newest, any(item.outcome == "inserted" for item in of_key))
 
 
-def _count(deliveries: Sequence[Delivery], items: Iterable[Item]) -> None:
-    """Adds the outcomes to the deliveries' counts and ends their claims; one update for all with the same change."""
+def _count(deliveries: Sequence[Delivery], items: Iterable[Item]) -> dict[int, int]:
+    """Adds the outcomes to the deliveries' counts and ends their claims; one update for all with the same change.
+    Returns the number of items of each.
+    """
     by_delivery: dict[int, Counter[str]] = defaultdict(Counter)
     last: dict[int, int] = {}
     for delivery, of_it in groupby(items, key=attrgetter("delivery")):
         found = list(of_it)
-        by_delivery[delivery.pk].update(item.outcome for item in found)
+        by_delivery[delivery.pk].update(map(_outcome, found))
         last[delivery.pk] = found[-1].position
     alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for delivery in deliveries:
@@ -363,13 +365,20 @@ def _count(deliveries: Sequence[Delivery], items: Iterable[Item]) -> None:
         changes |= {"started_at": None, "crash_count": 0, "failure_count": 0, "retry_at": None, "last_error": ""}
         changes |= {"position": position, "part": part} if unfinished else {"processed_at": Now()}
         Delivery.objects.filter(pk__in=pks).update(**changes)
+    return {pk: counts.total() for pk, counts in by_delivery.items()}
 
 
-def _stat_of(item: Item) -> str:
-    """What it is counted as: one that is held and does not wait counts as dead, also if it is discarded at once."""
-    if item.outcome != "held" or item.held is None:
-        return item.outcome
-    return item.held.status if item.held.status == HeldRecord.Status.WAITING else HeldRecord.Status.DEAD
+_outcome = attrgetter("outcome")
+
+
+def _statistics(items: Sequence[Item]) -> Counter[str]:
+    """Outcome → items. One that is held and does not wait counts as dead, also if it is discarded at once."""
+    numbers = Counter(map(_outcome, items))
+    if numbers.pop("held", 0):
+        held = [item.held.status for item in items if item.outcome == "held" and item.held]
+        waiting = held.count(HeldRecord.Status.WAITING)
+        numbers.update(waiting=waiting, dead=len(held) - waiting)
+    return numbers
 
 
 # After the transaction.
@@ -388,19 +397,20 @@ def _reconcile(stream: Stream, items: Iterable[Item]) -> None:
         logger.warning("Reconciling failed; the next sweep does it.", exc_info=True)
 
 
-def latency_columns(deliveries: Iterable[Delivery], items: Iterable[Item], since: datetime) -> dict[str, float]:
-    """Columns of MinuteStat to add for items that clients sent; `since` is our clock just after the claim.
+def latency_columns(deliveries: Iterable[Delivery], records: Mapping[int, int], since: datetime) -> dict[str, float]:
+    """Columns of MinuteStat to add for items that clients sent, so many of each delivery; `since` is our clock just
+    after the claim.
 
     Reprocessed records are not counted: each accepted record is, once, when it is first stored or held. No clock is
     compared with another's: the time from arrival to claim is by the database's clock, the rest by ours.
     """
-    records = Counter(item.delivery.pk for item in items)
     elapsed = timezone.now() - since
     numbers: dict[str, float] = {"seconds": 0.0}
     for delivery in deliveries:
         if delivery.source == Delivery.Source.CLIENT and delivery.started_at:
             seconds = max(0.0, (delivery.started_at - delivery.received_at + elapsed).total_seconds())
             column = COLUMNS[bisect_left(BOUNDS, seconds)]
-            numbers[column] = numbers.get(column, 0) + records[delivery.pk]
-            numbers["seconds"] += seconds * records[delivery.pk]
+            count = records.get(delivery.pk, 0)
+            numbers[column] = numbers.get(column, 0) + count
+            numbers["seconds"] += seconds * count
     return numbers

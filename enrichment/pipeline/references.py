@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from django.db import connection
 
 from ingestion import streams
+from ingestion.models import raw_cursor
 from ingestion.streams import Reference, Stream
 
 _NOTHING: Mapping[str, Any] = {}
@@ -23,7 +25,7 @@ def lock(stream: Stream, records: Collection[Any]) -> Rows:
     order = streams.names()
     rows: dict[tuple[str, str], Mapping[str, Any]] = {}
     for reference in sorted(stream.references, key=lambda reference: order.index(reference.stream)):
-        keys = {getattr(record, reference.field) for record in records} - {None}
+        keys = _keys(reference, records)
         present = _lock_rows(reference, keys)
         stubs = [stub for key in sorted(keys - present.keys()) if (stub := reference.stub(key)) is not None]
         if stubs:
@@ -33,12 +35,14 @@ def lock(stream: Stream, records: Collection[Any]) -> Rows:
     return rows
 
 
+def _keys(reference: Reference, records: Iterable[Any]) -> set[str]:
+    return set(map(attrgetter(reference.field), records)) - {None}
+
+
 def any_missing(stream: Stream, records: Collection[Any], rows: Rows) -> bool:
     """Whether any record refers to a row that is not among these."""
     return any(
-        (reference.stream, key) not in rows
-        for reference in stream.references
-        for key in {getattr(record, reference.field) for record in records} - {None}
+        (reference.stream, key) not in rows for reference in stream.references for key in _keys(reference, records)
     )
 
 
@@ -63,11 +67,12 @@ def _lock_rows(reference: Reference, keys: set[str]) -> dict[str, Mapping[str, A
         lock = "FOR SHARE" if reference.reads else "FOR KEY SHARE"
         columns = [connection.ops.quote_name(name) for name in (model._meta.pk.attname, *reference.reads)]
         table = connection.ops.quote_name(model._meta.db_table)
-        with connection.cursor() as cursor:
+        with raw_cursor() as cursor:
             cursor.execute(
                 f"SELECT {', '.join(columns)} FROM {table} "  # noqa: S608 (names are the model's)
                 f"WHERE {columns[0]} = ANY(%s) ORDER BY {columns[0]} {lock}",
                 [list(keys)],
+                binary=True,  # times in a fraction of the time
             )
             found = cursor.fetchall()
     if not reference.reads:
