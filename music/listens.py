@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -67,21 +68,21 @@ def stored(rows: Sequence[StoredRow], context: Context) -> None:
     if not new:
         return
     marked = _mark_duplicates(new)
-    counting = [row for row in new if row["listen_id"] not in marked and row["played_at"] >= FIRST_BELIEVED]
+    counting = [row for row in new if row["played_at"] >= FIRST_BELIEVED and row["listen_id"] not in marked]
     albums = {
         row["listen_id"]: key
         for row in new
         if (key := identity.album_key(row["album_id"], row["album"], row["artist"]))
     }
     rollups.add(counting, albums)
-    _note_artists_and_albums(new, {row["listen_id"] for row in counting}, albums)
+    _note_artists_and_albums(new, counting, albums)
 
 
 def _mark_duplicates(new: Sequence[Row]) -> dict[str, str]:
     """Play → the one that it is; plays of one source are none of each other."""
     sources: dict[str, set[str]] = {}
-    for row in new:
-        sources.setdefault(row["user_id"], set()).add(duplicates.source_of(row["play_source"]))
+    for user_id, play_source in {(row["user_id"], row["play_source"]) for row in new}:
+        sources.setdefault(user_id, set()).add(duplicates.source_of(play_source))
     several: set[str] = set()
     changed: list[Row] = []
     for listener in Listener.objects.filter(pk__in=list(sources)):
@@ -101,10 +102,10 @@ def _mark_duplicates(new: Sequence[Row]) -> dict[str, str]:
     return found
 
 
-def _note_artists_and_albums(new: Sequence[Row], counting: set[str], albums: Mapping[str, str]) -> None:
+def _note_artists_and_albums(new: Sequence[Row], counting: Sequence[Row], albums: Mapping[str, str]) -> None:
     """Questions first, then the rows: whoever stores an answer locks in the same order."""
-    artists = _artists_in(new, counting)
-    of_albums = _albums_in(new, counting, albums)
+    artists = _artists_in(new, Counter(row["artist_key"] for row in counting))
+    of_albums = _albums_in(new, Counter(albums.get(row["listen_id"]) for row in counting), albums)
     known = questions.known(list(artists))
     asks = [ask for key, artist in artists.items() for ask in _asks_of(artist, known.get(key))]
     asks += _album_asks(of_albums)
@@ -120,25 +121,21 @@ def _note_artists_and_albums(new: Sequence[Row], counting: set[str], albums: Map
     questions.follow_up(settled)
 
 
-def _artists_in(new: Iterable[Row], counting: set[str]) -> dict[str, Known]:
+def _artists_in(new: Iterable[Row], plays: Mapping[str, int]) -> dict[str, Known]:
     """By key, with the plays that count."""
     found: dict[str, Known] = {}
     for row in new:
-        if not (key := row["artist_key"]):
-            continue
-        plays = row["listen_id"] in counting
+        key = row["artist_key"]
         before = found.get(key)
-        if before and not _adds(row, before):
-            found[key] = before._replace(plays=before.plays + plays)
-            continue
-        found[key] = Known(
-            key,
-            (before and before.name) or row["artist"] or "",
-            (before.plays if before else 0) + plays,
-            (before and before.given_mbid) or _mbid(row["artist_mbid"]),
-            (before and before.track_id) or row["track_id"],
-            key.removeprefix("spotify-") if key.startswith("spotify-") else None,
-        )
+        if key and (before is None or _adds(row, before)):
+            found[key] = Known(
+                key,
+                (before and before.name) or row["artist"] or "",
+                plays[key],
+                (before and before.given_mbid) or _mbid(row["artist_mbid"]),
+                (before and before.track_id) or row["track_id"],
+                key.removeprefix("spotify-") if key.startswith("spotify-") else None,
+            )
     return {
         key: artist._replace(mbid=state["mbid"], match=state["match"])
         for key, artist in sorted(found.items())
@@ -159,21 +156,20 @@ def _mbid(text: str | None) -> str | None:
     return mbid if text and identity.MBID.fullmatch(mbid := text.lower()) else None
 
 
-def _albums_in(new: Iterable[Row], counting: set[str], albums: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def _albums_in(
+    new: Iterable[Row], plays: Mapping[str | None, int], albums: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for row in new:
-        if key := albums.get(row["listen_id"]):
-            album = found.setdefault(
-                key,
-                {
-                    "album_id": key,
-                    "name": row["album"] or "",
-                    "artist_key": row["artist_key"],
-                    "plays": 0,
-                    "genres": [],
-                },
-            )
-            album["plays"] += row["listen_id"] in counting
+        key = albums.get(row["listen_id"])
+        if key and key not in found:
+            found[key] = {
+                "album_id": key,
+                "name": row["album"] or "",
+                "artist_key": row["artist_key"],
+                "plays": plays[key],
+                "genres": [],
+            }
     return found
 
 

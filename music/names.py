@@ -84,9 +84,11 @@ def plain_title(title: str) -> str:
     if len(title) > MAX_NAME:
         return tidy(title)
     text = title
-    while (shorter := _BRACKETS.sub(" ", text)) != text:
+    while "(" in text or "[" in text:
+        if (shorter := _BRACKETS.sub(" ", text)) == text:
+            break
         text = shorter
-    return tidy(_VERSION.sub("", text)) or tidy(title)
+    return tidy(_VERSION.sub("", text) if "-" in text else text) or tidy(title)
 
 
 def same_title(asked: str, title: str) -> bool:

@@ -5,6 +5,7 @@ Each table gets one statement for a batch, which locks its rows in order of key.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -34,19 +35,20 @@ def add(plays: Iterable[Row], albums: Mapping[str, str], times: int = 1) -> None
     """Counts these plays; `albums`: play → its album, where it has one. The listeners are locked. -1 `times`: they
     were counted, and are no longer.
     """
-    artists: dict[tuple[Any, ...], list[int]] = {}
-    of_albums: dict[tuple[Any, ...], list[int]] = {}
-    hours: dict[tuple[Any, ...], list[int]] = {}
+    artists, of_albums, hours = _sums(), _sums(), _sums()
     zone = timezone.get_current_timezone()
     for play in plays:
-        ms, user = ms_of(play), play["user_id"]
+        ms, user = times * ms_of(play), play["user_id"]
         local = play["played_at"].astimezone(zone)
         month = date(local.year, local.month, 1)
-        _count(hours, (user, month, play["weekday"], play["hour"]), ms, times)
-        if play["artist_key"]:
-            _count(artists, (user, month, play["artist_key"]), ms, times)
+        counted = [hours[user, month, play["weekday"], play["hour"]]]
+        if artist := play["artist_key"]:
+            counted.append(artists[user, month, artist])
         if album := albums.get(play["listen_id"]):
-            _count(of_albums, (user, month, album), ms, times)
+            counted.append(of_albums[user, month, album])
+        for sums in counted:
+            sums[0] += times
+            sums[1] += ms
     _count_for_listeners(hours)
     _write(ArtistMonth, artists)
     _write(AlbumMonth, of_albums)
@@ -59,12 +61,9 @@ def remove_empty(user_id: str) -> None:
         model._default_manager.filter(user_id=user_id, plays__lte=0).delete()
 
 
-def _count(numbers: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], ms: int, times: int) -> None:
-    if found := numbers.get(key):
-        found[0] += times
-        found[1] += times * ms
-    else:
-        numbers[key] = [times, times * ms]
+def _sums() -> defaultdict[tuple[Any, ...], list[int]]:
+    """Key → plays, milliseconds."""
+    return defaultdict(lambda: [0, 0])
 
 
 def _count_for_listeners(hours: Mapping[tuple[Any, ...], Sequence[int]]) -> None:
