@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 from email.utils import format_datetime
 
+import psycopg
 import pytest
 from django.utils import timezone
 
@@ -14,6 +15,7 @@ from enrichment.lookups.models import ProviderState
 from enrichment.lookups.providers import Provider, Rate
 from enrichment.lookups.tests.conftest import Declare
 from standins.server import busiest
+from tests.workers import database_url
 
 NOW = "Sat, 28 Nov 2026 12:00:00 GMT"
 
@@ -65,6 +67,25 @@ def test_the_database_s_clock_is_that_of_the_quickest_statement() -> None:
     assert clock.ahead_of_ours(14.0, 14.4, 914.2) == pytest.approx(900)  # it was put back
     assert clock.ahead_of_ours(15.0, 15.1, 915.1) == pytest.approx(900.05)
     assert clock.ahead_of_ours(99.0, 99.2, 999.2) == pytest.approx(900.1)  # long since
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_booking_that_was_slow_does_not_put_slots_off(declare: Declare, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the first of a process is while the database is frozen or its row locked."""
+    ProviderState.objects.create(provider="oracle")
+    provider = declare(rate=Rate(40, 10))
+    monkeypatch.setattr(limits, "_database_clock", limits.DatabaseClock())
+    with psycopg.connect(database_url()) as other:
+        other.execute("SELECT 1 FROM enrichment_providerstate FOR UPDATE")
+        timer = threading.Timer(1.0, other.commit)
+        timer.start()
+        (slot,) = limits.book(provider, 1)
+        timer.join()
+        row = other.execute("SELECT next_slot, extract(epoch FROM clock_timestamp()) FROM enrichment_providerstate")
+        next_slot, clock = map(float, row.fetchone() or ())
+    ahead = clock - time.monotonic()
+    assert slot == pytest.approx(next_slot - limits.spacing(provider) - ahead, abs=limits.MAX_LATENESS)
 
 
 def test_after_a_429_nobody_gets_a_slot(declare: Declare, state: ProviderState) -> None:
