@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import Error, InterfaceError, connection
+from django.db import DEFAULT_DB_ALIAS, Error, InterfaceError, connections
 from psycopg.generators import execute
 from psycopg.pq import ExecStatus, Format
 
@@ -140,6 +140,7 @@ def hand_over() -> None:
 
 def send(group: list[Post]) -> None:
     """An error of a row is that of one post: then each is sent alone. Any other error is that of all."""
+    connection = connections[DEFAULT_DB_ALIAS]  # once: each look-up of this thread's costs as much as the lock
     try:
         with require_autocommit(), connection.wrap_database_errors:
             connection.ensure_connection()
