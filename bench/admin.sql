@@ -14,10 +14,11 @@ SELECT u, CASE u WHEN 1 THEN 500 WHEN 2 THEN 200 WHEN 3 THEN 100 ELSE 10 END AS 
     CASE u WHEN 1 THEN :deliveries - 20000 WHEN 2 THEN :deliveries - 1000 ELSE u * (:deliveries / 60) END AS first
 FROM generate_series(1, 50) AS u;
 
-INSERT INTO ingestion_upload (id, stream, client, name, format, size, sha256, columns, "offset", created_at, changed_at,
-    finished_at)
+INSERT INTO ingestion_upload (id, stream, client, name, format, size, sha256, fingerprint, kind, given, columns, reading,
+    "offset", created_at, changed_at, finished_at)
 SELECT u, 'sessions', (SELECT client FROM clients WHERE n = 1 + u % 10), 'sessions of school ' || u || '.csv', 'csv',
-    many * 200000, md5(u::text) || md5(u::text), '["session_id"]', many * 200000, at, at + interval '1 minute',
+    many * 200000, md5(u::text) || md5(u::text),
+    md5(u::text) || md5(u::text), '', '{}', '["session_id"]', '{}', many * 200000, at, at + interval '1 minute',
     CASE WHEN u <> 50 THEN at + interval '1 minute' END
 FROM files, LATERAL (SELECT now() - (:deliveries - first) * (interval '30 days' / :deliveries) AS at) AS times;
 
@@ -164,9 +165,9 @@ FROM unnest(ARRAY['tutors', 'students', 'sessions', 'feedback']) AS stream,
         UNION ALL SELECT date_trunc('day', now(), 'UTC') - i * interval '1 day' FROM generate_series(4, 63) AS i) AS minutes;
 
 -- Acts: 500 bulk actions, ten of them of 50 deliveries each and three not done, and who did what.
-INSERT INTO enrichment_bulkaction (id, act, by, user_id, filter, change, reason, total, count, at, up_to, reached,
+INSERT INTO enrichment_bulkaction (id, kind, by, user_id, filter, change, reason, total, count, at, up_to, reached,
     finished_at, last_error)
-SELECT i, act, 'user:bench', (SELECT min(id) FROM auth_user),
+SELECT i, kind, 'user:bench', (SELECT min(id) FROM auth_user),
     CASE WHEN many > 1 THEN '{"status": "dead", "code": "invalid"}'::jsonb
         ELSE jsonb_build_object('ids', jsonb_build_array(i, i + 1, i + 2)) END,
     CASE kind WHEN 'fix' THEN '{"do": "set", "field": "duration_minutes", "value": "60"}'::jsonb ELSE '{}' END,
@@ -176,12 +177,12 @@ SELECT i, act, 'user:bench', (SELECT min(id) FROM auth_user),
 FROM generate_series(1, 500) AS i,
     LATERAL (SELECT CASE WHEN i % 50 = 0 THEN 50 ELSE 1 END AS many,
         CASE WHEN i % 50 = 0 THEN 'reprocess' ELSE (ARRAY['reprocess', 'reprocess', 'discard', 'fix'])[1 + i % 4] END
-            AS act) AS made;
+            AS kind) AS made;
 
 INSERT INTO enrichment_bulkaction_deliveries (bulkaction_id, delivery_id)
 SELECT bulk_action, delivery FROM
     (SELECT r.id AS bulk_action, row_number() OVER (ORDER BY r.id, n) AS place
-        FROM enrichment_bulkaction AS r, generate_series(1, r.total / 1000) AS n WHERE r.act = 'reprocess') AS wanted
+        FROM enrichment_bulkaction AS r, generate_series(1, r.total / 1000) AS n WHERE r.kind = 'reprocess') AS wanted
     JOIN (SELECT id AS delivery, row_number() OVER (ORDER BY id) AS place FROM ingestion_delivery WHERE source = 1)
         AS found USING (place);
 
