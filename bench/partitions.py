@@ -72,11 +72,16 @@ def try_out(server: PostgreSQL, url: str) -> None:
 
 
 def before(client: Client, tables: psycopg.Connection) -> None:
-    """A database in use: what is stored, a repeatable request, and a record that waits."""
+    """A database in use: what is stored, a repeatable request, and two records that wait, of which one is discarded."""
+    from enrichment.held import bulk_actions
+
     client.post("sessions/batch", records.sessions("early-", 500))
     assert sent(client, "early") == sent(client, "early")
     client.post("sessions", records.example("sessions", session_id="waits", tutor_id="late", student_id="student_id_1"))
+    client.post("sessions", records.example("sessions", session_id="discarded", tutor_id="nobody"))
     settled(tables)
+    act = bulk_actions.create("discard", {"missing_key": "nobody"}, by="bench", reason="Nobody comes.")
+    assert bulk_actions.run_to_completion(act).count == 1
 
 
 def convert(tables: psycopg.Connection) -> None:
@@ -112,6 +117,7 @@ def across(client: Client, web: WebServer, key: str, tables: psycopg.Connection,
 
 def age(tables: psycopg.Connection) -> None:
     """The first partition as if it was of long ago."""
+    tables.execute(f"UPDATE enrichment_heldrecord SET changed_at = changed_at - {AGE} WHERE status = 'discarded'")
     tables.execute(
         f"UPDATE ingestion_delivery_0 SET received_at = received_at - {AGE}, processed_at = processed_at - {AGE}"
     )
@@ -128,12 +134,14 @@ def drop(web: WebServer, key: str, tables: psycopg.Connection, threads: ThreadPo
     assert one(tables, "CALL drop_delivery_partition('ingestion_delivery_default', now() + interval '1 day')") == 0
     stored, done = one(tables, "SELECT count(*) FROM tutoring_tutoringsession"), Event()
     posting = [threads.submit(post_until, Client(web.url, key), f"beside-{place}-", done) for place in range(4)]
-    time.sleep(1)
-    began = time.monotonic()
-    kept = one(tables, "CALL drop_delivery_partition('ingestion_delivery_0', now() - interval '30 days')")
-    took = time.monotonic() - began
-    time.sleep(1)
-    done.set()
+    try:
+        time.sleep(1)
+        began = time.monotonic()
+        kept = one(tables, "CALL drop_delivery_partition('ingestion_delivery_0', now() - interval '30 days')")
+        took = time.monotonic() - began
+        time.sleep(1)
+    finally:
+        done.set()
     waits = [wait for each in posting for wait in each.result()]
     settled(tables)
     assert kept == 1, kept

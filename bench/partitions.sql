@@ -120,6 +120,7 @@ BEGIN
     SET CONSTRAINTS ALL IMMEDIATE;
     EXECUTE format('CREATE TEMPORARY TABLE going AS SELECT id FROM enrichment_heldrecord'
         ' WHERE delivery_id IN (SELECT id FROM %s EXCEPT SELECT id FROM staying)', partition);
+    DELETE FROM enrichment_bulkaction_acted_on WHERE heldrecord_id IN (SELECT id FROM going);
     DELETE FROM enrichment_failure WHERE held_id IN (SELECT id FROM going);
     DELETE FROM enrichment_heldrecord WHERE id IN (SELECT id FROM going);
     DROP TABLE going;
