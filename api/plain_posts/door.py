@@ -179,6 +179,8 @@ def learn(post: PlainPost, request: HttpRequest, response: HttpResponseBase) -> 
     verified = getattr(request, "auth", None)
     if response.status_code != 202 or not isinstance(verified, ApiKey) or not isinstance(response, HttpResponse):
         return
+    if verified.expires_soon:
+        return  # each of its answers says so
     _, _, credentials = post.META["HTTP_AUTHORIZATION"].strip().partition(" ")
     key = next(iter(ApiKey.objects.raw(FIND_KEY, [verified.prefix])), None)
     if key is None or key.revoked or not key.is_valid(credentials.strip()):
