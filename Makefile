@@ -11,7 +11,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-ver
 # What Python compiles is kept: the tests' workers and processes load the project many times.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test lint types style collect check bench faults fuzz schemathesis screenshots lock format chromium
+.PHONY: help run test lint types style collect check bench faults fuzz schemathesis screenshots lock format programs
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -19,7 +19,7 @@ help: ## list these targets
 run: $(RUNTIME) ## install, migrate, post demo data on first start (DEMO=no: none), serve until Ctrl-C
 	@$(PYTHON) manage.py run
 
-test: $(DEVELOPMENT) chromium ## all tests on PostgreSQL, then those of the apps and the promises on SQLite
+test: $(DEVELOPMENT) programs ## all tests on PostgreSQL, then those of the apps and the promises on SQLite
 	$(PYTHON) -m pytest -n 4 -q
 	TEST_DATABASE=sqlite $(PYTHON) -m pytest -n 3 -q $(MEASURED) ingestion enrichment api console tutoring movies music tests/promises
 
@@ -37,7 +37,7 @@ style: $(DEVELOPMENT) ## make lint without the types
 	$(PYTHON) manage.py check --fail-level WARNING
 	HTTPS=true $(PYTHON) manage.py check --deploy --fail-level WARNING
 
-check: $(DEVELOPMENT) chromium ## make lint, then make test with the coverage of its run on SQLite
+check: $(DEVELOPMENT) programs ## make lint, then make test with the coverage of its run on SQLite
 	@$(MAKE) --no-print-directory --jobs=2 types style collect
 	$(MAKE) test MEASURED=--cov
 
@@ -56,7 +56,7 @@ fuzz: $(DEVELOPMENT) ## 100,000 mangled requests, files and forms, others each t
 schemathesis: $(DEVELOPMENT) ## thousands of requests made from the API's description, other ones each time
 	EXAMPLES=50 $(PYTHON) -m pytest -n 2 -q tests/test_schemathesis.py
 
-screenshots: $(DEVELOPMENT) chromium ## take the admin's pages in docs/screenshots anew
+screenshots: $(DEVELOPMENT) programs ## take the admin's pages in docs/screenshots anew
 	$(PYTHON) -m tests.screenshots
 
 format: $(DEVELOPMENT) ## format the code and fix what the linter can
@@ -81,5 +81,6 @@ $(DEVELOPMENT): requirements-dev.txt | $(PYTHON)
 $(PYTHON):
 	@.ci/make-venv $(VENV)
 
-chromium:
+programs:
 	@.ci/find-chromium
+	@.ci/find-redis

@@ -17,7 +17,7 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from tests.servers import PATIENCE, PostgreSQL, manage
+from tests.servers import PATIENCE, PostgreSQL, RedisServer, manage
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NewDatabase = Callable[[], str]
 # Tests that ask for one of these test other processes, against the clock: coverage would slow them and learn nothing.
-STARTS_PROCESSES = {"browser", "new_database", "postgres"}
+STARTS_PROCESSES = {"browser", "new_database", "postgres", "redis"}
 
 
 def find_chromium() -> str | None:
@@ -33,13 +33,19 @@ def find_chromium() -> str | None:
     return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
+def missing_programs() -> dict[str, str]:
+    """Program → the fixture that needs it, and without it is left out with its tests."""
+    missing = {} if find_chromium() else {"chromium": "browser"}
+    return missing if shutil.which("redis-server") else {**missing, "redis-server": "redis"}
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; processes inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "longest: takes a minute; starts before the others of its kind")
     config.addinivalue_line("markers", "postgresql: needs PostgreSQL; not part of a run on SQLite")
-    if not find_chromium() and os.environ.get("CI") == "true":
-        raise pytest.UsageError("No Chromium for the browser tests, and with CI=true nothing may be left out.")
+    if os.environ.get("CI") == "true" and (missing := missing_programs()):
+        raise pytest.UsageError(f"Missing: {', '.join(missing)}; with CI=true nothing may be left out.")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -66,7 +72,7 @@ def _turn(item: pytest.Item) -> int:
 def _left_out(item: pytest.Item) -> bool:
     if item.get_closest_marker("postgresql") and on_sqlite():
         return True
-    return "browser" in getattr(item, "fixturenames", ()) and not find_chromium()
+    return bool(set(missing_programs().values()).intersection(getattr(item, "fixturenames", ())))
 
 
 def on_sqlite() -> bool:
@@ -74,9 +80,10 @@ def on_sqlite() -> bool:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not find_chromium():
-        terminalreporter.section("BROWSER TESTS LEFT OUT", sep="!", red=True, bold=True)
-        terminalreporter.line("No Chromium was found. Install Debian's package chromium, or set CHROMIUM to a program.")
+    for program, fixture in missing_programs().items():
+        terminalreporter.section(f"{fixture.upper()} TESTS LEFT OUT", sep="!", red=True, bold=True)
+        hint = ", or set CHROMIUM to a program" if program == "chromium" else ""
+        terminalreporter.line(f"No {program} was found. Install Debian's package {program}{hint}.")
 
 
 @pytest.fixture(autouse=True)
@@ -212,6 +219,14 @@ def _execute(statement: str) -> None:
 def postgres() -> Iterator[PostgreSQL]:
     """A PostgreSQL of the test's own, to be stopped, crashed and restarted."""
     with PostgreSQL() as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis of the test's own, to be stopped, flushed and restarted."""
+    with RedisServer() as server:
         server.start()
         yield server
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 from django.conf import settings
 from django.http import HttpResponse
 from django.utils import timezone
+from django_q.brokers import get_broker
 from prometheus_client import Metric, exposition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -131,6 +132,9 @@ def system_metrics() -> Iterator[Metric]:
     if heartbeat:
         age.add_metric([], max(0.0, (timezone.now() - heartbeat).total_seconds()))
     yield age
+    if settings.REDIS_URL:
+        is_up = float(bool(get_broker().ping()))
+        yield GaugeMetricFamily("tutormax_redis_up", "1: the Redis of REDIS_URL answers; absent without one.", is_up)
     limited = GaugeMetricFamily(
         "tutormax_limited_clients",
         "Clients of which no more is accepted, since they have reached this limit (429).",

@@ -1,7 +1,8 @@
 """python -m bench.clusters [SESSIONS]: four qclusters of one worker each beside each other, as on four machines.
 
-Half of the sessions come in batches, half one by one. First on PostgreSQL itself, then, if pgbouncer is installed,
-behind a PgBouncer that pools transactions. It ends with an error unless each session was stored once.
+Half of the sessions come in batches, half one by one. First on PostgreSQL itself; then, where it is installed, behind a
+PgBouncer that pools transactions; then, likewise, with the task queue in Redis. It ends with an error unless each
+session was stored once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,17 @@ from bench.database import MAKE_KEY, set_up
 from bench.latency import number
 from bench.measure import processor
 from bench.records import example
-from tests.servers import Cluster, PostgreSQL, Process, WebServer, free_port, manage, server_user, wait_until
+from tests.servers import (
+    Cluster,
+    PostgreSQL,
+    Process,
+    RedisServer,
+    WebServer,
+    free_port,
+    manage,
+    server_user,
+    wait_until,
+)
 
 CLUSTERS = 4
 BATCH = 500
@@ -55,6 +66,7 @@ def main() -> None:
         for name, program, prepare in (
             ("PostgreSQL", "postgres", directly),
             ("PgBouncer, pooling transactions", "pgbouncer", pooled),
+            ("PostgreSQL, the task queue in Redis", "redis-server", queued_in_redis),
         ):
             if program != "postgres" and not shutil.which(program):
                 print(f"{name}: left out, since {program} is not installed")
@@ -70,6 +82,13 @@ def main() -> None:
 @contextmanager
 def directly(server: PostgreSQL) -> Iterator[dict[str, str]]:
     yield {"database_url": server.url("bench")}
+
+
+@contextmanager
+def queued_in_redis(server: PostgreSQL) -> Iterator[dict[str, str]]:
+    with RedisServer() as redis:
+        redis.start()
+        yield {"database_url": server.url("bench"), "REDIS_URL": redis.url}
 
 
 @contextmanager

@@ -465,7 +465,7 @@ class MinuteStat(Minutes):
 
 
 class ClusterStatus(models.Model):
-    """What a running cluster says of itself every half second, signed by django-q2 (enrichment/cluster.py)."""
+    """What a running cluster says of itself every two seconds, signed by django-q2 (enrichment/cluster/)."""
 
     key = models.CharField(max_length=200, primary_key=True)
     status = models.TextField()

@@ -38,6 +38,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], help="a kind of fault, or the beginning of its name")
     parser.add_argument("--default-settings", action="store_true", help="rather than those that recover quickly")
     parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
+    parser.add_argument("--broker", choices=("orm", "redis"), default="orm", help="where the task queue is")
     parser.add_argument("--write", action="store_true", help="the results into docs/reliability.md")
     parser.add_argument("--keep-logs", type=Path, help="a folder for them, if anything is wrong")
     options = parser.parse_args()

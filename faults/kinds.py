@@ -14,6 +14,7 @@ from random import Random
 
 import psutil
 import psycopg
+from redis.exceptions import RedisError
 
 from faults.disks import full
 from faults.system import Service, System, signal_all
@@ -258,6 +259,33 @@ def empty_task_queue(system: System, rng: Random) -> str:
     return ""
 
 
+def flush_redis(system: System, rng: Random) -> str:
+    assert system.redis
+    flushed = 0
+    for _ in range(10):
+        with contextlib.suppress(RedisError), system.redis.connect() as redis:  # it may be stopped, too
+            flushed += redis.dbsize()
+            redis.flushall()
+        time.sleep(0.3)
+    return f"{flushed} queues with tasks"
+
+
+def stop_redis(system: System, rng: Random) -> str:
+    assert system.redis
+    system.redis.stop()
+    time.sleep(rng.uniform(2, 6))
+    system.redis.start()
+    return ""
+
+
+def no_redis(system: System) -> str:
+    return "" if system.redis else "the task queue is in the database, without --broker redis"
+
+
+def no_table(system: System) -> str:
+    return "the task queue is in Redis" if system.redis else ""
+
+
 def delete_doorbell(system: System, rng: Random) -> str:
     system.delete_from("ingestion_doorbell", "django_q_ormq")
     return ""
@@ -319,7 +347,9 @@ KINDS = (
     Kind("disk full", fill_disk, no_disk),
     Kind("disk of PostgreSQL's log full", fill_log_disk, no_log_disk),
     Kind("newer schema", change_schema, no_postgresql),
-    Kind("task queue emptied", empty_task_queue),
+    Kind("task queue emptied", empty_task_queue, no_table),
+    Kind("Redis flushed", flush_redis, no_redis),
+    Kind("Redis stopped", stop_redis, no_redis),
     Kind("doorbell deleted", delete_doorbell),
     Kind("clock 2 min ahead", clock_ahead),
     Kind("providers broken", break_providers),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
@@ -22,7 +23,7 @@ from faults.places import Place
 from faults.records import posts
 from faults.system import QUICK, RATE, System
 from ingestion.models import ApiKey, Delivery, Upload
-from tests.servers import manage
+from tests.servers import RedisServer, manage
 from tutoring.models import Tutor
 
 SECONDS = 9.0
@@ -39,9 +40,21 @@ def run_all(place: Place, options: argparse.Namespace) -> int:
     results = []
     settings = {} if options.default_settings else QUICK
     manage("migrate", "--verbosity=0", database_url=place.database_url)
-    with System(
-        place.database_url, options.runs, settings, postgres=place.server, disk=place.disk, log_disk=place.log_disk
-    ) as system:
+    with ExitStack() as stack:
+        redis = stack.enter_context(RedisServer()) if options.broker == "redis" else None
+        if redis:
+            redis.start()
+        system = stack.enter_context(
+            System(
+                place.database_url,
+                options.runs,
+                settings,
+                postgres=place.server,
+                disk=place.disk,
+                log_disk=place.log_disk,
+                redis=redis,
+            )
+        )
         possible, missing = usable(system, options.only)
         for kind, why in missing.items():
             print(f"Left out: {kind}: {why}.", flush=True)

@@ -21,7 +21,7 @@ from faults.records import MAX_FILMS, artist_numbers, film_of
 from music.tests import service
 from standins import musicbrainz, spotify, tmdb
 from standins.server import Server
-from tests.servers import PostgreSQL, Process, free_port, wait_until
+from tests.servers import PostgreSQL, Process, RedisServer, free_port, wait_until
 
 QUICK = {"CLAIM_LEASE": "4", "SWEEP_INTERVAL": "2", "WATCH_PATIENCE": "15"}
 """Settings under which a crash is made up for within seconds, so that a run takes no longer."""
@@ -111,11 +111,12 @@ class System:
         postgres: PostgreSQL | None = None,
         disk: Path | None = None,
         log_disk: Path | None = None,
+        redis: RedisServer | None = None,
     ) -> None:
         self.database_url, self.runs, self.settings = database_url, runs, settings
         self.number_of_clusters = clusters
-        self.postgres, self.disk, self.log_disk = postgres, disk, log_disk
-        """The server, the disk of its tables or of SQLite's file, and that of its log, where they may fail."""
+        self.postgres, self.disk, self.log_disk, self.redis = postgres, disk, log_disk, redis
+        """The server, the disk of its tables or of SQLite's file, that of its log, and a Redis, where they may fail."""
         self.is_sqlite = database_url.startswith("sqlite:")
         self.postgres_lock = threading.Lock()
         """Held by a fault of the database: one at a time."""
@@ -134,6 +135,7 @@ class System:
             "DATABASE_URL": self.database_url,
             "SECRET_KEY": "of the fault runs",
             "LOG_LEVEL": "WARNING",
+            **({"REDIS_URL": self.redis.url} if self.redis else {}),
             **self.settings,
             **self._services(stack),
         }

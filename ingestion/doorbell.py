@@ -3,6 +3,7 @@
 import logging
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -48,8 +49,13 @@ def _ring(*, even_if_watched: bool) -> None:
             return
         silent = Doorbell.objects.filter(Q(rung_at=None) | Q(rung_at__lt=Now() - RING_TIMEOUT), pk=1)
         with transaction.atomic():
-            if silent.update(rung_at=Now()) or (hang() and silent.update(rung_at=Now())):
+            is_first = silent.update(rung_at=Now()) or (hang() and silent.update(rung_at=Now()))
+            if is_first and not settings.REDIS_URL:
                 enqueue_drain()
+        if is_first and settings.REDIS_URL:  # with the row locked others would wait for Redis, too
+            enqueue_drain()
+    except ConnectionError as error:  # of the broker
+        logger.warning("Ringing the doorbell failed; the next sweep will wake the workers. %s", error)
     except Exception:
         logger.warning("Ringing the doorbell failed; the next sweep will wake the workers.", exc_info=True)
 
@@ -67,6 +73,8 @@ def wake_now() -> None:
     """Wakes the workers even if they are already rung, because a person wants it. It never raises."""
     try:
         enqueue_drain()
+    except ConnectionError as error:
+        logger.warning("Waking the workers failed; the next sweep will wake them. %s", error)
     except Exception:
         logger.warning("Waking the workers failed; the next sweep will wake them.", exc_info=True)
 
@@ -93,9 +101,9 @@ def stop_watching() -> None:
     Doorbell.objects.filter(pk=1).update(watched_until=None)
 
 
-def enqueue_drain() -> None:
+def enqueue_drain(**options: object) -> None:
     """Queues a drain, even if one is queued already. Raises what the broker raises."""
-    async_task(DRAIN_TASK, q_options={"save": False})
+    async_task(DRAIN_TASK, q_options={"save": False, **options})
 
 
 def acknowledge() -> None:

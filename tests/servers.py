@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import psycopg
+import redis
 
 from tests import forks
 from tests.guard import guard
@@ -271,6 +272,43 @@ class Process:
             guard().drop("group", self.popen.pid)
             Path(self.output).unlink()
             guard().drop("file", self.output)
+
+
+class RedisServer:
+    """A throwaway Redis on a port of its own, which keeps nothing when it stops."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.process: Process | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self.process = Process(
+            ("redis-server", "--port", str(self.port), "--save", "", "--dir", tempfile.gettempdir()), {}
+        )
+        wait_until(self._answers, "Redis answers")
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.stop()
+        self.process = None
+
+    def connect(self) -> redis.Redis:
+        return redis.Redis.from_url(self.url, socket_timeout=PATIENCE)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError):
+            return bool(self.connect().ping())
+        return False
 
 
 class ProjectProcess(Process):

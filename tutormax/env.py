@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 Rate = tuple[int, int]
 """Requests, and the seconds in which that many may be sent."""
 
+_redis = re.compile(r"rediss?://([^\s/@]*@)?([a-zA-Z0-9][a-zA-Z0-9.-]*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[0-9]{1,3})?")
 _origin = re.compile(r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
@@ -76,6 +77,14 @@ def address(name: str, default: str) -> str:
     value = string(name, default).lower().removesuffix("/")
     if not _origin.fullmatch(value):
         raise ImproperlyConfigured(f"{name} must be an address without a path, such as {default}, not {value!r}.")
+    return value
+
+
+def redis_address(name: str) -> str:
+    """Of a Redis, or empty. It may have a password, and so stays out of the message."""
+    value = string(name)
+    if value and not _redis.fullmatch(value):
+        raise ImproperlyConfigured(f"{name} must be like redis://:password@host:6379/0, or rediss:// with TLS.")
     return value
 
 

@@ -67,7 +67,7 @@ def schedule_pruning(using: str) -> None:
     from django.utils import timezone
     from django_q.models import Schedule
 
-    from enrichment.cluster import PRUNE_TASK
+    from enrichment.cluster.broker import PRUNE_TASK
 
     three_o_clock = (timezone.localtime() + timedelta(days=1)).replace(hour=3, minute=0, second=0, microsecond=0)
     first = {"name": "retention", "schedule_type": Schedule.DAILY, "next_run": three_o_clock}

@@ -166,13 +166,15 @@ DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = TRANSACTION_POOLING
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}  # nothing of ours is cached
 
+REDIS_URL = env.redis_address("REDIS_URL")
+
 # Tasks are doorbells and carry no data; retries live in the deliveries. retry >= timeout * (2 + ceil((queue_limit +
 # bulk) / workers)), or tasks still waiting in memory run twice.
 Q_CLUSTER = {
     "name": "tutormax",
     "label": "Task queue",
     "orm": "default",
-    "broker_class": "enrichment.cluster.Broker",
+    "broker_class": f"enrichment.cluster.{'redis_broker.RedisBroker' if REDIS_URL else 'broker.Broker'}",
     "workers": WORKERS,
     "timeout": 120,
     "retry": 720,

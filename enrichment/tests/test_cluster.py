@@ -23,7 +23,7 @@ from django_q.scheduler import scheduler
 from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
-from enrichment.cluster import PRUNE_TASK, TASKS, Broker
+from enrichment.cluster.broker import PRUNE_TASK, TASKS, Broker
 from enrichment.management.commands.qcluster import Patience
 from enrichment.models import ClusterStatus
 from enrichment.workers import clusters
@@ -69,7 +69,7 @@ def test_our_own_tasks_are_run(broker: Broker) -> None:
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_who_waits_for_a_task_is_notified(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("enrichment.cluster.LISTEN_SECONDS", 600)
+    monkeypatch.setattr("enrichment.cluster.broker.LISTEN_SECONDS", 600)
     waits, found = threading.Event(), []
 
     class Waiting(Broker):

@@ -18,7 +18,7 @@ from django_q.models import OrmQ
 from pytest_django import Settings
 
 from enrichment import sweep, tasks
-from enrichment.cluster import Broker
+from enrichment.cluster.broker import Broker
 from enrichment.held import revival
 from enrichment.models import MinuteStat
 from enrichment.pipeline import batch

@@ -39,6 +39,8 @@ from tutormax import env
         ("OPENWEATHER_URL", "api.openweathermap.org"),
         ("POSTERS", "some"),
         ("PUBLIC_UPLOADS", "1"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "redis://:secret word@localhost"),
         ("DATABASE_URL", "nonsense"),
         ("DATABASE_URL", "mysql://localhost/tutormax"),
         ("DATABASE_URL", "postgres://localhost:port/tutormax"),

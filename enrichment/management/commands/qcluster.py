@@ -15,7 +15,7 @@ from django_q import cluster as django_q_cluster
 from django_q.cluster import Cluster
 from django_q.management.commands.qcluster import Command as QClusterCommand
 
-from enrichment.cluster import Sentinel
+from enrichment.cluster.sentinel import Sentinel
 from enrichment.lookups import runner
 from enrichment.sweep import sweep
 from ingestion import doorbell

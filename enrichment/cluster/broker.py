@@ -1,12 +1,8 @@
-"""django-q2's cluster, made safe against processes that are killed, clocks that differ, a database that is away, and
-rows that a stranger has written: nothing in the database makes a process run code.
-"""
+"""The task queue in the database: nothing that is in it makes a process run code that is not ours."""
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import time
 from datetime import timedelta
 from typing import Any
@@ -16,18 +12,13 @@ from django.conf import settings
 from django.db import Error, connections
 from django.db.models.functions import Now
 from django.utils import timezone
-from django_q import cluster
+from django_q import brokers
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
-from django_q.models import Task
 from django_q.signing import BadSignature, SignedPackage
 
 from enrichment.models import ClusterStatus
-from ingestion import doorbell
 from ingestion.doorbell import DRAIN_TASK
-
-IDLE = -1
-"""What a worker's timer says while it waits at the task queue."""
 
 PRUNE_TASK = "enrichment.tasks.prune"
 TASKS = (DRAIN_TASK, PRUNE_TASK)
@@ -42,35 +33,30 @@ LIFETIME = timedelta(seconds=15)
 logger = logging.getLogger(__name__)
 
 
-class Sentinel(cluster.Sentinel):  # type: ignore[misc]
-    """Where a killed process cannot be replaced the whole cluster ends, for its supervisor to start a new one.
+class Statuses(brokers.Broker):  # type: ignore[misc]
+    """What clusters say of themselves: in a table of ours, not in the cache, which would unpickle whatever is in it."""
 
-    A worker that waits at the task queue may hold the queue's lock, which goes with it: no other ever gets a task. With
-    the monitor goes the lock of the results: no task is acknowledged any more, and SIGTERM ends nothing. A worker that
-    was at work holds neither, and is replaced.
-    """
+    def now(self) -> Any:
+        return Now() if connections[Conf.ORM].vendor == "postgresql" else timezone.now()
 
-    def start(self) -> None:
-        ClusterStatus.objects.using(Conf.ORM).filter(expires_at__lt=Now()).delete()
-        super().start()
+    def set_stat(self, key: str, value: str, timeout: int) -> None:
+        """Every GUARD_CYCLE seconds, and by one process alone: so in one statement."""
+        changes = {"status": value, "expires_at": self.now() + LIFETIME}
+        rows = ClusterStatus.objects.using(Conf.ORM)
+        if not rows.filter(key=key).update(**changes):
+            rows.create(key=key, **changes)
 
-    def reincarnate(self, process: Any) -> None:
-        if (signal := killed_by(process)) and getattr(getattr(process, "timer", None), "value", IDLE) == IDLE:
-            logger.critical("Process %s was killed by signal %d: the cluster ends.", process.pid, signal)
-            for each in (*self.pool, self.monitor, self.pusher):
-                each.kill()
-            sys.stderr.flush()
-            os._exit(1)
-        super().reincarnate(process)
-        doorbell.ring()  # it may have been watching, or have had a ring that is lost with it
+    def get_stat(self, key: str) -> str | None:
+        return next(iter(self.statuses().filter(key=key)), None)
 
+    def get_stats(self, pattern: str) -> list[str]:
+        return list(self.statuses().order_by("key"))
 
-def killed_by(process: Any) -> int:
-    """The signal that ended it; 0 where it runs, or has ended by itself."""
-    return max(0, -(process.exitcode or 0))
+    def statuses(self) -> Any:
+        return ClusterStatus.objects.using(Conf.ORM).filter(expires_at__gt=self.now()).values_list("status", flat=True)
 
 
-class Broker(ORM):  # type: ignore[misc]
+class Broker(Statuses, ORM):  # type: ignore[misc]
     """django-q2's broker in the database, with one clock: the database's. By those of the processes a task of a web
     server whose clock is ahead would wait so long, and one of a worker's would run twice.
 
@@ -82,9 +68,6 @@ class Broker(ORM):  # type: ignore[misc]
 
     listening: Any = None
     """The connection on which this process is notified."""
-
-    def now(self) -> Any:
-        return Now() if connections[Conf.ORM].vendor == "postgresql" else timezone.now()
 
     def enqueue(self, task: str) -> int:
         rows = self.get_connection()
@@ -140,16 +123,9 @@ class Broker(ORM):  # type: ignore[misc]
         return bool(same.update(lock=self.now() + timedelta(seconds=Conf.RETRY)))
 
     def may_run(self, row: Any) -> bool:
-        """Whether it is one of our own tasks; any other is deleted. Only what is signed is unpacked."""
-        try:
-            task = SignedPackage.loads(row.payload)
-            if task["func"] in TASKS and not (task["args"] or task["kwargs"] or task.get("hook") or task.get("chain")):
-                return True
-        except (BadSignature, LookupError, TypeError):
-            pass
-        logger.critical("The task queue has a task that is none of ours: it is deleted, not run.")
-        self.delete(row.pk)
-        return False
+        if not (is_ours := is_our_task(row.payload)):
+            self.delete(row.pk)
+        return is_ours
 
     def queue_size(self) -> int:
         return int(self.get_connection().filter(key=self.list_key, lock__lte=self.now()).count())
@@ -157,26 +133,14 @@ class Broker(ORM):  # type: ignore[misc]
     def lock_size(self) -> int:
         return int(self.get_connection().filter(key=self.list_key, lock__gt=self.now()).count())
 
-    # What clusters say of themselves: in a table of ours, not in the cache, which would unpickle whatever is in it.
 
-    def set_stat(self, key: str, value: str, timeout: int) -> None:
-        """Every GUARD_CYCLE seconds, and by one process alone: so in one statement."""
-        changes = {"status": value, "expires_at": self.now() + LIFETIME}
-        rows = ClusterStatus.objects.using(Conf.ORM)
-        if not rows.filter(key=key).update(**changes):
-            rows.create(key=key, **changes)
-
-    def get_stat(self, key: str) -> str | None:
-        return next(iter(self.statuses().filter(key=key)), None)
-
-    def get_stats(self, pattern: str) -> list[str]:
-        return list(self.statuses().order_by("key"))
-
-    def statuses(self) -> Any:
-        return ClusterStatus.objects.using(Conf.ORM).filter(expires_at__gt=self.now()).values_list("status", flat=True)
-
-
-def never_unpickle_tasks() -> None:
-    """Arguments and results of finished tasks are pickled, and not signed: nobody reads them, so they read as None."""
-    for name in ("args", "kwargs", "result"):
-        Task._meta.get_field(name).from_db_value = lambda value, expression, connection: None
+def is_our_task(payload: str | bytes) -> bool:
+    """Whether it is one of our own tasks; any other is not run. Only what is signed is unpacked."""
+    try:
+        task = SignedPackage.loads(payload)
+        if task["func"] in TASKS and not (task["args"] or task["kwargs"] or task.get("hook") or task.get("chain")):
+            return True
+    except (BadSignature, LookupError, TypeError, ValueError):
+        pass
+    logger.critical("The task queue has a task that is none of ours: it is deleted, not run.")
+    return False
