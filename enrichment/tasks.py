@@ -65,18 +65,20 @@ def watch(end: float) -> None:
     One worker of all does so. At `end`, or when there is much to do, it rings for whoever goes on. Killed, it is missed
     by the next record after doorbell.WATCH_TIME, and by the sweep.
     """
-    is_mine, much = False, False
+    is_mine, much, took = False, False, 0.0
     renewed = active = time.monotonic()
     while (now := time.monotonic()) < min(end, active + QUIET_SECONDS) and not much:
         if not is_mine or now >= renewed + RENEW_SECONDS:
             if not doorbell.watch(is_mine=is_mine):
                 return
             is_mine, renewed = True, now
-        time.sleep(LOOK_EVERY)
+        time.sleep(max(LOOK_EVERY - took, LOOK_EVERY / 4))
         began = time.monotonic()
-        if processed := _process_pending():
-            active = time.monotonic()
-            much = processed > FEW or active - began > LONG_ROUND
+        processed = _process_pending()
+        took = time.monotonic() - began
+        if processed:
+            active = began + took
+            much = processed > FEW or took > LONG_ROUND
     doorbell.stop_watching()
     if now < active + QUIET_SECONDS:
         doorbell.ring()
