@@ -19,7 +19,7 @@ from enrichment.models import Bytes, HeldRecord, HeldRecordQuerySet
 from ingestion import streams
 from ingestion.messages import general_message
 from ingestion.payloads import MAX_DEPTH, ParseError, ascii_json, parse_json
-from ingestion.text import first_message, plain
+from ingestion.text import plain
 from ingestion.validation import field_errors, validate
 
 MAX_RECORDS = 5_000
@@ -128,8 +128,8 @@ class Preview:
 
     @property
     def reason(self) -> str:
-        """Why it is not changed."""
-        return self.skip_reason or f"still invalid: {first_message(self.messages)[:200]}"
+        """Why it is not changed; without the value at fault, so that those alike are counted together."""
+        return self.skip_reason or f"still invalid: {general_message(self.messages)[:200]}"
 
 
 def preview_change(held: HeldRecord, change: Change) -> Preview:

@@ -31,7 +31,7 @@ from enrichment.pipeline import outcomes, references, rows, suppressed, upsert
 from enrichment.pipeline.faults import Fault, classify, code_of
 from enrichment.pipeline.item import Item, Rejection
 from enrichment.pipeline.retry import release_for_retry
-from ingestion.messages import MAX_MESSAGE
+from ingestion.messages import MAX_MESSAGE, Message
 from ingestion.models import Delivery
 from ingestion.payload_warnings import payload_warnings
 from ingestion.payloads import is_erased, parse_accepted
@@ -274,7 +274,8 @@ def _enrich(stream: Stream, items: list[Item], context: Context) -> None:
             if of_payload := payload_warnings(stream, item.payload, record, is_of_file=item.is_of_file):
                 warnings = [*of_payload, *warnings]
         except Exception as error:
-            message = strip_unstorable(f"{type(error).__name__}: {error}", MAX_MESSAGE)
+            kind = type(error).__name__
+            message = Message(strip_unstorable(f"{kind}: {error}", MAX_MESSAGE), general=f"{kind} in the enrichment")
             text = strip_unstorable(traceback.format_exc())
             item.rejection = Rejection(Stage.ENRICH, Code.ENRICH_ERROR, {"record": [message]}, traceback=text)
             continue
@@ -300,7 +301,9 @@ def _store_with_consequences(stream: Stream, items: list[Item], context: Context
         for item in items:
             item.outcome, item.rejection = "", None
         if len(items) == 1:
-            message = strip_unstorable(f"What follows from it cannot be stored: {error}".split("\n")[0], MAX_MESSAGE)
+            general = "What follows from it cannot be stored"
+            text = strip_unstorable(f"{general}: {error}".split("\n")[0], MAX_MESSAGE)
+            message = Message(text, general=general)
             items[0].rejection = Rejection(Stage.UPSERT, code_of(error), {"record": [message]})
             return
         middle = len(items) // 2

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from enrichment.models import HeldRecord
 from enrichment.pipeline.faults import Fault, classify, code_of
-from ingestion.messages import MAX_MESSAGE
+from ingestion.messages import MAX_MESSAGE, Message
 from ingestion.streams import Stream
 from ingestion.text import strip_unstorable
 
@@ -113,12 +113,23 @@ def _messages(stream: Stream, row: Row, error: Exception) -> dict[str, list[str]
         instance.clean_fields(exclude=keys)
         instance.validate_constraints(exclude=keys)
     except ValidationError as found:
-        messages = {name.replace("__all__", "record"): texts for name, texts in found.message_dict.items()}
-        return {name: [strip_unstorable(text, MAX_MESSAGE) for text in texts] for name, texts in messages.items()}
+        return {
+            name.replace("__all__", "record"): [
+                _message(text, str(each.code)) if each.params else Message(text)
+                for each in errors
+                for text in each.messages
+            ]
+            for name, errors in found.error_dict.items()
+        }
     except Exception:  # a value on which even the validation fails
-        return {"record": [strip_unstorable(str(error), MAX_MESSAGE)]}
+        return {"record": [_message(str(error), type(error).__name__)]}
     column = getattr(getattr(error.__cause__, "diag", None), "column_name", None)
-    return {column or "record": [strip_unstorable(str(error).split("\n")[0], MAX_MESSAGE)]}
+    return {column or "record": [_message(str(error).split("\n")[0], type(error.__cause__ or error).__name__)]}
+
+
+def _message(text: str, kind: str) -> Message:
+    """A text of Django's or of the database, which may quote values; in general, of which kind the error is."""
+    return Message(strip_unstorable(text, MAX_MESSAGE), general=f"cannot be stored ({kind})")
 
 
 def upsert(stream: Stream, rows: Sequence[Row]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from enrichment.models import HeldRecord
 from enrichment.pipeline import upsert as persist
 from ingestion import streams
+from ingestion.messages import general_message
 from ingestion.payloads import parse_json
 from ingestion.streams import Context, StoredRow, get
 from ingestion.validation import validate
@@ -72,6 +73,7 @@ def test_500_with_one_poison_row(forbidden_name: str, where: int) -> None:
     dead = HeldRecord.objects.get()
     assert (dead.status, dead.stage, dead.code) == (Status.DEAD, Stage.UPSERT, Code.CONSTRAINT)
     assert (dead.position, dead.key) == (where, f"tutor_{where:04}")
+    assert dead.message.startswith("cannot be stored (")  # whatever the database quotes
     assert_nothing_vanished()
 
 
@@ -96,6 +98,7 @@ def test_a_refused_row_names_its_field(fault: dict[str, Any], field: str) -> Non
     assert isinstance(result, persist.BadRow)
     assert next(iter(fault)) in str(result.messages)
     assert list(result.messages) == [field]
+    assert "300" not in general_message(result.messages)
 
 
 def test_an_error_in_enrich_is_the_records(faulty_enrich: None) -> None:
@@ -104,6 +107,8 @@ def test_an_error_in_enrich_is_the_records(faulty_enrich: None) -> None:
     dead = HeldRecord.objects.get()
     assert (dead.stage, dead.code) == (Stage.ENRICH, Code.ENRICH_ERROR)
     assert "a mistake" in dead.failures.get().traceback
+    assert "a mistake" in dead.messages["record"][0]
+    assert dead.message == "ZeroDivisionError in the enrichment"  # values that errors quote would make groups of one
 
 
 def test_invalid_records_are_kept_as_sent() -> None:
@@ -139,5 +144,6 @@ def test_what_follows_from_a_bad_row_harms_no_other(monkeypatch: pytest.MonkeyPa
     dead = HeldRecord.objects.get()
     assert (dead.status, dead.stage, dead.position) == (Status.DEAD, Stage.UPSERT, where)
     assert "What follows from it cannot be stored: a number too large" in str(dead.messages)
+    assert dead.message == "What follows from it cannot be stored"
     assert Student.objects.count() == Tutor.objects.count() == 9
     assert_nothing_vanished()
