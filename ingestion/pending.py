@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from django.db.models import F, Func, IntegerField, Q, QuerySet, Value
 
+from ingestion import streams
 from ingestion.models import Delivery
 from ingestion.payloads import parse_accepted
 from ingestion.streams import Stream
-from ingestion.validation import key_of
+from ingestion.validation import key_of, storable_key
 
 MAX_DELIVERIES = 20
 MAX_BYTES = 4_000_000
@@ -35,7 +36,13 @@ class BytesPosition(Func):
 
 
 def containing(pks: Sequence[int], keys: Iterable[str]) -> list[Delivery]:
-    """Of these deliveries those whose bodies contain one of the keys as a JSON string, with or without escapes."""
+    """Of these deliveries those with a record that has one of the keys: as its own, as a reference, or as that of the
+    person whom it is about.
+
+    In the bodies the database looks for the key as a JSON string, with or without escapes; but any text of a record may
+    be like it, and to say that somebody's name is in one would tell what nobody may see here.
+    """
+    keys = frozenset(keys)
     encoded = {
         json.dumps(key, ensure_ascii=escaped).encode("utf-8", "replace") for key in keys for escaped in (True, False)
     }
@@ -46,7 +53,24 @@ def containing(pks: Sequence[int], keys: Iterable[str]) -> list[Delivery]:
     for number, text in enumerate(sorted(encoded)):
         deliveries = deliveries.alias(**{f"position_{number}": BytesPosition(F("body"), Value(text))})
         contains |= Q(**{f"position_{number}__gt": 0})
-    return found + list(deliveries.filter(contains, is_deflated=False).defer("body"))
+    found += deliveries.filter(contains, is_deflated=False)
+    return [delivery for delivery in found if _has_key(delivery, keys)]
+
+
+def _has_key(delivery: Delivery, keys: Collection[str]) -> bool:
+    if delivery.stream not in streams.names():
+        return False
+    stream = streams.get(delivery.stream)
+    fields = [
+        *(reference.field for reference in stream.references),
+        *([stream.subject.field] if stream.subject else []),
+    ]
+    for item in parse_accepted(delivery.content, ndjson=delivery.is_ndjson):
+        if key_of(stream, item) in keys:
+            return True
+        if isinstance(item, dict) and any(storable_key(item.get(name)) in keys for name in fields):
+            return True
+    return False
 
 
 def newest_containing(deliveries: QuerySet[Delivery], key: str) -> Delivery | None:

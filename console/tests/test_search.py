@@ -349,3 +349,10 @@ def test_the_box_is_on_every_page(viewer: Client) -> None:
     for page in ("", "enrichment/deadletter/", "ingestion/delivery/", "tutoring/tutor/", "password_change/", "find/"):
         assert text_of(viewer.get(f"/admin/{page}")).count('class="find') == 1, page
     assert 'role="search"' not in text_of(Client().get("/admin/login/"))
+
+
+def test_a_text_that_is_no_id_finds_no_pending_delivery(viewer: Client) -> None:
+    """Else it would tell that somebody's name has arrived."""
+    deliver("tutors", valid(tutor_id="4712", name="Ada Quill"))
+    assert viewer.get("/admin/find/?q=4712").context["deliveries"]
+    assert not viewer.get("/admin/find/?q=Ada+Quill").context["deliveries"]
