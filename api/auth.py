@@ -16,6 +16,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from enrichment.rows.masking import PERMISSION
 from ingestion.models import ApiKey, Delivery
 
 if TYPE_CHECKING:
@@ -119,6 +120,11 @@ class DocsReadable(BasePermission):
 
 def is_staff(user: Any) -> bool:
     return bool(getattr(user, "is_staff", False))
+
+
+def is_personal_hidden(request: Request) -> bool:
+    """From members of staff without the permission; a key that may read a stream reads all of it."""
+    return not isinstance(request.auth, ApiKey) and not request.user.has_perm(PERMISSION)
 
 
 def client_of(request: Request) -> str:

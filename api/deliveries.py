@@ -12,7 +12,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api.auth import client_of, is_staff, visible_streams
+from api.auth import client_of, is_personal_hidden, is_staff, visible_streams
 from api.base import ApiView, PrefilledForm
 from api.lists import ListView
 from api.schema.deliveries import (
@@ -33,6 +33,7 @@ from enrichment.retention import retention_hint
 from enrichment.rows.access import note_look
 from enrichment.rows.filters import ChoiceFilter, ChoicesFilter, IntegerFilter, TimeFilter, apply_filters
 from enrichment.rows.listing import Item, Listing, read_fields
+from enrichment.rows.masking import mask_rows
 from enrichment.rows.ordering import NEWEST_FIRST, read_ordering
 from enrichment.rows.writers import Streamed
 from ingestion.models import Delivery
@@ -115,7 +116,7 @@ class DeliveryView(ApiView):
         delivery = own_deliveries(request).filter(pk=int(id)).first()
         if delivery is None:
             raise RequestRejected(404, f"Delivery not found{retention_hint()}.")
-        return Response(delivery_body(delivery))
+        return Response(delivery_body(delivery, held_records(request)))
 
 
 class EscapedJson(JSONRenderer):
@@ -156,8 +157,14 @@ def own_deliveries(request: Request) -> QuerySet[Delivery]:
     return rows if is_staff(request.user) else rows.filter(of_client(request))
 
 
-def own_held_records(request: Request) -> QuerySet[HeldRecord]:
+def held_records(request: Request) -> QuerySet[HeldRecord]:
+    """Masked, where personal data are hidden."""
     rows = HeldRecord.objects.all()
+    return mask_rows(rows) if is_personal_hidden(request) else rows
+
+
+def own_held_records(request: Request) -> QuerySet[HeldRecord]:
+    rows = held_records(request)
     return rows if is_staff(request.user) else rows.filter(of_client(request))
 
 
@@ -191,9 +198,9 @@ def counts_of(delivery: Delivery, held: Mapping[str, int]) -> DeliveryCounts:
     return cast("DeliveryCounts", counts)
 
 
-def delivery_body(delivery: Delivery) -> DeliveryBody:
+def delivery_body(delivery: Delivery, records: QuerySet[HeldRecord]) -> DeliveryBody:
     held = held_by_status([delivery.pk])[delivery.pk]
-    first = HeldRecord.objects.filter(delivery=delivery).order_by("position")
+    first = records.filter(delivery=delivery).order_by("position")
     return {
         **counts_of(delivery, held),
         "held": [
@@ -204,7 +211,7 @@ def delivery_body(delivery: Delivery) -> DeliveryBody:
                 "code": each.code,
                 "message": "; ".join(f"{field}: {' '.join(texts)}" for field, texts in each.messages.items()),
             }
-            for each in first.only("position", "key", "status", "code", "messages")[:MAX_HELD]
+            for each in first.only("stream", "position", "key", "status", "code", "messages")[:MAX_HELD]
         ],
         "held_is_cut": sum(held.values()) > MAX_HELD,
     }

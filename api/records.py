@@ -9,7 +9,7 @@ from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api.auth import client_of
+from api.auth import client_of, is_personal_hidden
 from api.base import ApiView, JsonBody, NdjsonBody, read_body
 from api.deliveries import own_deliveries
 from api.headers import warning_of_misspelt
@@ -202,7 +202,8 @@ class RowsView(ListView):
         CSV and NDJSON return all matching rows, unpaged.
         """
         query = self.read_query(request, reading.parameters(self.stream))
-        return self.answer_list(request, query, reading.read(self.stream, query), self.stream.name)
+        listing = reading.read(self.stream, query, is_masked=is_personal_hidden(request))
+        return self.answer_list(request, query, listing, self.stream.name)
 
 
 class RecordsView(RowsView, IngestView):
@@ -227,7 +228,7 @@ class RowView(ApiView):
         """
         fields = read_fields(read_query(request.query_params, ["fields"]), reading.names_of(self.stream))
         key = normalized(key)
-        rows = reading.listed(self.stream).filter(pk=key)
+        rows = reading.listed(self.stream, is_masked=is_personal_hidden(request)).filter(pk=key)
         if found := reading.serializer_of(self.stream, fields)(reading.select_columns(rows, self.stream, fields)[:1]):
             return Response(found[0])
         raise self.not_found(request, key)

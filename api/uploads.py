@@ -15,7 +15,7 @@ from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api.auth import client_of, is_staff, visible_streams
+from api.auth import client_of, is_personal_hidden, is_staff, visible_streams
 from api.base import ApiView
 from api.lists import ListView
 from api.schema import uploads as schema
@@ -33,6 +33,7 @@ from ingestion.models import ApiKey, Upload
 from ingestion.query import read_choice, read_flag, read_query
 from ingestion.refusals import RequestRejected
 from ingestion.streams import Stream
+from ingestion.subjects.masking import masked_preview
 from ingestion.text import strip_unstorable
 
 FILES = ("file", "files")
@@ -124,6 +125,8 @@ class FilesView(ApiView):
         files = read_files(request, query, self.opened)
         if dry_run:
             previews = [preview(file) for file in files]
+            if is_personal_hidden(request):
+                previews = [masked_preview(file.stream, each) for file, each in zip(files, previews, strict=True)]
             return Response({"success": True, "dry_run": True, "uploads": previews, "timestamp": timezone.now()})
         client = client_of(request)
         is_known = not again and len(find_earlier(files, client)) == len(files)
@@ -226,7 +229,8 @@ class RejectedRowsView(ListView):
         """
         read_query(request.query_params, [])
         upload = find_upload(request, id)
-        return csv_of_rejected(upload, by=client_of(request), for_people=not isinstance(request.auth, ApiKey))
+        for_people, is_masked = not isinstance(request.auth, ApiKey), is_personal_hidden(request)
+        return csv_of_rejected(upload, by=client_of(request), for_people=for_people, is_masked=is_masked)
 
 
 def own_uploads(request: Request) -> QuerySet[Upload]:

@@ -16,6 +16,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from console import senders
+from console.personal import for_user
 from console.templatetags.formatting import age, moment
 from enrichment import stats
 from enrichment.models import BulkAction, Pruning
@@ -64,7 +65,7 @@ def alarms(
     if user.has_perm("enrichment.view_lookup"):
         found += provider_alarms(user, work["providers"])
     if user.has_perm("enrichment.view_bulkaction"):
-        found += failing_bulk_actions()
+        found += failing_bulk_actions(user)
     if user.has_perm("ingestion.view_apikey"):
         found += expiring_keys()
     if user.has_perm("enrichment.view_ambiguouslookup"):
@@ -285,8 +286,9 @@ def ambiguous_lookups(providers: Sequence[Mapping[str, Any]]) -> Iterator[Alarm]
         )
 
 
-def failing_bulk_actions() -> Iterator[Alarm]:
-    for action in BulkAction.objects.unfinished().exclude(last_error="").order_by("pk")[:MAX_NAMED]:
+def failing_bulk_actions(user: Any) -> Iterator[Alarm]:
+    failing = BulkAction.objects.unfinished().exclude(last_error="").order_by("pk")
+    for action in for_user(user, failing)[:MAX_NAMED]:
         yield Alarm(
             title=f"Bulk action {action.pk} ({action.kind}) is failing.",
             detail=format_html(

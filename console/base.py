@@ -22,6 +22,7 @@ from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
+from console.personal import for_user
 from console.templatetags.formatting import at_time
 from ingestion.text import plain
 
@@ -82,6 +83,9 @@ class ReadOnlyAdmin(RestrictedLookupAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     change_form_template = "admin/read_only.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return for_user(request.user, super().get_queryset(request))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -19,9 +19,11 @@ from console import senders
 from console.base import NewestPaginator, ReadOnlyAdmin
 from console.filters import FieldFilter, StreamFilter, UploadFilter
 from console.history import user_of
+from console.personal import for_user
 from console.templatetags.formatting import age, badge, moment
 from enrichment.retention import retention_hint
 from enrichment.rows.access import note_look
+from enrichment.rows.masking import masked_body
 from ingestion.models import Delivery
 from ingestion.payloads import ParseError, parse_json
 from ingestion.text import MAX_DISPLAYED, cut, plain, pretty, strip_unstorable, thousands
@@ -67,7 +69,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
-        queryset = Delivery.objects.defer("body")
+        queryset = for_user(request.user, Delivery.objects.defer("body"))
         if request.resolver_match and request.resolver_match.url_name == "ingestion_delivery_change":
             # No more than the page shows of a body of up to 32 MB.
             length = Case(When(is_deflated=True, then=F("size")), default=Length("body"))
@@ -175,6 +177,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description="body")
     def as_sent(self, delivery: Any) -> SafeString:
         text = delivery.beginning(bytes(delivery.start_of_body), MAX_DISPLAYED).decode("utf-8", "replace")
+        if getattr(delivery, "is_masked", False):
+            text = masked_body(delivery, text if delivery.length <= MAX_DISPLAYED else "")
         if delivery.length <= MAX_DISPLAYED and delivery.format != Delivery.Format.NDJSON:
             text = _prettier(text)
         rest = delivery.length - MAX_DISPLAYED

@@ -27,6 +27,7 @@ NAMES = {
     "ask_again": "Ask lookups again",
     "control_providers": "Pause, resume and run providers",
     "control_streams": "Pause, resume and run streams",
+    "view_personal_data": "See names, email addresses and free texts",
 }
 """Permissions of more than one page, or of a button."""
 WORDS = {"view": "View", "add": "Add", "change": "Change", "delete": "Delete"}

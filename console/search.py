@@ -17,6 +17,7 @@ from django.utils.text import capfirst
 
 from console import senders
 from console.held import missing_references
+from console.personal import for_user
 from console.stored.page import HeldOrigin, held_origins
 from console.templatetags.names import error_of
 from enrichment.models import BulkAction, DeadLetter, HeldRecord, StoredRecord, WaitingRecord
@@ -227,7 +228,7 @@ def stored(request: HttpRequest, query: Query) -> list[Stored]:
     found: list[tuple[Stream, StoredRecord]] = []
     user = request.user
     for stream in streams_for(user):
-        rows = stream.model._default_manager.filter(pk__in=[*query.keys[stream.name]])
+        rows = for_user(user, stream.model._default_manager.all()).filter(pk__in=[*query.keys[stream.name]])
         found += [(stream, cast("StoredRecord", row)) for row in rows]
     pks = {row.delivery for _, row in found} if _may_view(user, Delivery) else set()
     existing = set(Delivery.objects.filter(pk__in=pks).values_list("pk", flat=True))  # retention may have deleted it
@@ -254,7 +255,7 @@ def held(user: Any, query: Query) -> list[Held]:
     for stream, keys in query.keys.items():
         if keys.named is not None:
             matching |= Q(stream=stream, key__in=spellings(keys.named))
-    records = HeldRecord.objects.filter(matching).defer("payload", "original_payload")
+    records = for_user(user, HeldRecord.objects.filter(matching)).defer("payload", "original_payload")
     return [
         Held(record=record, key=plain(record.key), message=error_of(record), page=page_of(_as_listed(user, record)))
         for record in records.order_by(is_closed, "-pk")[: MAX_HELD + 1]
@@ -277,7 +278,8 @@ def in_lists(request: HttpRequest, query: Query) -> list[InList]:
         model_admin, text = admin.site.get_model_admin(stream.model), keys.named or query.text
         if any(each.named is not None for each in query.keys.values()) and keys.named is None:
             continue  # another one is named
-        matching, _ = model_admin.get_search_results(request, stream.model._default_manager.all(), text)
+        rows_shown = for_user(request.user, stream.model._default_manager.all())
+        matching, _ = model_admin.get_search_results(request, rows_shown, text)
         rows: list[Model] = list(matching.order_by()[: MAX_IN_LIST + 1])
         if rows:
             found.append(

@@ -336,7 +336,10 @@ class Erasure(models.Model):
     class Meta:
         verbose_name_plural = "personal data"
         default_permissions = ()
-        permissions = [("erase_subjects", "Can export and erase what is held about a person")]
+        permissions = [
+            ("erase_subjects", "Can export and erase what is held about a person"),
+            ("view_personal_data", "Can see names, email addresses and free texts"),
+        ]
         indexes = [
             models.Index(fields=["digest"], name="erasure_digest"),
             models.Index(fields=["id"], name="erasure_unfinished", condition=Q(finished_at=None)),

@@ -21,6 +21,7 @@ from enrichment.lookups import control
 from enrichment.lookups.control import Obstacle
 from enrichment.models import HeldRecord
 from enrichment.rows.access import Export
+from enrichment.rows.masking import mask_rows
 from enrichment.rows.writers import BYTE_ORDER_MARK, Csv, download
 from ingestion import streams
 from ingestion.cells import cell_of, escape_formula, text_cell, unescape
@@ -280,7 +281,9 @@ def _held(pks: Sequence[int]) -> dict[int, dict[str, int]]:
 # The rejected rows as CSV, to be fixed and uploaded again.
 
 
-def csv_of_rejected(upload: Upload, *, by: str, for_people: bool = False) -> StreamingHttpResponse:
+def csv_of_rejected(
+    upload: Upload, *, by: str, for_people: bool = False, is_masked: bool = False
+) -> StreamingHttpResponse:
     """The rejected rows as a download, streamed: for people with a byte order mark, and with the file's own delimiter
     and decimal commas, as their spreadsheet has them.
     """
@@ -288,13 +291,13 @@ def csv_of_rejected(upload: Upload, *, by: str, for_people: bool = False) -> Str
     export = Export(by=by, what=f"rejected rows of upload {upload.pk} ({upload.stream})", form=Csv.format, rows=-1)
 
     def text() -> Iterator[str]:
-        lines = rejected_rows(upload, for_people=for_people)
+        lines = rejected_rows(upload, for_people=for_people, is_masked=is_masked)
         return chain([prefix], ("".join(line) for line in export.counting([line] for line in lines)))
 
     return download(text, Csv(), f"rejected-{upload.pk}", export)
 
 
-def rejected_rows(upload: Upload, *, for_people: bool = False) -> Iterator[str]:
+def rejected_rows(upload: Upload, *, for_people: bool = False, is_masked: bool = False) -> Iterator[str]:
     """The upload's dead letters as lines of CSV, in order of the file: row, error, then the file's columns.
 
     Of a file with a layout, and of a set, the fields of the stream in their place: all that the upload has given to
@@ -305,12 +308,13 @@ def rejected_rows(upload: Upload, *, for_people: bool = False) -> Iterator[str]:
     report = (*REPORT_COLUMNS, FILE_COLUMN) if upload.is_set else REPORT_COLUMNS
     yield _line([*report, *map(escape_formula, columns)], style.delimiter)
     key = streams.get(upload.stream).key if upload.stream in streams.names() else ""
+    records = mask_rows(HeldRecord.objects.all()) if is_masked else HeldRecord.objects.all()
     deliveries = deliveries_of(upload).filter(held__gt=0).order_by("pk").select_related("upload")
     for delivery in deliveries.only("upload__name", "first_row", "gaps"):
-        dead = HeldRecord.objects.dead().filter(delivery=delivery.pk).order_by("position")
-        for position, held_key, payload, messages in dead.values_list("position", "key", "payload", "messages"):
-            has_key = bool(held_key) and key not in messages
-            row, record = delivery.row_of(position), json.loads(payload)
+        dead = records.filter(status=HeldRecord.Status.DEAD, delivery=delivery.pk).order_by("position")
+        for held in dead.only("stream", "position", "key", "code", "payload", "messages"):
+            has_key, messages = bool(held.key) and key not in held.messages, held.messages
+            row, record = delivery.row_of(held.position), json.loads(held.payload)
             if _has_own_columns(upload):
                 record = _without_cells(record)
             number, error, *cells = _cells(row, record, messages, columns, style, has_key=has_key)

@@ -17,6 +17,8 @@ from ingestion.text import first_message, strip_unstorable
 MAX_VALUE = 40
 """Characters of a value that a message shows; longer ones are left out, API keys among them."""
 MAX_MESSAGE = 500
+GOT_MARK, SIZE_MARK = VALUE_MARKS = ("; got ", "; has ")
+"""Between the general part of a message, and the value or its size."""
 _SECRET = re.compile(r"passw|secret|token|api_?key|authorization", re.IGNORECASE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _QUOTED = re.compile(r"'([^']*)'(?:, | or )?")
@@ -122,6 +124,11 @@ def first_message_of(error: ValidationError) -> str:
     return message_of(error.errors(include_url=False)[0])
 
 
+def without_value(text: str) -> str:
+    """A message of ours, as it is stored, without the value at fault and without its size."""
+    return min((text.partition(mark)[0] for mark in VALUE_MARKS), key=len)
+
+
 def general_message(messages: Mapping[str, list[str]]) -> str:
     """The first of messages by field, in one line: without the value at fault, and the place in a list, so that those
     alike are grouped.
@@ -141,13 +148,13 @@ def _with_value(kind: str, general: str, value: Any, location: tuple[int | str, 
     if kind in _SURROGATE_TYPES and isinstance(value, str) and (found := _SURROGATE.search(value)):
         return f"{general.removesuffix(')')} \\u{ord(found[0]):04x})"
     if kind in _SIZES and hasattr(value, "__len__"):
-        return f"{general}; has {len(value):,}" if len(value) else general
+        return f"{general}{SIZE_MARK}{len(value):,}" if len(value) else general
     if kind in _WITHOUT_VALUE or (value is None and kind not in _WITH_NULL):
         return general
     if any(_SECRET.search(part) for part in location if isinstance(part, str)):
         return general
     shown = _show(value)
-    return f"{general}; got {shown}" if shown else general
+    return f"{general}{GOT_MARK}{shown}" if shown else general
 
 
 def _show(value: Any) -> str:

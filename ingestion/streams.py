@@ -182,6 +182,10 @@ class Readable:
     """The columns that ?search= looks into."""
     hidden: tuple[str, ...] = ()
     """Internal columns: in no answer and no filter."""
+    personal: tuple[str, ...] = ()
+    """Fields with a person's name, address or own words, texts or lists of texts: masked for people who lack the
+    permission view_personal_data, who cannot search or filter by them either (ingestion.subjects.masking).
+    """
     related: Mapping[str, str] = field(default_factory=dict)
     """Name → path of a column of another table, such as "film__genres": listed, exported and filtered by as the row's
     own; null where there is no such row. The relation may be a ForeignObject, to a row that need not be there: of a

@@ -16,6 +16,7 @@ from django.utils.text import capfirst
 
 from console.base import NewestPaginator, ReadOnlyAdmin
 from console.filters import FieldFilter, HiddenFilter, UploadFilter, WarningsFilter, flag_filter
+from console.personal import for_user
 from console.stored.admin import StoredRecordAdmin, badges, column
 from console.stored.page import FieldDisplay, display_value, history, link_to, list_page
 from console.stored.rows import RowAdmin
@@ -184,8 +185,10 @@ class LibraryFilmAdmin(RowAdmin):
     ) -> HttpResponse:
         self.require_safe_method(request)
         film = self.find(request, object_id)
-        film = LibraryFilm.objects.select_related("tmdb_film", "lookup").get(pk=film.pk)
-        entries = list(film.entries.defer("review").order_by("kind", "watched_on", "pk")[: MAX_ENTRIES + 1])
+        film = self.get_queryset(request).select_related("tmdb_film", "lookup").get(pk=film.pk)
+        entries = list(
+            for_user(request.user, film.entries.defer("review")).order_by("kind", "watched_on", "pk")[: MAX_ENTRIES + 1]
+        )
         context = {
             **self.admin_site.each_context(request),
             "title": capfirst(plain(str(film))),
@@ -262,7 +265,7 @@ class FilmAdmin(ReadOnlyAdmin):
         if film is None or not self.has_view_permission(request):
             return super().change_view(request, object_id)
         details = Lookup.objects.filter(provider="tmdb", kind=film.kind, key=str(film.tmdb_id)).first()
-        of_libraries = film.library_films.order_by("pk")[: MAX_LIBRARIES + 1]
+        of_libraries = for_user(request.user, film.library_films).order_by("pk")[: MAX_LIBRARIES + 1]
         context = {
             **self.admin_site.each_context(request),
             "title": capfirst(plain(str(film))),

@@ -32,6 +32,7 @@ ENTRIES = Stream(
     upload_fields={"library": libraries.new_name},
     layouts=LAYOUTS,
     search=("entry_id", "title", "letterboxd_uri", "review"),
+    personal=("review", "tags"),
     listed=lambda rows: rows.filter(deleted=False),
     example={
         "library": "anna",
@@ -73,6 +74,7 @@ MOVIES = Readable(
     filtered_by={"upload": "uploads__upload"},
     search=("film_id", "title", "tmdb_title", "original_title"),
     hidden=("lookup_id", "tmdb_film_id"),
+    personal=("tags",),
     example={
         "film_id": "8f14e45fceea167a5a36dedd4bea2543",
         "library": "anna",

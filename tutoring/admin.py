@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import admin
@@ -11,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from console.base import RestrictedLookupAdmin
 from console.filters import WarningsFilter, flag_filter
+from console.personal import shown_to
 from console.stored.admin import StoredRecordAdmin, badges, column, for_one, with_links
 from console.stored.page import as_sent, latest, list_page, page_of
 from console.templatetags.formatting import age
@@ -99,7 +101,10 @@ class StudentAdmin(StoredRecordAdmin):
             "tiles": tutor_page.student_tiles(request, row, found),
             "last_sessions": with_links(request, found.last_sessions),
             "last_feedback": with_links(request, found.last_feedback),
-            "tutors": [(each, page_of(request, Tutor, each.tutor_id)) for each in found.tutors],
+            "tutors": [
+                (replace(each, name=shown_to(request.user, each.name)), page_of(request, Tutor, each.tutor_id))
+                for each in found.tutors
+            ],
         }
 
 

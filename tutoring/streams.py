@@ -57,6 +57,7 @@ TUTORS = Stream(
     time="onboarding_date",
     search=("tutor_id", "name", "email"),
     hidden=("derived_on",),
+    personal=("name", "email"),
     subject=Subject(kind="tutor", field="tutor_id", names=("name", "email")),
     example={
         "tutor_id": "T-1001",
@@ -83,6 +84,7 @@ STUDENTS = Stream(
     enrich=enrich.enrich_student,
     subject=Subject(kind="student", field="student_id", names=("name",)),
     search=("student_id", "name"),
+    personal=("name",),
     example={
         "student_id": "ST-2001",
         "name": "Charles Babbage",
@@ -148,6 +150,7 @@ FEEDBACK = Stream(
     time="submitted_at",
     search=("feedback_id", "session_id", "tutor_id", "student_id", "free_text_feedback"),
     hidden=("session_start_used",),
+    personal=("free_text_feedback", "improvement_areas"),
     example={
         "feedback_id": "F-4001",
         "session_id": "S-3001",

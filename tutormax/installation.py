@@ -29,7 +29,9 @@ def complete_installation(using: str, **kwargs: Any) -> None:
 
 
 def make_groups(using: str) -> None:
-    """viewer reads, operator actions as well, administrator also has keys, users and the deletion of stored records."""
+    """viewer reads, without personal data; operator sees these and acts; administrator also has keys, users and the
+    deletion of stored records.
+    """
     from django.contrib.auth.models import Group, Permission
 
     from ingestion import streams
@@ -39,10 +41,12 @@ def make_groups(using: str) -> None:
     ours = Q(content_type__app_label__in={"ingestion", "enrichment", *domains})
     keys = Q(content_type__app_label="ingestion", content_type__model="apikey")
     history = Q(content_type__app_label="enrichment", content_type__model="dataaccess")
-    reading = ours & ~keys & ~history & Q(codename__startswith="view_")
+    personal = Q(content_type__app_label="enrichment", codename="view_personal_data")
+    reading = ours & ~keys & ~history & ~personal & Q(codename__startswith="view_")
     actions = Q(content_type__app_label="enrichment", codename__in=OPERATION)
     actions |= Q(content_type__app_label="ingestion", codename="control_streams")
     actions |= Q(content_type__app_label="ingestion", codename="add_delivery")  # to post in the browsable API
+    actions |= personal
     edits = Q(codename__startswith="add_") | Q(codename__startswith="change_")
     stored_models = Q(content_type__model__in=[meta.model_name for meta in stored])
     administration = (

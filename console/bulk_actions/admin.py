@@ -109,7 +109,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
             "change": bulk_action.change and bulk_actions.change_of(bulk_action),
             "progress": progress,
             "cluster_alive": not progress.is_running or stats.cluster_alive(),
-            "now": bulk_action_page.records_now(bulk_action) if progress.reprocesses else None,
+            "now": bulk_action_page.records_now(bulk_action, request.user) if progress.reprocesses else None,
         }
         return TemplateResponse(request, "admin/enrichment/bulk_action.html", context)
 

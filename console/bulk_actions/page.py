@@ -6,10 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import reverse
 
+from console.personal import for_user
 from console.templatetags.names import error_of
 from enrichment import stats
 from enrichment.held import bulk_actions
@@ -165,7 +167,7 @@ class RecordsNow:
     """The paused streams of those that are pending."""
 
 
-def records_now(bulk_action: BulkAction) -> RecordsNow:
+def records_now(bulk_action: BulkAction, user: Any) -> RecordsNow:
     bodies, pks = bulk_action.deliveries.order_by("-pk").values_list("body", flat=True), list[int]()
     for body in bodies.iterator(chunk_size=10):
         pks += json.loads(bytes(body))
@@ -174,7 +176,7 @@ def records_now(bulk_action: BulkAction) -> RecordsNow:
     examined = HeldRecord.objects.filter(pk__in=pks[:MAX_EXAMINED])
     rows = sorted(examined.values_list("pk", "stream", "status", "outcome", "code", "queued_in"), reverse=True)
     open_pks = [pk for pk, _, status, _, _, queued_in in rows if status in HeldRecord.OPEN and queued_in is None]
-    latest = HeldRecord.objects.filter(pk__in=open_pks[:MAX_LINKS]).defer("payload", "original_payload")
+    latest = for_user(user, HeldRecord.objects.filter(pk__in=open_pks[:MAX_LINKS])).defer("payload", "original_payload")
     deliveries = list(bulk_action.deliveries.defer("body").order_by("-pk")[:MAX_LINKS])
     pending = {delivery.stream for delivery in deliveries if not delivery.processed_at}
     return RecordsNow(

@@ -19,9 +19,12 @@ from console.held.base import HeldListAdmin
 from console.held.proposal import Proposal
 from console.held.selection import selected_ids, selection_of
 from console.history import log
+from console.personal import for_user
 from console.templatetags.names import error_of
 from enrichment.held import bulk_actions
+from enrichment.held.bulk_fix import Change
 from enrichment.models import BulkAction, HeldRecord
+from enrichment.rows.masking import masked_change
 from ingestion import streams
 from ingestion.text import thousands
 
@@ -70,7 +73,7 @@ def _confirmation(
     records = proposal.records
     counts = list(records.values_list("stream", "code").annotate(number=Count("*")).order_by("-number", "stream"))
     count = sum(number for *_, number in counts)
-    latest = records.defer("payload", "original_payload").order_by("-pk")[:SAMPLE]
+    latest = for_user(request.user, records.defer("payload", "original_payload").order_by("-pk"))[:SAMPLE]
     context = {
         **confirmation_context(model_admin, request, proposal),
         "title": f"{proposal.kind.capitalize()} {counted(count)}?",
@@ -155,7 +158,7 @@ def _report(model_admin: HeldListAdmin, request: HttpRequest, bulk_action: BulkA
         result = f"{past_tense}: {counted(bulk_action.count)}"
     else:
         result = f"Started to {bulk_action.kind} {counted(bulk_action.total)}; this continues in the background"
-    change = f": {bulk_actions.change_of(bulk_action)}" if bulk_action.change else ""
+    change = f": {_change_in_history(bulk_action)}" if bulk_action.change else ""
     selection = bulk_actions.describe_filter(bulk_action.filter)
     log(request, bulk_action, f"{result}{change}. Selection: {selection}.", ADDITION)
     level = messages.SUCCESS
@@ -168,6 +171,11 @@ def _report(model_admin: HeldListAdmin, request: HttpRequest, bulk_action: BulkA
     is_one = len(selected_ids(request)) == 1 or model_admin.url("changelist") != request.path
     back = "" if is_one else format_html(' <a href="{}">Back to the list</a>', request.get_full_path())
     model_admin.message_user(request, format_html("{} ({}).{}", result, link, back), level)
+
+
+def _change_in_history(bulk_action: BulkAction) -> Change:
+    """Without personal data: the history is read by all who see the page."""
+    return Change.from_dict(masked_change(bulk_action.filter.get("stream", ""), bulk_action.change))
 
 
 def counted(count: int) -> str:

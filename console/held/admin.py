@@ -42,6 +42,7 @@ from console.held.fix import fix_page
 from console.held.record import record_page
 from console.held.selection import filter_of
 from console.history import user_of
+from console.personal import for_user
 from console.templatetags.formatting import age, badge
 from console.templatetags.names import display_key, error_of
 from enrichment.models import HeldRecord, HeldRecordQuerySet
@@ -113,6 +114,7 @@ class HeldRecordAdmin(HeldListAdmin):
 
     def get_queryset(self, request: HttpRequest) -> HeldRecordQuerySet:
         records: HeldRecordQuerySet = self.model._default_manager.all()
+        records = for_user(request.user, records)
         return records.filter(status=self.status) if self.status else records
 
     def get_search_results(
@@ -210,7 +212,7 @@ class HeldRecordAdmin(HeldListAdmin):
         criteria = filter_of(request.GET, self.status)
         asked = {each: str(value) for each, value in criteria.items()}
         taken = Export(by=user_of(request), what=str(self.opts.verbose_name_plural), form=form, query=asked)
-        return EXPORTS[form](HeldRecord.objects.matching(criteria), name, taken)
+        return EXPORTS[form](for_user(request.user, HeldRecord.objects.all()).matching(criteria), name, taken)
 
     def change_view(
         self,

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from console.base import ReadOnlyAdmin
+from console.personal import is_hidden_from
 from enrichment.models import HeldRecord
 
 
@@ -17,7 +18,9 @@ class HeldListAdmin(ReadOnlyAdmin):
     """Of the records that it lists; None for all."""
 
     def may(self, request: HttpRequest, kind: str) -> bool:
-        return request.user.has_perm(f"enrichment.{kind}")
+        """Whoever fixes a payload sees all of it."""
+        permitted = request.user.has_perm(f"enrichment.{kind}")
+        return permitted and (kind != "fix" or not is_hidden_from(request.user))
 
     def url(self, name: str, *args: Any, query: str = "") -> str:
         """Of one of its pages."""

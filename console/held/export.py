@@ -51,7 +51,7 @@ def ndjson(records: HeldRecordQuerySet, name: str, export: Export) -> StreamingH
 
 def _chunks(records: HeldRecordQuerySet) -> Iterator[list[Item]]:
     for pks in _few(records):
-        chunk = list(HeldRecord.objects.filter(pk__in=pks).order_by("-pk").defer("original_payload"))
+        chunk = list(records.filter(pk__in=pks).order_by("-pk").defer("original_payload"))
         names = senders.key_names(held.client for held in chunk)
         yield [_item(held, names) for held in chunk]
 

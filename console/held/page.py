@@ -17,6 +17,7 @@ from django.db.models.functions import Left
 from django.urls import reverse
 
 from console.held.diffs import Line, side_by_side
+from console.personal import for_user
 from enrichment.held.bulk_actions import past_tense
 from enrichment.held.fixing import MAX_EDITABLE, stream_of
 from enrichment.models import BulkAction, Bytes, Failure, HeldRecord, HeldRecordQuerySet, StoredRecord
@@ -137,9 +138,9 @@ class Attempt:
     field_errors: list[FieldError]
 
 
-def attempts(held: HeldRecord) -> list[Attempt]:
+def attempts(held: HeldRecord, user: Any) -> list[Attempt]:
     """The last attempts, newest first."""
-    failures = held.failures.order_by("-id")[:MAX_ATTEMPTS]
+    failures = for_user(user, held.failures.order_by("-id"))[:MAX_ATTEMPTS]
     return [Attempt(failure, field_errors(failure.messages)) for failure in failures]
 
 
@@ -226,7 +227,7 @@ class HistoryEntry:
     reason: str = ""
 
 
-def history(held: HeldRecord) -> list[HistoryEntry]:
+def history(held: HeldRecord, user: Any) -> list[HistoryEntry]:
     """What people did to this record, alone or in bulk actions, newest first."""
     of_held = ContentType.objects.get_for_model(HeldRecord)
     logged = LogEntry.objects.filter(content_type=of_held, object_id=str(held.pk)).select_related("user")
@@ -242,6 +243,6 @@ def history(held: HeldRecord) -> list[HistoryEntry]:
             bulk_action=bulk_action,
             reason=plain(bulk_action.reason),
         )
-        for bulk_action in held.bulk_actions.order_by("-pk")[:MAX_HISTORY]
+        for bulk_action in for_user(user, held.bulk_actions.order_by("-pk"))[:MAX_HISTORY]
     ]
     return sorted(entries, key=lambda entry: entry.at, reverse=True)[:MAX_HISTORY]

@@ -17,6 +17,7 @@ from console.held import missing_references, page
 from console.held.base import HeldListAdmin
 from console.held.selection import filter_of
 from console.history import user_of
+from console.personal import for_user
 from console.templatetags.names import display_key, name_of
 from enrichment.held import fixing
 from enrichment.models import HeldRecord, HeldRecordQuerySet
@@ -49,7 +50,7 @@ def find_record(model_admin: HeldListAdmin, request: HttpRequest, object_id: str
         raise PermissionDenied
     pk, held = unquote(object_id), None
     if pk.isascii() and pk.isdecimal() and len(pk) < 19:
-        held = page.with_payload_starts(HeldRecord.objects.filter(pk=pk)).first()
+        held = page.with_payload_starts(for_user(request.user, HeldRecord.objects.all()).filter(pk=pk)).first()
     if held is None:
         raise Http404("No such failed record.")
     return held
@@ -73,14 +74,14 @@ def record_context(model_admin: HeldListAdmin, request: HttpRequest, held: HeldR
 
 def _details(model_admin: HeldListAdmin, request: HttpRequest, held: Any) -> dict[str, Any]:
     payload, original = page.payloads(held)
-    history = page.history(held)
+    history = page.history(held, request.user)
     row = page.stored_row(held)
     missing, client = (held.missing_stream, held.missing_key), plain(held.client)
     return {
         "field_errors": page.field_errors(held.messages),
         "payload": payload,
         "original": original,
-        "attempts": page.attempts(held),
+        "attempts": page.attempts(held, request.user),
         "history": history,
         "discarded_by": _discarded_by(held, history),
         "row": row,

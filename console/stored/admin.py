@@ -22,6 +22,7 @@ from django.utils.text import capfirst
 
 from console import senders
 from console.filters import ClientFilter, StoredByUploadFilter
+from console.personal import is_hidden_from
 from console.stored import page as record_page
 from console.stored.page import page_of
 from console.stored.rows import RowAdmin
@@ -29,6 +30,7 @@ from console.templatetags.formatting import age, badge
 from enrichment.models import StoredRecord
 from enrichment.refresh import refresh
 from enrichment.rows.deletion import delete_rows, is_referred_to
+from enrichment.rows.masking import mask
 from ingestion.streams import INTERNAL_COLUMNS, Stream
 from ingestion.text import plain
 
@@ -60,6 +62,10 @@ def for_one(request: HttpRequest, rows: Any, *names: str) -> Any:
 
 
 def with_links(request: HttpRequest, rows: Any) -> list[tuple[Any, str]]:
+    """Masked, where personal data are hidden from this person, and with their pages."""
+    if is_hidden_from(request.user):
+        for row in rows:
+            mask(row)
     return [(row, page_of(request, type(row), row.pk)) for row in rows]
 
 
@@ -136,7 +142,7 @@ class StoredRecordAdmin(RowAdmin):
             raise PermissionDenied
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        row = self.find(request, object_id)
+        row = self.model._default_manager.get(pk=self.find(request, object_id).pk)
         failed: list[str] = []
         refresh(self.stream, Q(pk=row.pk), failed=failed.append)
         changes = "; ".join(changed(self.stream, row)) or "no changes"
@@ -187,11 +193,12 @@ class StoredRecordAdmin(RowAdmin):
 
 
 def changed(stream: Stream, before: StoredRecord) -> list[str]:
-    """The derived fields and warnings that differ from before: column, old and new value."""
+    """The derived fields and warnings that differ from before: column, and of fields the old and the new value."""
     after = cast("models.Manager[StoredRecord]", stream.model._default_manager).filter(pk=before.pk).first()
     if after is None:
         return ["deleted in the meantime"]
-    unchanged = {*stream.schema.model_fields, "delivery", "stored_at", *INTERNAL_COLUMNS}
+    unchanged = {*stream.schema.model_fields, "delivery", "stored_at", "warnings", *INTERNAL_COLUMNS}
     names = [field.attname for field in stream.model._meta.concrete_fields if field.attname not in unchanged]
     both = [(name, getattr(before, name), getattr(after, name)) for name in names]
-    return [plain(f"{name} {old} → {new}") for name, old, new in both if old != new]
+    found = [plain(f"{name} {old} → {new}") for name, old, new in both if old != new]
+    return [*found, *(["warnings"] if before.warnings != after.warnings else [])]

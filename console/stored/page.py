@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from console.personal import for_user
 from console.templatetags.formatting import moment
 from enrichment.models import BulkAction, HeldRecord, StoredRecord
 from enrichment.rows.ordering import Ordering
@@ -226,7 +227,8 @@ def held(request: HttpRequest, stream: Stream, key: str) -> Held | None:
     """The newest open held records with this key, and those that wait for it; None for who may not see them."""
     if not request.user.has_perm("enrichment.view_heldrecord"):
         return None
-    records = HeldRecord.objects.open().defer("payload", "original_payload").order_by("-pk")
+    open_records = for_user(request.user, HeldRecord.objects.open())
+    records = open_records.defer("payload", "original_payload").order_by("-pk")
     same_key = records.filter(stream=stream.name, key=key)[:MAX_HELD]
     waiting = records.filter(missing_stream=stream.name, missing_key=key)[:MAX_HELD]
     return Held(list(same_key), list(waiting))

@@ -20,6 +20,7 @@ from django.views.decorators.http import require_safe
 
 from console.base import NewestPaginator, ReadOnlyAdmin
 from console.history import user_of
+from console.personal import is_hidden_from
 from enrichment.rows import writers as formats
 from enrichment.rows.access import Export
 from enrichment.rows.listing import Listing
@@ -88,7 +89,16 @@ class RowAdmin(ReadOnlyAdmin):
         return RecordList
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
-        return [f"{self.get_readable().key}__startswith", *self.search_lookups]
+        """None by what is hidden from this person: whether there is a match would tell it."""
+        hidden = self.get_readable().personal if is_hidden_from(request.user) else ()
+        lookups = [each for each in self.search_lookups if each.partition("__")[0] not in hidden]
+        return [f"{self.get_readable().key}__startswith", *lookups]
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changes = super().get_changelist_instance(request)
+        if len(self.get_search_fields(request)) <= len(self.search_lookups):
+            changes.search_help_text = "ID or its beginning"
+        return changes
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

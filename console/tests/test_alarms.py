@@ -224,14 +224,14 @@ def test_retention_does_not_run(viewer: Client, settings: LazySettings) -> None:
     assert warnings(viewer) == []
 
 
-def test_a_bulk_action_fails(viewer: Client) -> None:
+def test_a_bulk_action_fails(operator: Client) -> None:
     BulkAction.objects.create(kind="discard", by="command", last_error="", total=9)
     BulkAction.objects.create(kind="discard", by="command", last_error="long ago", finished_at=timezone.now())
-    assert warnings(viewer) == []
+    assert warnings(operator) == []
     bulk_action = BulkAction.objects.create(
         kind="fix", by="command", last_error="KeyError: <x>", total=2000, count=1000
     )
-    alarm = only(viewer)
+    alarm = only(operator)
     for part in (f"Bulk action {bulk_action.pk} (fix)", "1,000 of 2,000", "KeyError: &lt;x&gt;"):
         assert part in alarm
     assert f'href="/admin/enrichment/bulkaction/{bulk_action.pk}/change/"' in alarm

@@ -51,21 +51,21 @@ def test_empty_lists_say_so(viewer: Client) -> None:
     assert "No deliveries match" in text_of(viewer.get(DELIVERIES, {"stream": "tutors"}))
 
 
-def test_a_delivery_shows_its_result(viewer: Client) -> None:
+def test_a_delivery_shows_its_result(operator: Client) -> None:
     delivery = deliver(
         count=9, inserted=3, updated=2, stale=1, refused="[4,7]", last_error="store: OperationalError: away"
     )
-    text = text_of(viewer.get(f"{DELIVERIES}{delivery.pk}/change/"))
+    text = text_of(operator.get(f"{DELIVERIES}{delivery.pk}/change/"))
     assert "3 inserted · 2 updated · 1 stale · 3 pending" in text
     assert "failing" in text
     assert "OperationalError: away" in text
     assert '<div class="readonly">2</div>' in text  # rejected
 
 
-def test_a_body_is_shown_prettily(viewer: Client) -> None:
+def test_a_body_is_shown_prettily(operator: Client) -> None:
     delivery = deliver(b'[{"tutor_id":"T-1","n":1}]')
     assert "{\n    &quot;tutor_id&quot;: &quot;T-1&quot;,\n" in text_of(
-        viewer.get(f"{DELIVERIES}{delivery.pk}/change/")
+        operator.get(f"{DELIVERIES}{delivery.pk}/change/")
     )
 
 
@@ -80,9 +80,9 @@ def test_a_body_is_shown_prettily(viewer: Client) -> None:
         (b"[" * 5000, "[[["),
     ],
 )
-def test_any_body_is_shown_harmless(viewer: Client, body: bytes, shown: str) -> None:
+def test_any_body_is_shown_harmless(operator: Client, body: bytes, shown: str) -> None:
     delivery = deliver(body, format="ndjson" if b"\n" in body else "json")
-    text = text_of(viewer.get(f"{DELIVERIES}{delivery.pk}/change/"))
+    text = text_of(operator.get(f"{DELIVERIES}{delivery.pk}/change/"))
     assert shown in text
     assert "<script>x" not in text
     assert "\u202e" not in text

@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 from console.base import NewestPaginator, ReadOnlyAdmin
 from console.filters import StreamFilter
 from console.history import user_of
+from console.personal import is_hidden_from
 from console.stored.page import list_page
 from console.templatetags.formatting import age, badge
 from console.uploads.form import forget_mapping, upload_page
@@ -154,7 +155,8 @@ class UploadAdmin(ReadOnlyAdmin):
 
     def rejected_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """With a byte order mark, which spreadsheets need and our reader accepts."""
-        return csv_of_rejected(self.find(request, object_id), by=user_of(request), for_people=True)
+        upload, is_masked = self.find(request, object_id), is_hidden_from(request.user)
+        return csv_of_rejected(upload, by=user_of(request), for_people=True, is_masked=is_masked)
 
     # Uploading.
 

@@ -18,6 +18,7 @@ from django.urls import reverse
 from console.base import ReadOnlyAdmin
 from console.field_rules import rules
 from console.history import log
+from console.personal import is_hidden_from
 from enrichment import previews
 from ingestion import streams
 from ingestion.backlog import BacklogFull
@@ -29,6 +30,7 @@ from ingestion.files.uploads import AlreadyUploaded, WouldClearFields, find_earl
 from ingestion.models import ColumnMapping, UploadPreview
 from ingestion.payloads import ParseError, TooLarge
 from ingestion.refusals import RequestRejected
+from ingestion.subjects.masking import masked_preview
 
 
 class DecisionForm(forms.Form):
@@ -109,7 +111,10 @@ def upload_page(admin: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
                 return _to_preview([previews.keep(file, client_of(request)) for file in files])
             except previews.NoRoom as reason:
                 first = files[0]
-                found = first_look(first.parts[0] if isinstance(first, FileSet) else first)
+                file = first.parts[0] if isinstance(first, FileSet) else first
+                found = first_look(file)
+                if is_hidden_from(request.user):
+                    found = masked_preview(file.stream, found)
                 why_not_kept = str(reason)
     client = client_of(request)
     context = {

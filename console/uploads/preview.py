@@ -11,6 +11,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from console.base import ReadOnlyAdmin
+from console.personal import is_hidden_from
 from console.uploads.form import DecisionForm, RefusalsIn, client_of, ingest
 from enrichment import previews, stats
 from ingestion import capacity, streams
@@ -20,6 +21,7 @@ from ingestion.files.spool import TemporaryFiles
 from ingestion.models import Upload, UploadPreview
 from ingestion.payloads import ParseError
 from ingestion.refusals import RequestRejected
+from ingestion.subjects.masking import masked_preview
 from ingestion.text import duration
 
 COLUMN = "column-"
@@ -71,7 +73,7 @@ def preview_page(admin: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpRes
         "mapping_error": mapping_error,
         "owners": _owners(preview),
         "expires_at": preview.created_at + previews.LIFETIME,
-        **(_context_of_set(preview) if preview.is_set else _context(preview)),
+        **(_context_of_set if preview.is_set else _context)(preview, is_hidden_from(request.user)),
     }
     template = "upload_preview_set" if preview.is_set else "upload_preview"
     return TemplateResponse(request, f"admin/enrichment/{template}.html", context)
@@ -107,11 +109,13 @@ def _owners(preview: UploadPreview) -> list[Owner]:
     ]
 
 
-def _context(preview: UploadPreview) -> dict[str, Any]:
-    look = preview.first_look
-    columns = columns_of(preview)
+def _context(preview: UploadPreview, is_masked: bool) -> dict[str, Any]:
+    look, found = preview.first_look, previews.check_of(preview)
+    if is_masked:  # records that failed before may stand in it, as they were sent
+        stream = streams.get(preview.stream)
+        look, found = masked_preview(stream, look), masked_preview(stream, found)
+    columns = columns_of(preview, look)
     taken = {column.field for column in columns}
-    found = previews.check_of(preview)
     is_checking = preview.finished_at is None and not look["missing_fields"]
     return {
         "preview": preview,
@@ -138,8 +142,8 @@ def _earlier(preview: UploadPreview) -> Upload | None:
     return same.exclude(finished_at=None).order_by("-pk").first()
 
 
-def _context_of_set(preview: UploadPreview) -> dict[str, Any]:
-    parts = [{"preview": part, **_context(part)} for part in preview.files.order_by("pk")]
+def _context_of_set(preview: UploadPreview, is_masked: bool) -> dict[str, Any]:
+    parts = [{"preview": part, **_context(part, is_masked)} for part in preview.files.order_by("pk")]
     is_checking = any(part["is_checking"] for part in parts)
     names = ("checked", "invalid", "inserted", "updated", "stale", "waiting", "with_warnings")
     found = {name: sum(part["found"][name] for part in parts) for name in names}
@@ -158,9 +162,9 @@ def _context_of_set(preview: UploadPreview) -> dict[str, Any]:
     }
 
 
-def columns_of(preview: UploadPreview) -> list[Column]:
+def columns_of(preview: UploadPreview, look: Mapping[str, Any]) -> list[Column]:
     found = []
-    for position, column in enumerate(preview.first_look["columns"]):
+    for position, column in enumerate(look["columns"]):
         name, field = column["column"], column["field"] or ""
         is_free = not preview.kind and (not field or preview.mapping.get(name) == field)
         found.append(Column(position, name, field, column["suggestion"] or "", column["samples"], is_free))
@@ -169,7 +173,7 @@ def columns_of(preview: UploadPreview) -> list[Column]:
 
 def _map(request: HttpRequest, preview: UploadPreview) -> HttpResponse:
     """Has the columns mapped as chosen, or as suggested where nothing is chosen, and remembers that."""
-    free = [column for column in columns_of(preview) if column.is_free]
+    free = [column for column in columns_of(preview, preview.first_look) if column.is_free]
     chosen = {column.name: request.POST.get(column.input_name, "") for column in free}
     if "_suggested" in request.POST:
         chosen = _with_suggestions(free, chosen)

@@ -323,7 +323,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name_plural': 'personal data',
-                'permissions': [('erase_subjects', 'Can export and erase what is held about a person')],
+                'permissions': [('erase_subjects', 'Can export and erase what is held about a person'), ('view_personal_data', 'Can see names, email addresses and free texts')],
                 'default_permissions': (),
                 'indexes': [models.Index(fields=['digest'], name='erasure_digest'), models.Index(condition=models.Q(('finished_at', None)), fields=['id'], name='erasure_unfinished')],
             },

@@ -13,7 +13,9 @@ from django.db.models import Q, QuerySet
 
 from enrichment.rows.filters import Column, apply_filters, columns_of, filters_of_rows
 from enrichment.rows.listing import Item, Listing, read_fields
+from enrichment.rows.masking import mask_rows
 from enrichment.rows.ordering import Ordering, read_ordering, stream_orderings
+from ingestion.refusals import RequestRejected
 from ingestion.streams import Readable, Stream
 
 Rows = QuerySet[Any]
@@ -24,12 +26,19 @@ def parameters(readable: Readable) -> list[str]:
     return [*(["search"] if readable.search else []), *filters_of_rows(readable)]
 
 
-def read(readable: Readable, query: Mapping[str, str]) -> Listing:
-    """The list for this query. Refuses (400) invalid values."""
+def read(readable: Readable, query: Mapping[str, str], *, is_masked: bool = False) -> Listing:
+    """The list for this query. Refuses (400) invalid values, and (403) filters by what is masked: whether there is a
+    row would tell it.
+    """
+    if is_masked and (refused := sorted(query.keys() & {*readable.personal, "warnings"})):
+        names = ", ".join(refused)
+        message = f"You may not filter by {names}: you lack the permission to see personal data."
+        raise RequestRejected(403, message, fields={name: ["is hidden from you"] for name in refused})
     fields = read_fields(query, names_of(readable))
     ordering = read_ordering(query, orderings_of(readable, query))
-    rows = apply_filters(listed(readable), filters_of_rows(readable), query)
-    rows = apply_search(rows, readable, query.get("search"))
+    rows = apply_filters(listed(readable, is_masked=is_masked), filters_of_rows(readable), query)
+    searched = [name for name in readable.search if not is_masked or name not in readable.personal]
+    rows = apply_search(rows, readable, searched, query.get("search"))
     if ordering.name == "stored_at" and (until := commit_horizon()):
         rows = rows.filter(stored_at__lt=until)
     ordering = replace(ordering, avoid_index="search" in query)
@@ -37,9 +46,10 @@ def read(readable: Readable, query: Mapping[str, str]) -> Listing:
     return Listing(selected, ordering, fields, serializer_of(readable, fields), nullable_of(readable))
 
 
-def listed(readable: Readable) -> Rows:
+def listed(readable: Readable, *, is_masked: bool = False) -> Rows:
     """The rows that clients see."""
-    return readable.listed(readable.model._default_manager.all())
+    rows = readable.listed(readable.model._default_manager.all())
+    return mask_rows(rows) if is_masked else rows
 
 
 def names_of(readable: Readable) -> list[str]:
@@ -108,12 +118,12 @@ def value_of(readable: Readable, column: Column) -> Callable[[Any], Any]:
     return value
 
 
-def apply_search(rows: Rows, readable: Readable, text: str | None) -> Rows:
-    """The rows with `text` in a searched column, ignoring case."""
+def apply_search(rows: Rows, readable: Readable, columns: Sequence[str], text: str | None) -> Rows:
+    """The rows with `text` in one of the columns, ignoring case."""
     if text is None:
         return rows
     found = Q()
-    for column in readable.search:
+    for column in columns:
         found |= Q(**{f"{readable.related.get(column) or _text_path(readable, column)}__contains_any_case": text})
     return rows.filter(found)
 

@@ -147,8 +147,8 @@ def test_a_tutors_weeks_as_charts(viewer: Client) -> None:
 
 
 @pytest.mark.usefixtures("weeks")
-def test_a_tutors_last_texts_are_shown_harmless(viewer: Client) -> None:
-    text = text_of(viewer.get(TUTOR))
+def test_a_tutors_last_texts_are_shown_harmless(operator: Client) -> None:
+    text = text_of(operator.get(TUTOR))
     assert "&lt;b&gt;Good&lt;/b&gt; \\u202eevil" in text
     assert "Not at all good." in text
     assert "F-3" not in text  # it says nothing
@@ -231,10 +231,10 @@ def test_a_page_costs_the_same_however_much_belongs_to_it(operator: Client, page
 
 
 @pytest.mark.usefixtures("weeks")
-def test_a_students_page(viewer: Client) -> None:
+def test_a_students_page(operator: Client) -> None:
     send("tutors", tutor(tutor_id="T-2", name="Grace Hopper"))
     send("sessions", held_on(MONDAY + timedelta(weeks=3), "S-5", tutor_id="T-2"))
-    html = text_of(viewer.get(STUDENT))
+    html = text_of(operator.get(STUDENT))
     text = plain_text(html)
     for told in ("5 sessions 0 upcoming", "3.3 hours taught", "1 no-show", "3.33 average rating given 3 entries"):
         assert told in text, told
@@ -245,8 +245,8 @@ def test_a_students_page(viewer: Client) -> None:
 
 
 @pytest.mark.usefixtures("records")
-def test_a_sessions_page_leads_to_tutor_student_and_feedback(viewer: Client) -> None:
-    text = text_of(viewer.get(SESSION))
+def test_a_sessions_page_leads_to_tutor_student_and_feedback(operator: Client) -> None:
+    text = text_of(operator.get(SESSION))
     for link in (TUTOR, STUDENT, FEEDBACK):
         assert link in text
     assert "Ada Lovelace" in text and "Charles Babbage" in text

@@ -90,18 +90,18 @@ def test_one_in_which_records_fail_again_does_not_look_like_a_success(
     assert (badge in words_of(viewer.get(BULK_ACTIONS))) is (bad > 0)
 
 
-def test_it_tells_of_trouble_and_of_who_was_faster(viewer: Client) -> None:
+def test_it_tells_of_trouble_and_of_who_was_faster(operator: Client) -> None:
     record, other = hold(), hold()
     bulk_action = bulk_actions.create(
         BulkAction.Kind.DISCARD, {"status": "dead"}, by="user:ann", reason="<b>sent twice</b>"
     )
     BulkAction.objects.update(last_error="OperationalError: <b>away</b>")
-    text = words_of(viewer.get(f"{BULK_ACTIONS}{bulk_action.pk}/change/"))
+    text = words_of(operator.get(f"{BULK_ACTIONS}{bulk_action.pk}/change/"))
     assert "OperationalError: &lt;b&gt;away" in text and "&lt;b&gt;sent twice" in text
-    assert "retrying" in words_of(viewer.get(BULK_ACTIONS))
+    assert "retrying" in words_of(operator.get(BULK_ACTIONS))
     discard({"ids": [record.pk]}, by="test", reason="no")
     bulk_actions.run_to_completion(bulk_action)
-    text = page_of(viewer, bulk_action)
+    text = page_of(operator, bulk_action)
     assert "1 of 2: already handled by someone else" in text
     assert "1 discarded" in text and "away" not in text
     assert other.pk

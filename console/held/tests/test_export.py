@@ -33,11 +33,11 @@ def exported(client: Client, **query: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text[1:], newline="")))
 
 
-def test_everything_about_a_held_record_is_exported(viewer: Client) -> None:
+def test_everything_about_a_held_record_is_exported(operator: Client) -> None:
     key = key_named("Northern schools")
     record = hold(key="T-1", client=f"key:{key.client}", attempts=3, messages={"email": ["a", "b"], "age": ["c"]})
     wait()
-    [row] = exported(viewer)
+    [row] = exported(operator)
     assert row == {
         "number": str(record.pk),
         "stream": "tutors",
@@ -55,7 +55,7 @@ def test_everything_about_a_held_record_is_exported(viewer: Client) -> None:
         "payload": record.payload,
     }
     assert set(row["messages"].split("; ")) == {"email: a b", "age: c"}
-    [line] = body(viewer, NDJSON).splitlines()
+    [line] = body(operator, NDJSON).splitlines()
     told = json.loads(line)
     assert (told["messages"], told["payload"]) == ({"email": ["a", "b"], "age": ["c"]}, json.loads(record.payload))
     assert list(told) == list(row)
@@ -112,9 +112,9 @@ def test_nothing_in_it_is_computed_or_turns_the_text(viewer: Client) -> None:
     assert "\u202e" not in body(viewer, NDJSON)
 
 
-def test_what_is_no_json_any_more_is_exported_as_it_is(viewer: Client) -> None:
+def test_what_is_no_json_any_more_is_exported_as_it_is(operator: Client) -> None:
     hold('{"a":NaN}')
-    assert json.loads(body(viewer, NDJSON))["payload"] == '{"a":NaN}'
+    assert json.loads(body(operator, NDJSON))["payload"] == '{"a":NaN}'
 
 
 @pytest.mark.parametrize("name", [EXPORT, NDJSON])

@@ -127,7 +127,7 @@ def test_a_list_takes_as_many_queries_however_long_it_is(
         text_of(operator.get(page))
 
 
-def test_a_page_tells_everything_about_a_held_record(viewer: Client, django_assert_num_queries: Any) -> None:
+def test_a_page_tells_everything_about_a_held_record(operator: Client, django_assert_num_queries: Any) -> None:
     record = hold(
         code="enrich_error",
         stage="enrich",
@@ -144,9 +144,9 @@ def test_a_page_tells_everything_about_a_held_record(viewer: Client, django_asse
         code_version="0.2.0",
         traceback="Traceback (most recent call last): …",
     )
-    viewer.get(f"{DEAD}{record.pk}/change/")  # from now on the content types are in memory
+    operator.get(f"{DEAD}{record.pk}/change/")  # from now on the content types are in memory
     with django_assert_num_queries(19):
-        text = text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
+        text = text_of(operator.get(f"{DEAD}{record.pk}/change/"))
     for told in (
         "enrich_error",
         "&quot;email&quot;: &quot;as sent&quot;",
@@ -162,9 +162,9 @@ def test_a_page_tells_everything_about_a_held_record(viewer: Client, django_asse
     assert re.search(r"<summary>Traceback</summary>\s*<pre[^>]*>Traceback \(most recent", text)
 
 
-def test_only_lines_that_were_fixed_are_marked(viewer: Client) -> None:
+def test_only_lines_that_were_fixed_are_marked(operator: Client) -> None:
     record = hold(payload='{"a":1,"b":3}', original_payload='{"a":1,"b":2}', payload_version=1)
-    text = text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
+    text = text_of(operator.get(f"{DEAD}{record.pk}/change/"))
     assert re.findall(r'<span\s+class="line (?:added|removed)">\s*(.*?)</span>', text) == [
         "&quot;b&quot;: 2",
         "&quot;b&quot;: 3",
@@ -202,14 +202,14 @@ def test_a_page_tells_that_a_newer_version_is_stored() -> None:
 NASTY = "<script>alert(1)</script>\u202e\u2066\0\ud800\u200b&\"'é"
 
 
-def test_payloads_keys_and_messages_are_shown_harmless(viewer: Client) -> None:
+def test_payloads_keys_and_messages_are_shown_harmless(operator: Client) -> None:
     record = hold({"name": NASTY, "<b>": 1}, key="<img src=x>", messages={"<i>": ["<u>\u202e"]})
     for page in (DEAD, f"{DEAD}{record.pk}/change/", f"/admin/ingestion/delivery/{record.delivery_id}/change/"):
-        text = text_of(viewer.get(page))
+        text = text_of(operator.get(page))
         for markup in ("<script>alert", "<img src=x>", "<b>", "<i>", "<u>", "\u202e", "\u2066", "\u200b", "\0"):
             assert markup not in text, (page, markup)
     shown = r"&lt;script&gt;alert(1)&lt;/script&gt;\u202e\u2066\u0000\ud800\u200b&amp;\&quot;&#x27;é"
-    assert shown in text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
+    assert shown in text_of(operator.get(f"{DEAD}{record.pk}/change/"))
 
 
 def test_a_payload_that_can_no_longer_be_read_is_shown_as_it_is() -> None:
@@ -220,9 +220,9 @@ def test_a_payload_that_can_no_longer_be_read_is_shown_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("size", [100_000, 1_000_000])
-def test_a_long_payload_is_cut(viewer: Client, size: int) -> None:
+def test_a_long_payload_is_cut(operator: Client, size: int) -> None:
     record = hold({"name": "x" * size})
-    text = text_of(viewer.get(f"{DEAD}{record.pk}/change/"))
+    text = text_of(operator.get(f"{DEAD}{record.pk}/change/"))
     assert len(text) < 60_000
     assert "more characters" in text
 
