@@ -44,7 +44,7 @@ def rejected(client: Client, told: Any) -> list[dict[str, str]]:
 
 
 def for_people(told: Any) -> str:
-    page = browser_of(person("viewer")).get(f"/admin/ingestion/upload/{told['id']}/rejected/")
+    page = browser_of(person("operator")).get(f"/admin/ingestion/upload/{told['id']}/rejected/")
     return streamed(page).decode("utf-8-sig")
 
 
