@@ -296,3 +296,9 @@ def test_it_keeps_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     line = caplog.messages[-1]
     assert line.startswith("POST /api/students 202")
     assert line.endswith(f"key:{ApiKey.objects.get().prefix}")
+
+
+def test_the_limit_of_bodies_holds(settings: Settings) -> None:
+    warm(client := api())
+    settings.MAX_BODY_BYTES = 100
+    refusal(post(client, "/api/students", student(name="x" * 100)), 413)

@@ -107,7 +107,8 @@ def recognize(environ: dict[str, Any]) -> PlainPost | None:
     get = environ.get
     if get("QUERY_STRING") or get("CONTENT_TYPE") != "application/json" or get("SCRIPT_NAME"):
         return None
-    if not 0 < int(length if (length := get("CONTENT_LENGTH") or "").isdecimal() else 0) <= MAX_BODY:
+    length = int(given) if (given := get("CONTENT_LENGTH") or "").isdecimal() else 0
+    if not 0 < length <= min(MAX_BODY, settings.MAX_BODY_BYTES):
         return None
     if any(name.startswith("HTTP_") for name in environ.keys() - PLAIN_HEADERS):
         return None
