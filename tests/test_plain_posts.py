@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -302,3 +302,19 @@ def test_the_limit_of_bodies_holds(settings: Settings) -> None:
     warm(client := api())
     settings.MAX_BODY_BYTES = 100
     refusal(post(client, "/api/students", student(name="x" * 100)), 413)
+
+
+def test_an_error_while_it_learns_changes_no_answer() -> None:
+    """The record is stored: to be told otherwise, its client would send it again."""
+
+    def cut(execute: Any, sql: str, *args: Any) -> Any:
+        if "xmin" in sql:
+            raise OperationalError("The connection is cut.")
+        return execute(sql, *args)
+
+    client = api()
+    with connection.execute_wrapper(cut):
+        warm(client)
+    assert Delivery.objects.count() == 1
+    warm(client)
+    assert early(client, "/api/students", student())[1]
