@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection, transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.tasks import async_task
@@ -16,17 +15,22 @@ DRAIN_TASK = "enrichment.tasks.work"
 ALIVE = timedelta(minutes=3)
 """A cluster that has run no task for so long is not alive: the sweep enqueues one every minute."""
 RING_TIMEOUT = timedelta(seconds=10)
-"""After this time an unanswered ring may be repeated."""
+"""After this time an unanswered ring may be repeated. What is further ahead was said before the clock was put back."""
 
 WATCH_TIME = timedelta(seconds=1)
 """For so long a worker is believed to look for records by itself after it has said so."""
 
 # By the database's clock, which has written it.
 STATE = {
-    "postgresql": "SELECT rung_at > now() - make_interval(secs => %s), watched_until > now()"
-    " FROM ingestion_doorbell WHERE id = 1",
-    "sqlite": "SELECT rung_at > strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', -%s || ' seconds'),"
-    " watched_until > strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now') FROM ingestion_doorbell WHERE id = 1",
+    "postgresql": """
+        SELECT rung_at BETWEEN now() - around AND now() + around, watched_until BETWEEN now() AND now() + around
+        FROM ingestion_doorbell, make_interval(secs => %(seconds)s) AS around WHERE id = 1
+    """,
+    "sqlite": """
+        SELECT abs(julianday(rung_at) - julianday('now')) * 86400.0 < %(seconds)s,
+            (julianday(watched_until) - julianday('now')) * 86400.0 BETWEEN 0 AND %(seconds)s
+        FROM ingestion_doorbell WHERE id = 1
+    """,
 }
 
 logger = logging.getLogger(__name__)
@@ -47,7 +51,7 @@ def _ring(*, even_if_watched: bool) -> None:
         rung, watched = state()
         if rung or (watched and not even_if_watched):  # as nearly always when many post: none waits for the row
             return
-        silent = Doorbell.objects.filter(Q(rung_at=None) | Q(rung_at__lt=Now() - RING_TIMEOUT), pk=1)
+        silent = Doorbell.objects.filter(pk=1).exclude(rung_at__range=(Now() - RING_TIMEOUT, Now() + RING_TIMEOUT))
         with transaction.atomic():
             is_first = silent.update(rung_at=Now()) or (hang() and silent.update(rung_at=Now()))
             if is_first and not settings.REDIS_URL:
@@ -82,7 +86,7 @@ def wake_now() -> None:
 def state() -> tuple[bool, bool]:
     """(rung, watched). For each post, so in plain SQL: the ORM takes ten times as long to build the statement."""
     with connection.cursor() as cursor:
-        cursor.execute(STATE[connection.vendor], [RING_TIMEOUT.total_seconds()])
+        cursor.execute(STATE[connection.vendor], {"seconds": RING_TIMEOUT.total_seconds()})
         rung, watched = cursor.fetchone() or (False, False)
     return bool(rung), bool(watched)
 
@@ -92,7 +96,7 @@ def watch(*, is_mine: bool) -> bool:
     another does already. Who is killed meanwhile is missed after that time.
     """
     doorbells = Doorbell.objects.filter(pk=1)
-    free = doorbells if is_mine else doorbells.exclude(watched_until__gt=Now())
+    free = doorbells if is_mine else doorbells.exclude(watched_until__range=(Now(), Now() + RING_TIMEOUT))
     return bool(free.update(watched_until=Now() + WATCH_TIME))
 
 

@@ -188,7 +188,7 @@ def test_a_worker_killed_while_it_watches_is_replaced_and_rung_for(system: tuple
         [sentinel] = psutil.Process(cluster.pid).children()
         min(sentinel.children(), key=lambda each: (each.create_time(), each.pid)).kill()
         connection.execute(
-            "UPDATE ingestion_doorbell SET watched_until = now() + interval '1 h'"
+            "UPDATE ingestion_doorbell SET watched_until = now() + interval '9 s'"
         )  # however slow we are
         client.post("students", student())
         wait_until(lambda: stored(url)["students"] == 1, "the record is stored")

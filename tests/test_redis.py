@@ -67,7 +67,7 @@ def test_records_are_stored_by_tasks_in_redis_also_when_a_worker_is_killed(
         wait_until(watches, "the worker watches")
         [sentinel] = psutil.Process(cluster.pid).children()
         min(sentinel.children(), key=lambda each: (each.create_time(), each.pid)).kill()
-        connection.execute("UPDATE ingestion_doorbell SET watched_until = now() + interval '1 h'")
+        connection.execute("UPDATE ingestion_doorbell SET watched_until = now() + interval '9 s'")
         client.post("students", student())
         wait_until(lambda: stored(url)["students"] == 1, "the record is stored")
 

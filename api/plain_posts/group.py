@@ -42,8 +42,8 @@ INSERT = """
         SELECT id, stream, client, 'json', body, size, 1 FROM verified
     )
     SELECT position, id, (
-        SELECT rung_at > now() - make_interval(secs => $1::int) OR watched_until > now()
-        FROM ingestion_doorbell WHERE id = 1
+        SELECT rung_at BETWEEN now() - around AND now() + around OR watched_until BETWEEN now() AND now() + around
+        FROM ingestion_doorbell, make_interval(secs => $1::int) AS around WHERE id = 1
     ) FROM verified
 """
 TYPES = ("text", "text", "bytea", "int", "text", "xid", "tid")

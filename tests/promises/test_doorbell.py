@@ -314,6 +314,18 @@ def test_who_was_killed_while_watching_is_missed_by_the_next_record(silent_bell:
     assert rings() == 2
 
 
+def test_a_clock_that_was_put_back_silences_nobody(silent_bell: None) -> None:
+    """What was written before it is in the future."""
+    ahead = timezone.now() + timedelta(hours=1)
+    Doorbell.objects.update(rung_at=ahead)
+    deliver("tutors", tutor())
+    assert rings() == 1
+    Doorbell.objects.update(rung_at=None, watched_until=ahead)
+    deliver("tutors", tutor())
+    assert rings() == 2
+    assert doorbell.watch(is_mine=False)
+
+
 def test_the_sweep_rings_although_a_killed_worker_seems_to_watch(silent_bell: None) -> None:
     doorbell.watch(is_mine=False)
     sweep.sweep()
