@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
@@ -14,12 +15,14 @@ from pytest_django import Settings
 
 from enrichment import retention, tasks
 from enrichment.models import Pruning, RetentionRule
+from enrichment.table_sizes import table_sizes
 from ingestion import control, doorbell
 from ingestion.models import Delivery, Doorbell, PausedStream
 from tests.ages import delivery, grow_old, left
 from tests.held import hold, valid
 from tests.people import browser_of, person, text_of
 from tests.records import deliver
+from tests.servers import ROOT
 
 pytestmark = pytest.mark.django_db
 
@@ -228,6 +231,15 @@ class TestRetention:
     def test_large_tables_are_estimated(self, viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("enrichment.table_sizes.COUNTED_BELOW", -1)
         assert 'class="quiet">about</span>' in text_of(viewer.get(RETENTION))
+
+    @pytest.mark.postgresql
+    def test_the_size_of_deliveries_in_partitions_is_that_of_all(self, viewer: Client) -> None:
+        script = (ROOT / "bench" / "partitions.sql").read_text()
+        with connection.cursor() as cursor:
+            cursor.execute(script.partition("BEGIN;")[2].rpartition("COMMIT;")[0])  # rolled back with the test
+        [row] = [size for size in table_sizes() if size.name == "deliveries"]
+        assert row.bytes
+        assert viewer.get(RETENTION).status_code == 200
 
     def test_its_queries_do_not_grow(self, viewer: Client, django_assert_max_num_queries: Any) -> None:
         for _ in range(30):
