@@ -1,6 +1,6 @@
 """FastAPI + Redis, the design that the way in is measured beside: validated by pydantic, one RPUSH for each record.
 
-`python -m bench intake` runs it as `uvicorn --workers=2 bench.endpoint:app`, in a virtual environment of its own.
+`python -m bench.intake` runs it as `uvicorn --workers=2 bench.endpoint:app`, in a virtual environment of its own.
 """
 
 import os
