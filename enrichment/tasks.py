@@ -34,13 +34,18 @@ def work(seconds: float = DRAIN_SECONDS) -> None:
     that come one by one needs a task of its own.
     """
     end = time.monotonic() + seconds
-    if drain(seconds, few=FEW):
+    found = drain(seconds, few=FEW)
+    if found == 0:
+        time.sleep(doorbell.LAST_LOOK)
+        found = _process_pending()
+    if found:
         watch(end)
 
 
-def drain(seconds: float = DRAIN_SECONDS, *, few: int = 0) -> bool:
+def drain(seconds: float = DRAIN_SECONDS, *, few: int = 0) -> int | None:
     """Works for about two seconds, or until a round has no more than `few` records; rings again if it leaves more
-    behind, so that other workers join in and a stop takes seconds. Returns whether there were records, but few at last.
+    behind, so that other workers join in and a stop takes seconds. Returns how many records there were; None if it has
+    left more.
     """
     doorbell.acknowledge()
     end = time.monotonic() + seconds
@@ -55,9 +60,9 @@ def drain(seconds: float = DRAIN_SECONDS, *, few: int = 0) -> bool:
         pruned = _attempt("retention", partial(retention.run_next_step, rest=not is_busy))
         found += processed
         if not is_busy and not pruned:
-            return found > 0
+            return found
     doorbell.ring()
-    return False
+    return None
 
 
 def watch(end: float) -> None:
@@ -83,7 +88,7 @@ def watch(end: float) -> None:
     if now < active + QUIET_SECONDS:
         doorbell.ring()
     else:
-        time.sleep(LOOK_EVERY)  # the last may have seen the watch, and be just about to commit
+        time.sleep(doorbell.LAST_LOOK)
         drain()
 
 

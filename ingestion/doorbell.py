@@ -20,6 +20,11 @@ RING_TIMEOUT = timedelta(seconds=10)
 WATCH_TIME = timedelta(seconds=1)
 """For so long a worker is believed to look for records by itself after it has said so."""
 
+LAST_LOOK = 0.04
+"""Seconds after which a worker that has silenced the doorbell, or ended its watch, looks once more: who has read of it
+in the statement that stores a record may only now commit. Who takes half of it or longer reads again.
+"""
+
 # By the database's clock, which has written it.
 STATE = {
     "postgresql": """

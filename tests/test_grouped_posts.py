@@ -16,12 +16,13 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import Error, IntegrityError, InterfaceError, OperationalError, connection
+from django.db.models.functions import Now
 from pytest_django import Settings
 
 from api.plain_posts import group
 from api.plain_posts.door import FIND_KEY
 from api.plain_posts.group import Kept
-from ingestion.models import ApiKey, Delivery
+from ingestion.models import ApiKey, Delivery, Doorbell
 from tests.api import ask, new_key
 from tests.elsewhere import execute
 from tests.elsewhere import new_key as key_for
@@ -179,6 +180,25 @@ def test_an_error_of_the_database_is_told_to_all(when: str) -> None:
     assert all(isinstance(each, OperationalError) for each in others)
     assert [first.delivery] == list(Delivery.objects.values_list("pk", flat=True))
     assert isinstance(outcomes([Sender(key)])[0], Kept)
+
+
+@pytest.mark.usefixtures("_accept_again")
+@pytest.mark.parametrize("seconds", [0, 0.1])
+def test_a_doorbell_that_was_read_long_before_the_commit_is_read_again(seconds: float) -> None:
+    """It may have been answered meanwhile, by a worker who did not see the record yet."""
+    Doorbell.objects.update(rung_at=Now())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$"
+        )
+        cursor.execute(
+            "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON ingestion_delivery DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+    key = verified()
+    outcomes([Sender(key)])  # its connection has been made, and the statement prepared
+    assert {outcomes([Sender(key)])[0].is_known for _ in range(20)} >= {seconds == 0}
 
 
 def test_a_connection_that_is_cut_is_an_error_of_its_group_alone() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from functools import cache
@@ -58,7 +59,7 @@ class Kept:
     delivery: int | None
     """None: the key is not what it was, and nothing is stored."""
     is_known: bool = True
-    """To the workers: that there is work."""
+    """To the workers: that there is work. If they were told long before the commit, they may have looked too early."""
 
 
 @dataclass(slots=True, eq=False)
@@ -167,6 +168,7 @@ def run(database: Any, group: list[Post]) -> dict[int, Kept]:
     values = [RING_SECONDS, *(value for post in group for value in post.values)]
     formats = [Format.TEXT, *FORMATS * number]
     if settings.TRANSACTION_POOLING:
+        began = time.monotonic()
         pgconn.send_query_params(statement(number), values, param_formats=formats)
     else:
         prepared: set[int] = vars(database).setdefault("prepared_posts", set())
@@ -175,10 +177,12 @@ def run(database: Any, group: list[Post]) -> dict[int, Kept]:
             pgconn.send_prepare(name, statement(number))
             results_of(database)
             prepared.add(number)
+        began = time.monotonic()
         pgconn.send_query_prepared(name, values, param_formats=formats)
     (result,) = results_of(database)
+    is_recent = time.monotonic() - began < doorbell.LAST_LOOK / 2
     rows = [[result.get_value(row, column) for column in range(3)] for row in range(result.ntuples)]
-    return {int(position): Kept(int(delivery), is_known == b"t") for position, delivery, is_known in rows}
+    return {int(position): Kept(int(delivery), is_recent and is_known == b"t") for position, delivery, is_known in rows}
 
 
 def results_of(database: Any) -> list[Any]:

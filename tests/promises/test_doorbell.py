@@ -253,7 +253,20 @@ def test_a_watch_that_ends_looks_once_more(silent_bell: None, monkeypatch: pytes
 def test_a_worker_that_has_found_nothing_watches_nothing(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses = Pauses(monkeypatch)
     tasks.work(60)
-    assert pauses.seen == 0
+    assert pauses.seen == 1
+
+
+def test_a_worker_that_has_found_nothing_looks_once_more(silent_bell: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record whose sender has still seen the ring may be committed after the last round."""
+    late: list[Delivery] = []
+
+    def commit() -> None:
+        late.append(deliver("tutors", tutor()))
+        OrmQ.objects.all().delete()
+
+    Pauses(monkeypatch, commit)
+    tasks.work(60)
+    assert counts(late[0]) == {"inserted": 1}
 
 
 @pytest.mark.parametrize("why", ["its time is over", "it takes long", "there is much to do"])
