@@ -3,9 +3,11 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from django.conf import settings
+from django.db import Error, InterfaceError, OperationalError, connection
 
 from enrichment import completion, previews, retention
 from enrichment.held import bulk_actions
@@ -25,6 +27,8 @@ RENEW_SECONDS = 0.3
 FEW = 100
 """Records in a round that one worker processes by itself, with a pause before the next; unless it takes LONG_ROUND."""
 LONG_ROUND = 0.25
+PAUSE = 0.5
+"""Seconds after an error of the database, which may last."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +38,25 @@ def work(seconds: float = DRAIN_SECONDS) -> None:
     that come one by one needs a task of its own.
     """
     end = time.monotonic() + seconds
-    found = drain(seconds, few=FEW)
-    if found == 0:
-        time.sleep(doorbell.LAST_LOOK)
-        found = _process_pending()
-    if found:
-        watch(end)
+    try:
+        found = drain(seconds, few=FEW)
+        if found == 0:
+            time.sleep(doorbell.LAST_LOOK)
+            found = _process_pending()
+        if found:
+            watch(end)
+    except (OperationalError, InterfaceError):
+        hand_over()
+        raise
+
+
+def hand_over() -> None:
+    """After a connection was cut: somebody may count on this worker."""
+    connection.close()
+    time.sleep(PAUSE)
+    with suppress(Error):  # with the database away nobody is told anything, and the sweep makes up for it
+        doorbell.stop_watching()
+    doorbell.ring()
 
 
 def drain(seconds: float = DRAIN_SECONDS, *, few: int = 0) -> int | None:

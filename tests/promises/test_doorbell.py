@@ -22,6 +22,7 @@ from enrichment.cluster.broker import Broker
 from enrichment.held import revival
 from enrichment.models import MinuteStat
 from enrichment.pipeline import batch
+from enrichment.subjects import erasure
 from ingestion import doorbell, streams
 from ingestion.models import Delivery, Doorbell
 from tests.promises.helpers import elsewhere, rings
@@ -267,6 +268,34 @@ def test_a_worker_that_has_found_nothing_looks_once_more(silent_bell: None, monk
     Pauses(monkeypatch, commit)
     tasks.work(60)
     assert counts(late[0]) == {"inserted": 1}
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("when", ["it drains", "it watches"])
+def test_a_worker_whose_connection_is_cut_rings_for_whoever_goes_on(
+    silent_bell: None, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Else records whose senders have heard of it would wait for the sweep."""
+
+    def cut() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            pid = cursor.fetchone()[0]
+
+        def terminate() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+        elsewhere(terminate)
+
+    deliver("tutors", tutor())
+    OrmQ.objects.all().delete()
+    Pauses(monkeypatch, *([cut] if when == "it watches" else []))
+    if when == "it drains":
+        monkeypatch.setattr(erasure, "run_next_step", lambda erasures: cut())
+    with pytest.raises(OperationalError):
+        tasks.work(60)
+    assert (rings(), watched()) == (1, False)
 
 
 @pytest.mark.parametrize("why", ["its time is over", "it takes long", "there is much to do"])
