@@ -90,9 +90,9 @@ def _sizes(models: Iterable[type[Model]]) -> dict[type[Model], tuple[int, int | 
     by_name = {model._meta.db_table: model for model in models}
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT relname, reltuples::bigint, pg_total_relation_size(oid) + ("  # of a partitioned table 0
-            "   SELECT coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint FROM pg_inherits WHERE inhparent = oid"
-            " ) FROM pg_class"
+            "SELECT relname, reltuples::bigint, (SELECT sum(pg_total_relation_size(part))::bigint FROM ("
+            " SELECT oid AS part UNION ALL SELECT inhrelid FROM pg_inherits WHERE inhparent = oid) AS parts)"
+            " FROM pg_class"
             " WHERE oid = ANY(SELECT to_regclass(quote_ident(name)) FROM unnest(%s::text[]) AS name)",
             [list(by_name)],
         )
