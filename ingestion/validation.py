@@ -107,7 +107,7 @@ def validate(stream: Stream, item: Any, now: datetime) -> Any:
     is_ordinary = type(item) is dict and UNREADABLE_MEMBER not in item and ERASED_MEMBER not in item
     if (
         is_ordinary
-        and not masking.has_mask(item)
+        and not masking.has_mask(stream, item)
         and (read := compiled.reader(stream.schema))
         and (record := read(item, now)) is not None
     ):

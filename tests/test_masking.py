@@ -170,6 +170,29 @@ def test_a_mask_is_refused_in_every_field(stream: str, value: Any) -> None:
         assert delivery.held == 1, name
 
 
+@pytest.mark.parametrize(
+    "mask",
+    [
+        MASK.encode().decode("cp1252"),
+        MASK.encode("cp1252").decode("latin-1"),
+        MASK.encode("ascii", "replace").decode(),
+        MASK.encode().decode("mac_roman"),
+        f" {MASK.replace(' ', '  ')} ",
+    ],
+)
+def test_a_mask_is_known_after_a_spreadsheet_has_read_it_wrong(mask: str) -> None:
+    assert send("students", student(name=mask), keep_invalid=True).held == 1
+
+
+def test_a_list_with_a_mask_is_refused_and_words_that_are_like_one_are_not() -> None:
+    entry = {**get("entries").example, "library": "L", "title": "Heat"}
+    assert send("entries", {**entry, "tags": [MASK, "cinema"]}, keep_invalid=True).held == 1
+    assert (
+        send("entries", {**entry, "tags": ["hidden", "... hidden gem", "the hidden"], "review": "A a a hidden"}).held
+        == 0
+    )
+
+
 def test_a_refresh_by_who_sees_no_comments_computes_with_them() -> None:
     send("tutors", tutor())
     send("students", student())

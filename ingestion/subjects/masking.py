@@ -5,6 +5,7 @@ What cannot be told to be something else is hidden too. Whether there is somethi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any
@@ -21,6 +22,8 @@ from ingestion.streams import Readable, Stream
 MASK = "••• hidden"
 """In place of any value: it tells neither length nor kind, and is read aloud as it is."""
 MASKED_LIST = [MASK]
+_like_mask = re.compile(r"\s*([^\sA-Za-z0-9]{1,9})\1\1\s+hidden\s*")
+"""MASK with whatever has become of its three dots."""
 _of_whole = frozenset({"record", UNREADABLE_MEMBER})
 """The names under which messages about a whole record stand."""
 
@@ -147,16 +150,29 @@ def _masked_groups(stream: Stream, groups: Sequence[Mapping[str, Any]]) -> list[
 # What comes back.
 
 
-def has_mask(item: Mapping[str, Any]) -> bool:
+def has_mask(stream: Stream, item: Mapping[str, Any]) -> bool:
     values = item.values()
-    return MASK in values or MASKED_LIST in values
+    if MASK in values or MASKED_LIST in values:
+        return True
+    return any(_is_like_mask(item.get(name)) for name in stream.personal)
+
+
+def _is_like_mask(value: Any) -> bool:
+    """Also of a list with others, and after a program has read or written the dots in the wrong encoding."""
+    if isinstance(value, list):
+        return any(map(_is_like_mask, value))
+    return isinstance(value, str) and "hidden" in value and _like_mask.fullmatch(value) is not None
 
 
 def refuse_masks(stream: Stream, item: Mapping[str, Any]) -> None:
     """Raises pydantic.ValidationError for a record that was exported masked: it would overwrite what is stored."""
-    if not has_mask(item):
+    if not has_mask(stream, item):
         return
     error = PydanticCustomError("masked", "must be the value itself, not a mask from an export")
-    names = [name for name, value in item.items() if value in (MASK, MASKED_LIST)]
+    names = [
+        name
+        for name, value in item.items()
+        if value in (MASK, MASKED_LIST) or (name in stream.personal and _is_like_mask(value))
+    ]
     details = [InitErrorDetails(type=error, loc=(name,), input=None) for name in names]
     raise ValidationError.from_exception_data(stream.name, details)
