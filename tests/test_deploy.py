@@ -67,6 +67,17 @@ def test_prepared_settings_start_and_stay_as_they_are(prepared: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_git_ignores_the_secrets_that_prepare_writes(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    shutil.copy(DEPLOY / "prepare", tmp_path / "deploy")
+    shutil.copy(DEPLOY.parent / ".gitignore", tmp_path)
+    subprocess.run([tmp_path / "deploy" / "prepare", "tutormax.example"], check=True, capture_output=True)
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    untracked = ["git", "ls-files", "--others", "--exclude-standard"]
+    found = subprocess.run(untracked, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert found.split() == [".gitignore", "deploy/prepare"]
+
+
 def test_what_the_containers_share_is_declared() -> None:
     services = COMPOSE["services"]
     assert set(OURS) | {"postgres", "nginx"} == set(services)
