@@ -64,9 +64,9 @@ def _ring(*, even_if_watched: bool) -> None:
         if is_first and settings.REDIS_URL:  # with the row locked others would wait for Redis, too
             enqueue_drain()
     except ConnectionError as error:  # of the broker
-        logger.warning("Ringing the doorbell failed; the next sweep will wake the workers. %s", error)
+        logger.warning("The workers were not woken, and look for work by themselves meanwhile. %s", error)
     except Exception:
-        logger.warning("Ringing the doorbell failed; the next sweep will wake the workers.", exc_info=True)
+        logger.warning("The workers were not woken; the next sweep wakes them.", exc_info=True)
 
 
 def hang(using: str = DEFAULT_DB_ALIAS) -> bool:
@@ -83,9 +83,9 @@ def wake_now() -> None:
     try:
         enqueue_drain()
     except ConnectionError as error:
-        logger.warning("Waking the workers failed; the next sweep will wake them. %s", error)
+        logger.warning("The workers were not woken, and look for work by themselves meanwhile. %s", error)
     except Exception:
-        logger.warning("Waking the workers failed; the next sweep will wake them.", exc_info=True)
+        logger.warning("The workers were not woken; the next sweep wakes them.", exc_info=True)
 
 
 def state() -> tuple[bool, bool]:

@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, directory: Path, keep: int, **options: Any) -> None:
         if not directory.is_dir():
-            raise CommandError(f"{directory} is not a directory.")
+            raise CommandError(f"{directory} is not a directory: create it first.")
         is_postgresql = connection.vendor == "postgresql"
         suffix = "dump" if is_postgresql else "sqlite3"
         path = directory / f"tutormax-{timezone.now():%Y%m%dT%H%M%SZ}.{suffix}"
