@@ -12,7 +12,10 @@ from django.core.exceptions import ImproperlyConfigured
 Rate = tuple[int, int]
 """Requests, and the seconds in which that many may be sent."""
 
-_redis = re.compile(r"rediss?://([^\s/@]*@)?([a-zA-Z0-9][a-zA-Z0-9.-]*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[0-9]{1,3})?")
+MAX_PORT = 65_535
+_redis = re.compile(
+    r"rediss?://([^\s/?#@\[\]]*@)?([a-zA-Z0-9][a-zA-Z0-9.-]*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[0-9]{1,3})?"
+)
 _origin = re.compile(r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
@@ -81,10 +84,15 @@ def address(name: str, default: str) -> str:
 
 
 def redis_address(name: str) -> str:
-    """Of a Redis, or empty. It may have a password, and so stays out of the message."""
+    """Of a Redis, or empty. It may have a password, and so stays out of the message: also out of that which the client
+    of Redis would make of a password with `#`, when it is first used.
+    """
     value = string(name)
-    if value and not _redis.fullmatch(value):
-        raise ImproperlyConfigured(f"{name} must be like redis://:password@host:6379/0, or rediss:// with TLS.")
+    found = _redis.fullmatch(value)
+    if value and (not found or int((found[3] or ":0")[1:]) > MAX_PORT):
+        raise ImproperlyConfigured(
+            f"{name} must be like redis://:password@host:6379/0 (with %23 for #), or rediss:// with TLS."
+        )
     return value
 
 

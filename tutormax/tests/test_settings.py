@@ -41,6 +41,9 @@ from tutormax import env
         ("PUBLIC_UPLOADS", "1"),
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "redis://:secret word@localhost"),
+        ("REDIS_URL", "redis://:secret#1@localhost"),
+        ("REDIS_URL", "redis://:secret?@localhost"),
+        ("REDIS_URL", "redis://localhost:65536/0"),
         ("DATABASE_URL", "nonsense"),
         ("DATABASE_URL", "mysql://localhost/tutormax"),
         ("DATABASE_URL", "postgres://localhost:port/tutormax"),
@@ -53,6 +56,7 @@ def test_a_setting_that_cannot_be_read_is_named_in_a_sentence(name: str, value: 
     assert result.returncode == 1
     assert result.stderr.startswith(f"{name} must ")
     assert result.stderr.count("\n") == 1
+    assert "secret" not in result.stderr
 
 
 def test_origins_are_read_as_browsers_send_them(monkeypatch: pytest.MonkeyPatch) -> None:
