@@ -16,6 +16,8 @@ ALIVE = timedelta(minutes=3)
 """A cluster that has run no task for so long is not alive: the sweep enqueues one every minute."""
 RING_TIMEOUT = timedelta(seconds=10)
 """After this time an unanswered ring may be repeated. What is further ahead was said before the clock was put back."""
+UNHEARD = timedelta(seconds=3)
+"""After this time a ring has probably been lost on its way through Redis, or did not get there."""
 
 WATCH_TIME = timedelta(seconds=1)
 """For so long a worker is believed to look for records by itself after it has said so."""
@@ -76,6 +78,11 @@ def hang(using: str = DEFAULT_DB_ALIAS) -> bool:
         return False
     doorbells.bulk_create([Doorbell(pk=1)], ignore_conflicts=True)
     return True
+
+
+def is_unheard() -> bool:
+    """Whether no worker has come although somebody has rung."""
+    return Doorbell.objects.filter(pk=1, rung_at__lt=Now() - UNHEARD).exists()
 
 
 def wake_now() -> None:

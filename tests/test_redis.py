@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+from django.db.models.functions import Now
 from django_q.conf import Conf
 from django_q.signing import SignedPackage
 from django_q.tasks import async_task
@@ -113,6 +114,23 @@ def test_redis_flushed_is_made_up_for_by_the_sweep(
         wait_until(lambda: stored(url)["tutors"] == 1, "it is stored")
 
 
+@pytest.mark.postgresql
+def test_a_redis_that_is_full_keeps_nobody_from_storing(
+    system: tuple[str, Client, dict[str, str]], redis: RedisServer
+) -> None:
+    """It takes no task, and still says that there is none. Here no later sweep comes to help."""
+    url, client, environment = system
+    with Cluster(**environment, SWEEP_INTERVAL="3600", WATCH_PATIENCE="7200") as cluster:
+        client.post("tutors", tutor(tutor_id="before"))
+        wait_until(lambda: stored(url)["tutors"] == 1, "it is stored")
+        redis.connect().config_set("maxmemory-policy", "noeviction")
+        redis.connect().config_set("maxmemory", 1)
+        time.sleep(3)  # nobody watches any more
+        client.post("tutors", tutor(tutor_id="meanwhile"))
+        wait_until(lambda: stored(url)["tutors"] == 2, "it is stored meanwhile", timeout=30)
+        assert "Traceback" not in cluster.log()
+
+
 # ── The broker alone ──
 
 
@@ -173,10 +191,24 @@ def test_while_redis_is_away_records_are_accepted_and_looked_for(
         with pytest.raises(ConnectionError, match=message):
             broker.enqueue("")
     redis.start()
+    doorbell.acknowledge()
     assert broker.dequeue() is None
     monkeypatch.setattr(RedisBroker, "tried_again_at", 0.0)
     doorbell.wake_now()
     assert len(broker.dequeue() or []) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_ring_that_nobody_has_heard_is_made_up_for(broker: RedisBroker, caplog: pytest.LogCaptureFixture) -> None:
+    Doorbell.objects.update(rung_at=None, watched_until=None)
+    deliver("tutors", tutor())
+    broker.connection.flushall()
+    assert broker.dequeue() is None, "it may still be on its way"
+    Doorbell.objects.update(rung_at=Now() - doorbell.UNHEARD)
+    [(_, payload)] = broker.dequeue() or []
+    assert SignedPackage.loads(payload)["func"] == doorbell.DRAIN_TASK
+    doorbell.acknowledge()
+    assert broker.dequeue() is None
 
 
 @pytest.mark.django_db

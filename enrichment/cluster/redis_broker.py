@@ -10,6 +10,7 @@ from typing import Any
 
 import redis
 from django.conf import settings
+from django.db import Error, connection
 from django_q.brokers.redis_broker import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -26,9 +27,10 @@ logger = logging.getLogger(__name__)
 
 
 class RedisBroker(Statuses, Redis):  # type: ignore[misc]
-    """django-q2's broker in Redis, which only wakes: what is taken from it, or flushed, is gone, and is rung for again.
+    """django-q2's broker in Redis, which only wakes: what is taken from it, or flushed, is gone.
 
-    While Redis is away its pusher looks for work in the database by itself, every LISTEN_SECONDS.
+    While Redis is away its pusher looks for work in the database by itself, every LISTEN_SECONDS; while it has no task,
+    for a ring in the database that nobody has heard: one that was flushed, or that a Redis which is full did not take.
     """
 
     is_away = False
@@ -64,7 +66,9 @@ class RedisBroker(Statuses, Redis):  # type: ignore[misc]
         if self.is_away:
             logger.warning("Redis is back.")
             self.is_away = False
-        return [(None, payload)] if payload is not None and is_our_task(payload) else None
+        if payload is None:
+            return [(None, drain_task())] if is_unheard() else None
+        return [(None, payload)] if is_our_task(payload) else None
 
     def ping(self) -> bool:
         """A cluster starts without it, too."""
@@ -72,6 +76,15 @@ class RedisBroker(Statuses, Redis):  # type: ignore[misc]
             return bool(self.connection.ping())
         except redis.RedisError:
             return False
+
+
+def is_unheard() -> bool:
+    """As the doorbell says; False with the database away."""
+    try:
+        return doorbell.is_unheard()
+    except Error:
+        connection.close()
+        return False
 
 
 def drain_task() -> str:
