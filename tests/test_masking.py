@@ -237,3 +237,17 @@ def test_what_somebody_searched_for_is_masked_in_the_history() -> None:
     user = person("viewer")
     user.user_permissions.set(Permission.objects.filter(codename="view_dataaccess"))
     assert MARK not in told(browser_of(user).get("/admin/enrichment/dataaccess/"))
+
+
+def test_an_archive_of_a_person_takes_the_permission_and_erasure_alone_does_not() -> None:
+    send("students", student(name="Ada"))
+    user, who = person("viewer"), {"kind": "student", "key": student()["student_id"]}
+    user.user_permissions.set(Permission.objects.filter(codename="erase_subjects"))
+    browser, page = browser_of(user), "/admin/enrichment/erasure/person/"
+    assert browser.post(f"{page}archive/", who).status_code == 403
+    found = told(browser.post(page, who))
+    assert "download archive" not in found and "erase" in found and "ada" not in found
+    user.user_permissions.set(Permission.objects.filter(codename__in=["erase_subjects", "view_personal_data"]))
+    browser = browser_of(User.objects.get(pk=user.pk))
+    assert "download archive" in told(browser.post(page, who))
+    assert browser.post(f"{page}archive/", who).status_code == 200

@@ -24,6 +24,7 @@ from django.utils.safestring import SafeString
 from console import senders
 from console.base import ReadOnlyAdmin
 from console.history import log, user_of
+from console.personal import is_hidden_from
 from console.stored.page import page_of
 from console.subjects.forms import EraseForm, PersonForm
 from console.templatetags.formatting import badge, clock
@@ -76,6 +77,9 @@ class ErasureAdmin(ReadOnlyAdmin):
         return self.page_of(request, form.person, EraseForm(initial=form.cleaned_data))
 
     def archive_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Names, addresses and comments are in it, unmasked."""
+        if is_hidden_from(request.user):
+            raise PermissionDenied
         form = self.form_of(request, PersonForm)
         if not form.is_valid():
             return HttpResponseRedirect(reverse("admin:enrichment_erasure_person"))
@@ -116,6 +120,7 @@ class ErasureAdmin(ReadOnlyAdmin):
             "found": (found := survey(person, SURVEY_SECONDS)),
             "numbers": [(name, number) for name, number in found.numbers.items() if number],
             "is_suppressed": suppression.is_suppressed(digest),
+            "may_download": not is_hidden_from(request.user),
             "form": form,
         }
         return self.page(request, "person", context)
