@@ -48,7 +48,7 @@ def api(key: str | None = None) -> Client:
 
 def call(environ: dict[str, Any]) -> HttpResponse:
     head: list[Any] = []
-    environ = {name: value for name, value in environ.items() if value != "" or not name.startswith("HTTP_")}
+    environ = {name: value for name, value in environ.items() if (name, value) != ("HTTP_COOKIE", "")}
     answer = application(environ, lambda *args: head.extend(args))
     response = HttpResponse(b"".join(answer), status=int(head[0][:3]), reason=head[0][4:], headers=dict(head[1]))
     assert len(head[1]) == len({name.lower() for name, _ in head[1]})
@@ -136,6 +136,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "NDJSON": {"content_type": "application/x-ndjson"},
     "HTML wanted": {"headers": {"accept": "text/html"}},
     "nothing that there is wanted": {"headers": {"accept": "image/png"}},
+    "an empty Accept": {"headers": {"accept": ""}},
     "JSON wanted": {"headers": {"accept": "application/json"}},
     "a cookie": {"headers": {"cookie": "sessionid=x"}},
     "an origin": {"headers": {"origin": "https://example.com"}},

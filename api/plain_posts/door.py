@@ -42,7 +42,7 @@ PLAIN_HEADERS = frozenset(
     )
 )
 """Headers that change nothing in how a POST is answered, or that are looked at here."""
-ACCEPTS_JSON = ("", "*/*", "application/json", "application/json, */*")
+ACCEPTS_JSON = ("*/*", "application/json", "application/json, */*")
 OF_ONE_ANSWER = ("content-length", "x-request-id", "x-api-key-expires")
 FIND_KEY = "SELECT *, xmin::text AS version, ctid::text AS place FROM ingestion_apikey WHERE prefix = %s"
 
@@ -112,7 +112,7 @@ def recognize(environ: dict[str, Any]) -> PlainPost | None:
         return None
     if any(name.startswith("HTTP_") for name in environ.keys() - PLAIN_HEADERS):
         return None
-    if get("HTTP_ACCEPT", "") not in ACCEPTS_JSON or "HTTP_AUTHORIZATION" not in environ:
+    if get("HTTP_ACCEPT", "*/*") not in ACCEPTS_JSON or "HTTP_AUTHORIZATION" not in environ:
         return None
     if settings.THROTTLE or connection.vendor != "postgresql" or path[1] not in streams.names():
         return None
