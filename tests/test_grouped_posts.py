@@ -215,6 +215,22 @@ def test_a_connection_that_is_cut_is_an_error_of_its_group_alone() -> None:
     assert {each.delivery for each in others} == set(Delivery.objects.values_list("pk", flat=True))
 
 
+def test_a_connection_that_was_cut_while_it_was_idle_is_made_anew() -> None:
+    """As after a restart of the database: nothing was sent on it, so nobody need send again."""
+    key = verified()
+    connection.ensure_connection()
+
+    def cut() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+        connection.close()
+
+    pid = connection.connection.info.backend_pid
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(cut).result()
+    assert isinstance(group.insert("students", "key:x", b"{}", key), Kept)
+
+
 def end(sender: Sender) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(sender.ident or 0), ctypes.py_object(SystemExit))
     sender.join()
