@@ -328,3 +328,6 @@ class TestServer:
             ("GET /api/tutors HTTP/1.1", [f"X-{number}: x" for number in range(200)]),
         ]:
             assert 400 <= send(line, headers)[0] < 500, (line[:50], headers[:2])
+        # Of a path that would not be that of the address.
+        for path, expected in (("/api/tutors", 200), ("/x/api/tutors", 404)):
+            assert send(f"GET {path} HTTP/1.1", ["SCRIPT_NAME: /x"])[0] == expected

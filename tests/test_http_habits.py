@@ -172,14 +172,6 @@ class TestRights:
         assert api().get("/api/worker").json()["clusters"][0]["host"] == "tutormax-1"
 
 
-def test_the_header_of_another_path_is_not_believed() -> None:
-    from tutormax.wsgi import ignore_script_name
-
-    environ = {"SCRIPT_NAME": "/x", "PATH_INFO": "/admin/"}
-    ignore_script_name(environ)
-    assert environ == {"SCRIPT_NAME": "", "PATH_INFO": "/x/admin/"}
-
-
 def test_the_queue_of_feedback_has_its_earlier_name_too() -> None:
     deliver("feedback", feedback(feedback_id="a"), feedback(feedback_id="b"))
     queues = api().get("/api/queue/stats").json()["queues"]

@@ -58,6 +58,8 @@ wsgi_app = "tutormax.wsgi"
 access_log_format = "%(h)s %(m)s %(s)s %(b)s %(M)s %({x-request-id}o)s"
 """Where somebody switches it on: no paths, which have identifiers. Our own line of the request has its route.
 """
+forwarder_headers = ""
+"""None: a header SCRIPT_NAME would make /x/admin/ to /admin/, past the path rules of a proxy, or end in a 500."""
 worker_class = DrainingWorker
 workers = WEB_PROCESSES
 threads = WEB_THREADS

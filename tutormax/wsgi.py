@@ -62,7 +62,6 @@ class Handler(WSGIHandler):
     request_class = Utf8Request
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        ignore_script_name(environ)
         if sock := environ.get("gunicorn.socket"):
             sock.settimeout(settings.CLIENT_TIMEOUT)  # one that neither sends nor reads must not hold the thread
         post = environ["tutormax.post"] = door.recognize(environ)
@@ -92,14 +91,6 @@ class Sent(list[bytes]):
     def close(self) -> None:
         """Called by the server when all has been sent."""
         logs.log_request()
-
-
-def ignore_script_name(environ: dict[str, Any]) -> None:
-    """Takes back what gunicorn makes of a header SCRIPT_NAME: with it /x/admin/ would be /admin/, past the path rules
-    of a proxy.
-    """
-    if (prefix := environ.get("SCRIPT_NAME", "")) != os.environ.get("SCRIPT_NAME", ""):
-        environ.update(SCRIPT_NAME="", PATH_INFO=prefix + environ.get("PATH_INFO", ""))
 
 
 application = Handler()
