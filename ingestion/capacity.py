@@ -104,8 +104,9 @@ class Effort:
     """What a request has taken so far, and whether anybody waits for its answer."""
 
     def __init__(self, meta: Mapping[str, Any]) -> None:
-        length = str(meta.get("CONTENT_LENGTH") or "")
-        self.limit = MIN_COMPUTING + COMPUTING_PER_MB * (int(length) if length.isdecimal() else 0) / 1_000_000
+        given = str(meta.get("CONTENT_LENGTH") or "")
+        length = min(int(given), settings.MAX_UPLOAD_BYTES) if given.isdecimal() else 0  # it may have 4,000 digits
+        self.limit = MIN_COMPUTING + COMPUTING_PER_MB * length / 1_000_000
         self.began, self.looked = time.thread_time(), time.monotonic()
         self.socket = meta.get("gunicorn.socket")
 

@@ -328,6 +328,9 @@ class TestServer:
             ("GET /api/tutors HTTP/1.1", [f"X-{number}: x" for number in range(200)]),
         ]:
             assert 400 <= send(line, headers)[0] < 500, (line[:50], headers[:2])
+        for path in ("/api/tutors", "/api/tutors/batch", "/api/uploads", "/api/sessions/upload", "/admin/login/"):
+            headers = [JSON, f"Content-Length: {'9' * 4000}"]
+            assert 400 <= send(f"POST {path} HTTP/1.1", headers, b"{}", end=True)[0] < 500, path
         # Of a path that would not be that of the address.
         for path, expected in (("/api/tutors", 200), ("/x/api/tutors", 404)):
             assert send(f"GET {path} HTTP/1.1", ["SCRIPT_NAME: /x"])[0] == expected
