@@ -216,6 +216,6 @@ class RefusalsIn:
 def forget_mapping(request: HttpRequest) -> HttpResponse:
     """Forgets one of this person's mappings."""
     pk = request.POST.get("mapping", "")
-    if pk.isdecimal():
+    if pk.isdecimal() and len(pk) < 19:
         ColumnMapping.objects.filter(client=client_of(request), pk=int(pk)).delete()
     return HttpResponseRedirect(reverse("admin:ingestion_upload_add"))
