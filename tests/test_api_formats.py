@@ -179,7 +179,7 @@ class TestFormats:
         assert [row["location"] for row in table(client.get("/api/tutors?format=csv"))] == ["¬", ""]
 
     def test_staff_read_them_in_the_browser_as_well(self, family: None) -> None:
-        browser = browser_of(person("viewer"))
+        browser = browser_of(person("operator"))
         assert table(browser.get("/api/tutors?format=csv"))
         page = browser.get("/api/tutors?fields=name&page_size=1", headers={"accept": "text/html"})
         assert page["Content-Type"].startswith("text/html")

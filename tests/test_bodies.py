@@ -147,9 +147,9 @@ def test_a_damaged_body_is_an_error_that_people_see_and_no_record_vanishes() -> 
     assert_nothing_vanished()
 
 
-def test_the_page_of_a_delivery_shows_rows_of_files(viewer: Client) -> None:
+def test_the_page_of_a_delivery_shows_rows_of_files(operator: Client) -> None:
     delivery = upload("students", *students(200))
-    page = viewer.get(f"/admin/ingestion/delivery/{delivery.pk}/change/").content.decode()
+    page = operator.get(f"/admin/ingestion/delivery/{delivery.pk}/change/").content.decode()
     assert "&quot;student_id&quot;: &quot;S-0&quot;" in page or "&quot;student_id&quot;:&quot;S-0&quot;" in page
     assert f"{delivery.size - 20_000:,} more bytes" in page
 

@@ -162,7 +162,7 @@ def assert_comes_back(client: Client, stream: Stream, content: bytes, content_ty
 
 @each_stream
 def test_stored_records_leave_and_come_back(stream: Stream, tmp_path: Path) -> None:
-    programs, viewer = api(), browser_of(person("viewer"))
+    programs, operator = api(), browser_of(person("operator"))
     meta, numbers = stream.model._meta, count()
     page = reverse(f"admin:{meta.app_label}_{meta.model_name}_export")
 
@@ -175,8 +175,8 @@ def test_stored_records_leave_and_come_back(stream: Stream, tmp_path: Path) -> N
             if own := programs.get(f"/api/{stream.name}?count=true").json()["count"] - len(some):
                 assert own == 1, "only the example that others refer to"
             for_people = [
-                streamed(viewer.get(f"{page}?format=csv")),
-                streamed(viewer.get(f"/api/{stream.name}?format=csv")),
+                streamed(operator.get(f"{page}?format=csv")),
+                streamed(operator.get(f"/api/{stream.name}?format=csv")),
             ]
             for content in for_people:
                 assert_no_formula(content)
@@ -184,7 +184,7 @@ def test_stored_records_leave_and_come_back(stream: Stream, tmp_path: Path) -> N
             run("export_data", f"--stream={stream.name}", "--format=csv", f"--out={out}")
             tables = [*for_people, streamed(programs.get(f"/api/{stream.name}?format=csv")), out.read_bytes()]
             lines = [
-                streamed(viewer.get(f"{page}?format=ndjson")),
+                streamed(operator.get(f"{page}?format=ndjson")),
                 streamed(programs.get(f"/api/{stream.name}?format=ndjson")),
             ]
             files = [*((content, "text/csv") for content in tables), *((content, NDJSON) for content in lines)]
@@ -195,7 +195,7 @@ def test_stored_records_leave_and_come_back(stream: Stream, tmp_path: Path) -> N
 
 @each_stream
 def test_rejected_rows_and_failed_records_leave_and_come_back(stream: Stream) -> None:
-    programs, viewer = api(), browser_of(person("viewer"))
+    programs, operator = api(), browser_of(person("operator"))
     name_of_column = st.text(st.sampled_from("=+-@,;|¬ab"), min_size=1, max_size=5).filter(lambda name: name[:1] != "¬")
 
     @few
@@ -209,7 +209,7 @@ def test_rejected_rows_and_failed_records_leave_and_come_back(stream: Stream) ->
             assert told["dead"] == len(wrong), told
             before = payloads()
             for content in (
-                streamed(viewer.get(reverse("admin:ingestion_upload_rejected", args=[told["id"]]))),
+                streamed(operator.get(reverse("admin:ingestion_upload_rejected", args=[told["id"]]))),
                 streamed(programs.get(told["errors_url"])),
             ):
                 assert_no_formula(content)
@@ -217,7 +217,7 @@ def test_rejected_rows_and_failed_records_leave_and_come_back(stream: Stream) ->
                 assert uploaded(programs, stream, content)["dead"] == len(wrong)
                 assert payloads() == before
             for name in ("deadletter", "heldrecord"):
-                found = streamed(viewer.get(reverse(f"admin:enrichment_{name}_export")))
+                found = streamed(operator.get(reverse(f"admin:enrichment_{name}_export")))
                 assert_no_formula(found)
                 [header, *rows] = csv.reader(io.StringIO(found.decode("utf-8-sig"), newline=""))
                 assert len(rows) >= len(wrong) and all(len(row) == len(header) for row in rows)
