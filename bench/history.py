@@ -34,7 +34,8 @@ DATABASES = {"as empty": "bench", "with history": "history"}
 
 
 def main() -> None:
-    os.environ |= {"LOG_LEVEL": "WARNING", "MAX_PENDING_RECORDS": "1000000000"}
+    limits = ("MAX_PENDING_RECORDS", "MAX_CLIENT_PENDING_RECORDS", "MAX_CLIENT_PENDING_BYTES")
+    os.environ |= {"LOG_LEVEL": "WARNING", **dict.fromkeys(limits, "1000000000000")}
     with database() as (server, _):
         if sys.argv[1:] == ["memory"]:
             measure_memory(server)

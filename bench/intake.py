@@ -139,8 +139,8 @@ def install() -> None:
     venv.create(VENV, clear=True, with_pip=True)
     pip = (VENV / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     versions = VENV / "versions.txt"  # without the hashes: with them pip would want one of every package
-    pins = (line.split()[0] for line in wanted[1].read_text().splitlines() if re.match(r"[\w.-]+==", line))
-    versions.write_text("\n".join(pins) + "\n")
+    theirs, ours = (dict(re.findall(r"^([\w.-]+)==(\S+)", path.read_text(), re.MULTILINE)) for path in wanted)
+    versions.write_text("".join(f"{name}=={pin}\n" for name, pin in (ours | theirs).items()))
     subprocess.run([*pip, "--requirement", wanted[0], "--constraint", versions], check=True)
     mark.touch()
 
