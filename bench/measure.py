@@ -89,7 +89,15 @@ def _do(job: Job, start: Any, between: Any, results: Any) -> None:
 def processor(*pids: int) -> float:
     """Seconds of processors that these processes and their children have taken, those that have ended included."""
     roots = [psutil.Process(pid) for pid in pids]
-    return sum(sum(process.cpu_times()[:4]) for root in roots for process in (root, *root.children(recursive=True)))
+    return sum(_spent_by(process) for root in roots for process in (root, *root.children(recursive=True)))
+
+
+def _spent_by(process: psutil.Process) -> float:
+    """With what its ended children have spent."""
+    try:
+        return float(sum(process.cpu_times()[:4]))
+    except psutil.NoSuchProcess:  # it has just ended
+        return 0.0
 
 
 def table(*columns: str) -> None:
