@@ -12,7 +12,7 @@ from ingestion.compiled import schema as compiled
 from ingestion.fields import MAX_IDENTIFIER, normalized
 from ingestion.messages import MAX_MESSAGE, message_of
 from ingestion.payload_warnings import payload_warnings
-from ingestion.payloads import ERASED_MEMBER, UNREADABLE_MEMBER, is_erased
+from ingestion.payloads import UNREADABLE_MEMBER, is_erased
 from ingestion.streams import Context, Stream
 from ingestion.subjects import masking, suppression
 from ingestion.text import strip_unstorable
@@ -104,20 +104,14 @@ def validate(stream: Stream, item: Any, now: datetime) -> Any:
     """The record that `item`, typed as in JSON, stands for: an object with the fields of the schema, of which it is no
     instance if the compiled schema takes it. Raises pydantic.ValidationError.
     """
-    is_ordinary = type(item) is dict and UNREADABLE_MEMBER not in item and ERASED_MEMBER not in item
-    if (
-        is_ordinary
-        and not masking.has_mask(stream, item)
-        and (read := compiled.reader(stream.schema))
-        and (record := read(item, now)) is not None
-    ):
-        return record
-    if type(item) is dict and UNREADABLE_MEMBER in item:
-        raise _unreadable(stream, strip_unstorable(str(item[UNREADABLE_MEMBER]), MAX_MESSAGE))
-    if is_erased(item):
-        raise _unreadable(stream, "has been erased")
     if type(item) is dict:
+        if UNREADABLE_MEMBER in item:
+            raise _unreadable(stream, strip_unstorable(str(item[UNREADABLE_MEMBER]), MAX_MESSAGE))
+        if is_erased(item):
+            raise _unreadable(stream, "has been erased")
         masking.refuse_masks(stream, item)
+        if (read := compiled.reader(stream.schema)) and (record := read(item, now)) is not None:
+            return record
     return validate_by_schema(stream, item, now)
 
 
