@@ -1,6 +1,8 @@
 """The doorbell: wakes the workers. It carries no data and may be lost; the minute sweep makes up for it."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -54,7 +56,7 @@ def ring_for_records() -> None:
 
 
 def _ring(*, even_if_watched: bool) -> None:
-    try:
+    with _never_raising():
         rung, watched = state()
         if rung or (watched and not even_if_watched):  # as nearly always when many post: none waits for the row
             return
@@ -65,6 +67,12 @@ def _ring(*, even_if_watched: bool) -> None:
                 enqueue_drain()
         if is_first and settings.REDIS_URL:  # with the row locked others would wait for Redis, too
             enqueue_drain()
+
+
+@contextmanager
+def _never_raising() -> Iterator[None]:
+    try:
+        yield
     except ConnectionError as error:  # of the broker
         logger.warning("The workers were not woken, and look for work by themselves meanwhile. %s", error)
     except Exception:
@@ -87,12 +95,8 @@ def is_unheard() -> bool:
 
 def wake_now() -> None:
     """Wakes the workers even if they are already rung, because a person wants it. It never raises."""
-    try:
+    with _never_raising():
         enqueue_drain()
-    except ConnectionError as error:
-        logger.warning("The workers were not woken, and look for work by themselves meanwhile. %s", error)
-    except Exception:
-        logger.warning("The workers were not woken; the next sweep wakes them.", exc_info=True)
 
 
 def state() -> tuple[bool, bool]:
