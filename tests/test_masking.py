@@ -32,7 +32,7 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> None:
     marked_rows(monkeypatch)
 
 
-def told(response: Any) -> str:
+def lowered(response: Any) -> str:
     """All of an answer: its headers and its body."""
     body = streamed(response) if response.streaming else response.content
     return f"{dict(response.items())}\n{body.decode('utf-8', 'replace')}".lower()
@@ -50,13 +50,13 @@ def everything(client: Client) -> Iterator[tuple[str, str]]:
         if (place, page.posted) in seen:
             continue
         seen.add((place, page.posted))
-        text = told(fetch(client, page))
+        text = lowered(fetch(client, page))
         yield page.path, text
         waiting += [link for link in links(page, text) if OF_ROWS.search(link.kind)] if page.posted is None else []
     for path in api_paths():
-        yield path, told(client.get(path))
+        yield path, lowered(client.get(path))
         if "format=" not in path:
-            yield f"{path} in the browser", told(client.get(path, headers={"accept": "text/html"}))
+            yield f"{path} in the browser", lowered(client.get(path, headers={"accept": "text/html"}))
 
 
 def _asked(path: str) -> tuple[str, ...]:
@@ -126,7 +126,7 @@ def test_a_viewer_cannot_find_out_by_asking(path: str) -> None:
 def test_who_may_see_them_searches_and_filters_by_them() -> None:
     send("tutors", tutor(name="Ada", email="ada@example.com"))
     operator = browser_of(person("operator"))
-    assert "ada@example.com" in told(operator.get("/api/tutors?name=Ada"))
+    assert "ada@example.com" in lowered(operator.get("/api/tutors?name=Ada"))
     assert operator.get("/admin/tutoring/tutor/?q=ada").context["cl"].result_count == 1
     viewer = browser_of(person("viewer"))
     assert viewer.get("/api/tutors?name=Ada").status_code == viewer.get("/api/tutors?warnings=x").status_code == 403
@@ -216,10 +216,10 @@ def test_fixing_takes_the_permission_and_a_look_alone_does_not() -> None:
     page = f"/admin/enrichment/deadletter/{record.pk}"
     browser = browser_of(user)
     assert browser.get(f"{page}/fix/").status_code == 403
-    assert MASK.lower() in told(browser.get(f"{page}/change/"))
+    assert MASK.lower() in lowered(browser.get(f"{page}/change/"))
     user.user_permissions.set(Permission.objects.filter(codename__in=["fix", "view_personal_data"]))
     browser = browser_of(User.objects.get(pk=user.pk))
-    assert "ada" in told(browser.get(f"{page}/fix/"))
+    assert "ada" in lowered(browser.get(f"{page}/fix/"))
 
 
 def test_what_is_personal_is_said_once_and_can_be_masked() -> None:
@@ -236,7 +236,7 @@ def test_what_somebody_searched_for_is_masked_in_the_history() -> None:
     DataAccess.objects.create(kind="export", by="user:eve", what="tutors", query={"name": mark("asked")}, format="csv")
     user = person("viewer")
     user.user_permissions.set(Permission.objects.filter(codename="view_dataaccess"))
-    assert MARK not in told(browser_of(user).get("/admin/enrichment/dataaccess/"))
+    assert MARK not in lowered(browser_of(user).get("/admin/enrichment/dataaccess/"))
 
 
 def test_an_archive_of_a_person_takes_the_permission_and_erasure_alone_does_not() -> None:
@@ -245,9 +245,9 @@ def test_an_archive_of_a_person_takes_the_permission_and_erasure_alone_does_not(
     user.user_permissions.set(Permission.objects.filter(codename="erase_subjects"))
     browser, page = browser_of(user), "/admin/enrichment/erasure/person/"
     assert browser.post(f"{page}archive/", who).status_code == 403
-    found = told(browser.post(page, who))
+    found = lowered(browser.post(page, who))
     assert "download archive" not in found and "erase" in found and "ada" not in found
     user.user_permissions.set(Permission.objects.filter(codename__in=["erase_subjects", "view_personal_data"]))
     browser = browser_of(User.objects.get(pk=user.pk))
-    assert "download archive" in told(browser.post(page, who))
+    assert "download archive" in lowered(browser.post(page, who))
     assert browser.post(f"{page}archive/", who).status_code == 200

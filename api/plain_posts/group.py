@@ -60,7 +60,7 @@ class Kept:
     delivery: int | None
     """None: the key is not what it was, and nothing is stored."""
     is_known: bool = True
-    """To the workers: that there is work. If they were told long before the commit, they may have looked too early."""
+    """To the workers: that there is work. Who learned of it long before the commit may have looked too early."""
 
 
 @dataclass(slots=True, eq=False)
